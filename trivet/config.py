@@ -1,0 +1,167 @@
+"""The whole configuration, frozen, in one tree; unknown keys are refused by name.
+
+`serve_config.yaml` carries these keys under `applications[0].args`, each with a comment; a test keeps the
+two in step. Units are in the names, sizes are written as people write them (`500MiB`). Nothing here reads a
+file, the environment or the machine.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Task = Literal["embedder", "reranker", "classifier"]
+TASKS: tuple[Task, ...] = ("embedder", "reranker", "classifier")
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+
+MIB = 1024**2
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelConfig(_Frozen):
+    """One of the three models."""
+
+    model: Annotated[str, Field(min_length=1)] = "starter"
+    """`starter`, a hub id such as `BAAI/bge-reranker-base`, or a local directory in Hugging Face layout."""
+    gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Share of the card that Ray books for the GPU replica, and its allocator's cap."""
+    max_tokens: PositiveInt | None = None
+    """Longest sequence given to the model; longer texts are windowed. Null: what the model's files say."""
+
+
+class CpuConfig(_Frozen):
+    """The CPU lane."""
+
+    precision: Precision = "auto"
+    """`auto` is bf16 where the processor has AVX512-BF16 or AMX, else fp32. `int8` is by choice."""
+    threads: PositiveInt | None = None
+    """Threads per CPU replica. Null: every core the process may use."""
+    token_budget: PositiveInt = 1024
+    """Padded tokens in one forward. A CPU gains little past about 512."""
+
+
+class GpuConfig(_Frozen):
+    """The GPU lane."""
+
+    dtype: Literal["auto", "bf16", "fp16"] = "auto"
+    """`auto` is bf16 where the card supports it, else fp16."""
+    token_budget: PositiveInt = 16384
+    """Padded tokens in one forward; shrinks by itself when the card runs out of memory."""
+
+
+class VramConfig(_Frozen):
+    """When a model leaves the GPU, and when it returns."""
+
+    reroute_below: ByteSize = ByteSize(500 * MIB)
+    """Below this much free VRAM (its own cached memory counted as free) a model's work goes to the CPU."""
+    resume_above: ByteSize = ByteSize(1024 * MIB)
+    """Above this much free VRAM, after `dwell_s`, it returns."""
+    dwell_s: NonNegativeFloat = 5.0
+    """A model that switched lanes does not return to the GPU before this much time has passed."""
+    probe_interval_s: PositiveFloat = 0.5
+    """How often free VRAM is read."""
+    grace_s: PositiveFloat = 5.0
+    """How long the last decision holds without news of the card; afterwards work goes to the CPU."""
+
+    @model_validator(mode="after")
+    def _thresholds_leave_a_gap(self) -> Self:
+        if self.resume_above < self.reroute_below:
+            raise ValueError("vram.resume_above must be at least vram.reroute_below")
+        return self
+
+
+class SimulatedConfig(_Frozen):
+    """The modelled card of `device: simulated`."""
+
+    vram: ByteSize = ByteSize(8 * 1024 * MIB)
+    """Size of the card."""
+    foreign: tuple[tuple[NonNegativeFloat, ByteSize], ...] = ((0.0, ByteSize(0)),)
+    """What a stranger holds: pairs of seconds after ready and bytes."""
+
+
+class WindowConfig(_Frozen):
+    """How a text longer than the model is read."""
+
+    overlap_tokens: Annotated[int, Field(ge=0)] = 64
+    """Tokens that neighbouring windows share."""
+
+
+class LimitsConfig(_Frozen):
+    """What one request may ask for, refused at the door otherwise."""
+
+    max_body: ByteSize = ByteSize(8 * MIB)
+    """Largest request body."""
+    max_inputs: PositiveInt = 2048
+    """Most texts, documents, candidates or pairs in one request."""
+    max_sequences: PositiveInt = 16384
+    """Most model inputs (windows × labels × texts) that one request may unfold into."""
+    max_queued_tokens: PositiveInt = 2_000_000
+    """Tokens that may wait in one replica; beyond it requests get 429 with Retry-After."""
+    request_timeout_s: PositiveFloat = 300.0
+    """Deadline of a request that names none."""
+
+
+class ServingConfig(_Frozen):
+    """Replicas and Ray."""
+
+    ingress_replicas: PositiveInt = 1
+    """Copies of the HTTP ingress."""
+    max_ongoing_requests: PositiveInt = 256
+    """Requests that one replica holds at a time."""
+    cache_dir: str | None = None
+    """Where converted models are kept. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
+
+
+DEFAULT_RELATIONS: dict[str, str] = {
+    "dependency": "The first text depends on the second.",
+    "expansion": "The second text expands on the first.",
+    "contradiction": "The two texts contradict each other.",
+    "unrelated": "The two texts are unrelated.",
+}
+
+
+class AppConfig(_Frozen):
+    """`applications[0].args`."""
+
+    device: Literal["auto", "cpu", "cuda", "simulated"] = "auto"
+    """`auto` binds the GPU lane only where the cluster has a GPU; `simulated` models one on the CPU."""
+    embedder: ModelConfig = ModelConfig()
+    reranker: ModelConfig = ModelConfig()
+    classifier: ModelConfig = ModelConfig()
+    cpu: CpuConfig = CpuConfig()
+    gpu: GpuConfig = GpuConfig()
+    vram: VramConfig = VramConfig()
+    simulated: SimulatedConfig = SimulatedConfig()
+    windows: WindowConfig = WindowConfig()
+    limits: LimitsConfig = LimitsConfig()
+    serving: ServingConfig = ServingConfig()
+    relations: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=lambda: dict(DEFAULT_RELATIONS), min_length=2
+    )
+    """Label → hypothesis put to the classifier about a pair of texts."""
+    absent_relation: str | None = "unrelated"
+    """The label that holds only where no window of a long pair shows another one. Null: there is none."""
+
+    def model_for(self, task: Task) -> ModelConfig:
+        """The configuration of one of the three models."""
+        config: ModelConfig = getattr(self, task)
+        return config
+
+    @model_validator(mode="after")
+    def _fractions_fit_one_card(self) -> Self:
+        booked = sum(self.model_for(task).gpu_fraction for task in TASKS)
+        if booked > 1.0 + 1e-9:
+            raise ValueError(f"gpu_fraction of the three models adds up to {booked:.2f}; one card has 1.0")
+        return self

@@ -1,0 +1,153 @@
+"""What travels between the HTTP side and a replica: plain, frozen, picklable.
+
+Texts go in; numpy arrays, counts and timings come out. No tensors, no tokens and no HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+LongInput = Literal["window", "error", "truncate"]
+InputType = Literal["query", "document"]
+Priority = Literal["interactive", "bulk"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to embed. `prompt` overrides the prompt that `input_type` selects from the model's files."""
+
+    texts: tuple[str, ...]
+    input_type: InputType | None = None
+    prompt_name: str | None = None
+    dimensions: int | None = None
+    normalize: bool | None = None
+    """None: as the model's own files say."""
+    long_input: LongInput = "window"
+    priority: Priority = "interactive"
+    param: str = "input"
+    """Name of the field that held the texts, for error messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """One query against many documents."""
+
+    query: str
+    documents: tuple[str, ...]
+    long_input: LongInput = "window"
+    priority: Priority = "interactive"
+    params: tuple[str, str] = ("query", "documents")
+
+
+@dataclass(frozen=True, slots=True)
+class PairText:
+    """A premise: one text, or two that are judged as a pair."""
+
+    text: str
+    text_pair: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyRequest:
+    """Premises against a set of hypotheses, `label → hypothesis`.
+
+    `absent_label` is aggregated over windows by minimum instead of maximum: it holds only where no window
+    shows anything else.
+    """
+
+    inputs: tuple[PairText, ...]
+    hypotheses: Mapping[str, str]
+    multi_label: bool = False
+    absent_label: str | None = None
+    long_input: LongInput = "window"
+    priority: Priority = "interactive"
+    param: str = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimings:
+    """Seconds that a request spent in each stage of a replica."""
+
+    tokenize_s: float = 0.0
+    queue_s: float = 0.0
+    forward_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the model really read."""
+
+    tokens: int
+    """Tokens of all sequences, special tokens and overlaps included, padding not."""
+    windows: tuple[int, ...]
+    """Windows per input, in request order."""
+    truncated: tuple[bool, ...]
+    """Whether text of that input was left unread."""
+    sequences: int = 0
+    """Model inputs that were needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """`vectors` is (inputs, dimensions) float32."""
+
+    vectors: Floats
+    usage: Usage
+    timings: StageTimings
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """`logits` is (documents,) float32; `scores` are the same in 0..1, by the model's own activation."""
+
+    logits: Floats
+    scores: Floats
+    usage: Usage
+    timings: StageTimings
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyResult:
+    """`scores` is (inputs, labels) float32 in the order of the request's hypotheses."""
+
+    scores: Floats
+    usage: Usage
+    timings: StageTimings
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a replica knows of the model it serves."""
+
+    task: Literal["embedder", "reranker", "classifier"]
+    name: str
+    revision: str
+    max_tokens: int
+    dimensions: int | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    precision: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A replica's answer to "are you ready": it has run a real forward on `device`."""
+
+    ready: bool
+    device: str
+    detail: str
+    card: ModelCard | None = None
+    pid: int = 0
+    rss_bytes: int = 0
+
+
+EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest
+EngineResult = EmbedResult | RerankResult | ClassifyResult
