@@ -1,0 +1,59 @@
+"""One tick of the VRAM subsystem: look, decide, log what changed, and say whether there is something to send.
+
+Holds the state between ticks and nothing else: the caller owns the timer and the wire (here: a Ray actor). Not
+thread-safe; a tick blocks for at most the probe's deadline, so an event loop runs it in a thread.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from trivet.vram.policy import PolicyConfig, changes, decide, initial_state
+from trivet.vram.probe import Probe
+from trivet.vram.snapshot import next_snapshot
+from trivet.vram.types import Snapshot
+
+log = logging.getLogger(__name__)
+
+_WORRYING = frozenset({"low_memory", "no_reading", "parked"})
+
+
+class Monitor:
+    """Watches one card on behalf of `models`, the most important first.
+
+    `resumed`: an earlier monitor of this application died, so lanes changed at a time nobody remembers.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        config: PolicyConfig,
+        models: Sequence[str],
+        clock: Callable[[], float],
+        *,
+        heartbeat_s: float = 1.0,
+        resumed: bool = False,
+    ) -> None:
+        self._probe = probe
+        self._config = config
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._state = initial_state(models, clock(), resumed=resumed)
+        self._sent: Snapshot | None = None
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot last returned by `tick`: what a newcomer should be given."""
+        return self._sent
+
+    def tick(self) -> Snapshot | None:
+        """Look and decide once; return the snapshot to send, or None when there is nothing new to say."""
+        observation = self._probe.read()
+        now_s = self._clock()
+        before, self._state = self._state, decide(self._config, self._state, observation, now_s)
+        for decision in changes(before, self._state):
+            level = logging.WARNING if decision.cause in _WORRYING else logging.INFO
+            log.log(level, "%s", decision.reason)
+        snapshot = next_snapshot(self._sent, self._state, observation, now_s, heartbeat_s=self._heartbeat_s)
+        if snapshot is not None:
+            self._sent = snapshot
+        return snapshot

@@ -1,0 +1,124 @@
+"""Looks at the card and always answers: an `Observation`, if need be one that says why nothing could be seen.
+
+`NvmlProbe` wraps the driver calls of `trivet.vram.nvml` in what makes them safe to depend on: they run on a thread of
+their own against a deadline, a lost session is opened again, and each change between readable and unreadable is logged
+once. Reading starts lazily, so building a probe costs nothing and touches no driver. It decides nothing: see
+`trivet.vram.policy`.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES, CardReading, attribute
+from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
+from trivet.vram.nvml import CardUnreadable, NvmlSession
+from trivet.vram.registry import Registry
+from trivet.vram.text import format_seconds
+from trivet.vram.types import Observation
+
+log = logging.getLogger(__name__)
+
+
+class Probe(Protocol):
+    """Anything that can look at a card."""
+
+    def read(self) -> Observation:
+        """Return what the card looks like now. Never raises, and returns within the probe's own deadline."""
+        ...
+
+
+class NoGpuProbe:
+    """The probe of a node without a GPU: always unknown, for the reason given."""
+
+    def __init__(self, reason: str, clock: Callable[[], float]) -> None:
+        self._reason = reason
+        self._clock = clock
+
+    def read(self) -> Observation:
+        """Return an unknown observation."""
+        return Observation.unknown(at_s=self._clock(), device="none", reason=self._reason)
+
+
+class NvmlProbe:
+    """Reads one NVIDIA device.
+
+    `device`: NVML index or UUID (see `NvmlSession`). `timeout_s`: how long one look may take; a look that hangs longer
+    makes this and all further reads unknown, at once, until the driver comes back. `reopen_after_s`: the least time
+    between two attempts to open a device that is lost or was never there. `context_bytes`: see `attribute`.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float],
+        *,
+        device: int | str = 0,
+        timeout_s: float = 1.0,
+        reopen_after_s: float = 5.0,
+        context_bytes: int = DEFAULT_CONTEXT_BYTES,
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._device = device
+        self._timeout_s = timeout_s
+        self._reopen_after_s = reopen_after_s
+        self._context_bytes = context_bytes
+        self._thread: DeadlineThread[CardReading] = DeadlineThread(f"nvml-{device}")
+        # Both belong to the driver thread; nobody else may touch them while a call hangs.
+        self._session: NvmlSession | None = None
+        self._failed_open: tuple[float, str] | None = None  # when and why
+        self._logged_reason: str | None = None  # None while the card is readable
+        self._ever_read = False
+
+    def read(self) -> Observation:
+        """Return what the card looks like now; unknown when it cannot be read within `timeout_s`."""
+        try:
+            reading = self._thread.call(self._look, timeout_s=self._timeout_s)
+        except CallTimedOut:
+            return self._unknown(f"NVML did not answer within {format_seconds(self._timeout_s)}")
+        except StillHanging:
+            # Not a new state: the words of the time-out that began it stay.
+            return self._unknown(self._logged_reason or "NVML is busy with an earlier call")
+        except CardUnreadable as error:
+            return self._unknown(error.reason)
+        except Exception as error:  # noqa: BLE001 - whatever a driver binding throws, no caller may see it
+            return self._unknown(f"NVML binding failed: {error!r}")
+        now_s = self._clock()
+        self._note_readable(reading)
+        return attribute(reading, self._registry.view(now_s), at_s=now_s, context_bytes=self._context_bytes)
+
+    def _look(self) -> CardReading:
+        """Read the card, opening it first where needed. Runs on the driver thread."""
+        session = self._session or self._open()
+        try:
+            return session.read()
+        except CardUnreadable as error:
+            if error.lost:
+                self._session = None
+                session.close()
+            raise
+
+    def _open(self) -> NvmlSession:
+        now_s = self._clock()
+        if self._failed_open is not None and now_s - self._failed_open[0] < self._reopen_after_s:
+            raise CardUnreadable(self._failed_open[1], lost=True)
+        try:
+            self._session = NvmlSession(self._device)
+        except CardUnreadable as error:
+            self._failed_open = (now_s, error.reason)
+            raise
+        self._failed_open = None
+        return self._session
+
+    def _unknown(self, reason: str) -> Observation:
+        if reason != self._logged_reason:
+            log.warning("GPU %s cannot be read: %s", self._device, reason)
+            self._logged_reason = reason
+        return Observation.unknown(at_s=self._clock(), device=str(self._device), reason=reason)
+
+    def _note_readable(self, reading: CardReading) -> None:
+        if self._logged_reason is not None or not self._ever_read:
+            log.info("GPU %s is readable%s", reading.device, " again" if self._ever_read else "")
+        self._logged_reason = None
+        self._ever_read = True

@@ -1,0 +1,65 @@
+"""Snapshots: when the deciding side sends one, and what the ingress reads from one. Pure, and cheap to ask per request.
+
+The ingress keeps the last snapshot it received and asks `decision_for` for every request; no call leaves the process.
+A snapshot is sent when a decision changed and at least every `heartbeat_s`, so that silence means trouble: a snapshot
+older than the grace period means the CPU.
+"""
+
+from trivet.vram.policy import PolicyState
+from trivet.vram.text import format_seconds
+from trivet.vram.types import Decision, Lane, Observation, Snapshot
+
+
+def next_snapshot(
+    last: Snapshot | None, state: PolicyState, observation: Observation, now_s: float, *, heartbeat_s: float
+) -> Snapshot | None:
+    """Return the snapshot to send at `now_s`, or None when nothing changed and the heartbeat is not due.
+
+    `heartbeat_s` should be at most a third of the receivers' grace period.
+    """
+    decisions = state.decisions
+    changed = last is None or last.decisions != decisions
+    if last is not None and not changed and now_s - last.at_s < heartbeat_s:
+        return None
+    return Snapshot(
+        version=(last.version if last else 0) + (1 if changed else 0),
+        at_s=now_s,
+        device=observation.device,
+        decisions=decisions,
+        observation=observation,
+    )
+
+
+def decision_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: float) -> Decision:
+    """Return where a request for `model` goes now and why; the CPU without a snapshot or with one past `grace_s`.
+
+    `now_s` and `snapshot.at_s` are of the receiver's clock: see `Snapshot.received`.
+    """
+    if snapshot is None:
+        return _on_cpu(model, now_s, "no decision about the GPU has arrived yet")
+    decision = snapshot.decisions.get(model)
+    if decision is None:
+        return _on_cpu(model, now_s, "the GPU's decisions do not name this model")
+    age_s = now_s - snapshot.at_s
+    if age_s > grace_s and decision.lane == "gpu":
+        return _on_cpu(model, now_s, f"the last decision about the GPU is {format_seconds(age_s)} old")
+    return decision
+
+
+def lane_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: float) -> Lane:
+    """Return the lane of a request for `model`: `decision_for` without the reason."""
+    if snapshot is None or now_s - snapshot.at_s > grace_s:
+        return "cpu"
+    decision = snapshot.decisions.get(model)
+    return "cpu" if decision is None else decision.lane
+
+
+def _on_cpu(model: str, now_s: float, why: str) -> Decision:
+    return Decision(
+        model=model,
+        lane="cpu",
+        cause="no_reading",
+        reason=f"{model}: {why}: goes to cpu",
+        since_s=now_s,
+        free_bytes=0,
+    )
