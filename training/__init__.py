@@ -1,0 +1,1 @@
+"""Training of the starter models. Nothing under `trivet/` imports this package."""
