@@ -1,0 +1,75 @@
+"""Reads a checkpoint directory: its JSON files and the names of its safetensors files.
+
+Needs neither torch nor transformers, so that cache keys can be computed in a serving process. It does *not* read
+tensors and never opens a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import ModelError
+
+SINGLE_FILE = "model.safetensors"
+SHARD_INDEX = "model.safetensors.index.json"
+PICKLE_PATTERNS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+class CheckpointMismatch(ModelError):
+    """A checkpoint whose config or tensors are not what its architecture requires; the message names them."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ModelError: the file is missing or is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """``config.json`` of a checkpoint.
+
+    Raises:
+        ModelError: the directory or the file is missing, or the file does not hold a JSON object.
+    """
+    if not model_dir.is_dir():
+        raise ModelError(f"{model_dir} is not a directory")
+    config = read_json(model_dir / "config.json")
+    if not isinstance(config, dict):
+        raise ModelError(f"{model_dir / 'config.json'} does not hold a JSON object")
+    return config
+
+
+def find_weight_files(model_dir: Path) -> list[Path]:
+    """The safetensors files of a checkpoint: one file, or the shards that its index names, sorted.
+
+    Raises:
+        ModelError: there are none (a pickle checkpoint is refused by its file's name), or a shard is missing.
+    """
+    single = model_dir / SINGLE_FILE
+    if single.is_file():
+        return [single]
+    index = model_dir / SHARD_INDEX
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map", {})
+        shards = sorted({model_dir / name for name in weight_map.values()})
+        missing = [shard.name for shard in shards if not shard.is_file()]
+        if missing or not shards:
+            raise ModelError(f"{index} names shards that are missing: {', '.join(missing) or '(none named)'}")
+        return shards
+    pickles = sorted(path.name for pattern in PICKLE_PATTERNS for path in model_dir.glob(pattern))
+    if pickles:
+        raise ModelError(
+            f"{model_dir / pickles[0]} is a pickle, which can run code when it is read; "
+            f"Trivet loads safetensors only ({SINGLE_FILE} is missing)"
+        )
+    raise ModelError(f"{single} is missing")

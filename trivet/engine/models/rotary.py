@@ -1,0 +1,30 @@
+"""Rotary position embedding from a precomputed table.
+
+Angles are computed once, in fp32, for every position up to the model's limit; a forward only looks rows up. Computing
+them inside the graph instead would leave `position x frequency` to whatever precision the runtime executes in: at bf16
+the angle of position 8,191 is off by up to 16 radians.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each (positions, head_size) fp32, in the NeoX layout: the second half repeats the first.
+
+    The angle of position p and pair i is ``p · base^(-2i / head_size)`` (RoFormer, Su et al. 2021, eq. 15).
+    """
+    exponents = torch.arange(0, head_size, 2, dtype=torch.int64).float() / head_size  # (D/2,)
+    frequencies = 1.0 / (base**exponents)  # (D/2,)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)  # (P, D/2)
+    angles = torch.cat((angles, angles), dim=-1)  # (P, D)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates ``x`` (B, heads, T, D) by tables (T, D), computing in the tables' dtype, returning ``x``'s dtype."""
+    first, second = x.chunk(2, dim=-1)
+    swapped = torch.cat((-second, first), dim=-1)  # (B, heads, T, D)
+    return (x * cos + swapped * sin).to(x.dtype)
