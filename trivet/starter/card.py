@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trivet.errors import ModelError
 
-CARD_FORMAT = 1
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -26,7 +24,7 @@ class BaseReference(_Frozen):
 class ModelCard(_Frozen):
     """Everything needed to turn base + delta into a model directory."""
 
-    format: Literal[1] = CARD_FORMAT
+    format: Literal[1] = 1
     task: Literal["reranker", "classifier"]
     version: str
     """Of the weights, for people: the folder of an assembled model is keyed by content, not by this."""
