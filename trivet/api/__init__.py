@@ -1,0 +1,1 @@
+"""The HTTP application over a dispatcher. Knows neither Ray nor any engine."""

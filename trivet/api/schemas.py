@@ -1,0 +1,172 @@
+"""Request bodies of the native routes. Validation that needs no configuration lives here, and names the field."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from trivet.messages import InputType, LongInput, PairText
+
+Text = Annotated[str, Field(min_length=1)]
+
+TOKEN_IDS_MESSAGE = (
+    "token ids are not accepted: they belong to another model's vocabulary. Send text "
+    "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)"
+)
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_texts(value: Any) -> Any:
+    items = _as_list(value)
+    if items and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+        raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+    if any(isinstance(item, list) for item in items):
+        raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+    return items
+
+
+Texts = Annotated[
+    list[Text],
+    Field(min_length=1),
+    BeforeValidator(_as_texts, json_schema_input_type=Text | Annotated[list[Text], Field(min_length=1)]),
+]
+"""One text or several."""
+
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class EmbeddingsBody(BaseModel):
+    """`POST /v1/embeddings`: the OpenAI shape. Fields of OpenAI's that mean nothing here (`user`) are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: Texts
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: PositiveInt | None = None
+    input_type: InputType | None = None
+    long_input: LongInput = "window"
+
+
+class RerankBody(BaseModel):
+    """`POST /v1/rerank`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    query: Text
+    documents: Annotated[list[Text], Field(min_length=1)]
+    model: str | None = None
+    top_n: PositiveInt | None = None
+    return_documents: bool = False
+    long_input: LongInput = "window"
+
+
+class PairBody(BaseModel):
+    """A text to classify, alone or with a second one it is judged against."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text
+    text_pair: Text | None = None
+
+    def to_message(self) -> PairText:
+        """As the engine takes it."""
+        return PairText(self.text, self.text_pair)
+
+
+def _as_pairs(value: Any) -> Any:
+    return [{"text": item} if isinstance(item, str) else item for item in _as_list(value)]
+
+
+Pairs = Annotated[
+    list[PairBody],
+    Field(min_length=1),
+    BeforeValidator(
+        _as_pairs, json_schema_input_type=Text | PairBody | Annotated[list[Text | PairBody], Field(min_length=1)]
+    ),
+]
+
+LabelName = Annotated[str, Field(min_length=1)]
+
+
+def _as_label_map(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(label, str) for label in value):
+        raise PydanticCustomError("label_type", "labels must be strings, or an object of label and hypothesis")
+    if len(set(value)) != len(value):
+        raise PydanticCustomError("duplicate_labels", "labels must differ from one another")
+    return dict.fromkeys(value)
+
+
+Labels = Annotated[
+    dict[LabelName, Text | None],
+    Field(min_length=1),
+    BeforeValidator(
+        _as_label_map,
+        json_schema_input_type=Annotated[list[LabelName], Field(min_length=1)]
+        | Annotated[dict[LabelName, Text], Field(min_length=1)],
+    ),
+]
+"""Names, or names with the hypothesis each stands for."""
+
+
+class ClassifyBody(BaseModel):
+    """`POST /v1/classify`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: Pairs
+    labels: Labels
+    hypothesis_template: Text = "This example is {}."
+    multi_label: bool = False
+    model: str | None = None
+    long_input: LongInput = "window"
+
+    @model_validator(mode="after")
+    def _template_takes_the_label(self) -> Self:
+        if "{}" not in self.hypothesis_template:
+            raise PydanticCustomError("hypothesis_template", "hypothesis_template must contain {} where the label goes")
+        return self
+
+    def hypotheses(self) -> dict[str, str]:
+        """Label → hypothesis, the template filled in where only names were given."""
+        return {
+            label: hypothesis if hypothesis is not None else self.hypothesis_template.replace("{}", label)
+            for label, hypothesis in self.labels.items()
+        }
+
+
+class RelationPair(BaseModel):
+    """Two texts whose relation is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Text
+    target: Text
+
+
+class RelationsBody(BaseModel):
+    """`POST /v1/relations`: one source against candidates, or given pairs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Text | None = None
+    candidates: Annotated[list[Text], Field(min_length=1)] | None = None
+    pairs: Annotated[list[RelationPair], Field(min_length=1)] | None = None
+    top_k: PositiveInt | None = None
+    min_relevance: Score = 0.0
+    relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
+    threshold: Score = 0.0
+    model: str | None = None
+    long_input: LongInput = "window"
+
+    @model_validator(mode="after")
+    def _either_candidates_or_pairs(self) -> Self:
+        given = (self.source is not None, self.candidates is not None, self.pairs is not None)
+        if given not in ((True, True, False), (False, False, True)):
+            raise PydanticCustomError("relations_input", "give either source and candidates, or pairs")
+        return self

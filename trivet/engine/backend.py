@@ -1,0 +1,34 @@
+"""What the engine asks of a device."""
+
+from typing import Protocol
+
+from trivet.engine.rows import TokenBatch
+from trivet.errors import TrivetError
+from trivet.messages import Floats
+
+
+class Backend(Protocol):
+    """Runs one batch at a time. Blocking; the engine calls it from a thread of its own."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs, for people: `cpu (openvino bf16)`, `cuda:0`, `simulated:0`."""
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens the next batch may hold; it may change from batch to batch."""
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        """Run the batch: (rows, outputs) float32 — pooled vectors for an embedder, logits otherwise.
+
+        Raises:
+            GpuUnavailable: this device cannot run even one row now.
+            EngineError: the forward failed in a way that its twin would not cure.
+        """
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class BackendOutOfMemory(TrivetError):
+    """The device ran out of memory during one forward; a smaller batch may fit."""

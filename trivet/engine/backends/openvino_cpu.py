@@ -1,0 +1,72 @@
+"""The CPU lane: an OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino
+
+from trivet.config import Precision
+from trivet.engine.rows import TokenBatch
+from trivet.messages import Floats
+
+CpuPrecision = Literal["fp32", "bf16", "int8"]
+
+
+def resolve_precision(asked: Precision) -> CpuPrecision:
+    """What `auto` means on this processor: bf16 where it multiplies bf16 natively, else fp32."""
+    if asked != "auto":
+        return asked
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in capabilities else "fp32"
+
+
+def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        # One stream: a batch uses every thread. Parallel streams repack the weights once each.
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_MMAP": True,
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+    }
+    if precision == "int8":
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
+        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return settings
+
+
+class OpenVinoBackend:
+    """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
+
+    def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
+        core = openvino.Core()
+        model = core.read_model(ir_dir / "openvino_model.xml")
+        compiled = core.compile_model(model, "CPU", _settings(precision, threads))
+        self._request = compiled.create_infer_request()
+        self._input_names = [port.get_any_name() for port in compiled.inputs]
+        self._token_budget = token_budget
+        self.device = f"cpu (openvino {precision})"
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of one forward; constant, since host memory does not run out under a batch."""
+        return self._token_budget
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        """(rows, outputs) float32."""
+        available = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": batch.token_type_ids,
+        }
+        self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
+        # The output tensor is reused by the next forward: copy.
+        outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
+        return outputs
+
+    def close(self) -> None:
+        """Drop the graph, and with it its buffers."""
+        del self._request

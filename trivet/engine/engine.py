@@ -1,0 +1,115 @@
+"""One model on one device, ready to answer: tokenizer, task, scheduler and backend put together."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from trivet.engine.backend import Backend
+from trivet.engine.jobs import Job
+from trivet.engine.model_files import ModelFiles
+from trivet.engine.rows import build_batch
+from trivet.engine.scheduler import Scheduler
+from trivet.engine.tasks.base import EngineLimits, TaskBase
+from trivet.engine.tasks.classify import ClassifyTask
+from trivet.engine.tasks.embed import EmbedTask
+from trivet.engine.tasks.rerank import RerankTask
+from trivet.engine.tokenizer import TextTokenizer
+from trivet.engine.warm_up import warm_up_request
+from trivet.errors import TrivetError
+from trivet.messages import EngineRequest, EngineResult, ModelCard
+
+Ticket = asyncio.Future[EngineResult]
+
+_TASKS: dict[str, type[TaskBase[Any]]] = {
+    "embedder": EmbedTask,
+    "reranker": RerankTask,
+    "classifier": ClassifyTask,
+}
+
+
+class Engine:
+    """Answers requests of one task. Build it, `start` it inside the event loop, `close` it."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        backend: Backend,
+        *,
+        name: str,
+        revision: str,
+        precision: str,
+        limits: EngineLimits,
+        max_queued_tokens: int,
+    ) -> None:
+        self._files = files
+        self._backend = backend
+        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.pad_id)
+        self._task = _TASKS[files.task](files, self._tokenizer, limits, backend.device)
+        # Tokenising a long document takes milliseconds: off the event loop, which answers everybody else.
+        self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self.scheduler = Scheduler(
+            backend,
+            self._tokenizer.special.pad_id,
+            max_queued_tokens=max_queued_tokens,
+            clock=time.monotonic,
+        )
+        self.card = ModelCard(
+            task=files.task,
+            name=name,
+            revision=revision,
+            max_tokens=files.max_tokens,
+            dimensions=files.hidden_size if files.task == "embedder" else None,
+            labels=files.labels if files.task == "classifier" else {},
+            precision=precision,
+            prompts=files.prompts,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where forwards run, for people."""
+        return self._backend.device
+
+    def start(self) -> None:
+        """Start the scheduler's loop on the running event loop."""
+        self.scheduler.start()
+
+    async def admit(self, requests: Sequence[EngineRequest]) -> list[Ticket | TrivetError]:
+        """Tokenise requests together and queue them. Each gets a ticket to await, or the error it earned."""
+        started_s = time.monotonic()
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(self._tokenize_thread, self._task.prepare, requests)
+        tokenize_s = time.monotonic() - started_s
+        return [self._submit(job, tokenize_s) for job in prepared]
+
+    def _submit(self, job: Job | TrivetError, tokenize_s: float) -> Ticket | TrivetError:
+        if isinstance(job, TrivetError):
+            return job
+        job.tokenize_s = tokenize_s
+        try:
+            return self.scheduler.submit(job)
+        except TrivetError as error:
+            return error
+
+    async def run(self, request: EngineRequest) -> EngineResult:
+        """Answer one request."""
+        [ticket] = await self.admit([request])
+        if isinstance(ticket, TrivetError):
+            raise ticket
+        return await ticket
+
+    def warm_up(self) -> None:
+        """Run one real forward, blocking, so that readiness means what it says."""
+        request = warm_up_request(self._files.task)
+        [job] = self._task.prepare([request])
+        if isinstance(job, TrivetError):
+            raise job
+        batch, _ = build_batch(job.rows, self._tokenizer.special.pad_id)
+        self._backend.forward(batch)
+
+    async def close(self) -> None:
+        """Stop the loop, fail what waits, release the device."""
+        await self.scheduler.close()
+        self._tokenize_thread.shutdown()
+        self._backend.close()

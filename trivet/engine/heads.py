@@ -1,0 +1,43 @@
+"""What happens to a model's raw outputs: activations, and one answer from many windows. Numpy only."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trivet.messages import Floats
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Logistic function, element by element, without overflow at either end."""
+    positive = logits >= 0
+    decayed = np.exp(np.where(positive, -logits, logits))
+    result: Floats = np.where(positive, 1.0 / (1.0 + decayed), decayed / (1.0 + decayed)).astype(np.float32)
+    return result
+
+
+def softmax(logits: Floats) -> Floats:
+    """Softmax over the last axis, shifted by the maximum so that it cannot overflow."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Floats = (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def l2_normalize(vectors: Floats) -> Floats:
+    """Scale each row to length 1; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    result: Floats = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return result
+
+
+def pool_windows(vectors: Floats, window_tokens: Sequence[int]) -> Floats:
+    """Token-weighted mean of the window vectors of one text, (windows, H) → (H,).
+
+    With mean pooling inside each window this is the mean over all of the text's tokens, those in overlaps
+    counted twice. One window is returned as it is, bit for bit.
+    """
+    if len(vectors) == 1:
+        only: Floats = vectors[0]
+        return only
+    weights = np.asarray(window_tokens, dtype=np.float64)
+    pooled: Floats = (weights @ vectors.astype(np.float64) / weights.sum()).astype(np.float32)
+    return pooled

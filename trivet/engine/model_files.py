@@ -1,0 +1,163 @@
+"""What a model's own files say about how to use it: limits, prompts, pooling, labels. JSON only, no weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from trivet.config import Task
+from trivet.errors import ModelError
+
+_UNSET_LENGTH = 10**9
+"""tokenizer_config.json writes about 1e30 for "no limit"."""
+_OFFSET_POSITION_MODELS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
+"""Architectures whose positions start at pad_token_id + 1, so that 514 positions hold 512 tokens."""
+
+Activation = Literal["sigmoid", "identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Facts read from a checkpoint directory in Hugging Face (or sentence-transformers) layout."""
+
+    path: Path
+    task: Task
+    model_type: str
+    max_tokens: int
+    pad_id: int | None
+    hidden_size: int
+    normalize: bool = False
+    """Whether the embedder's own modules end in L2 normalisation."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Label → index, as in the checkpoint."""
+    activation: Activation = "sigmoid"
+    temperature: float = 1.0
+    """Divides a classifier's logits; 1 unless the checkpoint brings a calibration of its own."""
+
+    @classmethod
+    def read(cls, path: Path, task: Task, max_tokens: int | None = None) -> Self:
+        """Read the directory; ModelError names what is missing or unusable.
+
+        Args:
+            path: the checkpoint directory.
+            task: what it is to be used for.
+            max_tokens: a lower limit than the files allow, from the configuration.
+        """
+        config = _json(path / "config.json", required=True)
+        limit = _token_limit(path, config)
+        if max_tokens is not None and max_tokens > limit:
+            raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
+        labels = {str(label): int(index) for index, label in (config.get("id2label") or {}).items()}
+        prompts = _json(path / "config_sentence_transformers.json")
+        head = _json(path / "trivet.json")
+        return cls(
+            path=path,
+            task=task,
+            model_type=str(config.get("model_type", "")),
+            max_tokens=max_tokens or limit,
+            pad_id=config.get("pad_token_id"),
+            hidden_size=int(config.get("hidden_size") or config.get("n_embd") or 0),
+            normalize=_ends_in_normalize(path),
+            prompts=dict(prompts.get("prompts") or {}),
+            default_prompt_name=prompts.get("default_prompt_name"),
+            labels=labels,
+            activation=_activation(config),
+            temperature=float(head.get("temperature", 1.0)),
+        )
+
+    def entailment(self) -> tuple[int, int]:
+        """Indices of the entailment logit and of the one it is weighed against.
+
+        The opposite is what the zero-shot pipeline of transformers takes: the last label, or the first where
+        entailment itself is last... that is, index 0 unless entailment is 0.
+        """
+        for label, index in self.labels.items():
+            if label.lower().startswith("entail"):
+                return index, (len(self.labels) - 1 if index == 0 else 0)
+        raise ModelError(
+            f"{self.path.name} has no entailment label, so it cannot classify by hypotheses; "
+            f"its labels are {sorted(self.labels)}"
+        )
+
+    def prompt(self, name: str | None) -> str:
+        """The prompt called `name`; `document` and `passage` are two words for one thing.
+
+        None means the model's default prompt. An empty string is no prompt. KeyError if there is no such prompt
+        in a model that has some.
+        """
+        name = name or self.default_prompt_name
+        if name is None:
+            return ""
+        for alias in (name, *_PROMPT_ALIASES.get(name, ())):
+            if alias in self.prompts:
+                return self.prompts[alias]
+        if not self.prompts and name in ("query", "document"):
+            return ""  # a model without prompts treats both sides alike
+        raise KeyError(name)
+
+
+_PROMPT_ALIASES = {
+    "query": ("search_query",),
+    "document": ("passage", "search_document", "corpus"),
+    "passage": ("document",),
+}
+
+
+def _json(file: Path, *, required: bool = False) -> dict[str, Any]:
+    if not file.is_file():
+        if required:
+            raise ModelError(f"{file} is missing: not a model directory")
+        return {}
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} should hold an object")
+    return content
+
+
+def _token_limit(path: Path, config: Mapping[str, Any]) -> int:
+    """The smallest of the limits that the files state."""
+    limits = []
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    if positions:
+        offset = 0
+        if config.get("model_type") in _OFFSET_POSITION_MODELS:
+            offset = int(config.get("pad_token_id", 1)) + 1
+        limits.append(int(positions) - offset)
+    for file, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        value = _json(path / file).get(key)
+        if value and value < _UNSET_LENGTH:
+            limits.append(int(value))
+    if config.get("max_trained_positions"):
+        limits.append(int(config["max_trained_positions"]))
+    if not limits:
+        raise ModelError(f"{path.name} states no maximum length; set max_tokens in the configuration")
+    return min(limits)
+
+
+def _ends_in_normalize(path: Path) -> bool:
+    modules_file = path / "modules.json"
+    if not modules_file.is_file():
+        return False
+    modules = json.loads(modules_file.read_text())
+    return bool(modules) and str(modules[-1]["type"]).endswith("Normalize")
+
+
+def _activation(config: Mapping[str, Any]) -> Activation:
+    """A cross-encoder's activation as sentence-transformers reads it: sigmoid unless the config says Identity."""
+    stated = (config.get("sentence_transformers") or {}).get("activation_fn")
+    stated = stated or config.get("sbert_ce_default_activation_function") or "Sigmoid"
+    name = str(stated).rsplit(".", 1)[-1]
+    if name == "Identity":
+        return "identity"
+    if name == "Sigmoid":
+        return "sigmoid"
+    raise ModelError(f"activation {stated} of this reranker is not supported (Sigmoid and Identity are)")

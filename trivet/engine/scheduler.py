@@ -1,0 +1,142 @@
+"""The loop of a replica: take the next batch, run it, hand out what came back.
+
+One scheduler per backend. It decides nothing about batches (`packing` does) and holds no tensors; it owns the
+waiting rows, the thread that runs forwards, and the promise that every submitted job ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from trivet.engine.backend import Backend
+from trivet.engine.jobs import Job
+from trivet.engine.packing import FairQueue
+from trivet.engine.rows import TokenBatch, build_batch
+from trivet.errors import EngineError, Overloaded, TrivetError
+from trivet.messages import EngineResult, Floats
+
+logger = logging.getLogger(__name__)
+
+_RATE_SMOOTHING = 0.1
+"""Weight of the newest forward in the measured drain rate."""
+
+Entry = tuple[Job, int]
+"""A job and the index of one of its rows."""
+
+
+class Scheduler:
+    """Feeds one backend from one fair queue."""
+
+    def __init__(self, backend: Backend, pad_id: int, *, max_queued_tokens: int, clock: Callable[[], float]) -> None:
+        """Build it stopped; `start` needs a running event loop.
+
+        Args:
+            backend: runs the batches.
+            pad_id: token id that fills rows up.
+            max_queued_tokens: refuse work beyond this many waiting tokens.
+            clock: monotonic seconds.
+        """
+        self._backend = backend
+        self._pad_id = pad_id
+        self._max_queued_tokens = max_queued_tokens
+        self._clock = clock
+        self._queue: FairQueue[Entry] = FairQueue(lambda entry: entry[0].is_abandoned())
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._loop_task: asyncio.Task[None] | None = None
+        self._tokens_per_s = 0.0
+        self.forward_started_s: float | None = None
+        """When the forward now in progress began; None between forwards."""
+
+    def start(self) -> None:
+        """Start the loop."""
+        self._loop_task = asyncio.create_task(self._run(), name="scheduler")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop runs; a dead one would let every caller wait for ever."""
+        return self._loop_task is not None and not self._loop_task.done()
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens that wait for a forward."""
+        return self._queue.waiting_tokens
+
+    def submit(self, job: Job) -> "asyncio.Future[EngineResult]":
+        """Queue all rows of a job; the returned ticket is its result to come.
+
+        Raises:
+            Overloaded: the queue is full; nothing of the job was taken. A job larger than the whole queue is
+                taken when nothing waits, so that it is slow instead of impossible.
+        """
+        waiting = self._queue.waiting_tokens
+        if waiting and waiting + job.tokens > self._max_queued_tokens:
+            raise Overloaded(
+                f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self._max_queued_tokens}",
+                retry_after_s=self._drain_s(waiting),
+            )
+        job.ticket = asyncio.get_running_loop().create_future()
+        job.submitted_s = self._clock()
+        for index, row in enumerate(job.rows):
+            self._queue.push((job, index), row.tokens, job.priority)
+        self._arrived.set()
+        return job.ticket
+
+    async def close(self) -> None:
+        """Stop the loop and fail whatever waits."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        while batch := self._queue.next_batch(1 << 40):
+            _fail(batch, EngineError("the engine was closed"))
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while entries := self._queue.next_batch(self._backend.token_budget):
+                batch, where = build_batch([job.rows[index] for job, index in entries], self._pad_id)
+                await self._run_one(entries, batch, where)
+
+    async def _run_one(self, entries: list[Entry], batch: TokenBatch, where: list[int]) -> None:
+        started_s = self._clock()
+        for job, _ in entries:
+            job.started_s = job.started_s or started_s
+        self.forward_started_s = started_s
+        try:
+            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.forward, batch)
+        except TrivetError as error:
+            _fail(entries, error)
+            return
+        except Exception as error:
+            logger.exception("a forward of %d rows failed", len(batch.input_ids))
+            _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
+            return
+        finally:
+            self.forward_started_s = None
+        self._account(entries, batch, self._clock() - started_s)
+        _deliver(entries, outputs, where)
+
+    def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
+        for job in {id(job): job for job, _ in entries}.values():
+            job.forward_s += forward_s
+        rate = batch.useful_tokens / max(forward_s, 1e-6)
+        self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
+
+    def _drain_s(self, waiting_tokens: int) -> float:
+        """Seconds until half of what waits is done, at the measured rate; 1 s before anything was measured."""
+        if not self._tokens_per_s:
+            return 1.0
+        return max(1.0, 0.5 * waiting_tokens / self._tokens_per_s)
+
+
+def _deliver(entries: list[Entry], outputs: Floats, where: list[int]) -> None:
+    for (job, row), at in zip(entries, where, strict=True):
+        job.deliver(row, outputs[at])
+
+
+def _fail(entries: list[Entry], error: TrivetError) -> None:
+    for job, _ in entries:
+        job.fail(error)

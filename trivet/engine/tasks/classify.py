@@ -1,0 +1,113 @@
+"""Zero-shot classification: every premise window against every hypothesis, by natural language inference."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trivet.engine.heads import sigmoid, softmax
+from trivet.engine.jobs import Job, usage
+from trivet.engine.model_files import ModelFiles
+from trivet.engine.rows import Row, pair_row
+from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
+from trivet.engine.tokenizer import Ids, TextTokenizer
+from trivet.engine.windows import pair_spans, window_spans
+from trivet.errors import InvalidInput
+from trivet.messages import ClassifyRequest, ClassifyResult, Floats, StageTimings
+
+PAIR_FIRST = "First: "
+PAIR_SECOND = "\nSecond: "
+"""Two texts become one premise as `First: {text}\\nSecond: {text_pair}`; the starter classifier learned it so."""
+
+Premise = tuple[Ids, ...]
+"""One window of a premise, in pieces."""
+
+
+class ClassifyTask(TaskBase[ClassifyRequest]):
+    """Rows are (premise window, hypothesis), hypotheses innermost; outputs are NLI logits, (rows, classes)."""
+
+    def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
+        super().__init__(files, tokenizer, limits, device)
+        self._entailment, self._opposite = files.entailment()
+        self._first, self._second = tokenizer.encode([PAIR_FIRST, PAIR_SECOND])
+
+    def _prepare_one(self, request: ClassifyRequest) -> Job:
+        labels = list(request.hypotheses)
+        hypotheses = self.tokenizer.encode([request.hypotheses[label] for label in labels])
+        room = self._premise_room(hypotheses, labels)
+        rows: list[Row] = []
+        windows: list[int] = []
+        truncated: list[bool] = []
+        texts = self.tokenizer.encode([item.text for item in request.inputs])
+        others = self.tokenizer.encode([item.text_pair or "" for item in request.inputs])
+        for index, item in enumerate(request.inputs):
+            param = f"{request.param}[{index}]"
+            if item.text_pair is None:
+                premises, cut = self._premises(texts[index], room, request, param)
+            else:
+                premises, cut = self._pair_premises(texts[index], others[index], room, request, param)
+            self._check_sequences(len(rows) + len(premises) * len(hypotheses), request.param)
+            rows += [
+                pair_row(self.tokenizer.special, premise, hypothesis)
+                for premise in premises
+                for hypothesis in hypotheses
+            ]
+            windows.append(len(premises))
+            truncated.append(cut)
+        used = usage(rows, windows, truncated)
+        absent = labels.index(request.absent_label) if request.absent_label in labels else None
+
+        def finish(outputs: Floats, timings: StageTimings) -> ClassifyResult:
+            scores = self._scores(outputs, windows, len(labels), absent, request.multi_label)
+            return ClassifyResult(scores, used, timings, self.device)
+
+        return Job(rows, finish, request.priority)
+
+    def _premise_room(self, hypotheses: Sequence[Ids], labels: Sequence[str]) -> int:
+        """Tokens left for a premise beside the longest hypothesis; a hypothesis may take half of the model."""
+        limit = self.files.max_tokens - self.tokenizer.special.pair_tokens
+        for label, hypothesis in zip(labels, hypotheses, strict=True):
+            if len(hypothesis) > limit // 2:
+                raise InvalidInput(
+                    f"the hypothesis of label {label[:80]!r} has {len(hypothesis)} tokens; "
+                    f"this model takes up to {limit // 2} beside a premise",
+                    param="labels",
+                    code="hypothesis_too_long",
+                )
+        return limit - max(len(hypothesis) for hypothesis in hypotheses)
+
+    def _premises(self, ids: Ids, room: int, request: ClassifyRequest, param: str) -> tuple[list[Premise], bool]:
+        cut = check_length(request.long_input, len(ids), room, param)
+        if cut:
+            ids = ids[:room]
+        spans = window_spans(len(ids), room, self.limits.overlap_tokens)
+        return [(ids[start:end],) for start, end in spans], cut
+
+    def _pair_premises(
+        self, first: Ids, second: Ids, room: int, request: ClassifyRequest, param: str
+    ) -> tuple[list[Premise], bool]:
+        room -= len(self._first) + len(self._second)
+        cut = check_length(request.long_input, len(first) + len(second), room, param)
+        spans = pair_spans(len(first), len(second), room, self.limits.overlap_tokens)
+        if cut:
+            spans = spans[:1]
+        return [(self._first, first[a:b], self._second, second[c:d]) for (a, b), (c, d) in spans], cut
+
+    def _scores(
+        self, outputs: Floats, windows: Sequence[int], labels: int, absent: int | None, multi_label: bool
+    ) -> Floats:
+        """Aggregate over windows, then normalise over labels or per label.
+
+        Single-label: softmax over the labels of their entailment logits. Multi-label: per label the softmax of
+        entailment against its opposite, which is the logistic function of their difference. Both as in the
+        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the absent label).
+        """
+        evidence = outputs[:, self._entailment]  # (rows,)
+        if multi_label:
+            evidence = evidence - outputs[:, self._opposite]
+        per_window = evidence.reshape(-1, labels)  # (windows of all inputs, labels)
+        starts = np.cumsum([0, *windows[:-1]])
+        best: Floats = np.maximum.reduceat(per_window, starts, axis=0)  # (inputs, labels)
+        if absent is not None:
+            best[:, absent] = np.minimum.reduceat(per_window[:, absent], starts)
+        calibrated = best / np.float32(self.files.temperature)
+        return sigmoid(calibrated) if multi_label else softmax(calibrated)

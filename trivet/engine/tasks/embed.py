@@ -1,0 +1,83 @@
+"""Embedding: prompts, windows, pooling over windows, Matryoshka slices."""
+
+import numpy as np
+
+from trivet.engine.heads import l2_normalize, pool_windows
+from trivet.engine.jobs import Job, usage
+from trivet.engine.rows import Row, single_row
+from trivet.engine.tasks.base import TaskBase, check_length
+from trivet.engine.tokenizer import Ids
+from trivet.engine.windows import window_spans
+from trivet.errors import InvalidInput
+from trivet.messages import EmbedRequest, EmbedResult, Floats, StageTimings
+
+
+class EmbedTask(TaskBase[EmbedRequest]):
+    """Rows are windows of texts; outputs are pooled, not yet normalised vectors, (rows, H)."""
+
+    def _prepare_one(self, request: EmbedRequest) -> Job:
+        prompt = self._prompt(request)
+        dimensions = self._dimensions(request)
+        normalize = self.files.normalize if request.normalize is None else request.normalize
+        room = self.files.max_tokens - self.tokenizer.special.single_tokens
+        rows: list[Row] = []
+        windows: list[int] = []
+        truncated: list[bool] = []
+        prompt_ids = self.tokenizer.encode([prompt])[0] if prompt else None
+        for index, ids in enumerate(self.tokenizer.encode([prompt + text for text in request.texts])):
+            cut = check_length(request.long_input, len(ids), room, f"{request.param}[{index}]")
+            text_rows = self._rows(ids[:room] if cut else ids, prompt_ids, room)
+            rows += text_rows
+            windows.append(len(text_rows))
+            truncated.append(cut)
+        self._check_sequences(len(rows), request.param)
+        used = usage(rows, windows, truncated)
+
+        def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
+            vectors = np.empty((len(windows), outputs.shape[1]), dtype=np.float32)  # (N, H)
+            at = 0
+            for index, count in enumerate(windows):
+                tokens = [row.tokens for row in rows[at : at + count]]
+                vectors[index] = pool_windows(outputs[at : at + count], tokens)
+                at += count
+            vectors = vectors[:, :dimensions]
+            if normalize:
+                vectors = l2_normalize(vectors)
+            return EmbedResult(vectors, used, timings, self.device)
+
+        return Job(rows, finish, request.priority)
+
+    def _rows(self, ids: Ids, prompt_ids: Ids | None, room: int) -> list[Row]:
+        """Windows over the text; every one of them begins with the prompt."""
+        lead = ids[: _shared_prefix(ids, prompt_ids)] if prompt_ids is not None else ids[:0]
+        content = ids[len(lead) :]
+        spans = window_spans(len(content), room - len(lead), self.limits.overlap_tokens)
+        return [single_row(self.tokenizer.special, lead, content[start:end]) for start, end in spans]
+
+    def _prompt(self, request: EmbedRequest) -> str:
+        name = request.prompt_name or request.input_type
+        try:
+            return self.files.prompt(name)
+        except KeyError:
+            raise InvalidInput(
+                f"this model has no prompt named {name!r}; it has {sorted(self.files.prompts)}",
+                param="prompt_name" if request.prompt_name else "input_type",
+                code="unknown_prompt",
+            ) from None
+
+    def _dimensions(self, request: EmbedRequest) -> int:
+        full = self.files.hidden_size
+        if request.dimensions is None:
+            return full
+        if not 1 <= request.dimensions <= full:
+            raise InvalidInput(
+                f"dimensions must be between 1 and {full} for this model, not {request.dimensions}", param="dimensions"
+            )
+        return request.dimensions
+
+
+def _shared_prefix(ids: Ids, prompt_ids: Ids) -> int:
+    """Length of the common beginning; a subword may straddle the border of prompt and text."""
+    shortest = min(len(ids), len(prompt_ids))
+    differs = np.flatnonzero(ids[:shortest] != prompt_ids[:shortest])
+    return int(differs[0]) if len(differs) else shortest

@@ -1,0 +1,106 @@
+"""Text to token ids, without ever cutting or padding.
+
+Only the `tokenizers` library: transformers is not imported in a serving process. Special tokens are kept
+apart from content, because windows need to be wrapped one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from trivet.errors import ModelError
+
+Ids = NDArray[np.int32]
+
+
+def _ids(values: Sequence[int]) -> Ids:
+    return np.asarray(values, dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """What the model wraps around one text, and around two."""
+
+    single_prefix: Ids
+    single_suffix: Ids
+    pair_prefix: Ids
+    pair_middle: Ids
+    pair_suffix: Ids
+    pad_id: int
+    has_type_ids: bool
+    """Whether the second text of a pair carries token type 1."""
+
+    @property
+    def single_tokens(self) -> int:
+        """Special tokens of a sequence of one text."""
+        return len(self.single_prefix) + len(self.single_suffix)
+
+    @property
+    def pair_tokens(self) -> int:
+        """Special tokens of a sequence of two texts."""
+        return len(self.pair_prefix) + len(self.pair_middle) + len(self.pair_suffix)
+
+
+class TextTokenizer:
+    """A model's own tokenizer.json, with its baked-in truncation and padding switched off."""
+
+    def __init__(self, tokenizer: Tokenizer, *, pad_id: int | None = None) -> None:
+        padding = tokenizer.padding
+        if pad_id is None:
+            pad_id = int(padding["pad_id"]) if padding else _find_pad_id(tokenizer)
+        # Many published files cut at 128 tokens and pad to it: a silent loss that nobody asked for.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.special = _derive_special_tokens(tokenizer, pad_id)
+
+    @classmethod
+    def from_dir(cls, path: Path, *, pad_id: int | None = None) -> Self:
+        """Load `tokenizer.json` from a model directory; ModelError names the file if it is not there."""
+        file = path / "tokenizer.json"
+        if not file.is_file():
+            raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
+        return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """Content ids of each text, without special tokens."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [_ids(encoding.ids) for encoding in encodings]
+
+    @property
+    def raw(self) -> Tokenizer:
+        """The underlying tokenizer, for callers that need offsets and token strings."""
+        return self._tokenizer
+
+
+def _find_pad_id(tokenizer: Tokenizer) -> int:
+    for token in ("[PAD]", "<pad>", "<|padding|>"):
+        found = tokenizer.token_to_id(token)
+        if found is not None:
+            return int(found)
+    raise ModelError("the tokenizer names no padding token; set pad_token_id in config.json")
+
+
+def _derive_special_tokens(tokenizer: Tokenizer, pad_id: int) -> SpecialTokens:
+    """Read the wrapping off two probe encodings instead of trusting names in config files."""
+    single = tokenizer.encode("a")
+    pair = tokenizer.encode("a", "a")
+    content = [position for position, which in enumerate(single.sequence_ids) if which is not None]
+    first = [position for position, which in enumerate(pair.sequence_ids) if which == 0]
+    second = [position for position, which in enumerate(pair.sequence_ids) if which == 1]
+    if not content or not first or not second:
+        raise ModelError("the tokenizer drops the letter 'a': its tokenizer.json cannot be right")
+    return SpecialTokens(
+        single_prefix=_ids(single.ids[: content[0]]),
+        single_suffix=_ids(single.ids[content[-1] + 1 :]),
+        pair_prefix=_ids(pair.ids[: first[0]]),
+        pair_middle=_ids(pair.ids[first[-1] + 1 : second[0]]),
+        pair_suffix=_ids(pair.ids[second[-1] + 1 :]),
+        pad_id=pad_id,
+        has_type_ids=pair.type_ids[second[0]] == 1,
+    )

@@ -1,0 +1,15 @@
+"""The forward that a replica runs before it says it is ready."""
+
+from trivet.config import Task
+from trivet.messages import ClassifyRequest, EmbedRequest, EngineRequest, PairText, RerankRequest
+
+_TEXT = "A stand with three legs does not wobble."
+
+
+def warm_up_request(task: Task) -> EngineRequest:
+    """A small real request of the task."""
+    if task == "embedder":
+        return EmbedRequest((_TEXT,))
+    if task == "reranker":
+        return RerankRequest(_TEXT, (_TEXT,))
+    return ClassifyRequest((PairText(_TEXT),), {"furniture": "This example is about furniture."})

@@ -1,0 +1,66 @@
+"""Relations between texts: which candidates are worth a look, and which relation each edge gets. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trivet.messages import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One classified pair, by the indices of its texts in the request."""
+
+    source_index: int
+    target_index: int
+    relation: str
+    confidence: float
+    scores: Mapping[str, float]
+    relevance: float | None
+    windows: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Candidates that go on to classification, best first, and how many did not and why."""
+
+    indices: tuple[int, ...]
+    below_min_relevance: int
+    beyond_top_k: int
+
+
+def keep_relevant(relevance: Floats, *, top_k: int, min_relevance: float) -> Kept:
+    """Choose the `top_k` best candidates of at least `min_relevance`; equal scores keep the request's order."""
+    order = np.argsort(-relevance, kind="stable")
+    relevant = [int(index) for index in order if relevance[index] >= min_relevance]
+    return Kept(
+        indices=tuple(relevant[:top_k]),
+        below_min_relevance=len(relevance) - len(relevant),
+        beyond_top_k=max(0, len(relevant) - top_k),
+    )
+
+
+def edge_from_scores(
+    source_index: int,
+    target_index: int,
+    labels: Sequence[str],
+    scores: Floats,
+    *,
+    relevance: float | None,
+    windows: int,
+    truncated: bool,
+) -> Edge:
+    """Name the edge after its best label; `scores` are (labels,) and sum to 1."""
+    best = int(scores.argmax())
+    return Edge(
+        source_index=source_index,
+        target_index=target_index,
+        relation=labels[best],
+        confidence=float(scores[best]),
+        scores={label: float(score) for label, score in zip(labels, scores, strict=True)},
+        relevance=relevance,
+        windows=windows,
+        truncated=truncated,
+    )
