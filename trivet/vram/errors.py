@@ -19,8 +19,8 @@ class SimulatedOutOfMemory(TrivetError):
 class DoesNotFit(ConfigError):
     """A set of models that cannot share the card; the message holds the numbers and the nearest preset that fits."""
 
-    def __init__(self, message: str, *, needed_bytes: int, usable_bytes: int, nearest_preset: str) -> None:
+    def __init__(self, message: str, *, needed_bytes: int, card_bytes: int, nearest_preset: str) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
-        self.usable_bytes = usable_bytes
+        self.card_bytes = card_bytes
         self.nearest_preset = nearest_preset

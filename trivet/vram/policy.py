@@ -40,40 +40,37 @@ not know when lanes last changed, so it also waits out one dwell.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
-
+from trivet.errors import ConfigError
 from trivet.vram.text import format_bytes, format_seconds
 from trivet.vram.types import Cause, Decision, Lane, Observation
 
 _MIB = 1024 * 1024
 
 
-class PolicyConfig(BaseModel):
-    """Thresholds and times of the policy. The same for every model; sizes are read as "500MiB", times in seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """Thresholds and times, the same for every model. Raises `ConfigError` where they contradict each other."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reroute_below_bytes: ByteSize = Field(default=ByteSize(500 * _MIB), ge=0)
+    reroute_below_bytes: int = 500 * _MIB
     """The floor: a model with less than this available leaves the GPU at once."""
-    resume_above_bytes: ByteSize = Field(default=ByteSize(1024 * _MIB), gt=0)
+    resume_above_bytes: int = 1024 * _MIB
     """A model returns when at least this much is available."""
-    dwell_s: Annotated[float, Field(gt=0)] = 10.0
+    dwell_s: float = 5.0
     """How long a lane stays before a switch to the GPU, and the least time between two park steps."""
-    grace_s: Annotated[float, Field(gt=0)] = 5.0
+    grace_s: float = 5.0
     """How long the last decisions hold without a good reading; then everything moves to the CPU."""
-    park_after_s: Annotated[float, Field(gt=0)] | None = 60.0
+    park_after_s: float | None = 60.0
     """How long a model goes without room before it is asked to give its weights back; None: never."""
 
-    @model_validator(mode="after")
-    def _two_thresholds(self) -> Self:
-        if self.resume_above_bytes <= self.reroute_below_bytes:
-            raise ValueError(
-                f"resume_above ({format_bytes(self.resume_above_bytes)}) must exceed "
-                f"reroute_below ({format_bytes(self.reroute_below_bytes)}), or lanes would flap"
+    def __post_init__(self) -> None:
+        if not 0 <= self.reroute_below_bytes <= self.resume_above_bytes:
+            raise ConfigError(
+                f"resume_above ({format_bytes(self.resume_above_bytes)}) must be at least "
+                f"reroute_below ({format_bytes(self.reroute_below_bytes)})"
             )
-        return self
+        if self.dwell_s < 0 or self.grace_s <= 0 or (self.park_after_s is not None and self.park_after_s <= 0):
+            raise ConfigError("dwell_s must not be negative; grace_s and park_after_s must be above zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

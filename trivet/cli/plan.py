@@ -1,0 +1,75 @@
+"""`trivet plan`: shows how a card is divided among models, or why it cannot be. Reads no GPU and downloads nothing."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from trivet.errors import ConfigError, ModelError
+from trivet.vram.facts import DTYPES, Dtype, facts_for
+from trivet.vram.plan_table import render
+from trivet.vram.planner import Assumptions, plan
+from trivet.vram.presets import PRESETS
+
+_SIZE: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
+
+
+def _size(text: str) -> int:
+    try:
+        return int(_SIZE.validate_python(text))
+    except ValidationError as error:
+        raise typer.BadParameter(f"{text!r} is not a size such as 8GiB or 500MiB") from error
+
+
+def _dtype(text: str) -> Dtype:
+    for dtype in DTYPES:
+        if dtype == text:
+            return dtype
+    raise typer.BadParameter(f"{text!r} is not one of {', '.join(DTYPES)}")
+
+
+def plan_command(
+    vram: Annotated[str | None, typer.Option(help="Size of the card, such as 8GiB. Default: the preset's.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Models, separated by commas: catalogue names or local directories.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}, instead of --models.")] = None,
+    smaller: Annotated[bool, typer.Option(help="Take the preset's smaller models.")] = False,
+    dtype: Annotated[str, typer.Option(help=f"Precision of weights and activations: {', '.join(DTYPES)}.")] = "bf16",
+    foreign: Annotated[str | None, typer.Option(help="What to leave to others. Default: 0, or the preset's.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="What one CUDA context takes. Default: 450MiB, an assumption.")
+    ] = None,
+) -> None:
+    """Divide a card among models: caps, fractions and token budgets. Exits with 1 when they cannot share it."""
+    if (models is None) == (preset is None):
+        raise typer.BadParameter("name either --models or --preset")
+    if smaller and preset is None:
+        raise typer.BadParameter("--smaller chooses among the models of a --preset")
+    names: tuple[str, ...]
+    card_bytes = None if vram is None else _size(vram)
+    foreign_bytes = None if foreign is None else _size(foreign)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}")
+        chosen = PRESETS[preset]
+        names = chosen.smaller_models if smaller else chosen.models
+        card_bytes = chosen.card_bytes if card_bytes is None else card_bytes
+        foreign_bytes = chosen.foreign_bytes if foreign_bytes is None else foreign_bytes
+        if card_bytes == 0:
+            typer.echo(f"cpu ({chosen.purpose}): nothing to divide. Models: {', '.join(names)}")
+            return
+    else:
+        names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
+    if card_bytes is None:
+        raise typer.BadParameter("--vram is needed with --models")
+    assumptions = Assumptions(foreign_bytes=foreign_bytes or 0)
+    if context is not None:
+        assumptions = replace(assumptions, context_bytes=_size(context))
+    try:
+        facts = [facts_for(name) for name in names]
+        typer.echo(render(plan(facts, card_bytes, dtype=_dtype(dtype), assumptions=assumptions)))
+    except (ConfigError, ModelError) as error:
+        typer.echo(f"Cannot plan: {error}", err=True)
+        raise typer.Exit(code=1) from error

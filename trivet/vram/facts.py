@@ -1,0 +1,182 @@
+"""What a model costs on a card: parameters, and bytes of activations per token, from its configuration. Pure.
+
+Activations are estimated for one encoder layer at its peak, in inference, with fused attention. The estimate is meant
+to be replaced: a replica measures the figure at warm-up, and `ModelFacts.measured_activation_bytes_per_token` wins.
+Reads no weights: a local checkpoint is described by its config.json and the headers of its safetensors files.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from trivet.errors import ModelError
+
+Dtype = Literal["bf16", "fp16", "fp32"]
+Attention = Literal["fused", "eager"]
+
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+ITEM_BYTES: Mapping[Dtype, int] = MappingProxyType({"bf16": 2, "fp16": 2, "fp32": 4})
+
+_ALLOCATOR_SLACK = 1.25
+"""Blocks are rounded up and reused imperfectly between sequence lengths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """The figures of one model that memory depends on."""
+
+    name: str
+    parameters: int
+    hidden: int
+    feed_forward: int
+    heads: int
+    max_tokens: int
+    gated: bool = False
+    """Whether the feed-forward part has two input projections (GeGLU)."""
+    attention: Attention = "fused"
+    """"eager" where scores of every head exist in memory at once: disentangled attention has no fused kernel."""
+    measured_activation_bytes_per_token: int | None = None
+
+    def weights_bytes(self, dtype: Dtype) -> int:
+        """Return what the weights take at this precision."""
+        return self.parameters * ITEM_BYTES[dtype]
+
+    def activation_bytes_per_token(self, dtype: Dtype) -> int:
+        """Return what one token of a batch of the longest sequences takes at the peak of a forward."""
+        if self.measured_activation_bytes_per_token is not None:
+            return self.measured_activation_bytes_per_token
+        projections = 8 * self.hidden  # residual, normed, q k v, rotated q k, output
+        widened = 3 if self.gated else 2  # (gate,) input and product
+        feed_forward = 2 * self.hidden + widened * self.feed_forward
+        # Per token, one row of the attention mask; eager attention holds scores, probabilities and a positional
+        # term per head besides.
+        row = self.max_tokens * (1 if self.attention == "fused" else 1 + 3 * self.heads)
+        pooled = 4 * self.hidden  # the last hidden state in fp32
+        values = max(projections + row, feed_forward + (row if self.attention == "fused" else 0))
+        return round(_ALLOCATOR_SLACK * (values * ITEM_BYTES[dtype] + pooled))
+
+
+def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> ModelFacts:
+    """Return the facts of a model from its config.json. Raises `ModelError` naming a field that is missing."""
+
+    def field(*names: str) -> int:
+        for key in names:
+            if isinstance(config.get(key), int):
+                return int(config[key])
+        raise ModelError(f"{name}: config.json has none of {', '.join(names)}")
+
+    model_type = str(config.get("model_type", ""))
+    return ModelFacts(
+        name=name,
+        parameters=parameters,
+        hidden=field("hidden_size", "n_embd"),
+        feed_forward=field("intermediate_size", "n_inner"),
+        heads=field("num_attention_heads", "n_head"),
+        max_tokens=field("max_trained_positions", "max_position_embeddings"),
+        gated=model_type == "modernbert",
+        attention="eager" if model_type.startswith("deberta") else "fused",
+    )
+
+
+def facts_from_directory(directory: Path) -> ModelFacts:
+    """Return the facts of a checkpoint in Hugging Face layout. Raises `ModelError` where it is not one."""
+    shards = sorted(directory.glob("*.safetensors"))
+    if not shards:
+        raise ModelError(f"{directory}: no .safetensors file")
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{directory}: config.json: {error}") from error
+    return facts_from_config(directory.name, config, sum(map(_parameters_in, shards)))
+
+
+def _parameters_in(shard: Path) -> int:
+    """Count the elements of all tensors from the file's header: its length in 8 bytes, then JSON."""
+    with shard.open("rb") as file:
+        prefix = file.read(8)
+        if len(prefix) < 8:
+            raise ModelError(f"{shard}: too short to be a safetensors file")
+        (header_bytes,) = struct.unpack("<Q", prefix)
+        try:
+            header = json.loads(file.read(min(header_bytes, shard.stat().st_size)))
+        except ValueError as error:
+            raise ModelError(f"{shard}: damaged safetensors header: {error}") from error
+    total = 0
+    for key, tensor in header.items():
+        if key != "__metadata__":
+            count = 1
+            for size in tensor["shape"]:
+                count *= size
+            total += count
+    return total
+
+
+def _modernbert(name: str, parameters: int, *, large: bool = False) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        parameters=parameters,
+        hidden=1024 if large else 768,
+        feed_forward=2624 if large else 1152,
+        heads=16 if large else 12,
+        max_tokens=8192,
+        gated=True,
+    )
+
+
+def _minilm(name: str, parameters: int, max_tokens: int) -> ModelFacts:
+    return ModelFacts(name=name, parameters=parameters, hidden=384, feed_forward=1536, heads=12, max_tokens=max_tokens)
+
+
+_CATALOGUE = (
+    ModelFacts(
+        name="nomic-ai/nomic-embed-text-v2-moe",
+        parameters=475_292_928,  # all experts are resident, though two of eight work on a token
+        hidden=768,
+        feed_forward=3072,
+        heads=12,
+        max_tokens=512,
+    ),
+    ModelFacts(
+        name="BAAI/bge-reranker-base",
+        parameters=278_044_417,
+        hidden=768,
+        feed_forward=3072,
+        heads=12,
+        max_tokens=512,
+    ),
+    _modernbert("MoritzLaurer/ModernBERT-large-zeroshot-v2.0", 395_833_346, large=True),
+    _modernbert("Alibaba-NLP/gte-modernbert-base", 149_014_272),
+    _modernbert("Alibaba-NLP/gte-reranker-modernbert-base", 149_605_633),
+    _modernbert("MoritzLaurer/ModernBERT-base-zeroshot-v2.0", 149_606_402),
+    _minilm("sentence-transformers/all-MiniLM-L6-v2", 22_713_216, 256),
+    _minilm("cross-encoder/ms-marco-MiniLM-L6-v2", 22_713_601, 512),
+    ModelFacts(
+        name="MoritzLaurer/deberta-v3-xsmall-zeroshot-v1.1-all-33",
+        parameters=70_830_722,  # 22 M of them in the encoder, the rest in the vocabulary
+        hidden=384,
+        feed_forward=1536,
+        heads=6,
+        max_tokens=512,
+        attention="eager",
+    ),
+)
+
+CATALOGUE: Mapping[str, ModelFacts] = MappingProxyType({facts.name: facts for facts in _CATALOGUE})
+"""Facts of the models that the presets name, so that planning needs no download."""
+
+
+def facts_for(name: str) -> ModelFacts:
+    """Return the facts of a catalogue name (the part after the slash suffices) or of a local directory.
+
+    Raises `ModelError` for a name that is neither, with the names there are.
+    """
+    for known, facts in CATALOGUE.items():
+        if name in (known, known.split("/")[-1]):
+            return facts
+    if Path(name).is_dir():
+        return facts_from_directory(Path(name))
+    raise ModelError(f"{name}: neither a local directory nor one of {', '.join(CATALOGUE)}")

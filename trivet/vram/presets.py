@@ -1,0 +1,79 @@
+"""Choices of models for common cards. Data only; whether one fits is the planner's to say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+_GIB = 1024**3
+
+_FLAGSHIP = (
+    "nomic-ai/nomic-embed-text-v2-moe",
+    "BAAI/bge-reranker-base",
+    "MoritzLaurer/ModernBERT-large-zeroshot-v2.0",
+)
+_SMALLER = (
+    "Alibaba-NLP/gte-modernbert-base",
+    "Alibaba-NLP/gte-reranker-modernbert-base",
+    "MoritzLaurer/ModernBERT-base-zeroshot-v2.0",
+)
+_SMALLEST = (
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "cross-encoder/ms-marco-MiniLM-L6-v2",
+    "MoritzLaurer/deberta-v3-xsmall-zeroshot-v1.1-all-33",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Three models (embedder, reranker, classifier) and what they leave of a card to others."""
+
+    name: str
+    card_bytes: int
+    """The card it is meant for; 0 for none."""
+    foreign_bytes: int
+    """What it leaves to others on that card."""
+    models: tuple[str, str, str]
+    smaller_models: tuple[str, str, str]
+    """To take instead where others hold more of the card, or where latency matters more than quality."""
+    purpose: str
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        preset.name: preset
+        for preset in (
+            Preset(
+                name="8gb",
+                card_bytes=8 * _GIB,
+                foreign_bytes=1 * _GIB,
+                models=_FLAGSHIP,
+                smaller_models=_SMALLER,
+                purpose="a laptop's card, with a desktop on it",
+            ),
+            Preset(
+                name="12gb",
+                card_bytes=12 * _GIB,
+                foreign_bytes=5 * _GIB,
+                models=_FLAGSHIP,
+                smaller_models=_SMALLER,
+                purpose="beside a small LLM: 7 to 8 billion parameters at 4 bits",
+            ),
+            Preset(
+                name="24gb",
+                card_bytes=24 * _GIB,
+                foreign_bytes=12 * _GIB,
+                models=_FLAGSHIP,
+                smaller_models=_SMALLER,
+                purpose="beside an LLM of 10 to 12 GB",
+            ),
+            Preset(
+                name="cpu",
+                card_bytes=0,
+                foreign_bytes=0,
+                models=_SMALLEST,
+                smaller_models=_SMALLEST,
+                purpose="no GPU at all",
+            ),
+        )
+    }
+)
