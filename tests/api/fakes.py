@@ -1,0 +1,111 @@
+"""A dispatcher that computes: vectors from hashes, relevance from shared words. Deterministic, no models."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from trivet.api.dispatcher import Readiness, Routed
+from trivet.errors import TrivetError
+from trivet.messages import (
+    ClassifyRequest,
+    ClassifyResult,
+    EmbedRequest,
+    EmbedResult,
+    EngineRequest,
+    Floats,
+    Health,
+    ModelCard,
+    RerankRequest,
+    RerankResult,
+    StageTimings,
+    Usage,
+)
+
+DIMENSIONS = 8
+WINDOW_CHARACTERS = 1000
+"""A text of more characters counts as more windows."""
+
+EMBEDDER = ModelCard("embedder", "tests/fake-embedder", "r1", 256, dimensions=DIMENSIONS, precision="fp32")
+RERANKER = ModelCard("reranker", "tests/fake-reranker", "r2", 512, precision="fp32")
+CLASSIFIER = ModelCard(
+    "classifier", "tests/fake-classifier", "r3", 512, labels={"entailment": 0, "not_entailment": 1}, precision="fp32"
+)
+
+TIMINGS = StageTimings(tokenize_s=0.001, queue_s=0.002, forward_s=0.003)
+DEVICE = "cpu (fake)"
+
+
+def vector_of(text: str) -> Floats:
+    """Unit vector, the same for the same text."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def relevance_of(query: str, document: str) -> float:
+    """Logit: words in common, less one."""
+    return float(len(set(query.lower().split()) & set(document.lower().split()))) - 1.0
+
+
+def sigmoid(logits: Floats) -> Floats:
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def softmax(logits: Floats) -> Floats:
+    grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (grown / grown.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def usage_of(texts: Sequence[str], *, truncates: bool = False) -> Usage:
+    """One token per word; a window per thousand characters."""
+    windows = tuple(1 if truncates else 1 + (len(text) - 1) // WINDOW_CHARACTERS for text in texts)
+    cut = tuple(truncates and len(text) > WINDOW_CHARACTERS for text in texts)
+    return Usage(sum(len(text.split()) for text in texts), windows, cut, sum(windows))
+
+
+class FakeDispatcher:
+    """Answers like the engines would, remembers what it was asked, and fails with `error` where one is given."""
+
+    def __init__(self, *, error: TrivetError | None = None, reroute_reason: str | None = None) -> None:
+        self.error = error
+        self.reroute_reason = reroute_reason
+        self.requests: list[EngineRequest] = []
+
+    def _receive(self, request: EngineRequest) -> None:
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+
+    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+        self._receive(request)
+        vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
+        usage = usage_of(request.texts, truncates=request.long_input == "truncate")
+        return Routed(EmbedResult(vectors, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
+
+    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
+        self._receive(request)
+        logits = np.array([relevance_of(request.query, document) for document in request.documents], dtype=np.float32)
+        usage = usage_of(request.documents, truncates=request.long_input == "truncate")
+        return Routed(RerankResult(logits, sigmoid(logits), usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
+
+    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
+        self._receive(request)
+        texts = [f"{item.text} {item.text_pair or ''}" for item in request.inputs]
+        logits = np.array(
+            [[relevance_of(text, hypothesis) for hypothesis in request.hypotheses.values()] for text in texts],
+            dtype=np.float32,
+        )
+        scores = sigmoid(logits) if request.multi_label else softmax(logits)
+        usage = usage_of(texts, truncates=request.long_input == "truncate")
+        return Routed(ClassifyResult(scores, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
+
+    async def readiness(self) -> Readiness:
+        lanes = {
+            card.task: {"cpu": Health(self.error is None, DEVICE, str(self.error or "warm"), card)}
+            for card in await self.models()
+        }
+        return Readiness(lanes=lanes, reasons=dict.fromkeys(lanes, "only the cpu lane is bound"))
+
+    async def models(self) -> Sequence[ModelCard]:
+        return [EMBEDDER, RERANKER, CLASSIFIER]
