@@ -47,7 +47,8 @@ moving|walking running jumping swimming dancing climbing
 |large tiny
 """
 _ADDITIONS = (
-    "for the first time", "before going home", "with a friend", "on a Sunday", "because it is a holiday", "to win a prize",
+    "for the first time", "before going home", "with a friend", "on a Sunday", "because it is a holiday",
+    "to win a prize",
     "while on vacation", "after work", "to impress the others", "for a school project", "in order to earn money",
 )  # fmt: skip
 

@@ -9,45 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.relations.corpus import Corpus
 from bench.relations.docs import prose_sentences
 
-# Names a caller might use for the topic | words that give it away.
-_LEXICON = """
-sports, sport|football championship team coach season league player goal stadium tournament olympic basketball match athlete quarterback
-politics, government|president election parliament senate vote party minister congress republican democratic candidate senator governor policy
-music|album song band guitar concert singer orchestra composer melody symphony piano recording jazz opera
-history|empire dynasty century king medieval war ancient conquered reign throne emperor kingdom
-medicine, health|disease patient treatment drug symptoms clinical hospital therapy doctors infection vaccine surgery diagnosis
-biology, nature|species cells protein organism genes bacteria enzyme evolution plants insects habitat tissue dna
-physics|energy quantum particle electron velocity gravity momentum relativity magnetic photon atoms radiation
-chemistry, chemicals|acid oxygen chemical compound reaction molecule hydrogen carbon oxide metal solvent catalyst
-law, legal matters|court judge law constitution legal crime supreme lawyer plaintiff trial statute jury
-religion|church pope faith christian islam temple bishop prayer god bible buddhist worship monk
-geography, places|river mountain island coast lake located border peninsula valley ocean continent plateau
-economics, finance, business|market economy tax trade price bank inflation investment debt company currency profit shares
-education, schools|students university school college campus teachers curriculum degree faculty classroom tuition
-warfare, the military|army troops soldiers battle navy infantry military weapons invasion regiment commander missile
-film and television, entertainment|film episode television series actor director movie broadcast drama comedy audience show
-literature, books|novel poet author poem writer published book fiction literary poetry stories
-technology, computers|computer software internet digital device processor windows video data hardware network smartphone
-transport, travel|railway airport train passengers road highway station flights traffic bus vehicles
-food, cooking|food dish cuisine meat bread wine cooked rice sugar vegetables recipe fruit cheese
-architecture, buildings|building tower architecture architect facade brick roof dome walls cathedral style columns
-astronomy, space|planet star orbit telescope moon solar galaxy astronauts spacecraft satellite nasa
-weather, climate|rain temperature climate winter humid snowfall storm hurricane precipitation rainfall drought
-language, linguistics|language words grammar dialect speakers vowel pronunciation alphabet verb consonants
-art, painting|painting artist museum sculpture gallery portrait canvas artistic exhibition murals
-agriculture, farming|crops farmers agriculture livestock farm wheat cattle harvest irrigation soil cotton
-mathematics|theorem prime integer equation geometry algebra mathematicians proof finite polynomial
-psychology, the mind|behavior cognitive emotions psychological memory anxiety perception mental personality
-population, demographics|population census percent households residents ethnic inhabitants median income immigrants
-philosophy|philosopher philosophy ethics metaphysics reason moral kant plato aristotle theory
-engineering, machines|engine turbine steam electrical motor machine cylinder voltage circuit generator pump
-animals|dogs dog breed cats birds horses mammals predators prey feathers bird cat
-fashion, clothing|fashion clothing dress wear garments shirt jacket fabric wearing designer shoes
-"""
+_LEXICON = Path(__file__).with_suffix(".txt")
 
 # Sub-package → what it is about. The folder is the label's structure; the phrase is this project's.
 _FOLDERS = {
@@ -111,7 +78,9 @@ class Topical:
 
 def _lexicon() -> dict[tuple[str, ...], frozenset[str]]:
     table = {}
-    for line in _LEXICON.strip().splitlines():
+    for line in _LEXICON.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
         names, words = line.split("|")
         table[tuple(n.strip() for n in names.split(","))] = frozenset(words.split())
     return table

@@ -1,19 +1,12 @@
-"""Every hypothesis the classifier is trained and served with, in one place.
+"""How hypotheses are varied in training, so that a caller's own wording works too.
 
-`RELATION_HYPOTHESES` are the serving defaults. The paraphrases exist so that a caller's own wording works too;
-nothing is evaluated on them but `relation_wordings_unseen`, which training never shows.
+The defaults that are served and evaluated, and a set of wordings that training never shows, are in
+`bench.relations.hypotheses`.
 """
 
 from __future__ import annotations
 
-PAIR_TEMPLATE = "First: {first}\nSecond: {second}"
-
-RELATION_HYPOTHESES: dict[str, str] = {
-    "dependency": "The first text depends on the second.",
-    "expansion": "The second text expands on the first.",
-    "contradiction": "The two texts contradict each other.",
-    "unrelated": "The two texts are unrelated.",
-}
+from bench.relations.hypotheses import PAIR_TEMPLATE
 
 RELATION_PARAPHRASES: dict[str, tuple[str, ...]] = {
     "dependency": (
@@ -46,31 +39,26 @@ RELATION_PARAPHRASES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-RELATION_WORDINGS_UNSEEN: dict[str, str] = {
-    "dependency": "Understanding the first text requires the second.",
-    "expansion": "The second text adds details to the first.",
-    "contradiction": "The statements in the two texts conflict.",
-    "unrelated": "The two texts share no connection.",
-}
-
-SNLI_HYPOTHESES: dict[str, str] = {
-    "entailment": "The second text follows from the first.",
-    "neutral": "The second text may or may not follow from the first.",
-    "contradiction": "The two texts contradict each other.",
-}
-
 SNLI_PARAPHRASES: dict[str, tuple[str, ...]] = {
     "entailment": ("If the first text is true, so is the second.", "The first text implies the second."),
-    "neutral": ("The first text neither implies nor contradicts the second.", "The second text might be true given the first."),
+    "neutral": (
+        "The first text neither implies nor contradicts the second.",
+        "The second text might be true given the first.",
+    ),
     "contradiction": RELATION_PARAPHRASES["contradiction"],
 }
 
 TOPIC_TEMPLATE = "This example is about {}."
 TOPIC_TEMPLATES = (
-    TOPIC_TEMPLATE, TOPIC_TEMPLATE, "This example is {}.", "This example is {}.", "This text is about {}.", "The topic is {}.", "It is about {}.",
+    TOPIC_TEMPLATE, TOPIC_TEMPLATE, "This example is {}.", "This example is {}.", "This text is about {}.",
+    "The topic is {}.", "It is about {}.",
 )  # fmt: skip
-ANSWER_TEMPLATES = ("This text answers the question: {}", "This example answers the question: {}", "The answer to \"{}\" is stated here.")
-YES_NO_TEMPLATES = {True: ("The answer to \"{}?\" is yes.",), False: ("The answer to \"{}?\" is no.",)}
+ANSWER_TEMPLATES = (
+    "This text answers the question: {}",
+    "This example answers the question: {}",
+    'The answer to "{}" is stated here.',
+)
+YES_NO_TEMPLATES = {True: ('The answer to "{}?" is yes.',), False: ('The answer to "{}?" is no.',)}
 
 
 def pair_premise(first: str, second: str) -> str:
