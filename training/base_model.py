@@ -16,7 +16,7 @@ def load_base(*, num_labels: int, dropout: float = 0.0) -> BertForSequenceClassi
     them out. Dropout defaults to none: a single pass over the data does not overfit, and on a CPU drawing the
     masks costs a third of the step. Attention is eager because the CPU's fused attention has a slow backward.
     """
-    transformers_logging.set_verbosity_error()  # a new head is meant, not an accident to be warned about
+    quiet_transformers()
     model = BertForSequenceClassification.from_pretrained(
         base_model_dir(),
         num_labels=num_labels,
@@ -31,6 +31,12 @@ def load_base(*, num_labels: int, dropout: float = 0.0) -> BertForSequenceClassi
 def load_trained(model_dir: Path) -> BertForSequenceClassification:
     """Load an assembled starter model for evaluation, or to continue from."""
     return BertForSequenceClassification.from_pretrained(model_dir, attn_implementation="eager", dtype=torch.float32)
+
+
+def quiet_transformers() -> None:
+    """Silence transformers: a missing head or an unused pooler is meant here, and bars belong to the training."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def freeze_embedding_tables(model: BertForSequenceClassification) -> None:

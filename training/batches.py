@@ -84,6 +84,11 @@ class PairTokenizer:
             for first, second, pair in zip(firsts, seconds, pairs, strict=True)
         ]
 
+    def encode_single(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of `[CLS] text [SEP]`, each cut to `max_tokens`.  # (T,) int64"""
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array([CLS_ID, *e.ids[: self.max_tokens - 2], SEP_ID], dtype=np.int64) for e in encoded]
+
     def _join(self, first: list[int], second: list[int], target: float) -> PairSequence:
         room = self.max_tokens - 3
         if len(first) + len(second) > room:

@@ -24,7 +24,7 @@ from training.ranking_loss import RankingLoss
 from training.runtime import seed_everything, tune_process
 from training.scoring import score
 
-HELD_BACK_QUESTIONS = 1_000
+HELD_BACK_GROUPS = 500
 MODEL_VERSION = "1"
 
 
@@ -114,7 +114,7 @@ def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group
     for name, pair_groups in sources.items():
         groups = _encode(tokenizer, pair_groups, name)
         order = rng.permutation(len(groups))
-        count = min(HELD_BACK_QUESTIONS, len(groups) // 10)
+        count = min(HELD_BACK_GROUPS, len(groups) // 20)
         held_back[name] = [groups[i] for i in order[:count]]
         training += [groups[i] for i in order[count:]]
     return training, held_back
