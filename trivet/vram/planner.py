@@ -184,7 +184,7 @@ def _share(facts: ModelFacts, tokens: int, card_bytes: int, dtype: Dtype, assume
 
 def nearest_preset(card_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
     """Return how to ask for the most demanding preset that fits this card ("8gb", "8gb --smaller"), or "cpu"."""
-    fitting: list[tuple[int, str]] = []
+    fitting = [(0, "cpu")]
     for preset in PRESETS.values():
         if preset.card_bytes == 0:
             continue
@@ -193,7 +193,7 @@ def nearest_preset(card_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
             needed_bytes = needed([CATALOGUE[name] for name in names], dtype, left)
             if needed_bytes <= card_bytes:
                 fitting.append((needed_bytes, words))
-    return max(fitting, default=(0, "cpu"))[1]
+    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # of equals, the one for the larger card
 
 
 def _refusal(

@@ -1,0 +1,52 @@
+"""A clock that stands still until it is told to move, and a probe that shows what it is given."""
+
+from collections.abc import Mapping
+
+from trivet.vram.types import Observation
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+class Clock:
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class ShownProbe:
+    """Reads `free_bytes`, or nothing for `unknown_reason` while that is set."""
+
+    def __init__(self, clock: Clock, free_bytes: int) -> None:
+        self.clock = clock
+        self.free_bytes = free_bytes
+        self.unknown_reason: str | None = None
+
+    def read(self) -> Observation:
+        if self.unknown_reason is not None:
+            return Observation.unknown(at_s=self.clock(), device="shown:0", reason=self.unknown_reason)
+        return look(self.clock(), self.free_bytes)
+
+
+def look(
+    at_s: float,
+    free_bytes: int,
+    *,
+    reusable: Mapping[str, int] | None = None,
+    weights: Mapping[str, int] | None = None,
+    parked: frozenset[str] = frozenset(),
+) -> Observation:
+    return Observation(
+        at_s=at_s,
+        device="shown:0",
+        total_bytes=8 * GIB,
+        free_bytes=free_bytes,
+        reusable_bytes=reusable or {},
+        weights_bytes=weights or {},
+        parked=parked,
+    )

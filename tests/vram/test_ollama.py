@@ -1,0 +1,178 @@
+"""The client against a small HTTP server on loopback that speaks Ollama's documented API."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from trivet.vram.ollama import (
+    OllamaClient,
+    OllamaHistory,
+    OllamaModel,
+    OllamaUnavailable,
+    UnloadConfig,
+    describe,
+    models_to_unload,
+)
+
+from .fakes import GIB, look
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+IDLE = UnloadConfig(mode="idle", idle_after_s=60.0, ask_again_after_s=30.0)
+
+
+class OllamaServer(ThreadingHTTPServer):
+    """Holds loaded models as Ollama lists them; `keep_alive: 0` without a prompt unloads one."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.loaded: dict[str, dict[str, Any]] = {}
+        self.broken_body: bytes | None = None
+
+    def load(self, name: str, vram_bytes: int, expires_at: str) -> None:
+        self.loaded[name] = {
+            "name": name,
+            "model": name,
+            "size": vram_bytes + GIB,
+            "digest": "2ae6f6dd7a3d",
+            "details": {"format": "gguf", "family": "llama", "parameter_size": "7.2B", "quantization_level": "Q4_0"},
+            "expires_at": expires_at,
+            "size_vram": vram_bytes,
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: OllamaServer
+
+    def do_GET(self) -> None:
+        if self.path == "/api/ps":
+            self.answer(200, {"models": list(self.server.loaded.values())})
+        else:
+            self.answer(404, {"error": "not found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/api/generate" or "prompt" in body or body.get("keep_alive") != 0:
+            self.answer(400, {"error": "this server only unloads"})
+        elif body["model"] not in self.server.loaded:
+            self.answer(404, {"error": f"model '{body['model']}' not found"})
+        else:
+            del self.server.loaded[body["model"]]
+            self.answer(200, {"model": body["model"], "response": "", "done": True, "done_reason": "unload"})
+
+    def answer(self, status: int, value: dict[str, Any]) -> None:
+        body = self.server.broken_body if self.server.broken_body is not None else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Tests read no access log."""
+
+
+@pytest.fixture
+def server() -> Iterator[OllamaServer]:
+    with OllamaServer() as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+async def test_loaded_models_are_listed_with_their_expiry(server: OllamaServer) -> None:
+    server.load("mistral:7b", 5 * GIB, "2024-06-04T14:38:31.837531234-07:00")
+    server.load("tiny:latest", 0, "2024-06-04T14:38:31Z")
+    async with OllamaClient(server.url) as client:
+        mistral, tiny = await client.loaded()
+    assert (mistral.name, mistral.vram_bytes) == ("mistral:7b", 5 * GIB)
+    assert mistral.expires_at == datetime(2024, 6, 4, 21, 38, 31, 837531, tzinfo=UTC)
+    assert tiny.vram_bytes == 0
+
+
+async def test_unloading_reaches_the_server(server: OllamaServer) -> None:
+    server.load("mistral:7b", 5 * GIB, "2024-06-04T14:38:31Z")
+    async with OllamaClient(server.url) as client:
+        await client.unload("mistral:7b")
+        assert await client.loaded() == ()
+        with pytest.raises(OllamaUnavailable, match="404"):
+            await client.unload("mistral:7b")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"models": [{"name": "x"}]}', b'{"models": [{"name": 1}, 2]}'])
+async def test_an_answer_that_is_not_ollamas_is_unavailable(server: OllamaServer, body: bytes) -> None:
+    server.broken_body = body
+    async with OllamaClient(server.url) as client:
+        with pytest.raises(OllamaUnavailable):
+            await client.loaded()
+
+
+async def test_no_server_is_unavailable(server: OllamaServer) -> None:
+    url = server.url
+    server.server_close()
+    async with OllamaClient(url, timeout_s=0.5) as client:
+        with pytest.raises(OllamaUnavailable, match="/api/ps"):
+            await client.loaded()
+
+
+def model(name: str = "mistral:7b", *, expires_in_s: float = 240.0, vram_bytes: int = 5 * GIB) -> OllamaModel:
+    return OllamaModel(name=name, vram_bytes=vram_bytes, expires_at=NOW + timedelta(seconds=expires_in_s))
+
+
+def ask(
+    looks: list[tuple[float, list[OllamaModel]]], config: UnloadConfig = IDLE, *, starving: bool = True
+) -> list[tuple[float, str]]:
+    """Play a series of looks and return when which unload was asked for."""
+    history = OllamaHistory()
+    asked: list[tuple[float, str]] = []
+    for now_s, models in looks:
+        names, history = models_to_unload(config, history, models, starving=starving, now_s=now_s, now=NOW)
+        asked.extend((now_s, name) for name in names)
+    return asked
+
+
+def test_a_model_is_unloaded_when_its_expiry_has_stood_still_long_enough() -> None:
+    assert ask([(float(now_s), [model()]) for now_s in range(0, 100, 10)]) == [
+        (60.0, "mistral:7b"),
+        (90.0, "mistral:7b"),
+    ]
+
+
+def test_a_model_in_use_moves_its_expiry_and_stays() -> None:
+    assert ask([(float(s), [model(expires_in_s=300.0 + s // 30)]) for s in range(0, 300, 10)]) == []
+
+
+@pytest.mark.parametrize(
+    ("models", "config", "starving"),
+    [
+        ([model()], UnloadConfig(), True),
+        ([model()], IDLE, False),
+        ([model(expires_in_s=290 * 365 * 86_400.0)], IDLE, True),
+        ([model(vram_bytes=0)], IDLE, True),
+    ],
+    ids=["off by default", "we do not starve", "kept for ever by its owner", "on the CPU anyway"],
+)
+def test_a_model_is_left_alone(models: list[OllamaModel], config: UnloadConfig, starving: bool) -> None:
+    assert ask([(0.0, models), (1000.0, models)], config, starving=starving) == []
+
+
+def test_a_model_that_left_and_came_back_starts_afresh() -> None:
+    assert ask([(0.0, [model()]), (50.0, []), (70.0, [model()]), (100.0, [model()])]) == []
+
+
+def test_the_strangers_are_described_in_one_line() -> None:
+    observation = look(0.0, GIB)
+    assert describe(observation, [model()]) == "foreign unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
+    assert describe(observation, []) == "foreign unknown: none of it known to ollama"

@@ -1,0 +1,64 @@
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from trivet.cli.plan import plan_command
+
+APP = typer.Typer()
+APP.command()(plan_command)
+FLAGSHIP = "nomic-embed-text-v2-moe,bge-reranker-base,ModernBERT-large-zeroshot-v2.0"
+
+
+def test_a_plan_that_fits_is_a_table() -> None:
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", FLAGSHIP])
+    assert ran.exit_code == 0, ran.output
+    assert "nomic-embed-text-v2-moe" in ran.stdout
+    assert "16,384" in ran.stdout
+    assert "the card" in ran.stdout
+
+
+def test_a_plan_that_does_not_fit_says_why_and_exits_with_one() -> None:
+    ran = CliRunner().invoke(APP, ["--vram", "4GiB", "--models", FLAGSHIP])
+    assert ran.exit_code == 1
+    assert ran.stdout == ""
+    assert "5.3 GiB needed" in ran.stderr
+    assert "nearest preset that fits is cpu" in ran.stderr
+
+
+@pytest.mark.parametrize("preset", ["8gb", "12gb", "24gb"])
+def test_presets_plan_for_their_own_card(preset: str) -> None:
+    for more in ([], ["--smaller"]):
+        ran = CliRunner().invoke(APP, ["--preset", preset, *more])
+        assert ran.exit_code == 0, ran.output
+        assert f"{preset.removesuffix('gb')} GiB" in ran.stdout
+
+
+def test_the_cpu_preset_divides_nothing() -> None:
+    ran = CliRunner().invoke(APP, ["--preset", "cpu"])
+    assert ran.exit_code == 0
+    assert "all-MiniLM-L6-v2" in ran.stdout
+
+
+def test_assumptions_can_be_changed() -> None:
+    arguments = ["--vram", "6GiB", "--models", FLAGSHIP]
+    assert CliRunner().invoke(APP, arguments).exit_code == 0
+    assert CliRunner().invoke(APP, [*arguments, "--foreign", "1GiB"]).exit_code == 1
+    assert CliRunner().invoke(APP, [*arguments, "--foreign", "1GiB", "--context", "250MiB"]).exit_code == 0
+    assert CliRunner().invoke(APP, [*arguments, "--dtype", "fp32"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--vram", "8GiB"],
+        ["--models", FLAGSHIP],
+        ["--preset", "8gb", "--models", FLAGSHIP],
+        ["--preset", "9gb"],
+        ["--vram", "eight", "--models", FLAGSHIP],
+        ["--vram", "8GiB", "--models", FLAGSHIP, "--dtype", "int3"],
+        ["--vram", "8GiB", "--models", FLAGSHIP, "--smaller"],
+    ],
+)
+def test_wrong_usage_is_told_from_a_refusal(arguments: list[str]) -> None:
+    assert CliRunner().invoke(APP, arguments).exit_code == 2

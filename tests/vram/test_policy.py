@@ -1,0 +1,391 @@
+"""The transition table of the policy, row by row, and the properties it promises, by Hypothesis."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trivet.errors import ConfigError
+from trivet.vram.policy import ModelState, PolicyConfig, PolicyState, changes, decide, initial_state
+from trivet.vram.types import Cause, Decision, Lane, Observation
+
+from .fakes import GIB, MIB, look
+
+CONFIG = PolicyConfig(
+    reroute_below_bytes=500 * MIB, resume_above_bytes=GIB, dwell_s=10.0, grace_s=5.0, park_after_s=60.0
+)
+WEIGHTS = {"embedder": 900 * MIB, "reranker": 500 * MIB}
+NOW_S = 1000.0
+
+
+def state_of(
+    lane: Lane,
+    cause: Cause,
+    *,
+    parked: bool = False,
+    switched_s: float | None = NOW_S - 100.0,
+    starved_since_s: float | None = None,
+    last_read_s: float = NOW_S - 1.0,
+    park_step_s: float | None = None,
+) -> PolicyState:
+    decision = Decision(
+        model="embedder", lane=lane, cause=cause, reason="as before", since_s=0.0, free_bytes=0, parked=parked
+    )
+    model = ModelState(decision=decision, switched_s=switched_s, starved_since_s=starved_since_s)
+    return PolicyState(models={"embedder": model}, last_read_s=last_read_s, park_step_s=park_step_s)
+
+
+def seen(free_bytes: int, *, off_card: bool = False, reusable_bytes: int = 0) -> Observation:
+    return look(
+        NOW_S,
+        free_bytes,
+        weights=WEIGHTS,
+        parked=frozenset({"embedder"}) if off_card else frozenset(),
+        reusable={"embedder": reusable_bytes},
+    )
+
+
+def unseen() -> Observation:
+    return Observation.unknown(at_s=NOW_S, device="shown:0", reason="NVML did not answer")
+
+
+GPU = state_of("gpu", "room")
+LOW = state_of("cpu", "low_memory", starved_since_s=NOW_S - 30.0)
+PARKED = state_of("cpu", "parked", parked=True)
+RETURNING = state_of("cpu", "returning")
+BLIND_S = NOW_S - CONFIG.grace_s - 0.1
+
+TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
+    # any lane, unread
+    ("gpu, unread within grace", GPU, unseen(), ("gpu", "room", False)),
+    ("gpu, unread past grace", replace(GPU, last_read_s=BLIND_S), unseen(), ("cpu", "no_reading", False)),
+    ("gpu, unread exactly at grace", replace(GPU, last_read_s=NOW_S - 5.0), unseen(), ("gpu", "room", False)),
+    ("cpu, unread within grace", LOW, unseen(), ("cpu", "low_memory", False)),
+    ("cpu, unread past grace", replace(LOW, last_read_s=BLIND_S), unseen(), ("cpu", "no_reading", False)),
+    ("parked, unread past grace", replace(PARKED, last_read_s=BLIND_S), unseen(), ("cpu", "parked", True)),
+    ("start, unread", state_of("cpu", "starting"), unseen(), ("cpu", "starting", False)),
+    (
+        "start, unread past grace",
+        state_of("cpu", "starting", last_read_s=BLIND_S),
+        unseen(),
+        ("cpu", "no_reading", False),
+    ),
+    # gpu
+    ("gpu, below the floor", GPU, seen(500 * MIB - 1), ("cpu", "low_memory", False)),
+    ("gpu, at the floor", GPU, seen(500 * MIB), ("gpu", "room", False)),
+    ("gpu, between the thresholds", GPU, seen(700 * MIB), ("gpu", "room", False)),
+    ("gpu, own cache counts", GPU, seen(100 * MIB, reusable_bytes=400 * MIB), ("gpu", "room", False)),
+    (
+        "gpu, below the floor right after a switch",
+        state_of("gpu", "room", switched_s=NOW_S - 0.5),
+        seen(0),
+        ("cpu", "low_memory", False),
+    ),
+    ("gpu, weights gone", GPU, seen(4 * GIB, off_card=True), ("cpu", "returning", False)),
+    # cpu
+    ("cpu, between the thresholds", LOW, seen(GIB - 1), ("cpu", "low_memory", False)),
+    ("cpu, room", LOW, seen(GIB), ("gpu", "room", False)),
+    ("cpu, room by own cache", LOW, seen(600 * MIB, reusable_bytes=424 * MIB), ("gpu", "room", False)),
+    (
+        "cpu, room within the dwell",
+        state_of("cpu", "low_memory", switched_s=NOW_S - 9.9),
+        seen(4 * GIB),
+        ("cpu", "dwell", False),
+    ),
+    (
+        "cpu, room when the dwell is over",
+        state_of("cpu", "dwell", switched_s=NOW_S - 10.0),
+        seen(4 * GIB),
+        ("gpu", "room", False),
+    ),
+    ("start, room", state_of("cpu", "starting", switched_s=None), seen(GIB), ("gpu", "room", False)),
+    ("start, no room", state_of("cpu", "starting", switched_s=None), seen(GIB - 1), ("cpu", "low_memory", False)),
+    ("cpu after blindness, room", state_of("cpu", "no_reading"), seen(GIB), ("gpu", "room", False)),
+    # parking
+    ("starved just short of long", replace(LOW), seen(0), ("cpu", "low_memory", False)),
+    (
+        "starved for long",
+        state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0),
+        seen(0),
+        ("cpu", "parked", True),
+    ),
+    (
+        "starved for long, a park step too recent",
+        state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0, park_step_s=NOW_S - 9.9),
+        seen(0),
+        ("cpu", "low_memory", False),
+    ),
+    ("parked, room without weights only", PARKED, seen(GIB, off_card=True), ("cpu", "parked", True)),
+    ("parked, a byte short", PARKED, seen(GIB + 900 * MIB - 1, off_card=True), ("cpu", "parked", True)),
+    ("parked, room with weights", PARKED, seen(GIB + 900 * MIB, off_card=True), ("cpu", "returning", False)),
+    (
+        "parked, room with weights, a park step too recent",
+        replace(PARKED, park_step_s=NOW_S - 9.9),
+        seen(4 * GIB, off_card=True),
+        ("cpu", "parked", True),
+    ),
+    ("returning, not there yet", RETURNING, seen(2 * GIB, off_card=True), ("cpu", "returning", False)),
+    ("returning, between the thresholds", RETURNING, seen(700 * MIB, off_card=True), ("cpu", "returning", False)),
+    ("returning, the room is gone", RETURNING, seen(400 * MIB, off_card=True), ("cpu", "parked", True)),
+    ("returning, there", RETURNING, seen(GIB), ("gpu", "room", False)),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "observation", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_transition(before: PolicyState, observation: Observation, expected: tuple[Lane, Cause, bool]) -> None:
+    after = decide(CONFIG, before, observation, NOW_S)
+    decision = after.decisions["embedder"]
+    assert (decision.lane, decision.cause, decision.parked) == expected
+    was = before.decisions["embedder"]
+    if expected == (was.lane, was.cause, was.parked):
+        assert decision is was, "an unchanged decision must compare equal, or it would be pushed at every tick"
+        assert changes(before, after) == ()
+    else:
+        assert changes(before, after) == (decision,)
+    switched = decision.lane != was.lane
+    assert decision.since_s == (NOW_S if switched else was.since_s)
+    assert after.models["embedder"].switched_s == (NOW_S if switched else before.models["embedder"].switched_s)
+
+
+def test_reasons_read_as_sentences() -> None:
+    below = decide(CONFIG, GPU, seen(250 * MIB), NOW_S).decisions["embedder"]
+    assert below.reason == "embedder: 250 MiB free, 500 MiB needed: moved to cpu"
+    assert below.free_bytes == 250 * MIB
+    back = decide(CONFIG, LOW, seen(6 * GIB + 200 * MIB), NOW_S).decisions["embedder"]
+    assert back.reason == "embedder: 6.2 GiB free, 1 GiB needed: moved to gpu"
+    blind = decide(CONFIG, replace(GPU, last_read_s=NOW_S - 8.0), unseen(), NOW_S).decisions["embedder"]
+    assert blind.reason == "embedder: no reading of the GPU for 8 s (NVML did not answer): moved to cpu"
+
+
+def test_an_observation_older_than_the_grace_period_counts_as_unread() -> None:
+    old = look(NOW_S - 5.1, 8 * GIB)
+    state = replace(GPU, last_read_s=NOW_S - 5.1)
+    assert decide(CONFIG, state, old, NOW_S).decisions["embedder"].cause == "no_reading"
+    assert decide(CONFIG, GPU, old, NOW_S) is GPU, "within the grace period it changes nothing"
+
+
+def test_resuming_after_a_crash_waits_out_one_dwell() -> None:
+    fresh = initial_state(["embedder"], 0.0)
+    assert decide(CONFIG, fresh, look(1.0, 4 * GIB), 1.0).decisions["embedder"].lane == "gpu"
+    resumed = initial_state(["embedder"], 0.0, resumed=True)
+    soon = decide(CONFIG, resumed, look(9.9, 4 * GIB), 9.9)
+    assert soon.decisions["embedder"].cause == "dwell"
+    assert decide(CONFIG, soon, look(10.0, 4 * GIB), 10.0).decisions["embedder"].lane == "gpu"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reroute_below_bytes": 2, "resume_above_bytes": 1},
+        {"reroute_below_bytes": -1},
+        {"grace_s": 0.0},
+        {"dwell_s": -1.0},
+        {"park_after_s": 0.0},
+    ],
+)
+def test_configuration_that_contradicts_itself_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        PolicyConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_last_in_order_parks_first_and_the_first_returns_first() -> None:
+    state = initial_state(["embedder", "reranker"], 0.0)
+    steps: list[tuple[float, str, bool]] = []
+
+    def run(until_s: int, free_bytes: int, state: PolicyState, from_s: int) -> PolicyState:
+        for tick in range(from_s, until_s):
+            off_card = frozenset(name for name, decision in state.decisions.items() if decision.parked)
+            after = decide(CONFIG, state, look(tick, free_bytes, weights=WEIGHTS, parked=off_card), float(tick))
+            steps.extend(
+                (tick, name, after.decisions[name].parked)
+                for name in WEIGHTS
+                if after.decisions[name].parked != state.decisions[name].parked
+            )
+            state = after
+        return state
+
+    state = run(200, 100 * MIB, state, 0)
+    state = run(300, 6 * GIB, state, 200)
+    assert steps == [(60, "reranker", True), (70, "embedder", True), (200, "embedder", False), (210, "reranker", False)]
+    assert {decision.lane for decision in state.decisions.values()} == {"gpu"}
+
+
+def test_parking_can_be_turned_off() -> None:
+    starved = state_of("cpu", "low_memory", starved_since_s=0.0)
+    after = decide(replace(CONFIG, park_after_s=None), starved, seen(0), NOW_S)
+    assert not after.decisions["embedder"].parked
+
+
+def test_parking_does_not_bring_a_model_back_by_what_it_frees() -> None:
+    """A parked model's own weights are free afterwards; that alone must not make it return, or it would cycle."""
+    state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0)
+    free_bytes = CONFIG.resume_above_bytes - 1  # the most that still counts as starving
+    state = decide(CONFIG, state, seen(free_bytes), NOW_S)
+    assert state.decisions["embedder"].parked
+    for tick in range(1, 200):
+        at_s = NOW_S + tick
+        gone = look(at_s, free_bytes + WEIGHTS["embedder"], weights=WEIGHTS, parked=frozenset({"embedder"}))
+        state = decide(CONFIG, state, gone, at_s)
+        assert state.decisions["embedder"].parked
+
+
+def test_blindness_restarts_the_clock_of_starving() -> None:
+    state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 59.0, last_read_s=BLIND_S)
+    blind = decide(CONFIG, state, unseen(), NOW_S)
+    later = decide(CONFIG, blind, look(NOW_S + 30.0, 0), NOW_S + 30.0)
+    assert not later.decisions["embedder"].parked, "nobody knows whether there was room meanwhile"
+
+
+# ── properties over random histories ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What happens between two decisions: time passes, the card shows this or nothing, replicas obey or not."""
+
+    after_s: float
+    free_bytes: int | None
+    reusable_bytes: int
+    obedient: bool
+    off_card: bool
+
+
+TICKS = st.builds(
+    Tick,
+    after_s=st.sampled_from([0.25, 0.5, 1.0, 3.0, 7.0, 30.0]),
+    free_bytes=st.one_of(st.none(), st.integers(0, 3 * GIB), st.sampled_from([0, 500 * MIB, GIB, 8 * GIB])),
+    reusable_bytes=st.sampled_from([0, 200 * MIB, 600 * MIB]),
+    obedient=st.booleans(),
+    off_card=st.booleans(),
+)
+HISTORIES = st.lists(TICKS, min_size=1, max_size=40)
+MODELS = ["embedder", "reranker"]
+RUNS = settings(max_examples=100, deadline=None)
+
+
+@dataclass
+class Replay:
+    """A history played through the policy, with everything the properties ask about."""
+
+    states: list[PolicyState] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    switches: dict[str, list[tuple[float, Lane]]] = field(default_factory=lambda: {name: [] for name in MODELS})
+
+
+def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
+    if tick.free_bytes is None:
+        return Observation.unknown(at_s=now_s, device="shown:0", reason="not this time")
+    asked = frozenset(name for name, decision in state.decisions.items() if decision.parked)
+    parked = asked if tick.obedient else frozenset({"embedder"} if tick.off_card else ())
+    reusable = {"embedder": tick.reusable_bytes}
+    return look(now_s, tick.free_bytes, weights=WEIGHTS, parked=parked, reusable=reusable)
+
+
+def replay(ticks: Sequence[Tick], config: PolicyConfig = CONFIG) -> Replay:
+    now_s = 0.0
+    state = initial_state(MODELS, now_s)
+    played = Replay()
+    for tick in ticks:
+        now_s += tick.after_s
+        observation = observe(tick, state, now_s)
+        after = decide(config, state, observation, now_s)
+        for name in MODELS:
+            if after.decisions[name].lane != state.decisions[name].lane:
+                played.switches[name].append((now_s, after.decisions[name].lane))
+        state = after
+        played.states.append(state)
+        played.observations.append(observation)
+        played.times_s.append(now_s)
+    return played
+
+
+@RUNS
+@given(HISTORIES)
+def test_never_gpu_below_the_floor(ticks: list[Tick]) -> None:
+    played = replay(ticks)
+    for state, observation in zip(played.states, played.observations, strict=True):
+        for name, decision in state.decisions.items():
+            if observation.known and observation.available_bytes(name) < CONFIG.reroute_below_bytes:
+                assert decision.lane == "cpu"
+
+
+@RUNS
+@given(HISTORIES)
+def test_never_gpu_while_blind_past_the_grace_period_or_without_weights(ticks: list[Tick]) -> None:
+    played = replay(ticks)
+    last_read_s = 0.0
+    for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
+        last_read_s = now_s if observation.known else last_read_s
+        for name, decision in state.decisions.items():
+            if now_s - last_read_s > CONFIG.grace_s or name in observation.parked:
+                assert decision.lane == "cpu"
+            assert not (decision.parked and decision.lane == "gpu")
+
+
+@RUNS
+@given(HISTORIES)
+def test_one_switch_per_dwell(ticks: list[Tick]) -> None:
+    """Every switch to the GPU comes at least a dwell after the switch before it; so no dwell holds two of them."""
+    for switches in replay(ticks).switches.values():
+        for (before_s, _), (at_s, lane) in pairwise(switches):
+            if lane == "gpu":
+                assert at_s - before_s >= CONFIG.dwell_s
+        to_gpu_s = [at_s for at_s, lane in switches if lane == "gpu"]
+        assert all(later - earlier >= CONFIG.dwell_s for earlier, later in pairwise(to_gpu_s))
+
+
+@RUNS
+@given(HISTORIES, TICKS, st.integers(0, 4 * GIB))
+def test_monotone_in_free_memory(ticks: list[Tick], last: Tick, more_bytes: int) -> None:
+    """From any reachable state, more free memory never turns GPU into CPU."""
+    played = replay(ticks)
+    state, now_s = played.states[-1], played.times_s[-1] + last.after_s
+    less = observe(last, state, now_s)
+    if not less.known:
+        return
+    more = replace(less, free_bytes=less.free_bytes + more_bytes)
+    with_less = decide(CONFIG, state, less, now_s).decisions
+    with_more = decide(CONFIG, state, more, now_s).decisions
+    for name in MODELS:
+        assert not (with_less[name].lane == "gpu" and with_more[name].lane == "cpu")
+
+
+@RUNS
+@given(HISTORIES)
+def test_park_steps_are_a_dwell_apart_unless_a_return_is_given_up(ticks: list[Tick]) -> None:
+    played = replay(ticks)
+    before = initial_state(MODELS, 0.0)
+    last_step_s: float | None = None
+    for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
+        stepped = [n for n in MODELS if state.decisions[n].parked != before.decisions[n].parked]
+        given_up = [
+            n
+            for n in stepped
+            if n in observation.parked and observation.available_bytes(n) < CONFIG.reroute_below_bytes
+        ]
+        if set(stepped) - set(given_up):
+            assert len(set(stepped) - set(given_up)) == 1
+            assert last_step_s is None or now_s - last_step_s >= CONFIG.dwell_s
+        last_step_s = now_s if stepped else last_step_s
+        before = state
+
+
+@RUNS
+@given(HISTORIES)
+def test_with_room_and_obedient_replicas_everything_comes_back(ticks: list[Tick]) -> None:
+    """Whatever happened before, a card that stays empty is used again: no state is a dead end."""
+    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, obedient=True, off_card=False)
+    played = replay([*ticks, *[calm] * 45])
+    assert {decision.lane for decision in played.states[-1].decisions.values()} == {"gpu"}
+
+
+def test_states_pickle() -> None:
+    state = decide(CONFIG, GPU, seen(0), NOW_S)
+    assert pickle.loads(pickle.dumps(state)) == state

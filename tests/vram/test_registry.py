@@ -1,0 +1,70 @@
+import subprocess
+import sys
+
+from trivet.vram.registry import Registry, ReplicaReport, process_exists
+
+from .fakes import MIB
+
+
+def report(
+    pid: int, model: str = "embedder", *, at_s: float = 0.0, reusable: int = 0, parked: bool = False
+) -> ReplicaReport:
+    return ReplicaReport(
+        model=model,
+        pid=pid,
+        at_s=at_s,
+        held_bytes=600 * MIB,
+        reusable_bytes=reusable,
+        weights_bytes=300 * MIB,
+        parked=parked,
+    )
+
+
+def test_a_model_has_what_its_poorest_replica_has() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(report(1, reusable=200 * MIB))
+    registry.report(report(2, reusable=50 * MIB))
+    view = registry.view(0.0)
+    assert view.reusable_bytes() == {"embedder": 50 * MIB}
+    assert view.weights_bytes() == {"embedder": 600 * MIB}
+    assert (view.owner(1), view.owner(3)) == ("embedder", None)
+
+
+def test_old_allocator_figures_do_not_count_but_ownership_does() -> None:
+    registry = Registry(max_age_s=10.0, is_alive=lambda _: True)
+    registry.report(report(1, reusable=200 * MIB))
+    assert registry.view(10.0).reusable_bytes() == {"embedder": 200 * MIB}
+    old = registry.view(10.1)
+    assert old.reusable_bytes() == {"embedder": 0}
+    assert old.owner(1) == "embedder"
+    registry.report(report(1, at_s=10.1, reusable=100 * MIB))
+    assert registry.view(10.1).reusable_bytes() == {"embedder": 100 * MIB}
+
+
+def test_one_parked_replica_parks_its_model_and_offers_nothing() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(report(1, reusable=200 * MIB))
+    registry.report(report(2, reusable=200 * MIB, parked=True))
+    view = registry.view(0.0)
+    assert view.parked() == {"embedder"}
+    assert view.reusable_bytes() == {"embedder": 0}
+
+
+def test_replicas_leave_by_saying_so_and_by_dying() -> None:
+    alive = {1, 2}
+    registry = Registry(is_alive=alive.__contains__)
+    registry.report(report(1))
+    registry.report(report(2, "reranker"))
+    registry.forget(1)
+    registry.forget(99)
+    assert set(registry.view(0.0).reports) == {2}
+    alive.remove(2)
+    assert registry.view(0.0).reports == {}
+
+
+def test_a_process_exists_until_it_has_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_exists(child.pid)
+    child.communicate(b"\n")
+    assert not process_exists(child.pid)
+    assert process_exists(1), "alive, though it may not be ours to signal"
