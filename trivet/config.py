@@ -68,8 +68,10 @@ class VramConfig(_Frozen):
     """Below this much free VRAM (its own cached memory counted as free) a model's work goes to the CPU."""
     resume_above: ByteSize = ByteSize(1024 * MIB)
     """Above this much free VRAM, after `dwell_s`, it returns."""
-    dwell_s: NonNegativeFloat = 5.0
+    dwell_s: PositiveFloat = 5.0
     """A model that switched lanes does not return to the GPU before this much time has passed."""
+    park_after_s: PositiveFloat | None = 60.0
+    """After this long without room a model's weights leave the card until there is room again. Null: never."""
     probe_interval_s: PositiveFloat = 0.5
     """How often free VRAM is read."""
     grace_s: PositiveFloat = 5.0
@@ -77,8 +79,8 @@ class VramConfig(_Frozen):
 
     @model_validator(mode="after")
     def _thresholds_leave_a_gap(self) -> Self:
-        if self.resume_above < self.reroute_below:
-            raise ValueError("vram.resume_above must be at least vram.reroute_below")
+        if self.resume_above <= self.reroute_below:
+            raise ValueError("vram.resume_above must exceed vram.reroute_below, or lanes would flap")
         return self
 
 
@@ -118,6 +120,8 @@ class ServingConfig(_Frozen):
 
     ingress_replicas: PositiveInt = 1
     """Copies of the HTTP ingress."""
+    retry_s: PositiveFloat = 30.0
+    """How long work of a lost replica is sent again before the caller gets 503."""
     max_ongoing_requests: PositiveInt = 256
     """Requests that one replica holds at a time."""
     cache_dir: str | None = None

@@ -18,6 +18,10 @@ class Backend(Protocol):
     def token_budget(self) -> int:
         """Padded tokens the next batch may hold; it may change from batch to batch."""
 
+    @property
+    def fault(self) -> str | None:
+        """Why this process must be replaced before it can answer again; None while it need not."""
+
     def forward(self, batch: TokenBatch) -> Floats:
         """Run the batch: (rows, outputs) float32 — pooled vectors for an embedder, logits otherwise.
 

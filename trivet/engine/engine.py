@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
@@ -14,18 +15,29 @@ from trivet.engine.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
 from trivet.engine.tasks.classify import ClassifyTask
 from trivet.engine.tasks.embed import EmbedTask
+from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
 from trivet.engine.tokenizer import TextTokenizer
 from trivet.engine.warm_up import warm_up_request
-from trivet.errors import TrivetError
-from trivet.messages import EngineRequest, EngineResult, ModelCard
+from trivet.errors import InvalidInput, TrivetError
+from trivet.messages import (
+    ClassifyRequest,
+    EmbedRequest,
+    EngineRequest,
+    EngineResult,
+    ModelCard,
+    PredictRequest,
+    RerankRequest,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 Ticket = asyncio.Future[EngineResult]
 
-_TASKS: dict[str, type[TaskBase[Any]]] = {
-    "embedder": EmbedTask,
-    "reranker": RerankTask,
-    "classifier": ClassifyTask,
+_TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
+    "embedder": {EmbedRequest: EmbedTask},
+    "reranker": {RerankRequest: RerankTask},
+    "classifier": {ClassifyRequest: ClassifyTask, PredictRequest: PredictTask},
 }
 
 
@@ -46,7 +58,9 @@ class Engine:
         self._files = files
         self._backend = backend
         self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.pad_id)
-        self._task = _TASKS[files.task](files, self._tokenizer, limits, backend.device)
+        self._tasks = {
+            kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
+        }
         # Tokenising a long document takes milliseconds: off the event loop, which answers everybody else.
         self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self.scheduler = Scheduler(
@@ -55,6 +69,8 @@ class Engine:
             max_queued_tokens=max_queued_tokens,
             clock=time.monotonic,
         )
+        self.has_answered = False
+        """Whether a real forward has come back."""
         self.card = ModelCard(
             task=files.task,
             name=name,
@@ -71,6 +87,11 @@ class Engine:
         """Where forwards run, for people."""
         return self._backend.device
 
+    @property
+    def fault(self) -> str | None:
+        """Why this process must be replaced; None while it need not."""
+        return self._backend.fault
+
     def start(self) -> None:
         """Start the scheduler's loop on the running event loop."""
         self.scheduler.start()
@@ -79,9 +100,12 @@ class Engine:
         """Tokenise requests together and queue them. Each gets a ticket to await, or the error it earned."""
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._tokenize_thread, self._task.prepare, requests)
+        prepared = await loop.run_in_executor(self._tokenize_thread, self._prepare, requests)
         tokenize_s = time.monotonic() - started_s
         return [self._submit(job, tokenize_s) for job in prepared]
+
+    def _prepare(self, requests: Sequence[EngineRequest]) -> list[Job | InvalidInput]:
+        return [self._tasks[type(request)].prepare_one(request) for request in requests]
 
     def _submit(self, job: Job | TrivetError, tokenize_s: float) -> Ticket | TrivetError:
         if isinstance(job, TrivetError):
@@ -99,14 +123,24 @@ class Engine:
             raise ticket
         return await ticket
 
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as this model's tokens; needs no forward."""
+
+        def tokens() -> TokenizeResult:
+            shown = self._tokenizer.tokens(request.texts, add_special_tokens=request.add_special_tokens)
+            return TokenizeResult(tuple(shown))
+
+        return await asyncio.get_running_loop().run_in_executor(self._tokenize_thread, tokens)
+
     def warm_up(self) -> None:
         """Run one real forward, blocking, so that readiness means what it says."""
         request = warm_up_request(self._files.task)
-        [job] = self._task.prepare([request])
+        [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
         batch, _ = build_batch(job.rows, self._tokenizer.special.pad_id)
         self._backend.forward(batch)
+        self.has_answered = True
 
     async def close(self) -> None:
         """Stop the loop, fail what waits, release the device."""

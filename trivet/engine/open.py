@@ -1,16 +1,23 @@
 """From configuration to a running engine: find the model, convert it once, open a backend."""
 
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
+from trivet.engine.backends.accelerator import Accelerator
+from trivet.engine.backends.gpu_lane import GpuLaneBackend
 from trivet.engine.backends.openvino_cpu import OpenVinoBackend, resolve_precision
+from trivet.engine.backends.simulated import SimulatedAccelerator
 from trivet.engine.engine import Engine
 from trivet.engine.ir_cache import ensure_ir
 from trivet.engine.model_files import ModelFiles
 from trivet.engine.model_source import ModelSource, cache_dir, locate_model
 from trivet.engine.tasks.base import EngineLimits
+from trivet.vram.facts import facts_from_directory
+from trivet.vram.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     return PreparedModel(source, files, cache)
 
 
-def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
+def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[OpenVinoBackend, str]:
     """Convert if need be and compile for the CPU; returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
     ir_dir = ensure_ir(prepared.source.path, prepared.files.task, precision, prepared.cache)
@@ -58,3 +65,37 @@ def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
     """One model on the CPU lane."""
     prepared = prepare_model(config, task)
     return open_engine(config, prepared, *open_cpu_backend(config, prepared))
+
+
+def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: Ledger) -> tuple[GpuLaneBackend, str]:
+    """The GPU lane on a modelled card. Begins parked."""
+    inner, precision = open_cpu_backend(config, prepared)
+    task = prepared.files.task
+    accelerator = SimulatedAccelerator(
+        inner,
+        ledger,
+        facts_from_directory(prepared.source.path),
+        model=task,
+        cap_bytes=int(config.model_for(task).gpu_fraction * config.simulated.vram),
+    )
+    return _gpu_lane(config, task, accelerator), precision
+
+
+def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
+    """The GPU lane on CUDA. Begins parked."""
+    # torch costs 200 MB of host memory: imported only in replicas that use it.
+    from trivet.engine.backends.torch_cuda import CudaAccelerator, resolve_dtype
+    from trivet.engine.models.load import load_torch_model
+
+    task = prepared.files.task
+    dtype = resolve_dtype(config.gpu.dtype)
+    accelerator = CudaAccelerator(
+        partial(load_torch_model, prepared.source.path, task),
+        dtype,
+        cap_fraction=config.model_for(task).gpu_fraction,
+    )
+    return _gpu_lane(config, task, accelerator), dtype
+
+
+def _gpu_lane(config: AppConfig, task: Task, accelerator: Accelerator) -> GpuLaneBackend:
+    return GpuLaneBackend(accelerator, model=task, token_budget=config.gpu.token_budget, clock=time.monotonic)

@@ -11,9 +11,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from trivet.errors import ModelError
+from trivet.messages import Token
 
 Ids = NDArray[np.int32]
 
@@ -72,10 +73,25 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [_ids(encoding.ids) for encoding in encodings]
 
+    def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
+        """Each text as tokens with their places in it, for people."""
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
+        return [_tokens(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
     @property
     def raw(self) -> Tokenizer:
         """The underlying tokenizer, for callers that need offsets and token strings."""
         return self._tokenizer
+
+
+def _tokens(text: str, encoding: Encoding) -> tuple[Token, ...]:
+    shown = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+    return tuple(
+        Token(token_id, token, True, None, None)
+        if is_special
+        else Token(token_id, text[start:stop], False, start, stop)
+        for token_id, token, is_special, (start, stop) in shown
+    )
 
 
 def _find_pad_id(tokenizer: Tokenizer) -> int:

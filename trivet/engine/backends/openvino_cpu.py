@@ -41,6 +41,8 @@ def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
 class OpenVinoBackend:
     """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
 
+    fault = None  # a CPU has no context to poison
+
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
         core = openvino.Core()
         model = core.read_model(ir_dir / "openvino_model.xml")

@@ -1,0 +1,48 @@
+# `make help` lists the targets. Every target sets the environment up by itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export RAY_USAGE_STATS_ENABLED := 0
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help setup serve test test-fast lint types contracts lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+setup: $(READY) ## Make .venv and install the pinned dependencies
+
+serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 until Ctrl-C
+	$(BIN)/trivet prepare serve_config.yaml
+	$(BIN)/trivet serve serve_config.yaml
+
+test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
+	$(BIN)/python -m pytest
+
+test-fast: setup ## The inner loop: no Ray, nothing slow
+	$(BIN)/python -m pytest -m 'not ray and not slow'
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+contracts: setup ## Import boundaries
+	$(BIN)/lint-imports
+
+lock: setup ## Write constraints.txt anew from what is installed
+	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## Remove what the targets made (not the model cache)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

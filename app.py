@@ -1,0 +1,46 @@
+"""The graph: `serve run serve_config.yaml` calls `build`. Wiring only.
+
+No `from __future__ import annotations` here: Ray 2.60 reads the type of `args` from the signature at run time, and
+with postponed annotations it passes a raw dict and validates nothing.
+"""
+
+import uuid
+from typing import Any
+
+import ray
+from ray import serve
+
+from deployments.classifier import Classifier
+from deployments.embedder import Embedder
+from deployments.ingress import Ingress
+from deployments.lanes import bound_lanes
+from deployments.options import ingress_options, replica_options
+from deployments.reranker import Reranker
+from trivet.config import AppConfig, Task
+
+MODELS = (Embedder, Reranker, Classifier)
+
+
+def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
+    """A Serve deployment of a class, with its options."""
+    made: serve.Deployment = serve.deployment(**options)(cls)
+    return made
+
+
+def build(args: AppConfig) -> serve.Application:
+    """Bind the three models on every lane this cluster has, and the ingress over them.
+
+    Raises:
+        ConfigError: the configuration asks for a GPU that the cluster does not have.
+    """
+    cluster_gpus = float(ray.cluster_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
+    lanes = bound_lanes(args, cluster_gpus)
+    run_id = uuid.uuid4().hex[:12]
+    handles: dict[Task, dict[str, serve.Application]] = {
+        model.task: {
+            lane: deployment(model, replica_options(args, model.task, lane, cluster_gpus)).bind(args, lane, run_id)
+            for lane in lanes
+        }
+        for model in MODELS
+    }
+    return deployment(Ingress, ingress_options(args)).bind(args, handles, run_id)

@@ -1,0 +1,12 @@
+"""Zero-shot classification as a deployment."""
+
+from typing import ClassVar
+
+from deployments.replica import ModelReplica
+from trivet.config import Task
+
+
+class Classifier(ModelReplica):
+    """See `ModelReplica`; bound once per lane by `app.build`."""
+
+    task: ClassVar[Task] = "classifier"

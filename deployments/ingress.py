@@ -1,0 +1,33 @@
+"""The HTTP ingress: the library's FastAPI application over a dispatcher of Serve handles."""
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.dispatch import RayDispatcher
+from deployments.vram_actor import actor_name
+from deployments.vram_feed import VramFeed
+from trivet.api.app import create_app
+from trivet.api.dispatcher import Lane
+from trivet.api.settings import ApiSettings
+from trivet.config import AppConfig, Task
+
+
+@serve.ingress()
+class Ingress:
+    """Parses, validates, chooses the lane and composes; holds no model."""
+
+    async def __init__(  # type: ignore[misc]
+        self, config: AppConfig, handles: dict[Task, dict[Lane, DeploymentHandle[object]]], run_id: str
+    ) -> None:
+        """Follow the VRAM decisions where a GPU lane is bound."""
+        self._config = config
+        self._feed: VramFeed | None = None
+        if any("gpu" in lanes for lanes in handles.values()):
+            self._feed = VramFeed(actor_name(), config, run_id)
+            self._feed.start()
+        self._dispatcher = RayDispatcher(handles, self._feed, config)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve once the constructor is done."""
+        return create_app(self._dispatcher, ApiSettings.from_config(self._config))

@@ -1,0 +1,68 @@
+"""What a lane means on this machine: which lanes are bound, and which backend runs in each."""
+
+import time
+from dataclasses import dataclass
+
+from deployments.simulated_card import simulated_ledger
+from trivet.api.dispatcher import Lane
+from trivet.config import AppConfig, Task
+from trivet.engine.backends.gpu_lane import GpuLaneBackend
+from trivet.engine.engine import Engine
+from trivet.engine.open import (
+    open_cpu_engine,
+    open_cuda_backend,
+    open_engine,
+    open_simulated_backend,
+    prepare_model,
+)
+from trivet.errors import ConfigError
+from trivet.vram.registry import ReplicaReport
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLane:
+    """An engine, and the GPU behind it where there is one."""
+
+    engine: Engine
+    gpu: GpuLaneBackend | None = None
+
+    def report(self, task: Task, pid: int) -> ReplicaReport | None:
+        """What the VRAM actor is told of this process; None on the CPU lane."""
+        if self.gpu is None:
+            return None
+        memory = self.gpu.memory()
+        return ReplicaReport(
+            model=task,
+            pid=pid,
+            at_s=time.monotonic(),
+            held_bytes=memory.held_bytes,
+            reusable_bytes=memory.reusable_bytes,
+            weights_bytes=memory.weights_bytes,
+            parked=self.gpu.parked,
+        )
+
+
+def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
+    """The lanes to bind; the CPU twin always is.
+
+    Raises:
+        ConfigError: `device: cuda` on a cluster without a GPU. Ray would wait for one for ever.
+    """
+    if config.device == "cpu" or (config.device == "auto" and cluster_gpus == 0):
+        return ("cpu",)
+    if config.device == "cuda" and cluster_gpus == 0:
+        raise ConfigError("device is cuda, but no node of this cluster has a GPU; use device: auto, or cpu")
+    return ("gpu", "cpu")
+
+
+def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str) -> OpenLane:
+    """Open the engine of one model on one lane; `run_id` names the application's run on this machine."""
+    if lane == "cpu":
+        return OpenLane(open_cpu_engine(config, task))
+    prepared = prepare_model(config, task)
+    if config.device == "simulated":
+        backend, precision = open_simulated_backend(config, prepared, simulated_ledger(config, run_id))
+    else:
+        backend, precision = open_cuda_backend(config, prepared)
+    backend.unpark()  # where the card has no room yet, the replica starts without its weights and its twin serves
+    return OpenLane(open_engine(config, prepared, backend, precision), backend)

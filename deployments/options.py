@@ -1,0 +1,52 @@
+"""How each deployment is placed: names, resources, environment, health checks. Pure."""
+
+import os
+from typing import Any
+
+from trivet.api.dispatcher import Lane
+from trivet.config import AppConfig, Task
+
+_HEALTH = {
+    "health_check_period_s": 1.0,  # an only replica is back in 2.7 s instead of 6.5 s
+    "health_check_timeout_s": 10.0,
+    "graceful_shutdown_wait_loop_s": 0.1,
+    "graceful_shutdown_timeout_s": 20.0,
+}
+
+_NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "true"}
+
+
+def deployment_name(task: Task, lane: Lane) -> str:
+    """`embedder` on the GPU, `embedder-cpu` for its twin."""
+    return task if lane == "gpu" else f"{task}-cpu"
+
+
+def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: float) -> dict[str, Any]:
+    """Options of one model's deployment on one lane.
+
+    CPUs are not booked (`num_cpus: 0`): six replicas on two cores would wait for ever; threads are bounded in the
+    engine instead.
+    """
+    env = {"OMP_NUM_THREADS": str(config.cpu.threads or os.cpu_count() or 1), **_NO_TELEMETRY}
+    gpus = 0.0
+    if lane == "cpu":
+        env["CUDA_VISIBLE_DEVICES"] = ""  # an actor without a GPU still sees all of them
+    elif config.device != "simulated" or cluster_gpus:
+        gpus = config.model_for(task).gpu_fraction
+    return {
+        "name": deployment_name(task, lane),
+        "ray_actor_options": {"num_cpus": 0, "num_gpus": gpus, "runtime_env": {"env_vars": env}},
+        "max_ongoing_requests": config.serving.max_ongoing_requests,
+        **_HEALTH,
+    }
+
+
+def ingress_options(config: AppConfig) -> dict[str, Any]:
+    """Options of the ingress."""
+    return {
+        "name": "ingress",
+        "num_replicas": config.serving.ingress_replicas,
+        "ray_actor_options": {"num_cpus": 0, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}},
+        "max_ongoing_requests": 4 * config.serving.max_ongoing_requests,
+        **_HEALTH,
+    }

@@ -1,0 +1,15 @@
+"""Which probe looks at the card."""
+
+import time
+
+from deployments.simulated_card import StartingProbe, simulated_ledger
+from trivet.config import AppConfig
+from trivet.vram.probe import NvmlProbe, Probe
+from trivet.vram.registry import Registry
+
+
+def build_probe(config: AppConfig, registry: Registry, run_id: str) -> Probe:
+    """NVML, or the modelled card of `device: simulated`."""
+    if config.device == "simulated":
+        return StartingProbe(simulated_ledger(config, run_id))
+    return NvmlProbe(registry, time.monotonic)

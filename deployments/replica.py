@@ -1,0 +1,108 @@
+"""What the three models share as Serve deployments: collect, admit, answer, and tell the truth about health.
+
+A failure travels as a value: `run` returns the error that its caller is to see. Raising would wrap it into Ray's
+own exceptions and write a traceback for every refused request.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from typing import ClassVar
+
+import psutil
+from ray import serve
+
+from deployments.gpu_keeper import GpuKeeper
+from deployments.lanes import open_lane
+from deployments.vram_actor import actor_name
+from trivet.api.dispatcher import Lane
+from trivet.config import AppConfig, Task
+from trivet.engine.engine import Ticket
+from trivet.errors import EngineError, GpuUnavailable, TrivetError
+from trivet.messages import EngineRequest, EngineResult, Health
+
+logger = logging.getLogger("ray.serve")
+
+_COLLECTOR_STUCK_S = 10.0
+"""A request that the collector has not taken after this long means that Serve's batch loop is dead."""
+
+
+class ModelReplica:
+    """One model on one lane."""
+
+    task: ClassVar[Task]
+
+    async def __init__(self, config: AppConfig, lane: Lane, run_id: str) -> None:  # type: ignore[misc]
+        """Open the engine and run a first forward; the replica exists only once that has worked.
+
+        A GPU replica that finds no room exists all the same, without its weights: it takes them when there is.
+        """
+        started_s = time.monotonic()
+        self._lane = await asyncio.to_thread(open_lane, config, self.task, lane, run_id)
+        self._engine = self._lane.engine
+        self._engine.start()
+        self._waiting_for_collector: dict[int, float] = {}
+        self._keeper: GpuKeeper | None = None
+        if self._lane.gpu is not None:
+            self._keeper = GpuKeeper(self._lane, self.task, actor_name(), config, run_id)
+            self._keeper.start()
+        try:
+            await asyncio.to_thread(self._engine.warm_up)
+        except GpuUnavailable as error:
+            logger.warning("%s starts without its GPU: %s", self.task, error.reason)
+        logger.info(
+            "%s ready on %s after %.1f s", self._engine.card.name, self._engine.device, time.monotonic() - started_s
+        )
+
+    # Serve's batching only collects what arrives together, for one tokenizer call: it never waits, and since it
+    # returns tickets instead of results a collected batch never holds a fast request back for a slow one. What runs
+    # together is decided behind it, by the engine's scheduler.
+    @serve.batch(max_batch_size=256, batch_wait_timeout_s=0.0, max_concurrent_batches=1024)
+    async def _collect(self, requests: list[EngineRequest]) -> list[Ticket | TrivetError]:
+        for request in requests:
+            self._waiting_for_collector.pop(id(request), None)
+        return await self._engine.admit(requests)
+
+    async def run(self, request: EngineRequest) -> EngineResult | TrivetError:
+        """Answer one request, or return the error that is its answer."""
+        self._waiting_for_collector[id(request)] = time.monotonic()
+        try:
+            ticket = await self._collect(request)
+        finally:
+            self._waiting_for_collector.pop(id(request), None)
+        if isinstance(ticket, TrivetError):
+            return ticket
+        try:
+            return await ticket
+        except TrivetError as error:
+            return error
+
+    async def health(self) -> Health:
+        """Who answers here, and from what."""
+        parked = self._lane.gpu is not None and self._lane.gpu.parked
+        return Health(
+            ready=self._engine.has_answered and not parked and self._engine.fault is None,
+            device=self._engine.device,
+            detail=self._engine.fault or ("its weights are off the GPU" if parked else "answers"),
+            card=self._engine.card,
+            pid=os.getpid(),
+            rss_bytes=psutil.Process().memory_info().rss,
+        )
+
+    def check_health(self) -> None:
+        """Called by Serve every second; an exception, three times, replaces this replica."""
+        if not self._engine.scheduler.is_alive:
+            raise EngineError("the scheduler's loop has ended")
+        if self._engine.fault is not None:
+            raise EngineError(f"the device is lost to this process: {self._engine.fault}")
+        oldest_s = min(self._waiting_for_collector.values(), default=None)
+        if oldest_s is not None and time.monotonic() - oldest_s > _COLLECTOR_STUCK_S:
+            raise EngineError("Serve's batch loop no longer takes requests")
+
+    async def __del__(self) -> None:
+        keeper: GpuKeeper | None = getattr(self, "_keeper", None)  # absent where the constructor failed
+        if keeper is not None:
+            keeper.stop()
+        if hasattr(self, "_engine"):
+            await self._engine.close()

@@ -1,0 +1,106 @@
+"""The actor that watches one card: probe, decide, and hand snapshots to whoever waits for the next one.
+
+A plain named, detached actor: Ray restarts it within half a second of a kill, and its memory is lost, so it resumes
+conservatively. It is started by whoever first needs it and ends by itself once nobody has asked for `_LEASE_S`:
+that is how it leaves with the application.
+"""
+
+import asyncio
+import logging
+import time
+from typing import cast
+
+import ray
+from ray import serve
+from ray.actor import ActorHandle
+
+from deployments.probes import build_probe
+from trivet.config import TASKS, AppConfig
+from trivet.vram.monitor import Monitor
+from trivet.vram.policy import PolicyConfig
+from trivet.vram.registry import Registry, ReplicaReport
+from trivet.vram.types import Snapshot
+
+logger = logging.getLogger("ray.serve")
+
+NAMESPACE = "trivet"
+HEARTBEAT_S = 1.0
+_LEASE_S = 30.0
+
+
+def policy_config(config: AppConfig) -> PolicyConfig:
+    """The policy's part of the configuration."""
+    return PolicyConfig(
+        reroute_below_bytes=config.vram.reroute_below,
+        resume_above_bytes=config.vram.resume_above,
+        dwell_s=config.vram.dwell_s,
+        grace_s=config.vram.grace_s,
+        park_after_s=config.vram.park_after_s,
+    )
+
+
+class VramActor:
+    """One per card and application."""
+
+    def __init__(self, config: AppConfig, run_id: str) -> None:
+        self._registry = Registry()
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._monitor = Monitor(
+            build_probe(config, self._registry, run_id),
+            policy_config(config),
+            TASKS,
+            time.monotonic,
+            heartbeat_s=HEARTBEAT_S,
+            resumed=restarted,
+        )
+        self._interval_s = config.vram.probe_interval_s
+        self._changed = asyncio.Condition()
+        self._last_asked_s = time.monotonic()
+        self._ticks = asyncio.get_running_loop().create_task(self._watch())
+
+    async def next_snapshot(self, seen: tuple[int, float] | None) -> Snapshot:
+        """Wait for a snapshot other than the one `seen` (version, at_s), and return it. The push of a decision."""
+        self._last_asked_s = time.monotonic()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._latest_other_than(seen) is not None)
+        snapshot = self._latest_other_than(seen)
+        assert snapshot is not None
+        return snapshot
+
+    async def report(self, report: ReplicaReport) -> None:
+        """Take a GPU replica's word about its process and its allocator."""
+        self._registry.report(report)
+
+    def _latest_other_than(self, seen: tuple[int, float] | None) -> Snapshot | None:
+        latest = self._monitor.latest
+        if latest is None or (latest.version, latest.at_s) == seen:
+            return None
+        return latest
+
+    async def _watch(self) -> None:
+        while time.monotonic() - self._last_asked_s < _LEASE_S:
+            if await asyncio.to_thread(self._monitor.tick) is not None:
+                async with self._changed:
+                    self._changed.notify_all()
+            await asyncio.sleep(self._interval_s)
+        logger.info("nobody has asked about VRAM for %g s: the application is gone, and so am I", _LEASE_S)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+
+def actor_name() -> str:
+    """The name of this application's actor; called inside a replica."""
+    return f"{serve.get_replica_context().app_name}:vram"
+
+
+def vram_actor(name: str, config: AppConfig, run_id: str) -> "ActorHandle[VramActor]":
+    """The actor of that name, started if need be."""
+    actor = ray.remote(VramActor).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=-1,
+        num_cpus=0,
+    )
+    return cast("ActorHandle[VramActor]", actor.remote(config, run_id))

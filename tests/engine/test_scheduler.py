@@ -1,0 +1,131 @@
+"""The loop: every submitted job ends, whatever happens to its batch; what waits is merged; the queue is bounded."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
+from trivet.engine.jobs import Job, usage
+from trivet.engine.rows import Row
+from trivet.engine.scheduler import Scheduler
+from trivet.errors import EngineError, GpuUnavailable, Overloaded
+from trivet.messages import EmbedResult, EngineResult, Floats, StageTimings
+
+
+def row(*values: int) -> Row:
+    return Row((np.asarray(values, dtype=np.int32),), 1, len(values))
+
+
+def job(*rows: Row) -> Job:
+    def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
+        return EmbedResult(outputs, usage(rows, [1] * len(rows), [False] * len(rows)), timings, "cpu (sum)")
+
+    return Job(rows, finish, "interactive")
+
+
+@asynccontextmanager
+async def running(backend: SummingBackend, max_queued_tokens: int = 10_000) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        await scheduler.close()
+
+
+def vectors(result: EngineResult) -> list[list[float]]:
+    assert isinstance(result, EmbedResult)
+    return [[float(value) for value in vector] for vector in result.vectors]
+
+
+async def test_rows_come_back_in_the_order_of_the_request() -> None:
+    async with running(SummingBackend(token_budget=6)) as scheduler:
+        rows = [row(*range(1, n + 1)) for n in (9, 1, 5, 2, 7)]
+        result = await scheduler.submit(job(*rows))
+    assert vectors(result) == [[45, 9], [1, 1], [15, 5], [3, 2], [28, 7]]
+
+
+async def test_what_waits_while_a_forward_runs_is_merged_into_the_next() -> None:
+    backend = GatedBackend(token_budget=64)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        rest = [scheduler.submit(job(row(n, n))) for n in range(2, 12)]
+        backend.gate.set()
+        await asyncio.gather(first, *rest)
+    assert [len(batch.input_ids) for batch in backend.batches] == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (lambda: GpuUnavailable("no room"), GpuUnavailable),
+        (lambda: RuntimeError("boom"), EngineError),
+        (lambda: MemoryError(), EngineError),
+    ],
+)
+async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, expected: type[Exception]) -> None:
+    async with running(FailingBackend(raised)) as scheduler:  # type: ignore[arg-type]
+        good, bad = scheduler.submit(job(row(1), row(2))), scheduler.submit(job(row(5), row(13)))
+        assert vectors(await good) == [[1, 1], [2, 1]]
+        with pytest.raises(expected):
+            await bad
+        assert scheduler.is_alive
+        assert vectors(await scheduler.submit(job(row(3)))) == [[3, 1]]
+
+
+async def test_rows_of_a_caller_who_left_are_never_run() -> None:
+    backend = GatedBackend(token_budget=1)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        leaving, staying = scheduler.submit(job(row(2), row(3))), scheduler.submit(job(row(4)))
+        leaving.cancel()
+        backend.gate.set()
+        await asyncio.gather(first, staying)
+    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+
+
+async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    backend = GatedBackend()
+    async with running(backend, max_queued_tokens=5) as scheduler:
+        running_job = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        waiting = scheduler.submit(job(row(1, 2, 3)))
+        with pytest.raises(Overloaded) as refused:
+            scheduler.submit(job(row(1, 2, 3)))
+        assert refused.value.retry_after_s >= 1
+        backend.gate.set()
+        await asyncio.gather(running_job, waiting)
+        assert scheduler.waiting_tokens == 0
+
+
+async def test_a_job_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
+    async with running(SummingBackend(), max_queued_tokens=2) as scheduler:
+        assert vectors(await scheduler.submit(job(row(1, 1, 1, 1)))) == [[4, 4]]
+
+
+async def test_closing_fails_what_waits() -> None:
+    backend = GatedBackend()
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
+    scheduler.start()
+    scheduler.submit(job(row(1)))
+    await asyncio.to_thread(backend.entered.wait)
+    waiting = scheduler.submit(job(row(2)))
+    backend.gate.set()
+    await scheduler.close()
+    with pytest.raises(EngineError, match="closed"):
+        await waiting
+    assert not scheduler.is_alive
+
+
+async def test_timings_are_filled_in() -> None:
+    async with running(SummingBackend()) as scheduler:
+        result = await scheduler.submit(job(row(1), row(2)))
+    assert isinstance(result, EmbedResult)
+    assert result.timings.forward_s > 0
+    assert result.timings.queue_s >= 0

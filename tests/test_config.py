@@ -1,0 +1,110 @@
+"""The configuration: unknown keys by name, units, and a YAML file that documents every key with its default."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trivet.cli.config_file import read_serve_file
+from trivet.config import AppConfig
+from trivet.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = [ROOT / "serve_config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
+
+SERVE_KEYS = {"http_options", "logging_config", "applications"}
+APPLICATION_KEYS = {"name", "route_prefix", "import_path", "args"}
+
+
+def args_of(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text())
+    args: dict[str, Any] = content["applications"][0]["args"]
+    return args
+
+
+def paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and key != "relations":
+            yield from paths(value, f"{prefix}{key}.")
+
+
+def declared(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from declared(field.annotation, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(
+    ("args", "key"),
+    [({"devise": "cpu"}, "devise"), ({"cpu": {"precison": "bf16"}}, "cpu.precison"), ({"vram": {"x": 1}}, "vram.x")],
+)
+def test_an_unknown_key_is_refused_by_name(args: dict[str, Any], key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        AppConfig.model_validate(args)
+    assert ".".join(map(str, caught.value.errors()[0]["loc"])) == key
+
+
+def test_the_yaml_file_shows_every_key_and_its_default() -> None:
+    args = args_of(ROOT / "serve_config.yaml")
+    assert set(paths(args)) == set(declared(AppConfig))
+    assert AppConfig.model_validate(args) == AppConfig()
+
+
+def test_every_key_in_the_yaml_file_has_a_comment() -> None:
+    lines = (ROOT / "serve_config.yaml").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.strip() == "args:")
+    commented: set[str] = set()
+    for line in lines[start + 1 :]:
+        if "#" in line and ":" in line:
+            commented.add(line.split(":")[0].strip())
+    leaves = {path.split(".")[-1] for path in declared(AppConfig) if "." in path or path in ("device",)}
+    # The three models have the same keys, explained once.
+    assert leaves - commented == set()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_files_validate_and_have_no_misspelt_field(path: Path) -> None:
+    # Ray ignores unknown fields silently, so our own files are linted here.
+    content = yaml.safe_load(path.read_text())
+    assert set(content) <= SERVE_KEYS
+    assert set(content["applications"][0]) <= APPLICATION_KEYS
+    assert content["http_options"]["host"] == "127.0.0.1"
+    read_serve_file(path)
+
+
+def test_sizes_are_written_as_people_write_them() -> None:
+    config = AppConfig.model_validate({"vram": {"reroute_below": "250MiB", "resume_above": "2GiB"}})
+    assert config.vram.reroute_below == 250 * 1024**2
+    assert config.vram.resume_above == 2 * 1024**3
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"vram": {"reroute_below": "1GiB", "resume_above": "1GiB"}},
+        {"embedder": {"gpu_fraction": 0.9}},
+        {"relations": {"only": "one"}},
+        {"cpu": {"precision": "fp64"}},
+        {"limits": {"max_inputs": 0}},
+    ],
+)
+def test_contradictions_are_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        AppConfig.model_validate(args)
+
+
+def test_the_command_line_names_the_key_too(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("applications: [{import_path: 'app:build', args: {cpu: {treads: 2}}}]")
+    with pytest.raises(ConfigError, match=r"cpu\.treads"):
+        read_serve_file(file)
+
+
+def test_configuration_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        AppConfig().device = "cpu"  # type: ignore[misc]

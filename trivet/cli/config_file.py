@@ -1,0 +1,44 @@
+"""Reads a Serve config file the way Ray will, without Ray: where it listens, and Trivet's part of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from trivet.config import AppConfig
+from trivet.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFile:
+    """The parts of a Serve config that the command line needs."""
+
+    path: Path
+    host: str
+    port: int
+    config: AppConfig
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+
+
+def read_serve_file(path: Path) -> ServeFile:
+    """Read and validate; ConfigError names the key that is wrong."""
+    try:
+        content: dict[str, Any] = yaml.safe_load(path.read_text())
+        [application] = content["applications"]
+    except (OSError, KeyError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not a Serve config with one application: {error}") from error
+    try:
+        config = AppConfig.model_validate(application.get("args") or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path}: applications[0].args.{key}: {first['msg']}") from error
+    http = content.get("http_options") or {}
+    # Ray binds every interface where the file names no host.
+    return ServeFile(path, http.get("host", "0.0.0.0"), int(http.get("port", 8000)), config)

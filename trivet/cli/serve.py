@@ -1,0 +1,80 @@
+"""`trivet serve`: starts `serve run` with the environment it needs, says when it answers, and stops it cleanly."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+
+from trivet.cli.config_file import ServeFile, read_serve_file
+from trivet.errors import ConfigError
+
+_STOP_TIMEOUT_S = 60.0
+_POLL_S = 0.5
+
+EXAMPLE = """curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
+  "query": "how do I retry a failed HTTP request",
+  "documents": ["Wait a little longer after every failed attempt, then send the request again.",
+                "A CSS grid places items in rows and columns."]}}'"""
+
+
+def serve_command(
+    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = Path("configs/ray.env"),
+) -> None:
+    """Serve until Ctrl-C."""
+    console = Console(stderr=True)
+    try:
+        file = read_serve_file(config)
+    except ConfigError as error:
+        console.print(f"[red]error:[/red] {error.message}")
+        raise typer.Exit(1) from error
+    child = _start(file, ray_env)
+    try:
+        _announce(child, file, console)
+        code = child.wait()
+    except KeyboardInterrupt:
+        console.print("stopping")
+        code = _stop(child)
+    raise typer.Exit(code)
+
+
+def _start(file: ServeFile, ray_env: Path) -> "subprocess.Popen[bytes]":
+    # What the caller has set wins over the file.
+    variables = {name: value for name, value in dotenv_values(ray_env).items() if value is not None}
+    serve = Path(sys.executable).with_name("serve")
+    # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
+    return subprocess.Popen(
+        [serve, "run", str(file.path)], env={**variables, **os.environ}, start_new_session=True
+    )
+
+
+def _announce(child: "subprocess.Popen[bytes]", file: ServeFile, console: Console) -> None:
+    """Wait until every model answers, then say where; returns early if the child ends."""
+    while child.poll() is None:
+        try:
+            if httpx.get(f"{file.url}/readyz", timeout=5.0).status_code == 200:
+                console.print(f"\nTrivet listens on {file.url}  (Ctrl-C stops it)\n\n{EXAMPLE.format(url=file.url)}\n")
+                return
+        except httpx.TransportError:
+            pass  # not listening yet
+        time.sleep(_POLL_S)
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> int:
+    """Let Serve drain and take its cluster down; kill the process it still is after a minute."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        return 1
+    return 0
