@@ -1,0 +1,59 @@
+"""Ranking metrics and the ranking loss, against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from training.batches import Batch
+from training.ranking import average_precision, reciprocal_rank
+from training.ranking_loss import RankingLoss, listwise
+
+
+@pytest.mark.parametrize(
+    ("scores", "relevant", "ap", "rr"),
+    [
+        ([0.9, 0.1, 0.5], {0}, 1.0, 1.0),
+        ([0.1, 0.9, 0.5], {0}, 1 / 3, 1 / 3),
+        ([0.9, 0.8, 0.7, 0.6], {0, 2}, (1 + 2 / 3) / 2, 1.0),
+        ([0.5, 0.5], {1}, 0.5, 0.5),
+        ([0.5, 0.4], set(), 0.0, 0.0),
+    ],
+)
+def test_metrics(scores: list[float], relevant: set[int], ap: float, rr: float) -> None:
+    assert average_precision(scores, frozenset(relevant)) == pytest.approx(ap)
+    assert reciprocal_rank(scores, frozenset(relevant)) == pytest.approx(rr)
+
+
+def batch(targets: list[float], group_ids: list[int]) -> Batch:
+    empty = torch.zeros((len(targets), 1), dtype=torch.int64)
+    sources = ("",) * (max(group_ids) + 1)
+    return Batch(empty, empty, empty, torch.tensor(targets), torch.tensor(group_ids), sources)
+
+
+def test_listwise_is_softmax_cross_entropy_within_each_group() -> None:
+    scores = torch.tensor([2.0, 1.0, 0.0, 3.0, 1.0])
+    value = listwise(scores, batch([1, 0, 0, 0, 1], [0, 0, 0, 1, 1]))
+    first = -math.log(math.exp(2) / (math.exp(2) + math.exp(1) + 1))
+    second = -math.log(math.exp(1) / (math.exp(3) + math.exp(1)))
+    assert value.item() == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_groups_without_something_to_compare_do_not_count() -> None:
+    scores = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
+    value = listwise(scores, batch([1, 1, 0], [0, 1, 2]))
+    assert value.item() == 0.0
+
+
+def test_the_loss_falls_when_the_good_document_rises() -> None:
+    loss = RankingLoss()
+    rows = batch([1, 0], [0, 0])
+    values = [loss(torch.tensor([[good], [0.0]]), rows).item() for good in (-1.0, 0.0, 1.0, 2.0)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_gradients_are_finite_at_large_scores() -> None:
+    logits = torch.tensor([[80.0], [-90.0], [70.0]], requires_grad=True)
+    RankingLoss()(logits, batch([0, 1, 0], [0, 0, 0])).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
