@@ -40,6 +40,7 @@ def look(
     reusable: Mapping[str, int] | None = None,
     weights: Mapping[str, int] | None = None,
     parked: frozenset[str] = frozenset(),
+    present: frozenset[str] | None = None,
 ) -> Observation:
     return Observation(
         at_s=at_s,
@@ -49,4 +50,5 @@ def look(
         reusable_bytes=reusable or {},
         weights_bytes=weights or {},
         parked=parked,
+        present=present,
     )

@@ -47,7 +47,7 @@ def play(script: dict[str, Any]) -> dict[str, Any]:
             while not observation.known and time.perf_counter() - began_s < 5:
                 time.sleep(0.002)
                 observation = probe.read()
-        steps.append({**asdict(observation), "parked": sorted(observation.parked), "took_s": took_s})
+        steps.append(asdict(observation) | {"took_s": took_s})
     return {"steps": steps, "log": records.lines, "threads": [t.name for t in threading.enumerate()]}
 
 
@@ -58,4 +58,4 @@ def show(scenario: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    json.dump(play(json.load(sys.stdin)), sys.stdout)
+    json.dump(play(json.load(sys.stdin)), sys.stdout, default=sorted)  # sets become lists

@@ -197,7 +197,7 @@ def test_the_probe_sees_what_the_ledger_holds(ledger: Ledger, clock: Clock) -> N
     assert seen.available_bytes("embedder") == 600
     assert seen.available_bytes("reranker") == 500
     assert seen.weights_bytes == {"embedder": 300, "reranker": 200}
-    assert seen.parked == {"reranker"}
+    assert (seen.parked, seen.present) == ({"reranker"}, {"embedder", "reranker"})
     assert {(process.pid, process.owner) for process in seen.processes} == {
         (os.getpid(), "embedder"),
         (os.getpid(), "reranker"),

@@ -84,6 +84,7 @@ def test_totals_and_who_holds_them(play: Play) -> None:
         (13, 64 * MIB, None),
     ]
     assert seen["reusable_bytes"] == {"embedder": 300 * MIB}
+    assert seen["present"] == ["embedder"]
     assert seen["attribution_note"] is None
     assert result["log"] == ["INFO GPU 0: Stub GPU is readable"]
 

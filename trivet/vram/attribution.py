@@ -73,6 +73,7 @@ def attribute(
         reusable_bytes=registry.reusable_bytes(),
         weights_bytes=registry.weights_bytes(),
         parked=registry.parked(),
+        present=registry.present(),
         processes=tuple(ProcessUse(pid, used, registry.owner(pid)) for pid, used in reading.processes),
         attribution_note=_note(reading.list_error, estimated, unsized),
     )

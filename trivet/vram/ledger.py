@@ -314,6 +314,7 @@ class SimulatedProbe:
             reusable_bytes=reusable,
             weights_bytes=weights,
             parked=frozenset(row.model for row in view.rows if row.parked),
+            present=frozenset(row.model for row in view.rows),
             processes=tuple(ProcessUse(row.pid, row.used_bytes, row.model) for row in view.rows),
         )
 

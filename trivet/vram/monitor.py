@@ -51,7 +51,8 @@ class Monitor:
         now_s = self._clock()
         before, self._state = self._state, decide(self._config, self._state, observation, now_s)
         for decision in changes(before, self._state):
-            level = logging.WARNING if decision.cause in _WORRYING else logging.INFO
+            left_gpu = decision.lane == "cpu" and before.decisions[decision.model].lane == "gpu"
+            level = logging.WARNING if left_gpu or decision.cause in _WORRYING else logging.INFO
             log.log(level, "%s", decision.reason)
         snapshot = next_snapshot(self._sent, self._state, observation, now_s, heartbeat_s=self._heartbeat_s)
         if snapshot is not None:

@@ -1,16 +1,18 @@
 """Decides which lane each model uses. Pure: (config, last state, observation, now) → next state.
 
-    now   event, checked in this order at each tick                              next
-    any   unread, last good reading within grace_s (or still within it at start)  unchanged
-    any   unread, last good reading older than grace_s                            cpu no_reading, at once
+    lane  event, checked in this order at each tick                               next
+    any   unread, last good reading (at first: the start) at most grace_s ago     unchanged
+    any   unread, last good reading older than grace_s                            cpu no_reading, at once; parked stays
+    any   no GPU replica of this model is alive                                   cpu absent, at once
     gpu   available < reroute_below                                               cpu low_memory, at once
-    gpu   weights not on the card                                                 cpu returning, at once
+    gpu   weights not on the card                                                 cpu parked, at once
     gpu   otherwise, so also between the two thresholds                           gpu room
     cpu   parked; free ≥ resume_above + weights, and it is its turn               cpu returning: weights asked back
     cpu   parked otherwise                                                        cpu parked
-    cpu   weights not on the card, and available < reroute_below                  cpu parked: return given up
+    cpu   weights not on the card, nor asked back                                 cpu parked, as found
+    cpu   returning, weights not there yet, and available < reroute_below         cpu parked: return given up
     cpu   available < resume_above for park_after_s, and it is its turn           cpu parked: weights asked to leave
-    cpu   weights not on the card                                                 cpu returning
+    cpu   returning, weights not there yet                                        cpu returning
     cpu   available < resume_above                                                cpu low_memory
     cpu   lane changed less than dwell_s ago                                      cpu dwell
     cpu   otherwise                                                               gpu room
@@ -23,8 +25,8 @@ Three properties, each held by a test:
    is on the GPU lane. Going to the CPU is therefore never delayed by the dwell.
 2. One switch per dwell. Switching to the GPU is the only switch that is a choice, and it waits until the model's lane
    has been unchanged for `dwell_s`. So any half-open window of `dwell_s` contains at most one switch to the GPU, and a
-   second switch inside it can only be the floor (or blindness) sending that model back. From leaving the GPU to
-   returning takes at least `dwell_s`: at most one round trip per dwell.
+   second switch inside it can only be necessity (floor, blindness, weights or replica gone) sending that model back.
+   From leaving the GPU to returning takes at least `dwell_s`: at most one round trip per dwell.
 3. Monotone in free memory. From the same state at the same moment, more free memory never turns a GPU decision into a
    CPU one. (Across whole histories no policy with a dwell can be monotone: whoever had less memory and left the GPU
    earlier may return earlier.)
@@ -34,8 +36,8 @@ What parking itself frees is not enough to come back, because the return asks fo
 threshold. Models park from the end of the configured order and return from its beginning, at most one step per
 `dwell_s`, so that two models never plan with the same free bytes and the most important one moves last.
 
-Starts conservatively: CPU until a good reading shows room. A policy that resumes after a crash (`resumed=True`) does
-not know when lanes last changed, so it also waits out one dwell.
+Starts conservatively: CPU until a good reading shows room and a replica to use it. A policy that resumes after a crash
+(`resumed=True`) does not know when lanes last changed, so it also waits out one dwell; what is parked it can see.
 """
 
 from collections.abc import Mapping, Sequence
@@ -137,11 +139,10 @@ def decide(config: PolicyConfig, state: PolicyState, observation: Observation, n
         name: _remember(before, _decide_read(config, before, observation, now_s, step), config, observation, now_s)
         for name, before in state.models.items()
     }
-    stepped = any(models[name].decision.parked != before.decision.parked for name, before in state.models.items())
     return PolicyState(
         models=models,
         last_read_s=max(state.last_read_s, observation.at_s),
-        park_step_s=now_s if stepped else state.park_step_s,
+        park_step_s=state.park_step_s if step is None else now_s,
     )
 
 
@@ -187,17 +188,23 @@ def _decide_read(
     def settle(lane: Lane, cause: Cause, words: str, *, parked: bool = False) -> Decision:
         return _settle(was, lane, cause, f"{name}: {words}", now_s, free_bytes=available_bytes, parked=parked)
 
+    if not observation.has_replica(name):
+        return settle(
+            "cpu", "absent", f"no GPU replica is alive: {'moved to' if was.lane == 'gpu' else 'stays on'} cpu"
+        )
     if was.lane == "gpu":
         if available_bytes < floor_bytes:
             return settle("cpu", "low_memory", f"{free} free, {format_bytes(floor_bytes)} needed: moved to cpu")
         if not on_card:
-            return settle("cpu", "returning", "its weights are not on the GPU: moved to cpu")
+            return settle("cpu", "parked", "its weights are not on the gpu: moved to cpu", parked=True)
         return was
     if was.parked:
         if step != name:
             return was
         needed = format_bytes(resume_bytes + observation.weights_bytes.get(name, 0))
         return settle("cpu", "returning", f"{free} free, {needed} needed with its weights: weights return to gpu")
+    if not on_card and was.cause != "returning":
+        return settle("cpu", "parked", "its weights are not on the gpu: stays on cpu", parked=True)
     if not on_card and available_bytes < floor_bytes:
         words = f"{free} free, {format_bytes(floor_bytes)} needed: weights stay off the gpu"
         return settle("cpu", "parked", words, parked=True)
@@ -205,7 +212,7 @@ def _decide_read(
         words = f"{free} free, {format_bytes(resume_bytes)} needed, for too long: weights leave the gpu"
         return settle("cpu", "parked", words, parked=True)
     if not on_card:
-        return settle("cpu", "returning", "its weights are not on the GPU yet: stays on cpu")
+        return was
     if available_bytes < resume_bytes:
         return settle("cpu", "low_memory", f"{free} free, {format_bytes(resume_bytes)} needed: stays on cpu")
     if before.switched_s is not None and now_s - before.switched_s < config.dwell_s:
@@ -251,19 +258,18 @@ def _park_step(config: PolicyConfig, state: PolicyState, observation: Observatio
     if state.park_step_s is not None and now_s - state.park_step_s < config.dwell_s:
         return None
     resume_bytes = config.resume_above_bytes
-    for name, model in state.models.items():  # the first in order comes back first
+    present = [(name, model) for name, model in state.models.items() if observation.has_replica(name)]
+    for name, model in present:  # the first in order comes back first
         needed_bytes = resume_bytes + observation.weights_bytes.get(name, 0)
         if model.decision.parked and observation.free_bytes >= needed_bytes:
             return name
     if config.park_after_s is None:
         return None
-    for name, model in reversed(list(state.models.items())):  # and parks last
-        starved_s = 0.0 if model.starved_since_s is None else now_s - model.starved_since_s
-        if (
-            not model.decision.parked
-            and model.decision.lane == "cpu"
-            and observation.available_bytes(name) < resume_bytes
-            and starved_s >= config.park_after_s
-        ):
+    for name, model in reversed(present):  # and parks last
+        found_parked = name in observation.parked and model.decision.cause != "returning"
+        since_s = model.starved_since_s
+        if model.decision.parked or found_parked or since_s is None:
+            continue
+        if now_s - since_s >= config.park_after_s and observation.available_bytes(name) < resume_bytes:
             return name
     return None

@@ -102,6 +102,10 @@ class RegistryView:
             total[report.model] = total.get(report.model, 0) + report.weights_bytes
         return total
 
+    def present(self) -> frozenset[str]:
+        """Models that have a live replica."""
+        return frozenset(report.model for report in self.reports.values())
+
     def parked(self) -> frozenset[str]:
         """Models of which at least one replica has its weights off the card: no request may be sent there."""
         return frozenset(report.model for report in self.reports.values() if report.parked)

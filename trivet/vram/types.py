@@ -19,6 +19,7 @@ Cause = Literal[
     "starting",  # cpu: no reading of the GPU has arrived yet
     "low_memory",  # cpu: less memory than the threshold asks for
     "no_reading",  # cpu: the last good reading is older than the grace period
+    "absent",  # cpu: no GPU replica of this model is alive
     "dwell",  # cpu: there is memory again, but the lane changed too recently
     "parked",  # cpu: the weights have left the card (or were asked to)
     "returning",  # cpu: the weights were asked back and are not there yet
@@ -58,6 +59,8 @@ class Observation:
     """Per model: what its weights take on the card when they are there."""
     parked: frozenset[str] = frozenset()
     """Models whose weights are not on the card now."""
+    present: frozenset[str] | None = None
+    """Models that have a live GPU replica; None where the probe cannot tell, and then all are taken to have one."""
     processes: tuple[ProcessUse, ...] = ()
     attribution_note: str | None = None
     """Why ours and foreign are told apart less than exactly; None when the driver named every process."""
@@ -71,6 +74,10 @@ class Observation:
     def available_bytes(self, model: str) -> int:
         """Return what `model` can still allocate: free memory of the card plus what its own allocator holds free."""
         return self.free_bytes + self.reusable_bytes.get(model, 0)
+
+    def has_replica(self, model: str) -> bool:
+        """Return whether `model` has a live GPU replica, as far as the probe can tell."""
+        return self.present is None or model in self.present
 
     @classmethod
     def unknown(cls, *, at_s: float, device: str, reason: str) -> "Observation":
