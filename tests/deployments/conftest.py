@@ -1,0 +1,63 @@
+"""One Ray cluster for all tests of this folder, with a pretended GPU, on ports of its own; applications come and go."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import ray
+from ray import serve
+
+import app
+from trivet.config import AppConfig
+
+Client = httpx.Client
+Run = Callable[..., Client]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The base URL of a Serve instance on a cluster of its own."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    port = free_port()
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=1,  # pretended: placement is real, CUDA is not
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+    serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310})
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def run_app(cluster: str) -> Iterator[Run]:
+    """Deploys an application with given args, and takes it down after the module."""
+    deployed: list[str] = []
+    clients: list[Client] = []
+
+    def run(name: str, **args: Any) -> Client:
+        serve.run(app.build(AppConfig.model_validate(args)), name=name, route_prefix=f"/{name}")
+        deployed.append(name)
+        client = httpx.Client(base_url=f"{cluster}/{name}", timeout=310)
+        clients.append(client)
+        return client
+
+    yield run
+    for client in clients:
+        client.close()
+    for name in deployed:
+        serve.delete(name)

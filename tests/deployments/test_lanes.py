@@ -1,0 +1,56 @@
+"""Which lanes are bound, how replicas are placed, and that Ray validates our arguments."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+import app
+from deployments.lanes import bound_lanes
+from deployments.options import deployment_name, replica_options
+from trivet.config import AppConfig
+from trivet.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "expected"),
+    [
+        ("auto", 0, ("cpu",)),
+        ("auto", 1, ("gpu", "cpu")),
+        ("cpu", 1, ("cpu",)),
+        ("cuda", 1, ("gpu", "cpu")),
+        ("simulated", 0, ("gpu", "cpu")),
+    ],
+)
+def test_bound_lanes(device: Any, gpus: float, expected: tuple[str, ...]) -> None:
+    assert bound_lanes(AppConfig(device=device), gpus) == expected
+
+
+def test_asking_for_a_gpu_that_is_not_there_is_an_error_instead_of_a_wait() -> None:
+    with pytest.raises(ConfigError, match="no node of this cluster has a GPU"):
+        bound_lanes(AppConfig(device="cuda"), 0)
+
+
+def test_the_cpu_twin_sees_no_gpu_and_books_nothing() -> None:
+    options = replica_options(AppConfig(), "embedder", "cpu", cluster_gpus=1)
+    assert options["name"] == "embedder-cpu"
+    assert options["ray_actor_options"]["num_gpus"] == 0
+    assert options["ray_actor_options"]["num_cpus"] == 0
+    assert options["ray_actor_options"]["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_the_gpu_replica_books_its_fraction() -> None:
+    options = replica_options(AppConfig(), "embedder", "gpu", cluster_gpus=1)
+    assert deployment_name("embedder", "gpu") == "embedder"
+    assert options["ray_actor_options"]["num_gpus"] == 0.3
+    assert "CUDA_VISIBLE_DEVICES" not in options["ray_actor_options"]["runtime_env"]["env_vars"]
+
+
+def test_a_simulated_gpu_books_nothing_where_there_is_none() -> None:
+    options = replica_options(AppConfig(device="simulated"), "embedder", "gpu", cluster_gpus=0)
+    assert options["ray_actor_options"]["num_gpus"] == 0
+
+
+def test_the_builder_is_typed_at_run_time() -> None:
+    # With postponed annotations Ray would pass a raw dict and validate nothing.
+    assert inspect.signature(app.build).parameters["args"].annotation is AppConfig

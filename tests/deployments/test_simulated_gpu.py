@@ -1,0 +1,53 @@
+"""Both lanes on a pretended GPU: work moves to the CPU twin under pressure, says why, and returns."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from ray import serve
+
+from tests.deployments.conftest import Client, Run
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def client(run_app: Run) -> Client:
+    return run_app(
+        "simulated",
+        device="simulated",
+        simulated={"vram": "8GiB", "foreign": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]},
+        vram={"dwell_s": 2, "probe_interval_s": 0.1, "park_after_s": None},
+    )
+
+
+def embed_until(client: Client, wanted: Callable[[httpx.Response], bool], timeout_s: float = 60) -> httpx.Response:
+    """Send requests, all of which must succeed, until one is answered as wanted."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        answer = client.post("/v1/embeddings", json={"input": "which lane am I on?"})
+        assert answer.status_code == 200, answer.text
+        if wanted(answer):
+            return answer
+        assert time.monotonic() < deadline_s, f"still {dict(answer.headers)}"
+
+
+def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Client) -> None:
+    deployments = set(serve.status().applications["simulated"].deployments)
+    models = {"embedder", "reranker", "classifier"}
+    assert deployments == {"ingress", *models, *(f"{model}-cpu" for model in models)}
+
+    on_gpu = embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    assert "x-trivet-reroute-reason" not in on_gpu.headers
+    ready = client.get("/readyz").json()
+    assert set(ready["models"]["embedder"]["lanes"]) == {"gpu", "cpu"}
+
+    squeezed = embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
+    assert squeezed.headers["x-trivet-device"].startswith("cpu")
+    assert "free, 500 MiB needed: moved to cpu" in squeezed.headers["x-trivet-reroute-reason"]
+    vectors = [answer.json()["data"][0]["embedding"] for answer in (on_gpu, squeezed)]
+    assert sum(a * b for a, b in zip(*vectors, strict=True)) == pytest.approx(1.0, abs=1e-3)
+
+    returned = embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    assert "x-trivet-reroute-reason" not in returned.headers
