@@ -17,11 +17,15 @@ from trivet.messages import (
     EngineRequest,
     Health,
     ModelCard,
+    PredictRequest,
+    PredictResult,
     RerankRequest,
     RerankResult,
+    TokenizeRequest,
+    TokenizeResult,
 )
 
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult)
+ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
 
 
 class LocalDispatcher:
@@ -59,6 +63,14 @@ class LocalDispatcher:
     async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
         """Score hypotheses about premises."""
         return Routed(await self._run("classifier", request, ClassifyResult), "cpu")
+
+    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
+        """Score the classifier's own classes."""
+        return Routed(await self._run("classifier", request, PredictResult), "cpu")
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as tokens."""
+        return await self._engines[request.task].tokenize(request)
 
     async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> ResultT:
         result = await self._engines[task].run(request)

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.config import Task
+
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
 Priority = Literal["interactive", "bulk"]
@@ -70,6 +72,29 @@ class ClassifyRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """Texts or pairs for the classes that the classifier was trained on, without labels of the caller's.
+
+    For an NLI model a pair is premise and hypothesis, and the classes are entailment and what is not.
+    """
+
+    inputs: tuple[PairText, ...]
+    long_input: LongInput = "window"
+    priority: Priority = "interactive"
+    param: str = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeRequest:
+    """Texts to be shown as the tokens that one of the models reads."""
+
+    texts: tuple[str, ...]
+    task: Task = "embedder"
+    """Whose tokenizer."""
+    add_special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class StageTimings:
     """Seconds that a request spent in each stage of a replica."""
 
@@ -124,10 +149,40 @@ class ClassifyResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictResult:
+    """`logits` and `scores`, their softmax, are (inputs, classes) float32 in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    logits: Floats
+    scores: Floats
+    usage: Usage
+    timings: StageTimings
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token. `start` and `stop` are positions in the text, in characters; a special token has none."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeResult:
+    """The tokens of each text."""
+
+    tokens: tuple[tuple[Token, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What a replica knows of the model it serves."""
 
-    task: Literal["embedder", "reranker", "classifier"]
+    task: Task
     name: str
     revision: str
     max_tokens: int
@@ -149,5 +204,5 @@ class Health:
     rss_bytes: int = 0
 
 
-EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest
-EngineResult = EmbedResult | RerankResult | ClassifyResult
+EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest | PredictRequest
+EngineResult = EmbedResult | RerankResult | ClassifyResult | PredictResult

@@ -11,8 +11,12 @@ from trivet.messages import (
     EmbedResult,
     Health,
     ModelCard,
+    PredictRequest,
+    PredictResult,
     RerankRequest,
     RerankResult,
+    TokenizeRequest,
+    TokenizeResult,
 )
 
 Lane = Literal["gpu", "cpu"]
@@ -61,8 +65,14 @@ class Dispatcher(Protocol):
     async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
         """Score hypotheses about premises."""
 
+    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
+        """Score the classifier's own classes."""
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as tokens; needs a tokenizer and no device."""
+
     async def readiness(self) -> Readiness:
         """Ask every bound lane of every model whether it is ready."""
 
     async def models(self) -> Sequence[ModelCard]:
-        """The models served: embedder, reranker, classifier."""
+        """The models served: embedder, reranker, classifier. Asked for every request: keep it cheap."""

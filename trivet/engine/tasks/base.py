@@ -1,8 +1,7 @@
 """What the three tasks share: the tokenizer, the limits, and how a long text is treated."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
@@ -10,7 +9,7 @@ from trivet.engine.tokenizer import TextTokenizer
 from trivet.errors import InputTooLong, InvalidInput
 from trivet.messages import LongInput
 
-RequestT = TypeVar("RequestT", contravariant=True)
+RequestT = TypeVar("RequestT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +20,8 @@ class EngineLimits:
     max_sequences: int = 16384
 
 
-class Task(Protocol[RequestT]):
-    """Prepares requests for the scheduler. Pure apart from the tokenizer it calls; runs in a worker thread."""
-
-    def prepare(self, requests: Sequence[RequestT]) -> list[Job | InvalidInput]:
-        """Turn each request into a job, or into the error its caller gets."""
-
-
 class TaskBase(Generic[RequestT]):
-    """Runs `_prepare_one` per request, so that a bad request fails alone."""
+    """Prepares requests for the scheduler. Pure apart from the tokenizer it calls; runs in a worker thread."""
 
     def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
         self.files = files
@@ -37,15 +29,12 @@ class TaskBase(Generic[RequestT]):
         self.limits = limits
         self.device = device
 
-    def prepare(self, requests: Sequence[RequestT]) -> list[Job | InvalidInput]:
-        """See `Task.prepare`."""
-        prepared: list[Job | InvalidInput] = []
-        for request in requests:
-            try:
-                prepared.append(self._prepare_one(request))
-            except InvalidInput as error:
-                prepared.append(error)
-        return prepared
+    def prepare_one(self, request: RequestT) -> Job | InvalidInput:
+        """Turn a request into a job, or into the error its caller gets: a bad request fails alone."""
+        try:
+            return self._prepare_one(request)
+        except InvalidInput as error:
+            return error
 
     def _prepare_one(self, request: RequestT) -> Job:
         raise NotImplementedError
