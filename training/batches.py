@@ -64,6 +64,24 @@ class Batch:
             "token_type_ids": self.token_type_ids,
         }
 
+    def halves(self) -> list[torch.Tensor]:
+        """Rows in one or two parts of like length, such that padding each to its own maximum wastes least.
+
+        A group keeps a short text beside a long one in a batch; the loss needs them together, the forward does not.
+        Returns row indices per part.
+        """
+        lengths, order = self.attention_mask.sum(dim=1).sort()  # (B,)
+        rows = len(lengths)
+        cut = torch.arange(1, rows + 1)
+        padded = cut * lengths + (rows - cut) * lengths[-1]  # padded tokens when the first `cut` rows go apart
+        best = int(padded.argmin()) + 1
+        return [part for part in (order[:best], order[best:]) if len(part)]
+
+    def rows(self, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Model inputs of the rows in `index`, without columns that are padding in all of them."""
+        tokens = int(self.attention_mask[index].sum(dim=1).max())
+        return {name: tensor[index, :tokens] for name, tensor in self.model_inputs().items()}
+
 
 class PairTokenizer:
     """Tokenises pairs to at most `max_tokens`; the longer text of a pair gives way first."""

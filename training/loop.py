@@ -87,7 +87,7 @@ def fit(
     while state.step < len(plan):
         batch = collate([groups[i] for i in plan[state.step]])
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(**batch.model_inputs()).logits  # (B, num_labels)
+            logits = forward(model, batch)  # (B, num_labels)
         value = loss(logits.float(), batch)
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
@@ -117,6 +117,13 @@ def fit(
     bar.close()
     model.load_state_dict(state.best_state, strict=False)
     return LoopResult(state.best_state, state.best_metrics, state.step, state.trained_s)
+
+
+def forward(model: BertForSequenceClassification, batch: Batch) -> torch.Tensor:
+    """Logits of a batch, computed in parts of like length.  # (B, num_labels)"""
+    parts = batch.halves()
+    logits = torch.cat([model(**batch.rows(part)).logits for part in parts])
+    return logits[torch.cat(parts).argsort()]
 
 
 def _plan(groups: Sequence[Group], settings: LoopSettings) -> list[list[int]]:

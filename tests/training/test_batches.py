@@ -82,3 +82,15 @@ def test_tokenising_a_pair_does_as_transformers_does() -> None:
         assert sequence.ids.tolist() == expected["input_ids"]
         types = [0] * sequence.first_tokens + [1] * (len(sequence.ids) - sequence.first_tokens)
         assert types == expected["token_type_ids"]
+
+
+@given(lengths=st.lists(st.integers(3, 60), min_size=1, max_size=24))
+@settings(max_examples=60, deadline=None)
+def test_halves_hold_every_row_once_and_pad_no_more_than_the_whole(lengths: list[int]) -> None:
+    batch = collate([group(lengths)])
+    parts = batch.halves()
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(lengths)))
+    padded = sum(batch.rows(part)["input_ids"].numel() for part in parts)
+    assert padded <= batch.input_ids.numel()
+    for part in parts:
+        assert torch.equal(batch.rows(part)["attention_mask"].sum(1), batch.attention_mask[part].sum(1))

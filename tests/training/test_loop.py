@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from training.batches import Batch, Group, PairSequence
-from training.loop import LoopResult, LoopSettings, fit
+from training.batches import Batch, Group, PairSequence, collate
+from training.loop import LoopResult, LoopSettings, fit, forward
 from training.scoring import score
 
 SETTINGS = LoopSettings(token_budget=128, peak_lr=5e-3, epochs=2.5, evaluations=3)
@@ -76,6 +76,13 @@ def test_it_learns(tmp_path: Path) -> None:
     logits = score(model, [g.sequences[0] for g in sequences])[:, 0]
     targets = np.array([g.sequences[0].target for g in sequences])
     assert ((logits > 0) == (targets > 0.5)).mean() > 0.9
+
+
+def test_parts_of_like_length_give_the_logits_of_the_whole() -> None:
+    model = tiny_model().eval()
+    batch = collate(groups()[:9])
+    whole = model(**batch.model_inputs()).logits
+    torch.testing.assert_close(forward(model, batch), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_best_weights_are_kept_not_the_last(tmp_path: Path) -> None:
