@@ -1,25 +1,24 @@
 """The client against a small HTTP server on loopback that speaks Ollama's documented API."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from trivet.vram.ollama import (
-    OllamaClient,
-    OllamaHistory,
-    OllamaModel,
-    OllamaUnavailable,
-    UnloadConfig,
-    describe,
-    models_to_unload,
-)
+from trivet.vram.neighbour import Neighbour, describe
+from trivet.vram.ollama import OllamaClient, OllamaModel, OllamaUnavailable
+from trivet.vram.policy import PolicyConfig, decide, initial_state
+from trivet.vram.snapshot import next_snapshot
+from trivet.vram.types import Snapshot
+from trivet.vram.unload import OllamaHistory, UnloadConfig, models_to_unload
 
-from .fakes import GIB, look
+from .fakes import GIB, Clock, look
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 IDLE = UnloadConfig(mode="idle", idle_after_s=60.0, ask_again_after_s=30.0)
@@ -176,3 +175,52 @@ def test_the_strangers_are_described_in_one_line() -> None:
     observation = look(0.0, GIB)
     assert describe(observation, [model()]) == "foreign unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
     assert describe(observation, []) == "foreign unknown: none of it known to ollama"
+
+
+# ── the neighbour: client and decision together ───────────────────────────────────────────────────────────────────
+
+
+def snapshot(free_bytes: int) -> Snapshot:
+    observation = replace(look(0.0, free_bytes), foreign_bytes=6 * GIB)
+    state = decide(PolicyConfig(), initial_state(["embedder"], 0.0), observation, 0.0)
+    made = next_snapshot(None, state, observation, 0.0, heartbeat_s=1.0)
+    assert made is not None
+    return made
+
+
+async def test_an_idle_model_is_unloaded_while_we_starve(
+    server: OllamaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trivet.vram.neighbour")
+    server.load("mistral:7b", 5 * GIB, (NOW + timedelta(minutes=4)).isoformat())
+    clock = Clock()
+    async with OllamaClient(server.url) as client:
+        neighbour = Neighbour(client, IDLE, clock, lambda: NOW)
+        for free_bytes in (0, 0, 4 * GIB):
+            assert len(await neighbour.tick(snapshot(free_bytes))) == 1
+            clock.advance(40.0)
+        assert "mistral:7b" in server.loaded, "at 40 s it is not idle yet, at 80 s we do not starve"
+        await neighbour.tick(snapshot(0))
+        assert server.loaded == {}
+        assert await neighbour.tick(snapshot(0)) == ()
+    assert [record.getMessage() for record in caplog.records] == [
+        "foreign 6 GiB: ollama mistral:7b 5 GiB until 12:04:00Z",
+        "asking ollama to unload mistral:7b, which is idle while embedder has no room",
+        "foreign 6 GiB: none of it known to ollama",
+    ]
+
+
+async def test_a_silent_neighbour_is_logged_once_and_raises_nothing(
+    server: OllamaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trivet.vram.neighbour")
+    server.broken_body = b"<html>"
+    async with OllamaClient(server.url) as client:
+        neighbour = Neighbour(client, UnloadConfig(), Clock(), lambda: NOW)
+        for _ in range(3):
+            assert await neighbour.tick(snapshot(0)) == ()
+        server.broken_body = None
+        await neighbour.tick(snapshot(0))
+    first, back = (record.getMessage() for record in caplog.records)
+    assert first.startswith("Ollama /api/ps: ")
+    assert back == "foreign 6 GiB: none of it known to ollama"

@@ -200,6 +200,16 @@ def test_an_observation_older_than_the_grace_period_counts_as_unread() -> None:
     assert decide(CONFIG, GPU, old, NOW_S) is GPU, "within the grace period it changes nothing"
 
 
+def test_the_grace_period_counts_from_the_last_good_reading() -> None:
+    state = initial_state(["embedder"], 0.0)
+    for at_s in (10.0, 20.0):
+        state = decide(CONFIG, state, look(at_s, 4 * GIB), at_s)
+    for at_s, lane in ((22.0, "gpu"), (25.0, "gpu"), (25.1, "cpu")):
+        unread = Observation.unknown(at_s=at_s, device="shown:0", reason="NVML did not answer")
+        state = decide(CONFIG, state, unread, at_s)
+        assert state.decisions["embedder"].lane == lane
+
+
 def test_resuming_after_a_crash_waits_out_one_dwell() -> None:
     fresh = initial_state(["embedder"], 0.0)
     assert decide(CONFIG, fresh, look(1.0, 4 * GIB), 1.0).decisions["embedder"].lane == "gpu"
