@@ -190,6 +190,19 @@ def test_gpt_style_field_names_are_understood() -> None:
     assert replace(facts, name="nomic-ai/nomic-embed-text-v2-moe") == CATALOGUE["nomic-ai/nomic-embed-text-v2-moe"]
 
 
+def test_roberta_positions_are_not_all_tokens() -> None:
+    config = {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 514,
+        "pad_token_id": 1,
+        "model_type": "xlm-roberta",
+    }
+    facts = CATALOGUE["BAAI/bge-reranker-base"]
+    assert facts_from_config(facts.name, config, facts.parameters) == facts
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

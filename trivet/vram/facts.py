@@ -70,13 +70,15 @@ def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> 
         raise ModelError(f"{name}: config.json has none of {', '.join(names)}")
 
     model_type = str(config.get("model_type", ""))
+    # RoBERTa counts positions from the padding index on, so its table has rows that no token uses.
+    unused_positions = field("pad_token_id") + 1 if "roberta" in model_type else 0
     return ModelFacts(
         name=name,
         parameters=parameters,
         hidden=field("hidden_size", "n_embd"),
         feed_forward=field("intermediate_size", "n_inner"),
         heads=field("num_attention_heads", "n_head"),
-        max_tokens=field("max_trained_positions", "max_position_embeddings"),
+        max_tokens=field("max_trained_positions", "max_position_embeddings") - unused_positions,
         gated=model_type == "modernbert",
         attention="eager" if model_type.startswith("deberta") else "fused",
     )

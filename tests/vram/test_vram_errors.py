@@ -1,0 +1,33 @@
+import pickle
+
+import pytest
+
+from trivet.errors import ConfigError, TrivetError
+from trivet.vram.errors import DoesNotFit, SimulatedOutOfMemory
+from trivet.vram.ollama import OllamaUnavailable
+
+from .fakes import MIB
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SimulatedOutOfMemory(model="embedder", asked_bytes=3 * MIB, free_bytes=MIB),
+        DoesNotFit("too much", needed_bytes=2, card_bytes=1, nearest_preset="cpu"),
+        OllamaUnavailable("gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_cross_process_borders_with_all_they_carry(error: TrivetError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+
+
+def test_what_cannot_fit_is_a_matter_of_configuration() -> None:
+    assert issubclass(DoesNotFit, ConfigError)
+
+
+def test_running_out_says_how_much_was_missing() -> None:
+    error = SimulatedOutOfMemory(model="embedder", asked_bytes=3 * MIB, free_bytes=MIB)
+    assert str(error) == "simulated GPU: embedder asked for 3 MiB, 1 MiB free"
