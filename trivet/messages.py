@@ -190,6 +190,8 @@ class ModelCard:
     labels: Mapping[str, int] = field(default_factory=dict)
     precision: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
+    pooling: str | None = None
+    """How an embedder makes one vector of a window's tokens, where known."""
 
 
 @dataclass(frozen=True, slots=True)

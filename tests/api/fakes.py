@@ -1,6 +1,7 @@
 """A dispatcher that computes: vectors from hashes, relevance from shared words. Deterministic, no models."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +17,14 @@ from trivet.messages import (
     Floats,
     Health,
     ModelCard,
+    PredictRequest,
+    PredictResult,
     RerankRequest,
     RerankResult,
     StageTimings,
+    Token,
+    TokenizeRequest,
+    TokenizeResult,
     Usage,
 )
 
@@ -26,7 +32,9 @@ DIMENSIONS = 8
 WINDOW_CHARACTERS = 1000
 """A text of more characters counts as more windows."""
 
-EMBEDDER = ModelCard("embedder", "tests/fake-embedder", "r1", 256, dimensions=DIMENSIONS, precision="fp32")
+EMBEDDER = ModelCard(
+    "embedder", "tests/fake-embedder", "r1", 256, dimensions=DIMENSIONS, precision="fp32", pooling="mean"
+)
 RERANKER = ModelCard("reranker", "tests/fake-reranker", "r2", 512, precision="fp32")
 CLASSIFIER = ModelCard(
     "classifier", "tests/fake-classifier", "r3", 512, labels={"entailment": 0, "not_entailment": 1}, precision="fp32"
@@ -64,6 +72,16 @@ def usage_of(texts: Sequence[str], *, truncates: bool = False) -> Usage:
     return Usage(sum(len(text.split()) for text in texts), windows, cut, sum(windows))
 
 
+def tokens_of(text: str, *, special: bool) -> tuple[Token, ...]:
+    """A token per word, its length for an id, between two special ones if wanted."""
+    words = tuple(
+        Token(len(match.group()), match.group(), False, match.start(), match.end())
+        for match in re.finditer(r"\S+", text)
+    )
+    wrapping = Token(0, "<s>", True, None, None)
+    return (wrapping, *words, wrapping) if special else words
+
+
 class FakeDispatcher:
     """Answers like the engines would, remembers what it was asked, and fails with `error` where one is given."""
 
@@ -99,6 +117,18 @@ class FakeDispatcher:
         scores = sigmoid(logits) if request.multi_label else softmax(logits)
         usage = usage_of(texts, truncates=request.long_input == "truncate")
         return Routed(ClassifyResult(scores, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
+
+    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
+        self._receive(request)
+        logits = np.array(
+            [[relevance_of(item.text, item.text_pair or ""), 0.0] for item in request.inputs], dtype=np.float32
+        )
+        usage = usage_of([f"{item.text} {item.text_pair or ''}" for item in request.inputs])
+        result = PredictResult(tuple(CLASSIFIER.labels), logits, softmax(logits), usage, TIMINGS, DEVICE)
+        return Routed(result, "cpu", self.reroute_reason)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        return TokenizeResult(tuple(tokens_of(text, special=request.add_special_tokens) for text in request.texts))
 
     async def readiness(self) -> Readiness:
         lanes = {

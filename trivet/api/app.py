@@ -4,9 +4,13 @@ from fastapi import FastAPI
 
 import trivet
 from trivet.api.body_limit import BodyLimitMiddleware
+from trivet.api.dialects.routers import dialect_routers
 from trivet.api.dispatcher import Dispatcher
-from trivet.api.errors import install_error_handlers
+from trivet.api.error_handlers import install_error_handlers
+from trivet.api.health import health_router
+from trivet.api.keys import KeyMiddleware
 from trivet.api.native import native_router
+from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
 
 
@@ -18,6 +22,10 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
     )
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
+    if settings.keys is not None:
+        app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
     install_error_handlers(app)
-    app.include_router(native_router(dispatcher, settings))
+    service = Service(dispatcher, settings)
+    for router in (native_router(service), health_router(service), *dialect_routers(service)):
+        app.include_router(router)
     return app

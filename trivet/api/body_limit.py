@@ -3,8 +3,8 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trivet.api.errors import describe, native_error
-from trivet.errors import InvalidInput
+from trivet.api.dialects.error_shapes import error_response
+from trivet.api.errors import body_too_large, describe
 
 
 class BodyLimitMiddleware:
@@ -22,8 +22,8 @@ class BodyLimitMiddleware:
         message = f"the request body is larger than {self._max_body_bytes} bytes"
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
-            error = InvalidInput(message, param="body", code="body_too_large")
-            await native_error(describe(error))(scope, receive, send)
+            problem = describe(body_too_large(message))
+            await error_response(problem, scope["path"])(scope, receive, send)
             return
         received_bytes = 0
 

@@ -1,16 +1,13 @@
-"""The one place that turns errors into HTTP answers: `{"error": {"message", "type", "param", "code"}}`."""
+"""The one place that gives errors their HTTP meaning. `dialects.error_shapes` puts it into each dialect's words."""
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
-from trivet.api.json_response import json_response
+from trivet.api.dialects.choose import TAG_PREFIX
 from trivet.errors import (
     DeadlineExceeded,
     EngineError,
@@ -21,8 +18,6 @@ from trivet.errors import (
     TrivetError,
     Unavailable,
 )
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,8 @@ def describe(error: TrivetError) -> Problem:
     match error:
         case InvalidInput(code="body_too_large"):
             return Problem(413, error.message, "invalid_request_error", error.param, error.code)
+        case InvalidInput(code="model_not_found"):
+            return Problem(404, error.message, "invalid_request_error", error.param, error.code)
         case InvalidInput():
             return Problem(400, error.message, "invalid_request_error", error.param, error.code)
         case Overloaded():
@@ -61,6 +58,27 @@ def describe(error: TrivetError) -> Problem:
             return Problem(503, error.message, "unavailable_error", None, "gpu_unavailable", 1.0)
         case EngineError() | ModelError() | _:
             return Problem(500, error.message, "server_error", None, "internal_error")
+
+
+def describe_any(error: Exception) -> Problem:
+    """Any exception at all; what nobody foresaw is an internal error whose text stays in the log."""
+    match error:
+        case TrivetError():
+            return describe(error)
+        case RequestValidationError():
+            return describe_validation(error)
+        case HTTPException(status_code=413):
+            return describe(body_too_large(str(error.detail)))
+        case HTTPException():
+            kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+            return Problem(error.status_code, str(error.detail), kind)
+        case _:
+            return Problem(500, "an internal error; the log has it", "server_error", None, "internal_error")
+
+
+def body_too_large(message: str) -> InvalidInput:
+    """The error of a body over the limit, however it was noticed."""
+    return InvalidInput(message, param="body", code="body_too_large")
 
 
 def describe_validation(error: RequestValidationError) -> Problem:
@@ -79,52 +97,8 @@ def _path(location: Sequence[int | str]) -> str:
     if len(location) > 1 and location[0] == "body" and isinstance(location[1], int):
         return "body"  # a position inside text that is not JSON
     path = ""
-    for part in location[1:] if location[0] in ("body", "query", "header") else location:
+    for part in location[1:] if location[0] in ("body", "query", "header", "path") else location:
+        if isinstance(part, str) and part.startswith(TAG_PREFIX):
+            continue  # the name of a member of a union, which the caller never wrote
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path or "body"
-
-
-def native_error(problem: Problem) -> Response:
-    """The native (OpenAI) shape."""
-    body = {
-        "error": {
-            "message": problem.message,
-            "type": problem.kind,
-            "param": problem.param,
-            "code": problem.code,
-        }
-    }
-    return json_response(body, status=problem.status, headers=problem.headers)
-
-
-def install_error_handlers(app: FastAPI) -> None:
-    """Answer every kind of failure in the native shape, and log those that are ours."""
-
-    async def on_trivet_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, TrivetError)
-        problem = describe(error)
-        if problem.status >= 500:
-            logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-        return native_error(problem)
-
-    async def on_invalid_body(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return native_error(describe_validation(error))
-
-    async def on_http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-        param, code = ("body", "body_too_large") if error.status_code == 413 else (None, None)
-        problem = Problem(error.status_code, str(error.detail), kind, param, code)
-        answer = native_error(problem)
-        answer.headers.update(error.headers or {})
-        return answer
-
-    async def on_unexpected(request: Request, error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return native_error(Problem(500, "an internal error; the log has it", "server_error", None, "internal_error"))
-
-    app.add_exception_handler(TrivetError, on_trivet_error)
-    app.add_exception_handler(RequestValidationError, on_invalid_body)
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Exception, on_unexpected)

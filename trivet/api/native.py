@@ -1,295 +1,221 @@
-"""The native routes under `/v1`, and health."""
+"""The native routes: embeddings in OpenAI's shape, classification and relations in our own."""
 
-import asyncio
-import base64
 import time
-import uuid
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from functools import partial
+from typing import cast
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from trivet.api.dispatcher import Dispatcher, Readiness, Routed
-from trivet.api.json_response import json_response
-from trivet.api.relate import relate
-from trivet.api.schemas import ClassifyBody, EmbeddingsBody, RelationsBody, RerankBody
-from trivet.api.settings import ApiSettings
-from trivet.errors import DeadlineExceeded, InvalidInput
-from trivet.messages import (
-    ClassifyRequest,
-    EmbedRequest,
-    EngineResult,
-    Floats,
-    ModelCard,
-    RerankRequest,
-    StageTimings,
-    Usage,
+from trivet.api.answers import (
+    ClassifyAnswer,
+    EdgeAnswer,
+    EmbeddingsAnswer,
+    LeftOut,
+    RelationsAnswer,
+    RelationsTimes,
+    StageTimes,
+    embedding_items,
+    label_scores,
+    route_headers,
+    token_usage,
 )
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.dispatcher import Routed
+from trivet.api.json_response import json_response
+from trivet.api.options import CallOptions, Options
+from trivet.api.positions import told_by_position
+from trivet.api.relate import Asking, Candidate, Selection, classify, select
+from trivet.api.schemas import ClassifyBody, EmbeddingsBody, RelationsBody
+from trivet.api.service import Service
+from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response, wants_lines
+from trivet.messages import ClassifyRequest, EmbedRequest, EmbedResult, EngineResult, ModelCard, StageTimings
+from trivet.relations import Edge
 
-T = TypeVar("T")
 
+def native_router(service: Service) -> APIRouter:
+    """Routes over a service."""
+    router = APIRouter(route_class=DialectRoute)
+    errors = documented_errors("/v1/embeddings")
 
-def native_router(dispatcher: Dispatcher, settings: ApiSettings) -> APIRouter:
-    """Routes over a dispatcher."""
-    router = APIRouter()
-    lifecycle = _Lifecycle()
+    @router.post(
+        "/v1/embeddings",
+        summary="Embed texts (OpenAI shape)",
+        tags=["models"],
+        responses={200: {"model": EmbeddingsAnswer, **documented_lines("embeddings")}, **errors},
+    )
+    async def embeddings(body: EmbeddingsBody, request: Request, options: Options) -> Response:
+        service.check_count(len(body.input), "input")
+        card = await service.card("embedder", body.model)
+        if wants_lines(request):
+            plan = _embedding_plan(service, body, card, options)
+            return await _lines(service, plan, service.timeout_s(options))
+        routed = await service.in_time(embed_texts(service, body, body.input, options), options)
+        return json_response(embeddings_answer(body, card, routed), headers=route_headers([routed]))
 
-    @router.post("/v1/embeddings", summary="Embed texts (OpenAI shape)", tags=["models"])
-    async def embeddings(body: EmbeddingsBody, request: Request) -> Response:
-        _check_count(len(body.input), settings, "input")
-        routed = await _in_time(
-            dispatcher.embed(
-                EmbedRequest(
-                    tuple(body.input),
-                    input_type=body.input_type,
-                    dimensions=body.dimensions,
-                    long_input=body.long_input,
-                )
-            ),
-            request,
-            settings,
-        )
-        usage = routed.result.usage
-        answer = {
-            "object": "list",
-            "data": [
-                {
-                    "object": "embedding",
-                    "index": index,
-                    "embedding": _encode(vector) if body.encoding_format == "base64" else vector,
-                    "windows": usage.windows[index],
-                    "truncated": usage.truncated[index],
-                }
-                for index, vector in enumerate(routed.result.vectors)
-            ],
-            "model": body.model or await _name(dispatcher, "embedder"),
-            "usage": _openai_usage([usage]),
-        }
-        return json_response(answer, headers=route_headers([routed]))
-
-    @router.post("/v1/rerank", summary="Sort documents by relevance to a query", tags=["models"])
-    async def rerank(body: RerankBody, request: Request) -> Response:
-        _check_count(len(body.documents), settings, "documents")
-        routed = await _in_time(
-            dispatcher.rerank(RerankRequest(body.query, tuple(body.documents), long_input=body.long_input)),
-            request,
-            settings,
-        )
-        usage = routed.result.usage
-        order = (-routed.result.scores).argsort(kind="stable")[: body.top_n]
-        results: list[dict[str, Any]] = [
-            {
-                "index": int(index),
-                "relevance_score": float(routed.result.scores[index]),
-                "windows": usage.windows[index],
-                "truncated": usage.truncated[index],
-            }
-            for index in order
-        ]
-        if body.return_documents:
-            for result in results:
-                result["document"] = {"text": body.documents[result["index"]]}
-        answer = {
-            "id": f"rerank-{uuid.uuid4().hex}",
-            "model": body.model or await _name(dispatcher, "reranker"),
-            "results": results,
-            "usage": _openai_usage([usage]),
-        }
-        return json_response(answer, headers=route_headers([routed]))
-
-    @router.post("/v1/classify", summary="Zero-shot classification of texts or pairs", tags=["models"])
-    async def classify(body: ClassifyBody, request: Request) -> Response:
-        _check_count(len(body.input), settings, "input")
+    @router.post(
+        "/v1/classify",
+        summary="Zero-shot classification of texts or pairs",
+        tags=["models"],
+        responses={200: {"model": ClassifyAnswer}, **errors},
+    )
+    async def classify_texts(body: ClassifyBody, options: Options) -> Response:
+        service.check_count(len(body.input), "input")
+        card = await service.card("classifier", body.model)
         hypotheses = body.hypotheses()
-        routed = await _in_time(
-            dispatcher.classify(
+        routed = await service.in_time(
+            service.dispatcher.classify(
                 ClassifyRequest(
                     tuple(item.to_message() for item in body.input),
                     hypotheses,
                     multi_label=body.multi_label,
-                    long_input=body.long_input,
+                    long_input=body.long_input or options.long_input,
+                    priority=options.priority,
                 )
             ),
-            request,
-            settings,
+            options,
         )
         usage = routed.result.usage
-        labels = list(hypotheses)
-        answer = {
+        answer: ClassifyAnswer = {
             "object": "list",
-            "model": body.model or await _name(dispatcher, "classifier"),
+            "model": card.name,
             "data": [
                 {
                     "index": index,
-                    "labels": [
-                        {"label": labels[at], "score": float(scores[at])} for at in (-scores).argsort(kind="stable")
-                    ],
+                    "labels": label_scores(hypotheses, scores),
                     "windows": usage.windows[index],
                     "truncated": usage.truncated[index],
                 }
                 for index, scores in enumerate(routed.result.scores)
             ],
-            "usage": _openai_usage([usage]),
+            "usage": token_usage([usage]),
         }
         return json_response(answer, headers=route_headers([routed]))
 
-    @router.post("/v1/relations", summary="Relate a source to candidates, or pairs to each other", tags=["models"])
-    async def relations(body: RelationsBody, request: Request) -> Response:
-        _check_count(len(body.candidates or body.pairs or ()), settings, "candidates" if body.candidates else "pairs")
+    @router.post(
+        "/v1/relations",
+        summary="Relate a source to candidates, or pairs to each other",
+        tags=["models"],
+        responses={200: {"model": RelationsAnswer, **documented_lines("relations")}, **errors},
+    )
+    async def relations(body: RelationsBody, request: Request, options: Options) -> Response:
         started_s = time.monotonic()
-        chosen = body.relations or settings.relations
-        absent = settings.absent_relation if body.relations is None else None
-        related = await _in_time(relate(dispatcher, body, chosen, absent), request, settings)
-        calls = [routed for routed in (related.reranked, related.classified) if routed is not None]
-        timings: dict[str, Any] = {"total": _ms(time.monotonic() - started_s)}
-        if related.reranked:
-            timings["rerank"] = _stages_ms(related.reranked.result.timings)
-        if related.classified:
-            timings["classify"] = _stages_ms(related.classified.result.timings)
-        answer = {
+        service.check_count(len(body.candidates or body.pairs or ()), "candidates" if body.candidates else "pairs")
+        asking = Asking.of(body, options, service.settings)
+        selection = await service.in_time(select(service.dispatcher, body, asking), options)
+        left_s = max(0.001, service.timeout_s(options) - (time.monotonic() - started_s))
+        if wants_lines(request):
+            return await _lines(service, _relations_plan(service, selection, asking, body.threshold), left_s)
+        calls: list[Routed[EngineResult]] = [selection.reranked] if selection.reranked else []
+        times: RelationsTimes = {"total": 0.0}
+        if selection.reranked:
+            times["rerank"] = _stage_times(selection.reranked.result.timings)
+        edges: list[Edge] = []
+        if selection.candidates:
+            work = classify(service.dispatcher, selection.candidates, asking)
+            edges, classified = await service.in_time(work, CallOptions(timeout_s=left_s))
+            calls.append(classified)
+            times["classify"] = _stage_times(classified.result.timings)
+        confident = [edge for edge in edges if edge.confidence >= body.threshold]
+        times["total"] = _ms(time.monotonic() - started_s)
+        answer: RelationsAnswer = {
             "object": "list",
-            "edges": [asdict(edge) for edge in related.edges],
-            "left_out": {
-                "below_min_relevance": related.below_min_relevance,
-                "beyond_top_k": related.beyond_top_k,
-                "below_threshold": related.below_threshold,
-            },
-            "usage": _openai_usage([routed.result.usage for routed in calls]),
-            "timings_ms": timings,
+            "edges": [_edge_answer(edge) for edge in confident],
+            "left_out": _left_out(selection, len(edges) - len(confident)),
+            "usage": token_usage(call.result.usage for call in calls),
+            "timings_ms": times,
         }
         return json_response(answer, headers=route_headers(calls))
-
-    @router.get("/v1/models", summary="The models served", tags=["models"])
-    async def models() -> Response:
-        cards = await dispatcher.models()
-        return json_response({"object": "list", "data": [_model_entry(card) for card in cards]})
-
-    @router.get("/healthz", summary="Is the process up", tags=["health"])
-    async def healthz() -> Response:
-        return json_response({"status": "ok"})
-
-    @router.get("/readyz", summary="Can every model answer, and on which device", tags=["health"])
-    async def readyz() -> Response:
-        readiness = await dispatcher.readiness()
-        status = lifecycle.status(readiness)
-        return json_response(
-            {"status": status, "models": _readiness_entries(readiness)},
-            status=200 if status in ("ready", "degraded") else 503,
-            headers={} if status in ("ready", "degraded") else {"retry-after": "1"},
-        )
 
     return router
 
 
-class _Lifecycle:
-    """Tells a service that is starting from one that lost a lane."""
-
-    def __init__(self) -> None:
-        self._was_ready = False
-
-    def status(self, readiness: Readiness) -> str:
-        """`ready`, `degraded` (a lane is lost, every model still answers), `starting` or `unavailable`."""
-        if readiness.all_ready:
-            self._was_ready = True
-            return "ready"
-        if not self._was_ready:
-            return "starting"
-        return "degraded" if readiness.all_served else "unavailable"
+def embeddings_answer(body: EmbeddingsBody, card: ModelCard, routed: Routed[EmbedResult]) -> EmbeddingsAnswer:
+    """OpenAI's answer, with windows and cuts told per input."""
+    usage = routed.result.usage
+    return {
+        "object": "list",
+        "data": embedding_items(routed.result.vectors, usage, as_base64=body.encoding_format == "base64"),
+        "model": card.name,
+        "usage": token_usage([usage]),
+    }
 
 
-def route_headers(calls: Iterable[Routed[EngineResult]]) -> dict[str, str]:
-    """`x-trivet-device` and, if any call left its GPU lane, `x-trivet-reroute-reason`."""
-    calls = list(calls)
-    headers = {"x-trivet-device": ", ".join(dict.fromkeys(routed.result.device for routed in calls)) or "none"}
-    reasons = dict.fromkeys(routed.reroute_reason for routed in calls if routed.reroute_reason)
-    if reasons:
-        # Header values are latin-1; a driver's message may hold anything.
-        headers["x-trivet-reroute-reason"] = "; ".join(reasons).encode("ascii", "replace").decode().replace("\n", " ")
-    return headers
-
-
-async def _in_time(work: Awaitable[T], request: Request, settings: ApiSettings) -> T:
-    """Await under the request's own deadline (`x-request-timeout-seconds`) or the configured one."""
-    timeout_s = settings.request_timeout_s
-    stated = request.headers.get("x-request-timeout-seconds")
-    if stated is not None:
-        timeout_s = _positive_seconds(stated)
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await work
-    except TimeoutError:
-        raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise InvalidInput(
-            f"x-request-timeout-seconds must be a positive number, not {text[:40]!r}", param="x-request-timeout-seconds"
+async def embed_texts(
+    service: Service, body: EmbeddingsBody, texts: Sequence[str], options: CallOptions
+) -> Routed[EmbedResult]:
+    """Embed some of a body's texts as the body says."""
+    return await service.dispatcher.embed(
+        EmbedRequest(
+            tuple(texts),
+            input_type=body.input_type,
+            dimensions=body.dimensions,
+            long_input=body.long_input or options.long_input,
+            priority=options.priority,
         )
-    return value
+    )
 
 
-def _check_count(count: int, settings: ApiSettings, param: str) -> None:
-    if count > settings.max_inputs:
-        raise InvalidInput(
-            f"{param} has {count} entries; the limit is {settings.max_inputs}", param=param, code="too_many_inputs"
-        )
+def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, options: CallOptions) -> Plan:
+    async def part(start: int, texts: Sequence[str]) -> Part:
+        with told_by_position(range(start, start + len(texts))):
+            routed = await embed_texts(service, body, texts, options)
+        as_base64 = body.encoding_format == "base64"
+        lines = embedding_items(routed.result.vectors, routed.result.usage, as_base64=as_base64, first_index=start)
+        return Part(lines, len(texts), routed)
+
+    batches = [partial(part, start, texts) for start, texts in batches_of(body.input, _batch_size(service))]
+    return Plan(batches, len(body.input), ending=lambda: {"model": card.name})
 
 
-async def _name(dispatcher: Dispatcher, task: str) -> str:
-    return next(card.name for card in await dispatcher.models() if card.task == task)
+def _relations_plan(service: Service, selection: Selection, asking: Asking, threshold: float) -> Plan:
+    below_threshold = 0
+
+    async def part(candidates: Sequence[Candidate]) -> Part:
+        nonlocal below_threshold
+        edges, routed = await classify(service.dispatcher, candidates, asking)
+        confident = [edge for edge in edges if edge.confidence >= threshold]
+        below_threshold += len(edges) - len(confident)
+        return Part([{"object": "edge", **_edge_answer(edge)} for edge in confident], len(edges), routed)
+
+    return Plan(
+        [partial(part, candidates) for _, candidates in batches_of(selection.candidates, _batch_size(service))],
+        len(selection.candidates),
+        calls_before=[selection.reranked] if selection.reranked else [],
+        ending=lambda: {"left_out": _left_out(selection, below_threshold)},
+    )
 
 
-def _encode(vector: Floats) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+async def _lines(service: Service, plan: Plan, timeout_s: float) -> Response:
+    return await lines_response(plan, parallel=service.settings.parallel_calls, timeout_s=timeout_s)
 
 
-def _openai_usage(usages: Iterable[Usage]) -> Mapping[str, int]:
-    tokens = sum(usage.tokens for usage in usages)
-    return {"prompt_tokens": tokens, "total_tokens": tokens}
+def _batch_size(service: Service) -> int:
+    return service.settings.stream_chunk_inputs
+
+
+def _edge_answer(edge: Edge) -> EdgeAnswer:
+    return cast("EdgeAnswer", asdict(edge))
+
+
+def _left_out(selection: Selection, below_threshold: int) -> LeftOut:
+    return {
+        "below_min_relevance": selection.below_min_relevance,
+        "beyond_top_k": selection.beyond_top_k,
+        "below_threshold": below_threshold,
+    }
 
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _stages_ms(timings: StageTimings) -> dict[str, float]:
+def _stage_times(timings: StageTimings) -> StageTimes:
     return {
         "tokenize": _ms(timings.tokenize_s),
         "queue": _ms(timings.queue_s),
         "forward": _ms(timings.forward_s),
-    }
-
-
-def _model_entry(card: ModelCard) -> dict[str, Any]:
-    return {
-        "id": card.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "trivet",
-        "task": card.task,
-        "revision": card.revision,
-        "max_tokens": card.max_tokens,
-        "dimensions": card.dimensions,
-        "labels": list(card.labels) or None,
-        "precision": card.precision,
-    }
-
-
-def _readiness_entries(readiness: Readiness) -> dict[str, Any]:
-    return {
-        model: {
-            "route": readiness.reasons[model],
-            "lanes": {
-                lane: {"ready": health.ready, "device": health.device, "detail": health.detail}
-                for lane, health in lanes.items()
-            },
-        }
-        for model, lanes in readiness.lanes.items()
     }

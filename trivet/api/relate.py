@@ -1,92 +1,116 @@
-"""The composed route: rerank candidates once, classify the kept pairs once, name the edges.
+"""The composed route: rerank candidates once, classify the kept pairs, name the edges.
 
 Composed here and nowhere else: models never call each other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from trivet.api.dispatcher import Dispatcher, Routed
+from trivet.api.options import CallOptions
+from trivet.api.positions import told_by_position
 from trivet.api.schemas import RelationsBody
-from trivet.messages import ClassifyRequest, ClassifyResult, PairText, RerankRequest, RerankResult
-from trivet.relations import Edge, Kept, edge_from_scores, keep_relevant
+from trivet.api.settings import ApiSettings
+from trivet.messages import ClassifyRequest, ClassifyResult, LongInput, PairText, Priority, RerankRequest, RerankResult
+from trivet.relations import Edge, edge_from_scores, keep_relevant
 
 DEFAULT_TOP_K = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
-    """Edges, what was left out on the way, and the model calls behind them. A call that was not needed is None."""
+class Asking:
+    """What is asked about every pair, and how."""
 
-    edges: tuple[Edge, ...]
-    below_min_relevance: int
-    beyond_top_k: int
-    below_threshold: int
-    reranked: Routed[RerankResult] | None
-    classified: Routed[ClassifyResult] | None
+    relations: Mapping[str, str]
+    absent_relation: str | None
+    long_input: LongInput
+    priority: Priority
+
+    @classmethod
+    def of(cls, body: RelationsBody, options: CallOptions, settings: ApiSettings) -> Self:
+        """The caller's own relations, or the configured ones with the label that means none of them."""
+        return cls(
+            relations=body.relations or settings.relations,
+            absent_relation=settings.absent_relation if body.relations is None else None,
+            long_input=body.long_input or options.long_input,
+            priority=options.priority,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
+    """A pair to classify. `param` is the field that held it."""
+
     source_index: int
     target_index: int
     pair: PairText
     relevance: float | None
+    param: str
 
 
-async def relate(
-    dispatcher: Dispatcher, body: RelationsBody, relations: Mapping[str, str], absent_relation: str | None
-) -> Related:
-    """Answer a relations request with at most one call per model."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The pairs worth a look, what was left out, and the rerank call behind it, if one was needed."""
+
+    candidates: tuple[Candidate, ...]
+    below_min_relevance: int = 0
+    beyond_top_k: int = 0
     reranked: Routed[RerankResult] | None = None
-    kept = Kept((), 0, 0)
-    if body.source is not None and body.candidates is not None:
-        request = RerankRequest(
-            body.source, tuple(body.candidates), long_input=body.long_input, params=("source", "candidates")
+
+
+async def select(dispatcher: Dispatcher, body: RelationsBody, asking: Asking) -> Selection:
+    """Given pairs as they are; a source's candidates by relevance, with at most one model call."""
+    if body.source is None or body.candidates is None:
+        return Selection(
+            tuple(
+                Candidate(index, index, PairText(pair.source, pair.target), None, "pairs")
+                for index, pair in enumerate(body.pairs or ())
+            )
         )
-        reranked = await dispatcher.rerank(request)
-        relevance = reranked.result.scores
-        kept = keep_relevant(relevance, top_k=body.top_k or DEFAULT_TOP_K, min_relevance=body.min_relevance)
-        candidates = [
-            _Candidate(0, index, PairText(body.source, body.candidates[index]), float(relevance[index]))
-            for index in kept.indices
-        ]
-    else:
-        candidates = [
-            _Candidate(index, index, PairText(pair.source, pair.target), None)
-            for index, pair in enumerate(body.pairs or ())
-        ]
-    if not candidates:
-        return Related((), kept.below_min_relevance, kept.beyond_top_k, 0, reranked, None)
-    labels = list(relations)
-    classified = await dispatcher.classify(
-        ClassifyRequest(
-            tuple(candidate.pair for candidate in candidates),
-            dict(relations),
-            absent_label=absent_relation,
-            long_input=body.long_input,
-            param="pairs" if body.pairs else "candidates",
+    reranked = await dispatcher.rerank(
+        RerankRequest(
+            body.source,
+            tuple(body.candidates),
+            long_input=asking.long_input,
+            priority=asking.priority,
+            params=("source", "candidates"),
         )
     )
-    usage = classified.result.usage
+    relevance = reranked.result.scores
+    kept = keep_relevant(relevance, top_k=body.top_k or DEFAULT_TOP_K, min_relevance=body.min_relevance)
+    candidates = tuple(
+        Candidate(0, index, PairText(body.source, body.candidates[index]), float(relevance[index]), "candidates")
+        for index in kept.indices
+    )
+    return Selection(candidates, kept.below_min_relevance, kept.beyond_top_k, reranked)
+
+
+async def classify(
+    dispatcher: Dispatcher, candidates: Sequence[Candidate], asking: Asking
+) -> tuple[list[Edge], Routed[ClassifyResult]]:
+    """An edge for each candidate, and the one call behind them."""
+    request = ClassifyRequest(
+        tuple(candidate.pair for candidate in candidates),
+        dict(asking.relations),
+        absent_label=asking.absent_relation,
+        long_input=asking.long_input,
+        priority=asking.priority,
+        param=candidates[0].param,
+    )
+    with told_by_position([candidate.target_index for candidate in candidates]):
+        routed = await dispatcher.classify(request)
+    usage = routed.result.usage
     edges = [
         edge_from_scores(
             candidate.source_index,
             candidate.target_index,
-            labels,
+            list(asking.relations),
             scores,
             relevance=candidate.relevance,
             windows=usage.windows[index],
             truncated=usage.truncated[index],
         )
-        for index, (candidate, scores) in enumerate(zip(candidates, classified.result.scores, strict=True))
+        for index, (candidate, scores) in enumerate(zip(candidates, routed.result.scores, strict=True))
     ]
-    confident = tuple(edge for edge in edges if edge.confidence >= body.threshold)
-    return Related(
-        edges=confident,
-        below_min_relevance=kept.below_min_relevance,
-        beyond_top_k=kept.beyond_top_k,
-        below_threshold=len(edges) - len(confident),
-        reranked=reranked,
-        classified=classified,
-    )
+    return edges, routed

@@ -48,20 +48,7 @@ class EmbeddingsBody(BaseModel):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: PositiveInt | None = None
     input_type: InputType | None = None
-    long_input: LongInput = "window"
-
-
-class RerankBody(BaseModel):
-    """`POST /v1/rerank`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    query: Text
-    documents: Annotated[list[Text], Field(min_length=1)]
-    model: str | None = None
-    top_n: PositiveInt | None = None
-    return_documents: bool = False
-    long_input: LongInput = "window"
+    long_input: LongInput | None = None
 
 
 class PairBody(BaseModel):
@@ -124,7 +111,7 @@ class ClassifyBody(BaseModel):
     hypothesis_template: Text = "This example is {}."
     multi_label: bool = False
     model: str | None = None
-    long_input: LongInput = "window"
+    long_input: LongInput | None = None
 
     @model_validator(mode="after")
     def _template_takes_the_label(self) -> Self:
@@ -162,7 +149,7 @@ class RelationsBody(BaseModel):
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
     threshold: Score = 0.0
     model: str | None = None
-    long_input: LongInput = "window"
+    long_input: LongInput | None = None
 
     @model_validator(mode="after")
     def _either_candidates_or_pairs(self) -> Self:

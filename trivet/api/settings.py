@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from trivet.api.keys import KeyRing
 from trivet.config import DEFAULT_RELATIONS, AppConfig
 
 
@@ -15,6 +17,20 @@ class ApiSettings:
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     absent_relation: str | None = "unrelated"
+    model_aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names that clients may send as `model`, each for a served name or a task (`embedder`, …)."""
+    truncate_means: Literal["window", "truncate"] = "window"
+    """What `truncate: true` asks for in the TEI dialect. Clients send it by default, not as a wish to lose text."""
+    max_concurrent_requests: int = 256
+    """What `/info` tells clients they may have open at once."""
+    max_batch_tokens: int = 1024
+    """What `/info` tells clients of the padded tokens in one forward."""
+    stream_chunk_inputs: int = 32
+    """Inputs of a streamed request that are dispatched, and answered, together."""
+    parallel_calls: int = 4
+    """Engine calls that one request may have open at a time."""
+    keys: KeyRing | None = None
+    """Who may call. None: everybody who reaches the port."""
 
     @classmethod
     def from_config(cls, config: AppConfig) -> "ApiSettings":
@@ -25,4 +41,6 @@ class ApiSettings:
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
             absent_relation=config.absent_relation,
+            max_concurrent_requests=config.serving.max_ongoing_requests,
+            max_batch_tokens=config.cpu.token_budget,
         )

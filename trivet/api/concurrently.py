@@ -1,0 +1,43 @@
+"""Many awaitables, a bounded number at a time, as they finish."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def as_finished(
+    calls: Sequence[Callable[[], Awaitable[T]]], limit: int, *, timeout_s: float | None = None
+) -> AsyncIterator[tuple[int, T]]:
+    """Yield (index of the call, its result) in the order of completion.
+
+    A call starts only when fewer than `limit` are open and the consumer has taken what is finished, so a slow
+    reader holds work back. Leaving the loop, by an error of a call or of the consumer, cancels what is open.
+
+    Raises:
+        TimeoutError: `timeout_s` have passed since the start.
+    """
+    loop = asyncio.get_running_loop()
+    deadline_s = None if timeout_s is None else loop.time() + timeout_s
+    waiting = iter(enumerate(calls))
+    open_calls: dict[asyncio.Future[T], int] = {}
+    try:
+        while True:
+            while len(open_calls) < limit and (following := next(waiting, None)) is not None:
+                index, call = following
+                open_calls[asyncio.ensure_future(call())] = index
+            if not open_calls:
+                return
+            left_s = None if deadline_s is None else max(0.0, deadline_s - loop.time())
+            finished, _ = await asyncio.wait(open_calls, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if not finished:
+                raise TimeoutError
+            for future in finished:
+                # Taken out only once it is told: a sibling's error must not lose this one's.
+                yield open_calls[future], future.result()
+                del open_calls[future]
+    finally:
+        for future in open_calls:
+            future.cancel()
+        await asyncio.gather(*open_calls, return_exceptions=True)

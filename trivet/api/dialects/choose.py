@@ -1,0 +1,109 @@
+"""Which dialect a request speaks: by its path, and where several share one, by the fields of its body. Pure.
+
+Rules of one path are tried in order. A rule without fields takes what the others left, so every path ends in
+one. docs/api.md shows this table; a test keeps the two in step.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity"]
+
+TAG_PREFIX = "as:"
+"""Begins every tag of a union, so that error paths can tell tags from fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A body of `path` that holds any of `fields` is a `body` in `dialect`."""
+
+    path: str
+    dialect: Dialect
+    body: str
+    fields: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """Name of the body in its path's union."""
+        return TAG_PREFIX + self.body
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("/v1/rerank", "rerank_v1", "rerank_v1"),
+    Rule("/v2/rerank", "cohere_v2", "cohere_v2"),
+    Rule("/", "tei", "tei_rerank", ("texts",)),
+    Rule("/", "tei", "tei_embed"),
+    Rule("/embed", "tei", "tei_embed"),
+    Rule("/predict", "tei", "tei_predict"),
+    Rule("/similarity", "tei", "tei_similarity"),
+    Rule("/tokenize", "tei", "tei_tokenize"),
+    Rule("/info", "tei", "none"),
+    Rule("/health", "tei", "none"),
+    Rule("/rerank", "tei", "tei_rerank", ("texts",)),
+    Rule("/rerank", "infinity", "infinity_rerank", ("raw_scores", "return_documents")),
+    Rule("/rerank", "vllm", "vllm_rerank"),
+    Rule("/classify", "infinity", "infinity_classify", ("raw_scores",)),
+    Rule("/classify", "vllm", "vllm_classify"),
+    *(
+        rule
+        for path in ("/score", "/v1/score")
+        for rule in (
+            Rule(path, "vllm", "vllm_score_queries", ("queries", "documents")),
+            Rule(path, "vllm", "vllm_score_data", ("data_1", "data_2")),
+            Rule(path, "vllm", "vllm_score_texts"),
+        )
+    ),
+    Rule("/embeddings", "infinity", "infinity_embeddings"),
+    Rule("/models", "infinity", "none"),
+)
+
+
+def rules_of(path: str) -> tuple[Rule, ...]:
+    """The rules of one path, in order. None for a native path."""
+    return tuple(rule for rule in RULES if rule.path == path)
+
+
+def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
+    """The rule that a body with these top-level fields falls under; None on a native path."""
+    present = set(fields)
+    for rule in rules_of(path):
+        if not rule.fields or present & set(rule.fields):
+            return rule
+    return None
+
+
+def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
+    """The dialect that the answer, errors included, must speak."""
+    rule = rule_for(path, fields)
+    return rule.dialect if rule else "native"
+
+
+def tag_chooser(path: str) -> Callable[[Any], str | None]:
+    """A pydantic discriminator for the union of the bodies that one path takes."""
+
+    def choose(body: Any) -> str | None:
+        # Before validation anything may stand here; what is no object gets its error from the last body.
+        rule = rule_for(path, body if isinstance(body, dict) else ())
+        return rule.tag if rule else None
+
+    return choose
+
+
+def schema_condition(path: str, body: str) -> dict[str, Any]:
+    """JSON schema of "this path's rules choose this body", so that the published union says what is done."""
+    condition: dict[str, Any] = {}
+    earlier: list[str] = []
+    for rule in rules_of(path):
+        if rule.body == body:
+            if rule.fields:
+                condition["anyOf"] = _any_present(rule.fields)
+            if earlier:
+                condition["not"] = {"anyOf": _any_present(earlier)}
+            break
+        earlier += rule.fields
+    return condition
+
+
+def _any_present(fields: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"required": [field]} for field in fields]

@@ -1,0 +1,231 @@
+"""infinity's routes, as served under its default empty prefix."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from trivet.api.answers import (
+    EmbeddingsAnswer,
+    LabelScore,
+    TokenUsage,
+    embedding_items,
+    label_scores,
+    new_id,
+    route_headers,
+    token_usage,
+)
+from trivet.api.dialects.choose import schema_condition
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.ranking import rank
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.json_response import json_response
+from trivet.api.options import CallOptions, Options
+from trivet.api.schemas import Text, Texts
+from trivet.api.service import Service
+from trivet.config import Task
+from trivet.messages import EmbedRequest, PairText, PredictRequest
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class InfinityEmbeddingsBody(_Body):
+    """`POST /embeddings`: OpenAI's, with `dimensions` of 0 for all, and texts only."""
+
+    input: Texts
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: NonNegativeInt = 0
+    modality: Literal["text"] = "text"
+
+
+class InfinityRerankBody(_Body):
+    """`POST /rerank` with `raw_scores` or `return_documents`, which infinity's client always sends."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/rerank", "infinity_rerank"))
+
+    query: Text
+    documents: Annotated[list[Text], Field(min_length=1)]
+    model: str | None = None
+    return_documents: bool = False
+    raw_scores: bool = False
+    top_n: NonNegativeInt | None = None
+
+
+class InfinityClassifyBody(_Body):
+    """`POST /classify` with `raw_scores`, which infinity's client always sends."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/classify", "infinity_classify"))
+
+    input: Annotated[list[Text], Field(min_length=1)]
+    model: str | None = None
+    raw_scores: bool = False
+
+
+class InfinityEmbeddingsAnswer(EmbeddingsAnswer):
+    """OpenAI's, with an id and a time."""
+
+    id: str
+    created: int
+
+
+class InfinityRerankItem(TypedDict):
+    """One document; its text if asked for."""
+
+    relevance_score: float
+    index: int
+    document: str | None
+
+
+class InfinityRerankAnswer(TypedDict):
+    """`POST /rerank`, best first."""
+
+    object: Literal["rerank"]
+    results: list[InfinityRerankItem]
+    model: str
+    usage: TokenUsage
+    id: str
+    created: int
+
+
+class InfinityClassifyAnswer(TypedDict):
+    """`POST /classify`: per text all classes, the likeliest first."""
+
+    object: Literal["classify"]
+    data: list[list[LabelScore]]
+    model: str
+    usage: TokenUsage
+    id: str
+    created: int
+
+
+class InfinityStats(TypedDict):
+    """Of a model's queue. Not kept at this place: metrics have them."""
+
+
+class InfinityModel(TypedDict):
+    """One model."""
+
+    id: str
+    stats: InfinityStats
+    object: Literal["model"]
+    owned_by: Literal["infinity"]
+    created: int
+    backend: str
+    capabilities: list[str]
+
+
+class InfinityModels(TypedDict):
+    """`GET /models`."""
+
+    data: list[InfinityModel]
+    object: Literal["list"]
+
+
+_CAPABILITIES: dict[Task, str] = {"embedder": "embed", "reranker": "rerank", "classifier": "classify"}
+
+
+async def rerank(service: Service, body: InfinityRerankBody, options: CallOptions) -> Response:
+    """Answer infinity's form of `/rerank`."""
+    ranked = await rank(service, body.query, body.documents, options, model=body.model, top_n=body.top_n)
+    scores = ranked.scores(raw=body.raw_scores)
+    answer: InfinityRerankAnswer = {
+        "object": "rerank",
+        "results": [
+            {
+                "relevance_score": float(scores[index]),
+                "index": index,
+                "document": body.documents[index] if body.return_documents else None,
+            }
+            for index in ranked.order
+        ],
+        "model": ranked.card.name,
+        "usage": token_usage([ranked.routed.result.usage]),
+        "id": new_id("infinity"),
+        "created": int(time.time()),
+    }
+    return json_response(answer, headers=route_headers([ranked.routed]))
+
+
+async def classify(service: Service, body: InfinityClassifyBody, options: CallOptions) -> Response:
+    """Answer infinity's form of `/classify`."""
+    service.check_count(len(body.input), "input")
+    card = await service.card("classifier", body.model)
+    request = PredictRequest(
+        tuple(PairText(text) for text in body.input),
+        long_input=options.long_input,
+        priority=options.priority,
+        param="input",
+    )
+    routed = await service.in_time(service.dispatcher.predict(request), options)
+    result = routed.result
+    scores = result.logits if body.raw_scores else result.scores
+    answer: InfinityClassifyAnswer = {
+        "object": "classify",
+        "data": [label_scores(result.labels, row) for row in scores],
+        "model": card.name,
+        "usage": token_usage([result.usage]),
+        "id": new_id("infinity"),
+        "created": int(time.time()),
+    }
+    return json_response(answer, headers=route_headers([routed]))
+
+
+async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: CallOptions) -> Response:
+    service.check_count(len(body.input), "input")
+    card = await service.card("embedder", body.model)
+    request = EmbedRequest(
+        tuple(body.input),
+        dimensions=body.dimensions or None,
+        long_input=options.long_input,
+        priority=options.priority,
+    )
+    routed = await service.in_time(service.dispatcher.embed(request), options)
+    usage = routed.result.usage
+    answer: InfinityEmbeddingsAnswer = {
+        "object": "list",
+        "data": embedding_items(routed.result.vectors, usage, as_base64=body.encoding_format == "base64"),
+        "model": card.name,
+        "usage": token_usage([usage]),
+        "id": new_id("infinity"),
+        "created": int(time.time()),
+    }
+    return json_response(answer, headers=route_headers([routed]))
+
+
+def infinity_router(service: Service) -> APIRouter:
+    """Embeddings and models; `/rerank` and `/classify` are shared."""
+    router = APIRouter(route_class=DialectRoute, tags=["infinity"])
+    errors = documented_errors("/embeddings")
+    embeddings_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityEmbeddingsAnswer}, **errors}
+    models_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityModels}, **errors}
+
+    @router.post("/embeddings", summary="Embed (infinity)", responses=embeddings_responses)
+    async def embeddings(body: InfinityEmbeddingsBody, options: Options) -> Response:
+        return await _embeddings(service, body, options)
+
+    @router.get("/models", summary="The models served (infinity)", responses=models_responses)
+    async def models() -> Response:
+        answer: InfinityModels = {
+            "data": [
+                {
+                    "id": card.name,
+                    "stats": {},
+                    "object": "model",
+                    "owned_by": "infinity",
+                    "created": 0,
+                    "backend": card.precision,
+                    "capabilities": [_CAPABILITIES[card.task]],
+                }
+                for card in await service.dispatcher.models()
+            ],
+            "object": "list",
+        }
+        return json_response(answer)
+
+    return router

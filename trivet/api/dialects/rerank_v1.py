@@ -1,0 +1,138 @@
+"""`POST /v1/rerank`: the native route, Jina's and Cohere's v1 at once.
+
+The three bodies never contradict each other, so they are one body; clients of each pass over fields of the
+others, so the answer is one, too.
+"""
+
+from typing import Annotated, Any, NotRequired, Self
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from trivet.api.answers import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.dialects.choose import TAG_PREFIX
+from trivet.api.dialects.cohere import CohereMeta, cohere_meta
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.ranking import rank
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.json_response import json_response
+from trivet.api.options import Options
+from trivet.api.schemas import Text
+from trivet.api.service import Service
+from trivet.messages import LongInput
+
+PATH = "/v1/rerank"
+
+DocumentObject = Annotated[dict[str, str], Field(min_length=1)]
+"""A document with fields; `rank_fields`, else `text`, says which of them are read."""
+
+
+def _kind_of(document: Any) -> str:
+    return f"{TAG_PREFIX}object" if isinstance(document, dict) else f"{TAG_PREFIX}text"
+
+
+Document = Annotated[
+    Annotated[Text, Tag(f"{TAG_PREFIX}text")] | Annotated[DocumentObject, Tag(f"{TAG_PREFIX}object")],
+    Discriminator(_kind_of),
+]
+
+
+class RerankBody(BaseModel):
+    """A query and the documents to sort. Other fields of the three (`max_chunks_per_doc`, …) are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    query: Text
+    documents: Annotated[list[Document], Field(min_length=1)]
+    model: str | None = None
+    top_n: PositiveInt | None = None
+    rank_fields: Annotated[list[str], Field(min_length=1)] | None = None
+    return_documents: bool | None = None
+    long_input: LongInput | None = None
+
+    @model_validator(mode="after")
+    def _every_document_has_text(self) -> Self:
+        for index, text in enumerate(self.texts()):
+            if not text:
+                raise PydanticCustomError(
+                    "document_without_text",
+                    "documents[{index}] has none of the fields {fields}",
+                    {"index": index, "fields": self.rank_fields or ["text"]},
+                )
+        return self
+
+    def texts(self) -> list[str]:
+        """What the model reads: of an object one field as it is, several as `name: value` lines."""
+        return [document if isinstance(document, str) else self._read(document) for document in self.documents]
+
+    def _read(self, document: dict[str, str]) -> str:
+        names = [name for name in self.rank_fields or ("text",) if document.get(name)]
+        if len(names) == 1:
+            return document[names[0]]
+        return "\n".join(f"{name}: {document[name]}" for name in names)
+
+
+class RerankItem(TypedDict):
+    """One document. `document` is there if asked for: an object as it was sent, a text as `{"text": …}`."""
+
+    index: int
+    relevance_score: float
+    windows: int
+    truncated: bool
+    document: NotRequired[dict[str, str]]
+
+
+class RerankAnswer(TypedDict):
+    """`POST /v1/rerank`, best document first."""
+
+    id: str
+    model: str
+    results: list[RerankItem]
+    usage: TokenUsage
+    meta: CohereMeta
+
+
+def rerank_v1_router(service: Service) -> APIRouter:
+    """The one route."""
+    router = APIRouter(route_class=DialectRoute, tags=["models"])
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": RerankAnswer}, **documented_errors(PATH)}
+
+    @router.post(PATH, summary="Sort documents by relevance to a query (also Jina, Cohere v1)", responses=responses)
+    async def rerank(body: RerankBody, options: Options) -> Response:
+        ranked = await rank(
+            service,
+            body.query,
+            body.texts(),
+            options,
+            model=body.model,
+            top_n=body.top_n,
+            long_input=body.long_input,
+        )
+        usage = ranked.routed.result.usage
+        scores = ranked.scores()
+        results: list[RerankItem] = [
+            {
+                "index": index,
+                "relevance_score": float(scores[index]),
+                "windows": usage.windows[index],
+                "truncated": usage.truncated[index],
+            }
+            for index in ranked.order
+        ]
+        if body.return_documents:
+            for item in results:
+                document = body.documents[item["index"]]
+                item["document"] = {"text": document} if isinstance(document, str) else document
+        answer: RerankAnswer = {
+            "id": new_id("rerank"),
+            "model": ranked.card.name,
+            "results": results,
+            "usage": token_usage([usage]),
+            "meta": cohere_meta("1"),
+        }
+        return json_response(answer, headers=route_headers([ranked.routed]))
+
+    return router

@@ -1,0 +1,71 @@
+"""`/rerank` and `/classify`, which several servers have: `choose` tells by the fields whose turn it is."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Discriminator, Tag
+from starlette.responses import Response
+
+from trivet.api.dialects import infinity, tei, vllm
+from trivet.api.dialects.choose import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.options import Options
+from trivet.api.service import Service
+
+
+class TeiSharedRerankBody(tei.TeiRerankBody):
+    """`POST /rerank` with `texts`."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/rerank", "tei_rerank"))
+
+
+RerankBody = Annotated[
+    Annotated[TeiSharedRerankBody, Tag(f"{TAG_PREFIX}tei_rerank")]
+    | Annotated[infinity.InfinityRerankBody, Tag(f"{TAG_PREFIX}infinity_rerank")]
+    | Annotated[vllm.VllmRerankBody, Tag(f"{TAG_PREFIX}vllm_rerank")],
+    Discriminator(tag_chooser("/rerank")),
+]
+
+ClassifyBody = Annotated[
+    Annotated[infinity.InfinityClassifyBody, Tag(f"{TAG_PREFIX}infinity_classify")]
+    | Annotated[vllm.VllmClassifyBody, Tag(f"{TAG_PREFIX}vllm_classify")],
+    Discriminator(tag_chooser("/classify")),
+]
+
+
+def shared_router(service: Service) -> APIRouter:
+    """Both routes."""
+    router = APIRouter(route_class=DialectRoute, tags=["text-embeddings-inference", "infinity", "vLLM"])
+    rerank_responses: dict[int | str, dict[str, Any]] = {
+        200: {"model": list[tei.TeiScore] | infinity.InfinityRerankAnswer | vllm.VllmRerankAnswer},
+        **documented_errors("/rerank"),
+    }
+    classify_responses: dict[int | str, dict[str, Any]] = {
+        200: {"model": infinity.InfinityClassifyAnswer | vllm.VllmClassifyAnswer},
+        **documented_errors("/classify"),
+    }
+
+    @router.post("/rerank", summary="Rerank, by the fields (TEI, infinity, vLLM)", responses=rerank_responses)
+    async def rerank(body: RerankBody, options: Options) -> Response:
+        match body:
+            case tei.TeiRerankBody():
+                return await tei.rerank(service, body, options)
+            case infinity.InfinityRerankBody():
+                return await infinity.rerank(service, body, options)
+            case vllm.VllmRerankBody():
+                return await vllm.rerank(service, body, options)
+
+    @router.post(
+        "/classify",
+        summary="The classifier's own classes, by the fields (infinity, vLLM)",
+        responses=classify_responses,
+    )
+    async def classify(body: ClassifyBody, options: Options) -> Response:
+        match body:
+            case infinity.InfinityClassifyBody():
+                return await infinity.classify(service, body, options)
+            case vllm.VllmClassifyBody():
+                return await vllm.classify(service, body, options)
+
+    return router

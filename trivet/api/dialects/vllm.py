@@ -1,0 +1,269 @@
+"""vLLM's pooling routes: score, and its forms of rerank and classify.
+
+`truncate_prompt_tokens` and its like are ignored: long texts are read in windows.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeInt, Tag
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from trivet.api.answers import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.dialects.choose import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.ranking import rank
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.dispatcher import Routed
+from trivet.api.json_response import json_response
+from trivet.api.options import CallOptions, Options
+from trivet.api.positions import told_by_position
+from trivet.api.schemas import Text, Texts
+from trivet.api.service import Service
+from trivet.errors import InvalidInput
+from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
+
+
+class VllmRerankBody(BaseModel):
+    """`POST /rerank` in the shape that has neither TEI's nor infinity's fields. `top_n` of 0 keeps all."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, json_schema_extra=schema_condition("/rerank", "vllm_rerank"))
+
+    query: Text
+    documents: Annotated[list[Text], Field(min_length=1)]
+    model: str | None = None
+    top_n: NonNegativeInt = 0
+
+
+class VllmClassifyBody(BaseModel):
+    """`POST /classify` without infinity's `raw_scores`."""
+
+    model_config = ConfigDict(
+        extra="ignore", strict=True, json_schema_extra=schema_condition("/classify", "vllm_classify")
+    )
+
+    input: Texts
+    model: str | None = None
+
+
+class _ScoreBody(BaseModel):
+    """Texts on two sides: one against all of the other, or the same number on each."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    FIELDS: ClassVar[tuple[str, str]]
+    model: str | None = None
+
+    def sides(self) -> tuple[list[str], list[str]]:
+        """First and second texts, the same number of each."""
+        first_field, second_field = self.FIELDS
+        first: list[str] = getattr(self, first_field)
+        second: list[str] = getattr(self, second_field)
+        if len(first) == 1:
+            first = first * len(second)
+        if len(first) != len(second):
+            raise InvalidInput(
+                f"{first_field} has {len(first)} entries and {second_field} {len(second)}: "
+                f"give one {first_field}, or as many of one as of the other",
+                param=second_field,
+            )
+        return first, second
+
+
+class VllmScoreTexts(_ScoreBody):
+    """The documented form."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_texts"))
+    FIELDS = ("text_1", "text_2")
+
+    text_1: Texts
+    text_2: Texts
+
+
+class VllmScoreQueries(_ScoreBody):
+    """By role."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_queries"))
+    FIELDS = ("queries", "documents")
+
+    queries: Texts
+    documents: Texts
+
+
+class VllmScoreData(_ScoreBody):
+    """By number."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_data"))
+    FIELDS = ("data_1", "data_2")
+
+    data_1: Texts
+    data_2: Texts
+
+
+ScoreBody = Annotated[
+    Annotated[VllmScoreQueries, Tag(f"{TAG_PREFIX}vllm_score_queries")]
+    | Annotated[VllmScoreData, Tag(f"{TAG_PREFIX}vllm_score_data")]
+    | Annotated[VllmScoreTexts, Tag(f"{TAG_PREFIX}vllm_score_texts")],
+    Discriminator(tag_chooser("/score")),
+]
+
+
+class VllmScore(TypedDict):
+    """One pair's score, 0..1."""
+
+    index: int
+    object: str
+    score: float
+
+
+class VllmScoreAnswer(TypedDict):
+    """`POST /score`, in the order of the pairs."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[VllmScore]
+    usage: TokenUsage
+
+
+class VllmDocument(TypedDict):
+    """A document as it was sent."""
+
+    text: str
+
+
+class VllmRerankItem(TypedDict):
+    """One document."""
+
+    index: int
+    document: VllmDocument
+    relevance_score: float
+
+
+class VllmRerankAnswer(TypedDict):
+    """`POST /rerank`, best first."""
+
+    id: str
+    model: str
+    usage: TokenUsage
+    results: list[VllmRerankItem]
+
+
+class VllmClass(TypedDict):
+    """One text's class and the probabilities of all of them, by class index."""
+
+    index: int
+    label: str
+    probs: list[float]
+    num_classes: int
+
+
+class VllmClassifyAnswer(TypedDict):
+    """`POST /classify`."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    data: list[VllmClass]
+    usage: TokenUsage
+
+
+async def rerank(service: Service, body: VllmRerankBody, options: CallOptions) -> Response:
+    """Answer vLLM's form of `/rerank`."""
+    ranked = await rank(service, body.query, body.documents, options, model=body.model, top_n=body.top_n)
+    scores = ranked.scores()
+    answer: VllmRerankAnswer = {
+        "id": new_id("score"),
+        "model": ranked.card.name,
+        "usage": token_usage([ranked.routed.result.usage]),
+        "results": [
+            {"index": index, "document": {"text": body.documents[index]}, "relevance_score": float(scores[index])}
+            for index in ranked.order
+        ],
+    }
+    return json_response(answer, headers=route_headers([ranked.routed]))
+
+
+async def classify(service: Service, body: VllmClassifyBody, options: CallOptions) -> Response:
+    """Answer vLLM's form of `/classify`."""
+    service.check_count(len(body.input), "input")
+    card = await service.card("classifier", body.model)
+    request = PredictRequest(
+        tuple(PairText(text) for text in body.input),
+        long_input=options.long_input,
+        priority=options.priority,
+        param="input",
+    )
+    routed = await service.in_time(service.dispatcher.predict(request), options)
+    result = routed.result
+    answer: VllmClassifyAnswer = {
+        "id": new_id("classify"),
+        "object": "list",
+        "created": int(time.time()),
+        "model": card.name,
+        "data": [
+            {
+                "index": index,
+                "label": result.labels[int(probabilities.argmax())],
+                "probs": probabilities.tolist(),
+                "num_classes": len(probabilities),
+            }
+            for index, probabilities in enumerate(result.scores)
+        ],
+        "usage": token_usage([result.usage]),
+    }
+    return json_response(answer, headers=route_headers([routed]))
+
+
+async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Response:
+    first, second = body.sides()
+    service.check_count(len(second), body.FIELDS[1])
+    card = await service.card("reranker", body.model)
+    # Pairs with the same first text are one rerank call, which tokenises it once.
+    pairs_of: dict[str, list[int]] = {}
+    for index, text in enumerate(first):
+        pairs_of.setdefault(text, []).append(index)
+
+    async def call(query: str, indices: Sequence[int]) -> Routed[RerankResult]:
+        documents = tuple(second[index] for index in indices)
+        with told_by_position(indices):
+            return await service.dispatcher.rerank(
+                RerankRequest(query, documents, options.long_input, options.priority, params=body.FIELDS)
+            )
+
+    calls: list[Callable[[], Awaitable[Routed[RerankResult]]]] = [
+        partial(call, query, indices) for query, indices in pairs_of.items()
+    ]
+    routed = await service.in_time(service.all(calls), options)
+    scores = np.empty(len(second), dtype=np.float32)
+    for indices, answered in zip(pairs_of.values(), routed, strict=True):
+        scores[indices] = answered.result.scores
+    answer: VllmScoreAnswer = {
+        "id": new_id("score"),
+        "object": "list",
+        "created": int(time.time()),
+        "model": card.name,
+        "data": [{"index": index, "object": "score", "score": float(score)} for index, score in enumerate(scores)],
+        "usage": token_usage(answered.result.usage for answered in routed),
+    }
+    return json_response(answer, headers=route_headers(routed))
+
+
+def vllm_router(service: Service) -> APIRouter:
+    """The score routes; `/rerank` and `/classify` are shared."""
+    router = APIRouter(route_class=DialectRoute, tags=["vLLM"])
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": VllmScoreAnswer}, **documented_errors("/score")}
+
+    @router.post("/score", summary="Score pairs (vLLM)", responses=responses)
+    @router.post("/v1/score", summary="Score pairs (vLLM)", responses=responses)
+    async def score(body: ScoreBody, options: Options) -> Response:
+        return await _score(service, body, options)
+
+    return router

@@ -1,0 +1,120 @@
+"""Is the process up, can the models answer, and which ones are there."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from trivet.api.answers import ModelEntry, ModelsAnswer, model_entry
+from trivet.api.dialects.error_shapes import documented_errors
+from trivet.api.dialects.route import DialectRoute
+from trivet.api.dispatcher import Lane, Readiness
+from trivet.api.json_response import json_response
+from trivet.api.model_names import find_by_name
+from trivet.api.service import Service
+
+Status = Literal["ready", "degraded", "starting", "unavailable"]
+
+
+class AliveAnswer(TypedDict):
+    """`GET /healthz`."""
+
+    status: Literal["ok"]
+
+
+class LaneAnswer(TypedDict):
+    """One lane of one model."""
+
+    ready: bool
+    device: str
+    detail: str
+
+
+class ModelReadiness(TypedDict):
+    """Where a model's requests go now and why, and its bound lanes."""
+
+    route: str
+    lanes: dict[Lane, LaneAnswer]
+
+
+class ReadyAnswer(TypedDict):
+    """`GET /readyz`."""
+
+    status: Status
+    models: dict[str, ModelReadiness]
+
+
+def health_router(service: Service) -> APIRouter:
+    """Routes without a model call."""
+    router = APIRouter(route_class=DialectRoute)
+    lifecycle = _Lifecycle()
+    dispatcher = service.dispatcher
+    errors = documented_errors("/v1/models")
+
+    @router.get(
+        "/v1/models", summary="The models served", tags=["models"], responses={200: {"model": ModelsAnswer}, **errors}
+    )
+    async def models() -> Response:
+        answer: ModelsAnswer = {"object": "list", "data": [model_entry(card) for card in await dispatcher.models()]}
+        return json_response(answer)
+
+    @router.get(
+        "/v1/models/{model_id:path}",
+        summary="One model, by any of its names",
+        tags=["models"],
+        responses={200: {"model": ModelEntry}, **errors},
+    )
+    async def model(model_id: str) -> Response:
+        return json_response(
+            model_entry(find_by_name(await dispatcher.models(), model_id, service.settings.model_aliases))
+        )
+
+    @router.get("/healthz", summary="Is the process up", tags=["health"], responses={200: {"model": AliveAnswer}})
+    async def healthz() -> Response:
+        return json_response(AliveAnswer(status="ok"))
+
+    @router.get(
+        "/readyz",
+        summary="Can every model answer, and on which device",
+        tags=["health"],
+        responses={200: {"model": ReadyAnswer}, 503: {"model": ReadyAnswer}},
+    )
+    async def readyz() -> Response:
+        readiness = await dispatcher.readiness()
+        status = lifecycle.status(readiness)
+        answer: ReadyAnswer = {"status": status, "models": _readiness_entries(readiness)}
+        if status in ("ready", "degraded"):
+            return json_response(answer)
+        return json_response(answer, status=503, headers={"retry-after": "1"})
+
+    return router
+
+
+class _Lifecycle:
+    """Tells a service that is starting from one that lost a lane."""
+
+    def __init__(self) -> None:
+        self._was_ready = False
+
+    def status(self, readiness: Readiness) -> Status:
+        """`degraded`: a lane is lost, every model still answers."""
+        if readiness.all_ready:
+            self._was_ready = True
+            return "ready"
+        if not self._was_ready:
+            return "starting"
+        return "degraded" if readiness.all_served else "unavailable"
+
+
+def _readiness_entries(readiness: Readiness) -> dict[str, ModelReadiness]:
+    return {
+        model: {
+            "route": readiness.reasons[model],
+            "lanes": {
+                lane: {"ready": health.ready, "device": health.device, "detail": health.detail}
+                for lane, health in lanes.items()
+            },
+        }
+        for model, lanes in readiness.lanes.items()
+    }

@@ -1,0 +1,36 @@
+"""Request headers that every dialect understands, since no other server's body has a place for them."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header
+
+from trivet.messages import LongInput, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a caller wants to be served."""
+
+    timeout_s: float | None = None
+    """None: as configured."""
+    priority: Priority = "interactive"
+    long_input: LongInput = "window"
+
+
+def _call_options(
+    x_request_timeout_seconds: Annotated[
+        float | None, Header(gt=0, allow_inf_nan=False, description="Give up after this time, with 408.")
+    ] = None,
+    x_trivet_priority: Annotated[
+        Priority, Header(description="`bulk` lets interactive requests overtake it: for indexing.")
+    ] = "interactive",
+    x_trivet_long_input: Annotated[
+        LongInput, Header(description="What becomes of a text longer than the model: see the long-input policy.")
+    ] = "window",
+) -> CallOptions:
+    return CallOptions(x_request_timeout_seconds, x_trivet_priority, x_trivet_long_input)
+
+
+Options = Annotated[CallOptions, Depends(_call_options)]
+"""Declare a parameter of this type to receive them."""

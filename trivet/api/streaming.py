@@ -1,0 +1,157 @@
+"""Answers as lines of JSON (`application/x-ndjson`), sent while the rest is still being computed.
+
+    {"object": "embedding", …}                          results, a batch at a time, as batches finish
+    {"object": "progress", "done": 32, "total": 96, …}  after each batch
+    {"object": "error", "error": {…}}                   if a batch failed: the others are given up
+    {"object": "end", "complete": true, "usage": {…}}   always the last line
+
+A failure before the first line is an ordinary HTTP error. A caller that goes away takes its open work along.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import orjson
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+from typing_extensions import TypedDict
+
+from trivet.api.answers import TokenUsage, token_usage
+from trivet.api.concurrently import as_finished
+from trivet.api.dialects.error_shapes import ErrorDetail, error_body
+from trivet.api.dispatcher import Routed
+from trivet.api.errors import describe_any
+from trivet.errors import DeadlineExceeded, TrivetError
+from trivet.messages import EngineResult
+
+MEDIA_TYPE = "application/x-ndjson"
+
+T = TypeVar("T")
+
+
+class ProgressLine(TypedDict):
+    """How far the request is, and where its last batch ran."""
+
+    object: Literal["progress"]
+    done: int
+    total: int
+    device: str
+    reroute_reason: str | None
+
+
+class ErrorLine(TypedDict):
+    """Why the stream ends early, in the native shape."""
+
+    object: Literal["error"]
+    error: ErrorDetail
+
+
+class EndLine(TypedDict):
+    """The last line; routes add to it. `complete` says whether every input was answered."""
+
+    object: Literal["end"]
+    complete: bool
+    done: int
+    total: int
+    usage: TokenUsage
+
+
+def documented_lines(results: str) -> dict[str, Any]:
+    """The part of a route's `responses` that tells of its stream; its lines are described in docs/api.md."""
+    description = (
+        f"{results.capitalize()}, or with `Accept: {MEDIA_TYPE}` a stream of JSON lines: results, progress, end"
+    )
+    return {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": description}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one batch of inputs came to."""
+
+    lines: Sequence[Mapping[str, Any]]
+    inputs: int
+    call: Routed[EngineResult]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A request cut into batches. `ending` is asked for the route's own part of the last line."""
+
+    batches: Sequence[Callable[[], Awaitable[Part]]]
+    total: int
+    calls_before: list[Routed[EngineResult]] = field(default_factory=list)
+    """Calls that were needed to get here; their tokens count too."""
+    ending: Callable[[], Mapping[str, Any]] = dict
+
+
+def wants_lines(request: Request) -> bool:
+    """Whether the caller asked for a stream."""
+    return any(MEDIA_TYPE in value for value in request.headers.getlist("accept"))
+
+
+def batches_of(items: Sequence[T], size: int) -> list[tuple[int, Sequence[T]]]:
+    """Cut items into (position of the first, items), `size` at a time."""
+    return [(start, items[start : start + size]) for start in range(0, len(items), size)]
+
+
+async def lines_response(plan: Plan, *, parallel: int, timeout_s: float) -> Response:
+    """Start the work, and answer as soon as its first batch is done."""
+    parts = as_finished(plan.batches, parallel, timeout_s=timeout_s)
+    try:
+        first = await anext(parts, None)
+    except TimeoutError:
+        raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
+    return StreamingResponse(_body(plan, first, parts, timeout_s), media_type=MEDIA_TYPE)
+
+
+async def _body(
+    plan: Plan, first: tuple[int, Part] | None, rest: AsyncIterator[tuple[int, Part]], timeout_s: float
+) -> AsyncIterator[bytes]:
+    calls = list(plan.calls_before)
+    done = 0
+    try:
+        async for part in _parts(first, rest):
+            done += part.inputs
+            calls.append(part.call)
+            yield _joined([*part.lines, _progress(done, plan.total, part.call)])
+    except TimeoutError:
+        yield _joined([_error(DeadlineExceeded(f"no answer within {timeout_s:g} s"))])
+    except TrivetError as error:
+        yield _joined([_error(error)])
+    end: EndLine = {
+        "object": "end",
+        "complete": done == plan.total,
+        "done": done,
+        "total": plan.total,
+        "usage": token_usage(call.result.usage for call in calls),
+    }
+    yield _joined([{**end, **plan.ending()}])
+
+
+async def _parts(first: tuple[int, Part] | None, rest: AsyncIterator[tuple[int, Part]]) -> AsyncIterator[Part]:
+    if first is None:
+        return
+    async with aclosing(rest):  # type: ignore[type-var]  # as_finished is a generator, which has aclose
+        yield first[1]
+        async for _, part in rest:
+            yield part
+
+
+def _progress(done: int, total: int, call: Routed[EngineResult]) -> ProgressLine:
+    return {
+        "object": "progress",
+        "done": done,
+        "total": total,
+        "device": call.result.device,
+        "reroute_reason": call.reroute_reason,
+    }
+
+
+def _error(error: TrivetError) -> ErrorLine:
+    return {"object": "error", **error_body(describe_any(error))}
+
+
+def _joined(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n" for line in lines)
