@@ -26,11 +26,12 @@ class ShownProbe:
         self.clock = clock
         self.free_bytes = free_bytes
         self.unknown_reason: str | None = None
+        self.present: frozenset[str] | None = None
 
     def read(self) -> Observation:
         if self.unknown_reason is not None:
             return Observation.unknown(at_s=self.clock(), device="shown:0", reason=self.unknown_reason)
-        return look(self.clock(), self.free_bytes)
+        return look(self.clock(), self.free_bytes, present=self.present)
 
 
 def look(

@@ -61,3 +61,19 @@ def test_a_resumed_monitor_waits_out_one_dwell() -> None:
     second = monitor.tick()
     assert second is not None
     assert second.decisions["embedder"].lane == "gpu"
+
+
+def test_losing_a_replica_is_worth_a_warning_and_not_having_one_yet_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="trivet.vram")
+    clock = Clock()
+    probe = ShownProbe(clock, 4 * GIB)
+    monitor = Monitor(probe, CONFIG, ["embedder"], clock)
+    for present in (frozenset[str](), frozenset({"embedder"}), frozenset[str]()):
+        probe.present = present
+        monitor.tick()
+        clock.advance(1.0)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "embedder: no GPU replica is alive: stays on cpu"),
+        ("INFO", "embedder: 4 GiB free, 1 GiB needed: moved to gpu"),
+        ("WARNING", "embedder: no GPU replica is alive: moved to cpu"),
+    ]

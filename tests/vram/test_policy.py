@@ -138,6 +138,12 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         ("cpu", "parked", True),
     ),
     (
+        "starved for long, room at last",
+        state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0),
+        seen(GIB),
+        ("gpu", "room", False),
+    ),
+    (
         "starved for long, a park step too recent",
         state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0, park_step_s=NOW_S - 9.9),
         seen(0),
@@ -254,6 +260,24 @@ def test_the_last_in_order_parks_first_and_the_first_returns_first() -> None:
     state = run(300, 6 * GIB, state, 200)
     assert steps == [(60, "reranker", True), (70, "embedder", True), (200, "embedder", False), (210, "reranker", False)]
     assert {decision.lane for decision in state.decisions.values()} == {"gpu"}
+
+
+def test_a_model_without_a_replica_does_not_hold_up_the_others() -> None:
+    """It starves like the rest and is the first in line to park, but there is nothing of it to park."""
+    state = initial_state(["embedder", "reranker"], 0.0)
+    for at_s in (0.0, 60.0):
+        state = decide(CONFIG, state, look(at_s, 0, present=frozenset({"embedder"})), at_s)
+    assert state.decisions["embedder"].parked
+    assert not state.decisions["reranker"].parked
+
+
+def test_any_room_restarts_the_clock_of_starving() -> None:
+    state = initial_state(["embedder"], 0.0)
+    for at_s, free_bytes in ((0.0, 0), (59.0, GIB), (60.0, 0), (119.9, 0)):
+        state = decide(CONFIG, state, look(at_s, free_bytes), at_s)
+        assert not state.decisions["embedder"].parked
+    state = decide(CONFIG, state, look(120.0, 0), 120.0)
+    assert state.decisions["embedder"].parked
 
 
 def test_parking_can_be_turned_off() -> None:

@@ -266,10 +266,9 @@ def _park_step(config: PolicyConfig, state: PolicyState, observation: Observatio
     if config.park_after_s is None:
         return None
     for name, model in reversed(present):  # and parks last
-        found_parked = name in observation.parked and model.decision.cause != "returning"
         since_s = model.starved_since_s
-        if model.decision.parked or found_parked or since_s is None:
+        if model.decision.parked or since_s is None or observation.available_bytes(name) >= resume_bytes:
             continue
-        if now_s - since_s >= config.park_after_s and observation.available_bytes(name) < resume_bytes:
+        if now_s - since_s >= config.park_after_s:
             return name
     return None
