@@ -50,6 +50,7 @@ def export_delta(
     directory.mkdir(parents=True, exist_ok=True)
     delta = directory / "delta.safetensors"
     save_file(encoded, delta)
+    delta.chmod(0o644)  # safetensors writes files that only their owner may read
     size_bytes = delta.stat().st_size
     if size_bytes > SIZE_LIMIT_BYTES:
         raise ValueError(f"{delta} has {size_bytes:,} bytes; at most {SIZE_LIMIT_BYTES:,} may be shipped")

@@ -33,6 +33,7 @@ def test_the_directory_is_a_plain_hugging_face_model(shipped: Path, base: Path, 
     assert "bert.embeddings.position_ids" not in tensors
     assert tensors["classifier.weight"].shape == (1, 8)
     assert {str(t.dtype) for t in tensors.values()} == {"float32"}
+    assert all(p.stat().st_mode & 0o044 == 0o044 for p in model.iterdir())  # a cache may be shared between users
 
 
 def test_the_baked_in_cut_at_128_tokens_is_gone(shipped: Path, base: Path, cache: Path) -> None:

@@ -113,6 +113,7 @@ def _write_model(card: ModelCard, delta: Path, base: Path, directory: Path) -> N
         directory / "model.safetensors",
         metadata={"format": "pt"},  # transformers refuses a file that does not say so
     )
+    (directory / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner may read
     base_config = json.loads((base / "config.json").read_bytes())
     _write_json(directory / "config.json", classification_config(base_config, card))
     tokenizer = json.loads((base / "tokenizer.json").read_bytes())
