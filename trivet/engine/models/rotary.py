@@ -8,7 +8,7 @@ the angle of position 8,191 is off by up to 16 radians.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
@@ -28,3 +28,23 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     swapped = torch.cat((-second, first), dim=-1)  # (B, heads, T, D)
     return (x * cos + swapped * sin).to(x.dtype)
+
+
+class TableRotary(nn.Module):
+    """Stands in for transformers' ModernBERT rotary module: same call, same values, looked up.
+
+    ``forward(x, position_ids (1, T), layer_type) -> (cos, sin)``, each (1, T, D) in ``x``'s dtype. One table per
+    layer type, since local and global layers turn at different base frequencies.
+    """
+
+    def __init__(self, positions: int, head_size: int, bases: dict[str, float]) -> None:
+        super().__init__()
+        for layer_type, base in bases.items():
+            cos, sin = rotary_table(positions, head_size, base)
+            self.register_buffer(f"{layer_type}_cos", cos, persistent=False)  # (P, D) fp32
+            self.register_buffer(f"{layer_type}_sin", sin, persistent=False)  # (P, D) fp32
+
+    def forward(self, x: Tensor, position_ids: Tensor, layer_type: str) -> tuple[Tensor, Tensor]:
+        """Rows of the table of ``layer_type``; ``x`` gives only the dtype."""
+        cos, sin = self.get_buffer(f"{layer_type}_cos"), self.get_buffer(f"{layer_type}_sin")
+        return cos[position_ids].to(x.dtype), sin[position_ids].to(x.dtype)

@@ -1,0 +1,162 @@
+"""Blocked attention for layers that look only at a window around each token (ModernBERT's local layers).
+
+Masking a dense L × L product computes every score and throws nearly all away: at 8,192 tokens and a window of 128
+that is 98 % of the work. Here queries are cut into blocks of ``reach`` tokens (half a window), and each block attends
+to itself and its two neighbours, which hold every key within reach: O(L × window) work and memory, exact.
+
+Registered through transformers' own interfaces for attention and for masks, so the model's code stays untouched. What
+depends only on the lengths (which positions form a block, who may see whom) is worked out once per forward by the
+mask function and travels to the layers as their ``attention_mask``. Global layers of the same model get plain
+scaled-dot-product attention with a (B, 1, 1, T) key mask: no L × L mask is ever built for them either.
+
+What it does *not* do: causal masks, dropout, caches, packed sequences. It is for encoders at inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ADAPTIVE: Final = "trivet_banded"
+"""Name of the attention implementation that takes the dense form for short batches: the one to run in torch."""
+ALWAYS_BLOCKED: Final = "trivet_banded_always"
+"""Name of the one whose graph does not depend on the length it was traced with: the one to export."""
+
+DENSE_UP_TO_TOKENS: Final = 256
+"""Up to here the dense form is quicker in torch: two or three blocks save little and cost the regrouping."""
+
+
+class BlockedMask(NamedTuple):
+    """How T positions form N blocks of S queries with 3·S keys each, and which query may see which key."""
+
+    query_index: Tensor
+    """(N·S,) the position behind each query slot; slots past the end repeat the last position."""
+    key_index: Tensor
+    """(N·3·S,) the position behind each key slot; slots beyond either end repeat the nearest position."""
+    allowed: Tensor
+    """(B·heads, N, S, 3·S) boolean, True where a query may look."""
+
+
+@dataclass(frozen=True)
+class BandedAttention:
+    """An attention function and its mask function, as transformers' interfaces call them."""
+
+    dense_up_to_tokens: int
+
+    def mask(
+        self,
+        batch_size: int,
+        q_length: int,
+        kv_length: int,
+        attention_mask: Tensor | None = None,
+        local_size: int | None = None,
+        config: Any = None,
+        device: torch.device | str = "cpu",
+        **_unused: Any,
+    ) -> Tensor | BlockedMask | None:
+        """Called once per forward and kind of layer by transformers' ``create_bidirectional_*_mask``.
+
+        Args:
+            batch_size: B.
+            q_length: T.
+            kv_length: T as well; there is no cache.
+            attention_mask: (B, T) boolean, True at tokens, or None where nothing is padded.
+            local_size: how many tokens to either side a query sees; None for global layers.
+            config: the model's configuration, for its number of heads.
+            device: where the mask is needed when there is no attention_mask to tell.
+
+        Returns:
+            What :meth:`attend` takes: (B, 1, 1, T) for global layers, None where nothing is padded; for local layers
+            (B, 1, T, T) or a :class:`BlockedMask`, by length.
+        """
+        if local_size is None:
+            return None if attention_mask is None else attention_mask[:, None, None, :]  # (B, 1, 1, T)
+        if attention_mask is None:
+            attention_mask = torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)  # (B, T)
+        # Exporters trace the length as a symbol; with a limit of 0 it is never compared, and the graph holds for all.
+        if self.dense_up_to_tokens and q_length <= self.dense_up_to_tokens:
+            return dense_local_mask(attention_mask, reach=local_size)
+        return blocked_local_mask(attention_mask, reach=local_size, heads=config.num_attention_heads)
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | BlockedMask | None,
+        *,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        **_unused: Any,
+    ) -> tuple[Tensor, None]:
+        """Called by every attention layer: q, k, v (B, heads, T, D) → ((B, T, heads, D), None)."""
+        if dropout:
+            raise ValueError("banded attention is for inference; the model is in training mode")
+        if isinstance(attention_mask, BlockedMask):
+            mixed = blocked_attention(query, key, value, attention_mask, scale=scaling)
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        return mixed.transpose(1, 2).contiguous(), None  # (B, T, heads, D)
+
+
+def dense_local_mask(tokens_mask: Tensor, reach: int) -> Tensor:
+    """(B, T) boolean → (B, 1, T, T): keys that are tokens and at most ``reach`` away, and every position itself."""
+    position = torch.arange(tokens_mask.shape[1], device=tokens_mask.device)  # (T,)
+    distance = (position[:, None] - position[None, :]).abs()  # (T, T)
+    # A padded query sees itself, so that no softmax runs over nothing: a NaN there would reach its neighbours.
+    allowed = (tokens_mask[:, None, :] & (distance <= reach)) | (distance == 0)  # (B, T, T)
+    return allowed[:, None]
+
+
+def blocked_local_mask(tokens_mask: Tensor, reach: int, heads: int) -> BlockedMask:
+    """(B, T) boolean → the same rule as :func:`dense_local_mask`, for blocks of S = ``reach`` queries."""
+    tokens, device = tokens_mask.shape[1], tokens_mask.device
+    blocks = (tokens + reach - 1) // reach  # N
+    first = torch.arange(blocks, device=device)[:, None] * reach  # (N, 1), where each block begins
+    query_at = first + torch.arange(reach, device=device)  # (N, S)
+    key_at = first + torch.arange(-reach, 2 * reach, device=device)  # (N, 3S)
+    exists = (key_at >= 0) & (key_at < tokens)  # (N, 3S)
+    key_index = key_at.clamp(0, tokens - 1).flatten()  # (N·3S,)
+    is_token = tokens_mask[:, key_index].unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
+    distance = (torch.arange(reach, device=device)[:, None] + reach - torch.arange(3 * reach, device=device)).abs()
+    allowed = (is_token[:, :, None, :] & (distance <= reach)) | (distance == 0)  # (B, N, S, 3S)
+    return BlockedMask(
+        query_index=query_at.clamp(max=tokens - 1).flatten(),
+        key_index=key_index,
+        allowed=allowed[:, None].expand(-1, heads, -1, -1, -1).flatten(0, 1),
+    )
+
+
+def blocked_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockedMask, *, scale: float | None) -> Tensor:
+    """q, k, v (B, heads, T, D) → (B, heads, T, D).
+
+    Slots that repeat a position are either masked (keys) or dropped at the end (queries). Blocks take the place of
+    heads, and heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
+    """
+    batch, heads, tokens, head_size = query.shape
+    pairs, blocks, size, reachable = mask.allowed.shape  # B·heads, N, S, 3S
+    q = query[:, :, mask.query_index].reshape(pairs, blocks, size, head_size)
+    k = key[:, :, mask.key_index].reshape(pairs, blocks, reachable, head_size)
+    v = value[:, :, mask.key_index].reshape(pairs, blocks, reachable, head_size)
+    mixed = functional.scaled_dot_product_attention(q, k, v, mask.allowed, scale=scale)  # (B·heads, N, S, D)
+    return mixed.reshape(batch, heads, blocks * size, head_size)[:, :, :tokens]
+
+
+def register() -> None:
+    """Makes :data:`ADAPTIVE` and :data:`ALWAYS_BLOCKED` known to transformers. Calling it again changes nothing."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    for name, attention in (
+        (ADAPTIVE, BandedAttention(dense_up_to_tokens=DENSE_UP_TO_TOKENS)),
+        (ALWAYS_BLOCKED, BandedAttention(dense_up_to_tokens=0)),
+    ):
+        attend: Callable[..., Any] = attention.attend
+        mask: Callable[..., Any] = attention.mask
+        AttentionInterface.register(name, attend)
+        AttentionMaskInterface.register(name, mask)
