@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trivet.api.dispatcher import Readiness, Routed
+from trivet.api.service_status import ServiceStatus
 from trivet.errors import TrivetError
 from trivet.messages import (
     ClassifyRequest,
@@ -139,3 +140,6 @@ class FakeDispatcher:
 
     async def models(self) -> Sequence[ModelCard]:
         return [EMBEDDER, RERANKER, CLASSIFIER]
+
+    def status(self) -> ServiceStatus:
+        return ServiceStatus(cpu_only_reason="the fake dispatcher has no card")

@@ -1,5 +1,7 @@
 """Builds the FastAPI application over a dispatcher."""
 
+import time
+
 from fastapi import FastAPI
 
 import trivet
@@ -12,6 +14,9 @@ from trivet.api.keys import KeyMiddleware
 from trivet.api.native import native_router
 from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
+from trivet.api.status import status_router
+from trivet.api.ui_files import ui_router
+from trivet.api.watched import WatchedDispatcher
 
 
 def create_app(dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
@@ -25,7 +30,10 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
     if settings.keys is not None:
         app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
     install_error_handlers(app)
-    service = Service(dispatcher, settings)
+    watched = WatchedDispatcher(dispatcher, time.monotonic, time.time)
+    service = Service(watched, settings)
     for router in (native_router(service), health_router(service), *dialect_routers(service)):
         app.include_router(router)
+    app.include_router(status_router(watched, settings))
+    app.include_router(ui_router())
     return app

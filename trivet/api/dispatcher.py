@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
+from trivet.api.service_status import ServiceStatus
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
@@ -76,3 +77,6 @@ class Dispatcher(Protocol):
 
     async def models(self) -> Sequence[ModelCard]:
         """The models served: embedder, reranker, classifier. Asked for every request: keep it cheap."""
+
+    def status(self) -> ServiceStatus:
+        """Cards and lanes as this process knows them already: no call leaves it."""

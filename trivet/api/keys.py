@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trivet.api.dialects.error_shapes import error_response
 from trivet.api.errors import Problem
+from trivet.api.ui_files import is_page
 from trivet.errors import ConfigError
 
 ENVIRONMENT_VARIABLE = "TRIVET_API_KEYS"
@@ -166,7 +167,7 @@ class KeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer in the shape of its path; its body has not been read yet."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or is_page(scope["path"]):
             await self._app(scope, receive, send)
             return
         presented = _bearer(scope["headers"])

@@ -29,7 +29,7 @@ from trivet.api.json_response import json_response
 from trivet.api.options import CallOptions, Options
 from trivet.api.positions import told_by_position
 from trivet.api.relate import Asking, Candidate, Selection, classify, select
-from trivet.api.schemas import ClassifyBody, EmbeddingsBody, RelationsBody
+from trivet.api.schemas import ClassifyBody, EmbeddingsBody, PairsBody, RelationsBody
 from trivet.api.service import Service
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response, wants_lines
 from trivet.messages import ClassifyRequest, EmbedRequest, EmbedResult, EngineResult, ModelCard, StageTimings
@@ -103,7 +103,10 @@ def native_router(service: Service) -> APIRouter:
     )
     async def relations(body: RelationsBody, request: Request, options: Options) -> Response:
         started_s = time.monotonic()
-        service.check_count(len(body.candidates or body.pairs or ()), "candidates" if body.candidates else "pairs")
+        if isinstance(body, PairsBody):
+            service.check_count(len(body.pairs), "pairs")
+        else:
+            service.check_count(len(body.candidates), "candidates")
         asking = Asking.of(body, options, service.settings)
         selection = await service.in_time(select(service.dispatcher, body, asking), options)
         left_s = max(0.001, service.timeout_s(options) - (time.monotonic() - started_s))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header
+from pydantic import WithJsonSchema
 
 from trivet.messages import LongInput, Priority
 
@@ -20,7 +21,9 @@ class CallOptions:
 
 def _call_options(
     x_request_timeout_seconds: Annotated[
-        float | None, Header(gt=0, allow_inf_nan=False, description="Give up after this time, with 408.")
+        float | None,
+        Header(ge=0.001, le=86400, allow_inf_nan=False, description="Give up after this time, with 408."),
+        WithJsonSchema({"type": "number", "minimum": 0.001, "maximum": 86400}),  # a header is never null
     ] = None,
     x_trivet_priority: Annotated[
         Priority, Header(description="`bulk` lets interactive requests overtake it: for indexing.")

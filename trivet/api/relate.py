@@ -10,12 +10,10 @@ from typing import Self
 from trivet.api.dispatcher import Dispatcher, Routed
 from trivet.api.options import CallOptions
 from trivet.api.positions import told_by_position
-from trivet.api.schemas import RelationsBody
+from trivet.api.schemas import CandidatesBody, PairsBody
 from trivet.api.settings import ApiSettings
 from trivet.messages import ClassifyRequest, ClassifyResult, LongInput, PairText, Priority, RerankRequest, RerankResult
 from trivet.relations import Edge, edge_from_scores, keep_relevant
-
-DEFAULT_TOP_K = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Asking:
     priority: Priority
 
     @classmethod
-    def of(cls, body: RelationsBody, options: CallOptions, settings: ApiSettings) -> Self:
+    def of(cls, body: CandidatesBody | PairsBody, options: CallOptions, settings: ApiSettings) -> Self:
         """The caller's own relations, or the configured ones with the label that means none of them."""
         return cls(
             relations=body.relations or settings.relations,
@@ -59,13 +57,13 @@ class Selection:
     reranked: Routed[RerankResult] | None = None
 
 
-async def select(dispatcher: Dispatcher, body: RelationsBody, asking: Asking) -> Selection:
+async def select(dispatcher: Dispatcher, body: CandidatesBody | PairsBody, asking: Asking) -> Selection:
     """Given pairs as they are; a source's candidates by relevance, with at most one model call."""
-    if body.source is None or body.candidates is None:
+    if isinstance(body, PairsBody):
         return Selection(
             tuple(
                 Candidate(index, index, PairText(pair.source, pair.target), None, "pairs")
-                for index, pair in enumerate(body.pairs or ())
+                for index, pair in enumerate(body.pairs)
             )
         )
     reranked = await dispatcher.rerank(
@@ -78,7 +76,7 @@ async def select(dispatcher: Dispatcher, body: RelationsBody, asking: Asking) ->
         )
     )
     relevance = reranked.result.scores
-    kept = keep_relevant(relevance, top_k=body.top_k or DEFAULT_TOP_K, min_relevance=body.min_relevance)
+    kept = keep_relevant(relevance, top_k=body.top_k, min_relevance=body.min_relevance)
     candidates = tuple(
         Candidate(0, index, PairText(body.source, body.candidates[index]), float(relevance[index]), "candidates")
         for index in kept.indices

@@ -1,10 +1,11 @@
 """Request bodies of the native routes. Validation that needs no configuration lives here, and names the field."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 from pydantic_core import PydanticCustomError
 
+from trivet.api.dialects.choose import TAG_PREFIX
 from trivet.messages import InputType, LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]
@@ -35,18 +36,29 @@ Texts = Annotated[
 ]
 """One text or several."""
 
+
+def _as_whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[PositiveInt, BeforeValidator(_as_whole)]
+"""At least 1. JSON has one kind of number: 3.0 is 3."""
+
+CountOrZero = Annotated[NonNegativeInt, BeforeValidator(_as_whole)]
+"""The same, with a 0 that stands for "all"."""
+
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class EmbeddingsBody(BaseModel):
     """`POST /v1/embeddings`: the OpenAI shape. Fields of OpenAI's that mean nothing here (`user`) are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     input: Texts
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: PositiveInt | None = None
+    dimensions: Count | None = None
     input_type: InputType | None = None
     long_input: LongInput | None = None
 
@@ -54,7 +66,7 @@ class EmbeddingsBody(BaseModel):
 class PairBody(BaseModel):
     """A text to classify, alone or with a second one it is judged against."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     text: Text
     text_pair: Text | None = None
@@ -94,7 +106,7 @@ Labels = Annotated[
     Field(min_length=1),
     BeforeValidator(
         _as_label_map,
-        json_schema_input_type=Annotated[list[LabelName], Field(min_length=1)]
+        json_schema_input_type=Annotated[list[LabelName], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
         | Annotated[dict[LabelName, Text], Field(min_length=1)],
     ),
 ]
@@ -104,20 +116,14 @@ Labels = Annotated[
 class ClassifyBody(BaseModel):
     """`POST /v1/classify`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     input: Pairs
     labels: Labels
-    hypothesis_template: Text = "This example is {}."
+    hypothesis_template: Annotated[str, Field(pattern=r"\{\}")] = "This example is {}."
     multi_label: bool = False
     model: str | None = None
     long_input: LongInput | None = None
-
-    @model_validator(mode="after")
-    def _template_takes_the_label(self) -> Self:
-        if "{}" not in self.hypothesis_template:
-            raise PydanticCustomError("hypothesis_template", "hypothesis_template must contain {} where the label goes")
-        return self
 
     def hypotheses(self) -> dict[str, str]:
         """Label → hypothesis, the template filled in where only names were given."""
@@ -130,30 +136,40 @@ class ClassifyBody(BaseModel):
 class RelationPair(BaseModel):
     """Two texts whose relation is asked for."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     source: Text
     target: Text
 
 
-class RelationsBody(BaseModel):
-    """`POST /v1/relations`: one source against candidates, or given pairs."""
+class _RelationsBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    model_config = ConfigDict(extra="forbid")
-
-    source: Text | None = None
-    candidates: Annotated[list[Text], Field(min_length=1)] | None = None
-    pairs: Annotated[list[RelationPair], Field(min_length=1)] | None = None
-    top_k: PositiveInt | None = None
-    min_relevance: Score = 0.0
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
     threshold: Score = 0.0
-    model: str | None = None
     long_input: LongInput | None = None
 
-    @model_validator(mode="after")
-    def _either_candidates_or_pairs(self) -> Self:
-        given = (self.source is not None, self.candidates is not None, self.pairs is not None)
-        if given not in ((True, True, False), (False, False, True)):
-            raise PydanticCustomError("relations_input", "give either source and candidates, or pairs")
-        return self
+
+class CandidatesBody(_RelationsBody):
+    """`POST /v1/relations`: one source against candidates, of which the most relevant are kept."""
+
+    source: Text
+    candidates: Annotated[list[Text], Field(min_length=1)]
+    top_k: Count = 16
+    min_relevance: Score = 0.0
+
+
+class PairsBody(_RelationsBody):
+    """`POST /v1/relations`: given pairs, every one of which is classified."""
+
+    pairs: Annotated[list[RelationPair], Field(min_length=1)]
+
+
+def _relations_form(body: Any) -> str:
+    return f"{TAG_PREFIX}pairs" if isinstance(body, dict) and "pairs" in body else f"{TAG_PREFIX}candidates"
+
+
+RelationsBody = Annotated[
+    Annotated[CandidatesBody, Tag(f"{TAG_PREFIX}candidates")] | Annotated[PairsBody, Tag(f"{TAG_PREFIX}pairs")],
+    Discriminator(_relations_form),
+]

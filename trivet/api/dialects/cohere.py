@@ -6,7 +6,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -16,7 +16,7 @@ from trivet.api.dialects.ranking import rank
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.json_response import json_response
 from trivet.api.options import Options
-from trivet.api.schemas import Text
+from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 
 PATH = "/v2/rerank"
@@ -30,7 +30,7 @@ class CohereV2Body(BaseModel):
     query: Text
     documents: Annotated[list[Text], Field(min_length=1)]
     model: str | None = None
-    top_n: PositiveInt | None = None
+    top_n: Count | None = None
 
 
 class CohereApiVersion(TypedDict):

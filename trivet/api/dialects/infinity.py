@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -24,7 +24,7 @@ from trivet.api.dialects.ranking import rank
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.json_response import json_response
 from trivet.api.options import CallOptions, Options
-from trivet.api.schemas import Text, Texts
+from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
 from trivet.config import Task
 from trivet.messages import EmbedRequest, PairText, PredictRequest
@@ -40,7 +40,7 @@ class InfinityEmbeddingsBody(_Body):
     input: Texts
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: NonNegativeInt = 0
+    dimensions: CountOrZero = 0
     modality: Literal["text"] = "text"
 
 
@@ -54,7 +54,7 @@ class InfinityRerankBody(_Body):
     model: str | None = None
     return_documents: bool = False
     raw_scores: bool = False
-    top_n: NonNegativeInt | None = None
+    top_n: CountOrZero | None = None
 
 
 class InfinityClassifyBody(_Body):

@@ -4,10 +4,10 @@ The three bodies never contradict each other, so they are one body; clients of e
 others, so the answer is one, too.
 """
 
-from typing import Annotated, Any, NotRequired, Self
+from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -20,14 +20,25 @@ from trivet.api.dialects.ranking import rank
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.json_response import json_response
 from trivet.api.options import Options
-from trivet.api.schemas import Text
+from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 from trivet.messages import LongInput
 
 PATH = "/v1/rerank"
 
-DocumentObject = Annotated[dict[str, str], Field(min_length=1)]
-"""A document with fields; `rank_fields`, else `text`, says which of them are read."""
+
+def _has_text(document: dict[str, str]) -> dict[str, str]:
+    if not any(document.values()):
+        raise PydanticCustomError("document_without_text", "the document has no text in any field")
+    return document
+
+
+DocumentObject = Annotated[
+    dict[str, str],
+    AfterValidator(_has_text),
+    Field(json_schema_extra={"not": {"additionalProperties": {"maxLength": 0}}}),
+]
+"""A document with fields, at least one of them not empty."""
 
 
 def _kind_of(document: Any) -> str:
@@ -48,31 +59,26 @@ class RerankBody(BaseModel):
     query: Text
     documents: Annotated[list[Document], Field(min_length=1)]
     model: str | None = None
-    top_n: PositiveInt | None = None
+    top_n: Count | None = None
     rank_fields: Annotated[list[str], Field(min_length=1)] | None = None
     return_documents: bool | None = None
     long_input: LongInput | None = None
 
-    @model_validator(mode="after")
-    def _every_document_has_text(self) -> Self:
-        for index, text in enumerate(self.texts()):
-            if not text:
-                raise PydanticCustomError(
-                    "document_without_text",
-                    "documents[{index}] has none of the fields {fields}",
-                    {"index": index, "fields": self.rank_fields or ["text"]},
-                )
-        return self
-
     def texts(self) -> list[str]:
-        """What the model reads: of an object one field as it is, several as `name: value` lines."""
+        """What the model reads of each document.
+
+        Of an object the `rank_fields`, else `text`; where it has none of these, all of it. One field is read
+        as it is, several as `name: value` lines.
+        """
         return [document if isinstance(document, str) else self._read(document) for document in self.documents]
 
     def _read(self, document: dict[str, str]) -> str:
-        names = [name for name in self.rank_fields or ("text",) if document.get(name)]
+        filled = {name: value for name, value in document.items() if value}
+        asked = [name for name in self.rank_fields or ("text",) if name in filled]
+        names = asked or list(filled)
         if len(names) == 1:
-            return document[names[0]]
-        return "\n".join(f"{name}: {document[name]}" for name in names)
+            return filled[names[0]]
+        return "\n".join(f"{name}: {filled[name]}" for name in names)
 
 
 class RerankItem(TypedDict):

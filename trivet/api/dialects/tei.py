@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveInt, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from starlette.responses import Response
 
 from trivet.api.answers import LabelScore, Vector, label_scores
@@ -22,7 +22,7 @@ from trivet.api.dialects.tei_info import TeiInfo, tei_info
 from trivet.api.json_response import json_response
 from trivet.api.model_names import find_by_name
 from trivet.api.options import CallOptions, Options
-from trivet.api.schemas import Text, Texts
+from trivet.api.schemas import Count, Text, Texts
 from trivet.api.service import Service
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import EmbedRequest, LongInput, PairText, PredictRequest, TokenizeRequest
@@ -54,7 +54,7 @@ class TeiEmbedBody(_TruncatingBody):
     inputs: Texts
     normalize: bool = True
     prompt_name: Text | None = None
-    dimensions: PositiveInt | None = None
+    dimensions: Count | None = None
 
 
 class TeiRerankBody(_TruncatingBody):
@@ -279,12 +279,17 @@ def tei_router(service: Service) -> APIRouter:
         return await _tokenize(service, body)
 
     @router.get("/info", summary="One model, the embedder unless named (TEI)", responses=documented("/info", TeiInfo))
-    async def info(model: str | None = None) -> Response:
+    async def info(model: Annotated[str | None, WithJsonSchema({"type": "string"})] = None) -> Response:
         cards = await service.dispatcher.models()
         card = find_by_name(cards, model or "embedder", service.settings.model_aliases)
         return json_response(tei_info(card, service.settings))
 
-    @router.get("/health", summary="Can every model answer (TEI)", responses=documented_errors("/health"))
+    @router.get(
+        "/health",
+        summary="Can every model answer (TEI)",
+        response_class=Response,
+        responses=documented_errors("/health"),
+    )
     async def health() -> Response:
         readiness = await service.dispatcher.readiness()
         if not readiness.all_served:

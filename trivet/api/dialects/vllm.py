@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeInt, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -23,7 +23,7 @@ from trivet.api.dispatcher import Routed
 from trivet.api.json_response import json_response
 from trivet.api.options import CallOptions, Options
 from trivet.api.positions import told_by_position
-from trivet.api.schemas import Text, Texts
+from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
 from trivet.errors import InvalidInput
 from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
@@ -37,7 +37,7 @@ class VllmRerankBody(BaseModel):
     query: Text
     documents: Annotated[list[Text], Field(min_length=1)]
     model: str | None = None
-    top_n: NonNegativeInt = 0
+    top_n: CountOrZero = 0
 
 
 class VllmClassifyBody(BaseModel):

@@ -1,0 +1,74 @@
+"""What a dispatcher knows of its cards and lanes at this moment, without asking anybody. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trivet.config import AppConfig, VramConfig
+from trivet.vram.snapshot import decision_for
+from trivet.vram.types import Decision, Observation, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardStatus:
+    """One card: what was last read of it, and the decisions that follow."""
+
+    device: str
+    """A label for people, "simulated:0" included."""
+    simulated: bool
+    """True where the card is a model of one: its bytes are numbers, and the work runs on the CPU."""
+    observation: Observation | None
+    """None until the first reading arrives."""
+    age_s: float | None
+    """Since the last news of the card."""
+    decisions: Mapping[str, Decision]
+    """Per model: the decision that a request would meet now."""
+    lane_age_s: Mapping[str, float | None]
+    """Per model: how long its lane has been the same; None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """Cards, and the settings behind the decisions about them."""
+
+    cards: tuple[CardStatus, ...] = ()
+    cpu_only_reason: str | None = None
+    """Why no model has a GPU lane; None where one has."""
+    policy: VramConfig = field(default_factory=VramConfig)
+
+
+def card_status(snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig) -> CardStatus:
+    """Read one card's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`."""
+    decisions = {model: decision_for(snapshot, model, now_s, config.vram.grace_s) for model in models}
+    simulated = config.device == "simulated"
+    if snapshot is None:
+        return CardStatus(
+            device="simulated" if simulated else "GPU",
+            simulated=simulated,
+            observation=None,
+            age_s=None,
+            decisions=decisions,
+            lane_age_s=dict.fromkeys(models),
+        )
+    age_s = now_s - snapshot.at_s
+    return CardStatus(
+        device=snapshot.device,
+        simulated=simulated,
+        observation=snapshot.observation,
+        age_s=age_s,
+        decisions=decisions,
+        lane_age_s={model: _lane_age_s(snapshot, decisions[model], age_s) for model in models},
+    )
+
+
+def cpu_only_reason(config: AppConfig) -> str:
+    """Why only CPU lanes are bound, by the configuration."""
+    if config.device == "cpu":
+        return "The configuration says `device: cpu`, so no GPU is used."
+    return f"The configuration says `device: {config.device}`, and no GPU was found when the service started."
+
+
+def _lane_age_s(snapshot: Snapshot, decision: Decision, age_s: float) -> float | None:
+    if snapshot.decisions.get(decision.model) is not decision:
+        return None  # made here, for want of news
+    # Both moments are of the sender's clock; only their difference means anything on this machine.
+    return max(0.0, snapshot.observation.at_s - decision.since_s) + age_s

@@ -1,0 +1,80 @@
+"""Serves the page at `/ui/`: files of this package, read once, under a policy that allows nothing from elsewhere."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+PREFIX = "/ui"
+
+_INDEX = "index.html"
+
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # kept, but asked for again with its etag: a new version shows at once
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def is_page(path: str) -> bool:
+    """Whether a request path is of the page itself, which holds no data and so needs no key."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+def ui_router() -> APIRouter:
+    """`/ui/` and its files; nothing outside the package's folder can be named."""
+    router = APIRouter(include_in_schema=False)
+    pages = _read(files("trivet.api").joinpath("ui"), "")
+
+    @router.get(PREFIX)
+    async def page() -> Response:
+        return RedirectResponse("ui/", headers=_HEADERS)  # relative: right under any route prefix
+
+    @router.get(PREFIX + "/{name:path}")
+    async def file(name: str, request: Request) -> Response:
+        found = pages.get(name or _INDEX)
+        if found is None:
+            raise HTTPException(404, "the page has no such file")
+        headers = {**_HEADERS, "etag": found.etag}
+        if request.headers.get("if-none-match") == found.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(found.content, media_type=found.media_type, headers=headers)
+
+    return router
+
+
+def _read(folder: Traversable, prefix: str) -> dict[str, _File]:
+    """Every file of a known type below a folder, by its path from there."""
+    found: dict[str, _File] = {}
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found |= _read(entry, f"{prefix}{entry.name}/")
+            continue
+        media_type = _MEDIA_TYPES.get(f".{entry.name.rpartition('.')[2]}")
+        if media_type is not None:
+            content = entry.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+            found[prefix + entry.name] = _File(content, media_type, etag)
+    return found
