@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.vram_feed import VramFeed
 from trivet.api.dispatcher import Lane, Readiness, Routed
+from trivet.api.service_status import ServiceStatus, card_status, cpu_only_reason
 from trivet.config import AppConfig, Task
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.messages import (
@@ -46,6 +47,7 @@ class RayDispatcher:
         """`feed` is None where only CPU lanes are bound."""
         self._handles = handles
         self._feed = feed
+        self._config = config
         self._grace_s = config.vram.grace_s
         self._retry_s = config.serving.retry_s
         self._cards: dict[Task, ModelCard] = {}
@@ -134,3 +136,10 @@ class RayDispatcher:
         if missing:
             raise Unavailable(f"still starting: {', '.join(missing)}", retry_after_s=2.0)
         return [self._cards[task] for task in self._handles]
+
+    def status(self) -> ServiceStatus:
+        """The card by the last snapshot received."""
+        if self._feed is None:
+            return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
+        card = card_status(self._feed.latest, tuple(self._handles), time.monotonic(), self._config)
+        return ServiceStatus(cards=(card,), policy=self._config.vram)

@@ -88,6 +88,7 @@ class ModelReplica:
             card=self._engine.card,
             pid=os.getpid(),
             rss_bytes=psutil.Process().memory_info().rss,
+            waiting_tokens=self._engine.scheduler.waiting_tokens,
         )
 
     def check_health(self) -> None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from trivet.api.dispatcher import Readiness, Routed
+from trivet.api.service_status import ServiceStatus
 from trivet.config import TASKS, AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine
@@ -81,7 +82,16 @@ class LocalDispatcher:
         """Every engine that is open has run a forward."""
         return Readiness(
             lanes={
-                task: {"cpu": Health(True, engine.device, "warm", engine.card, os.getpid())}
+                task: {
+                    "cpu": Health(
+                        True,
+                        engine.device,
+                        "warm",
+                        engine.card,
+                        os.getpid(),
+                        waiting_tokens=engine.scheduler.waiting_tokens,
+                    )
+                }
                 for task, engine in self._engines.items()
             },
             reasons=dict.fromkeys(self._engines, "only the cpu lane is bound"),
@@ -90,3 +100,9 @@ class LocalDispatcher:
     async def models(self) -> Sequence[ModelCard]:
         """The three cards."""
         return [engine.card for engine in self._engines.values()]
+
+    def status(self) -> ServiceStatus:
+        """No card: this dispatcher has CPU lanes only."""
+        return ServiceStatus(
+            cpu_only_reason="The models run in one process, which has CPU lanes only.", policy=self._config.vram
+        )

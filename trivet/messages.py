@@ -204,6 +204,8 @@ class Health:
     card: ModelCard | None = None
     pid: int = 0
     rss_bytes: int = 0
+    waiting_tokens: int = 0
+    """Tokens queued behind the forward that runs now."""
 
 
 EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest | PredictRequest
