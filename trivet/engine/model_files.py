@@ -34,8 +34,6 @@ class ModelFiles:
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label → index, as in the checkpoint."""
     activation: Activation = "sigmoid"
-    temperature: float = 1.0
-    """Divides a classifier's logits; 1 unless the checkpoint brings a calibration of its own."""
 
     @classmethod
     def read(cls, path: Path, task: Task, max_tokens: int | None = None) -> Self:
@@ -52,7 +50,6 @@ class ModelFiles:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
         labels = {str(label): int(index) for index, label in (config.get("id2label") or {}).items()}
         prompts = _json(path / "config_sentence_transformers.json")
-        head = _json(path / "trivet.json")
         return cls(
             path=path,
             task=task,
@@ -65,7 +62,6 @@ class ModelFiles:
             default_prompt_name=prompts.get("default_prompt_name"),
             labels=labels,
             activation=_activation(config),
-            temperature=float(head.get("temperature", 1.0)),
         )
 
     def entailment(self) -> tuple[int, int]:

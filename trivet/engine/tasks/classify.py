@@ -109,5 +109,4 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         best: Floats = np.maximum.reduceat(per_window, starts, axis=0)  # (inputs, labels)
         if absent is not None:
             best[:, absent] = np.minimum.reduceat(per_window[:, absent], starts)
-        calibrated = best / np.float32(self.files.temperature)
-        return sigmoid(calibrated) if multi_label else softmax(calibrated)
+        return sigmoid(best) if multi_label else softmax(best)

