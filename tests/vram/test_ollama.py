@@ -171,6 +171,13 @@ def test_a_model_that_left_and_came_back_starts_afresh() -> None:
     assert ask([(0.0, [model()]), (50.0, []), (70.0, [model()]), (100.0, [model()])]) == []
 
 
+def test_models_that_left_are_forgotten() -> None:
+    history = OllamaHistory()
+    for now_s, models in ((0.0, [model()]), (60.0, [model()]), (61.0, [])):
+        _, history = models_to_unload(IDLE, history, models, starving=True, now_s=now_s, now=NOW)
+    assert history == OllamaHistory(), "or a server with many models would grow it without end"
+
+
 def test_the_strangers_are_described_in_one_line() -> None:
     observation = look(0.0, GIB)
     assert describe(observation, [model()]) == "foreign unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
