@@ -1,0 +1,161 @@
+"""Converts a checkpoint to OpenVINO IR, as a process of its own: ``python -m trivet.engine.models.convert``.
+
+torch, transformers and NNCF live and die here; the serving process maps the result. The output folder holds
+``openvino_model.xml``, ``openvino_model.bin`` and ``meta.json`` (:class:`IrMeta`), and appears complete or not at all.
+
+Precisions:
+
+- ``fp32``: weights as fp32.
+- ``bf16``: weights as fp16, which the CPU plugin turns into bf16 when it packs them (fp16 keeps more of their
+  mantissa than storing bf16 would). Executed in bf16 by ``INFERENCE_PRECISION_HINT``.
+- ``int8``: weights as int8 with one scale per output channel; activations are quantised while running, by
+  ``DYNAMIC_QUANTIZATION_GROUP_SIZE``.
+
+Each conversion ends by running the written IR against the torch model on two sequences of different length.
+"""
+
+from __future__ import annotations
+
+from trivet.engine.models.telemetry import forbid_telemetry
+
+forbid_telemetry()
+
+import argparse  # noqa: E402 - telemetry must be shut before anything imports openvino
+import gc  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, get_args  # noqa: E402
+
+import numpy as np  # noqa: E402
+import openvino  # noqa: E402
+import torch  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from trivet.config import TASKS, Task  # noqa: E402
+from trivet.engine.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.models.checkpoint import read_config  # noqa: E402
+from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.errors import ModelError, TrivetError  # noqa: E402
+
+_CHECK_LENGTHS = (150, 70)
+"""Tokens of the two sequences that are traced and compared: more than two blocks of local attention, and padding."""
+
+_LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-3, "bf16": 0.1, "int8": 0.3}
+"""Largest difference allowed between IR and torch, relative to the root mean square of torch's answer. Generous: it is
+there to catch a graph that computes something else, not to measure rounding."""
+
+
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> IrMeta:
+    """Writes the IR of one checkpoint to ``out_dir``, replacing nothing: the folder must not exist.
+
+    Peak memory is about twice the checkpoint's size, of which one is the checkpoint itself, mapped.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded for the task, or its IR does not compute what torch does.
+    """
+    started = time.monotonic()
+    _say(f"loading {model_dir} as a {task}")
+    model = load_torch_model(model_dir, task, torch.float32, for_export=True)
+    example = _example_inputs(model.input_names, vocab_size=read_config(model_dir)["vocab_size"])
+    with torch.inference_mode():
+        expected: NDArray[np.float32] = model(**example).numpy()
+    _say("tracing")
+    graph = _trace(model, example)
+    if precision == "int8":
+        _say("compressing weights to int8")
+        graph = _compress_to_int8(graph)
+
+    partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        _say("writing")
+        openvino.save_model(graph, partial / MODEL_FILE, compress_to_fp16=precision != "fp32")
+        del graph, model
+        gc.collect()
+        _say("checking against torch")
+        error = _relative_error(partial, precision, example, expected)
+        meta = IrMeta.describe(model_dir, task, precision, list(example), int(expected.shape[1]), error)
+        meta.write(partial / META_FILE)
+        partial.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _say(f"done in {time.monotonic() - started:.0f} s; relative error {error:.1e}")
+    return meta
+
+
+def _example_inputs(names: tuple[str, ...], vocab_size: int) -> dict[str, torch.Tensor]:
+    longest = max(_CHECK_LENGTHS)
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(_CHECK_LENGTHS), longest)
+    mask = (torch.arange(longest)[None, :] < torch.tensor(_CHECK_LENGTHS)[:, None]).long()  # (2, T)
+    # Ids below 5 are special tokens in most vocabularies: XLM-R counts positions by comparing with its pad id.
+    ids = torch.randint(min(5, vocab_size - 1), vocab_size, shape, generator=generator)  # (2, T)
+    known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return {name: known[name] for name in names}
+
+
+def _trace(model: Embedder | SequenceClassifier, example: dict[str, torch.Tensor]) -> Any:
+    dynamic = openvino.PartialShape([-1, -1])
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Tracing warns of every Python `if` on a length, and transformers of its own deprecations. What matters, that
+        # the graph computes the same at other lengths, is compared with torch instead.
+        warnings.simplefilter("ignore")
+        graph = openvino.convert_model(
+            model, example_input=example, input=[(name, dynamic, openvino.Type.i64) for name in example]
+        )
+    graph.outputs[0].get_tensor().set_names({"output"})
+    return graph
+
+
+def _compress_to_int8(graph: Any) -> Any:
+    import nncf
+
+    return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+def _relative_error(
+    ir_dir: Path, precision: IrPrecision, example: dict[str, torch.Tensor], expected: NDArray[np.float32]
+) -> float:
+    core = openvino.Core()
+    hint = "f32" if precision == "fp32" else "bf16"
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        hint = "f32"
+    compiled = core.compile_model(ir_dir / MODEL_FILE, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    actual = compiled({name: tensor.numpy() for name, tensor in example.items()})[0]
+    scale = float(np.sqrt((expected.astype(np.float64) ** 2).mean()))
+    error = float(np.abs(actual - expected).max()) / max(scale, 1e-6)
+    if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
+        raise ModelError(f"the {precision} graph of {ir_dir} differs from torch by {error:.3g} of its scale")
+    return error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a command-line tool, read by ir_cache
+
+
+def main() -> int:
+    """Command line; the last line on stderr says what went wrong."""
+    parser = argparse.ArgumentParser(description="Convert a checkpoint to OpenVINO IR.")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--precision", choices=get_args(IrPrecision), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to create")
+    args = parser.parse_args()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when load.py imports transformers
+    if args.out.exists():
+        parser.error(f"{args.out} exists")
+    try:
+        convert(args.model, args.task, args.precision, args.out)
+    except TrivetError as error:
+        _say(f"error: {error.message}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
