@@ -300,8 +300,13 @@ def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenan
 
 def test_concurrent_processes_never_over_fill_the_card(tenants: tuple[Tenant, Tenant]) -> None:
     """490 twice fills the card to the byte, so 500 twice must be refused sometimes, and never granted to both."""
-    for tenant in tenants:
-        tenant.send("spin 500 300")
-    answers = [tenant.answer() for tenant in tenants]
-    assert all(answer.isdigit() for answer in answers), "a tenant saw an over-full card and died"
-    assert any(int(answer) > 0 for answer in answers), "they never met: the test shows nothing"
+    refused = 0
+    for _ in range(50):  # until they have met, which a busy machine may put off
+        for tenant in tenants:
+            tenant.send("spin 500 200")
+        answers = [tenant.answer() for tenant in tenants]
+        assert all(answer.isdigit() for answer in answers), "a tenant saw an over-full card and died"
+        refused += sum(map(int, answers))
+        if refused:
+            return
+    raise AssertionError("they never met: the test shows nothing")
