@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 import trivet
 from trivet.api.body_limit import BodyLimitMiddleware
+from trivet.api.call_meter import CallMeter
 from trivet.api.dialects.routers import dialect_routers
 from trivet.api.dispatcher import Dispatcher
 from trivet.api.error_handlers import install_error_handlers
@@ -15,11 +16,12 @@ from trivet.api.native import native_router
 from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
 from trivet.api.status import status_router
+from trivet.api.telemetry import Telemetry, TelemetryMiddleware
 from trivet.api.ui_files import ui_router
 from trivet.api.watched import WatchedDispatcher
 
 
-def create_app(dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
+def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
     """The whole HTTP side. Needs nothing but a dispatcher: tests and other servers run it without Ray."""
     app = FastAPI(
         title="Trivet",
@@ -29,8 +31,10 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     if settings.keys is not None:
         app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
+    telemetry = telemetry or Telemetry()
+    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # last, so outermost: it sees what others refuse
     install_error_handlers(app)
-    watched = WatchedDispatcher(dispatcher, time.monotonic, time.time)
+    watched = WatchedDispatcher(dispatcher, telemetry.clock, time.time, CallMeter(telemetry))
     service = Service(watched, settings)
     for router in (native_router(service), health_router(service), *dialect_routers(service)):
         app.include_router(router)

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from trivet.api.call_meter import CallMeter
 from trivet.api.dispatcher import Dispatcher, Readiness, Routed
 from trivet.api.reroutes import RerouteLog
 from trivet.api.rolling import Rolling
 from trivet.api.service_status import ServiceStatus
+from trivet.api.telemetry import Telemetry
 from trivet.config import TASKS, Task
 from trivet.errors import InvalidInput
 from trivet.messages import (
@@ -27,6 +29,9 @@ from trivet.messages import (
 ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
 
 
+_UNMETERED = CallMeter(Telemetry())
+
+
 @dataclass(slots=True)
 class ModelTraffic:
     """One model's calls: those that ended lately, and those still open."""
@@ -38,9 +43,16 @@ class ModelTraffic:
 class WatchedDispatcher:
     """A `trivet.api.dispatcher.Dispatcher` around another. What it counts is this process's share of the traffic."""
 
-    def __init__(self, inner: Dispatcher, clock: Callable[[], float], unix_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        inner: Dispatcher,
+        clock: Callable[[], float],
+        unix_clock: Callable[[], float],
+        meter: CallMeter = _UNMETERED,
+    ) -> None:
         self._inner = inner
         self._clock = clock
+        self._meter = meter
         self.traffic: dict[Task, ModelTraffic] = {task: ModelTraffic(Rolling(clock)) for task in TASKS}
         self.reroutes = RerouteLog(unix_clock)
 
@@ -82,17 +94,19 @@ class WatchedDispatcher:
         traffic.in_flight += 1
         try:
             routed = await call
-        except InvalidInput:
+        except InvalidInput as error:
+            self._meter.failed(task, error)
             raise  # the caller's mistake, not a failure of the model
-        except BaseException:  # a cancelled call, most often a deadline that has passed, is a failure too
+        except BaseException as error:  # a cancelled call, most often a deadline that has passed, is a failure too
+            self._meter.failed(task, error)
             traffic.rolling.failed()
             raise
         finally:
             traffic.in_flight -= 1
+        total_s = self._clock() - started_s
+        self._meter.answered(task, routed, started_s, total_s)
         reason = routed.reroute_reason
-        traffic.rolling.answered(
-            self._clock() - started_s, tokens=routed.result.usage.tokens, rerouted=reason is not None
-        )
+        traffic.rolling.answered(total_s, tokens=routed.result.usage.tokens, rerouted=reason is not None)
         if reason is not None:
             self.reroutes.add(task, reason)
         return routed

@@ -15,7 +15,7 @@ neither pays for its silence nor profits from it. What follows:
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -66,6 +66,10 @@ class FairQueue(Generic[T]):
     def waiting_tokens(self) -> int:
         """Tokens of everything that waits."""
         return self._tokens
+
+    def oldest(self) -> Iterator[T]:
+        """The item that has waited longest in each line."""
+        return (line.waiting[0][1] for line in self._lines.values() if line.waiting)
 
     def push(self, item: T, tokens: int, priority: Priority) -> None:
         """Append to the item's line."""

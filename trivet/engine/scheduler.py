@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from trivet.engine.backend import Backend
 from trivet.engine.jobs import Job
+from trivet.engine.measure import UNMEASURED
 from trivet.engine.packing import FairQueue
 from trivet.engine.rows import TokenBatch, build_batch
 from trivet.errors import EngineError, Overloaded, TrivetError
@@ -46,6 +47,8 @@ class Scheduler:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._loop_task: asyncio.Task[None] | None = None
         self._tokens_per_s = 0.0
+        self.metrics = UNMEASURED
+        """Where forwards are reported; set it before `start`."""
         self.forward_started_s: float | None = None
         """When the forward now in progress began; None between forwards."""
 
@@ -62,6 +65,16 @@ class Scheduler:
     def waiting_tokens(self) -> int:
         """Tokens that wait for a forward."""
         return self._queue.waiting_tokens
+
+    def report_queue(self) -> None:
+        """Report what waits at this moment."""
+        submitted_s = [job.submitted_s for job, _ in self._queue.oldest() if not job.is_abandoned()]
+        self.metrics.queue(
+            rows=len(self._queue),
+            tokens=self._queue.waiting_tokens,
+            oldest_s=self._clock() - min(submitted_s) if submitted_s else 0.0,
+            token_budget=self._backend.token_budget,
+        )
 
     def submit(self, job: Job) -> "asyncio.Future[EngineResult]":
         """Queue all rows of a job; the returned ticket is its result to come.
@@ -108,9 +121,11 @@ class Scheduler:
         try:
             outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.forward, batch)
         except TrivetError as error:
+            self.metrics.failed(error)
             _fail(entries, error)
             return
         except Exception as error:
+            self.metrics.failed(error)
             logger.exception("a forward of %d rows failed", len(batch.input_ids))
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
             return
@@ -122,6 +137,7 @@ class Scheduler:
     def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
         for job in {id(job): job for job, _ in entries}.values():
             job.forward_s += forward_s
+        self.metrics.forwarded(batch, forward_s)
         rate = batch.useful_tokens / max(forward_s, 1e-6)
         self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
 

@@ -10,8 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from trivet.api.dialects.choose import dialect_of
 from trivet.api.dialects.error_shapes import error_response
 from trivet.api.errors import describe_any
+from trivet.api.request_record import note_dialect, note_error
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,10 @@ class DialectRoute(APIRoute):
                 problem = describe_any(error)
                 if problem.status >= 500:
                     logger.error("%s %s failed", request.method, self.path, exc_info=error)
-                return error_response(problem, self.path, _top_level_fields(body))
+                fields = _top_level_fields(body)
+                note_dialect(dialect_of(self.path, fields))
+                note_error(problem.code or problem.kind)
+                return error_response(problem, self.path, fields)
 
         return answer
 

@@ -11,6 +11,7 @@ from trivet.api.dialects.choose import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.error_shapes import documented_errors
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.options import Options
+from trivet.api.request_record import note_dialect
 from trivet.api.service import Service
 
 
@@ -50,10 +51,13 @@ def shared_router(service: Service) -> APIRouter:
     async def rerank(body: RerankBody, options: Options) -> Response:
         match body:
             case tei.TeiRerankBody():
+                note_dialect("tei")
                 return await tei.rerank(service, body, options)
             case infinity.InfinityRerankBody():
+                note_dialect("infinity")
                 return await infinity.rerank(service, body, options)
             case vllm.VllmRerankBody():
+                note_dialect("vllm")
                 return await vllm.rerank(service, body, options)
 
     @router.post(
@@ -64,8 +68,10 @@ def shared_router(service: Service) -> APIRouter:
     async def classify(body: ClassifyBody, options: Options) -> Response:
         match body:
             case infinity.InfinityClassifyBody():
+                note_dialect("infinity")
                 return await infinity.classify(service, body, options)
             case vllm.VllmClassifyBody():
+                note_dialect("vllm")
                 return await vllm.classify(service, body, options)
 
     return router

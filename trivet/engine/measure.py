@@ -1,0 +1,45 @@
+"""What one engine reports about itself: each forward as it ends, and its queue whenever somebody samples it."""
+
+from trivet.engine.rows import TokenBatch
+from trivet.metric_sinks import NO_METRICS
+from trivet.metrics import (
+    BATCH_ROWS,
+    BATCH_SECONDS,
+    FORWARD_FAILURES,
+    PADDED_TOKENS,
+    QUEUE_OLDEST,
+    QUEUE_ROWS,
+    QUEUE_TOKENS,
+    TOKEN_BUDGET,
+    TOKENS,
+    MetricsSink,
+)
+
+
+class EngineMetrics:
+    """Reports under the labels of one model on one lane. Called once per forward, never per row."""
+
+    def __init__(self, sink: MetricsSink, *, model: str, lane: str) -> None:
+        self._sink = sink
+        self._labels = {"model": model, "lane": lane}
+
+    def forwarded(self, batch: TokenBatch, seconds: float) -> None:
+        """A forward has come back."""
+        self._sink.observe(BATCH_SECONDS, self._labels, seconds)
+        self._sink.observe(BATCH_ROWS, self._labels, len(batch.input_ids))
+        self._sink.count(TOKENS, self._labels, batch.useful_tokens)
+        self._sink.count(PADDED_TOKENS, self._labels, batch.padded_tokens)
+
+    def failed(self, error: Exception) -> None:
+        """A forward has raised."""
+        self._sink.count(FORWARD_FAILURES, {**self._labels, "error": type(error).__name__})
+
+    def queue(self, *, rows: int, tokens: int, oldest_s: float, token_budget: int) -> None:
+        """What waits now, and how much of it the next forward may take."""
+        self._sink.set(QUEUE_ROWS, self._labels, rows)
+        self._sink.set(QUEUE_TOKENS, self._labels, tokens)
+        self._sink.set(QUEUE_OLDEST, self._labels, oldest_s)
+        self._sink.set(TOKEN_BUDGET, self._labels, token_budget)
+
+
+UNMEASURED = EngineMetrics(NO_METRICS, model="", lane="")

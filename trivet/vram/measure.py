@@ -1,0 +1,39 @@
+"""What a snapshot of the card says, as metrics."""
+
+from trivet.metrics import (
+    LANE_DECISIONS,
+    VRAM_FOREIGN,
+    VRAM_FREE,
+    VRAM_OURS,
+    VRAM_READABLE,
+    VRAM_REUSABLE,
+    VRAM_TOTAL,
+    MetricsSink,
+)
+from trivet.vram.types import Observation, Snapshot
+
+
+def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot) -> None:
+    """Report the card as `after` saw it, and count the decisions that changed since `before`.
+
+    An unreadable card sets no sizes: zeros would look like a full one.
+    """
+    observation = after.observation
+    device = {"device": observation.device}
+    sink.set(VRAM_READABLE, device, float(observation.known))
+    if observation.known:
+        _measure_card(sink, observation, device)
+    for model, decision in after.decisions.items():
+        if before is None or before.decisions.get(model) != decision:
+            sink.count(LANE_DECISIONS, {"model": model, "lane": decision.lane, "cause": decision.cause})
+
+
+def _measure_card(sink: MetricsSink, observation: Observation, device: dict[str, str]) -> None:
+    sink.set(VRAM_TOTAL, device, observation.total_bytes)
+    sink.set(VRAM_FREE, device, observation.free_bytes)
+    if observation.foreign_bytes is not None:
+        sink.set(VRAM_FOREIGN, device, observation.foreign_bytes)
+    for model, held_bytes in observation.ours_bytes.items():
+        sink.set(VRAM_OURS, {**device, "model": model}, held_bytes)
+    for model, reusable_bytes in observation.reusable_bytes.items():
+        sink.set(VRAM_REUSABLE, {**device, "model": model}, reusable_bytes)
