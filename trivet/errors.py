@@ -59,7 +59,8 @@ class InputTooLong(InvalidInput):
 
     def __init__(self, *, param: str, tokens: int, limit_tokens: int) -> None:
         super().__init__(
-            f"{param} has {tokens} tokens; the model takes {limit_tokens}. "
+            # These very words make litellm, and those who build on it, see a full context window.
+            f"{param} has {tokens} tokens; this model's maximum context length is {limit_tokens} tokens. "
             "Send long_input=window to have it read in overlapping windows, or truncate to cut it.",
             param=param,
             code="context_length_exceeded",

@@ -8,7 +8,7 @@ import numpy as np
 
 from trivet.api.dispatcher import Readiness, Routed
 from trivet.api.service_status import ServiceStatus
-from trivet.errors import TrivetError
+from trivet.errors import InputTooLong, TrivetError
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
@@ -29,7 +29,7 @@ from trivet.messages import (
     Usage,
 )
 
-DIMENSIONS = 8
+DIMENSIONS = 64
 WINDOW_CHARACTERS = 1000
 """A text of more characters counts as more windows."""
 
@@ -46,10 +46,14 @@ DEVICE = "cpu (fake)"
 
 
 def vector_of(text: str) -> Floats:
-    """Unit vector, the same for the same text."""
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
-    return vector / np.float32(np.linalg.norm(vector))
+    """Unit vector, the sum of one per word: texts that share words are alike."""
+    vector = np.sum([_word_vector(word) for word in text.lower().split() or [text]], axis=0)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _word_vector(word: str) -> Floats:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
 
 
 def relevance_of(query: str, document: str) -> float:
@@ -91,25 +95,28 @@ class FakeDispatcher:
         self.reroute_reason = reroute_reason
         self.requests: list[EngineRequest] = []
 
-    def _receive(self, request: EngineRequest) -> None:
+    def _receive(self, request: EngineRequest, texts: Sequence[str], param: str) -> None:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
+        for index, text in enumerate(texts):
+            if request.long_input == "error" and len(text) > WINDOW_CHARACTERS:
+                raise InputTooLong(param=f"{param}[{index}]", tokens=len(text), limit_tokens=WINDOW_CHARACTERS)
 
     async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        self._receive(request)
+        self._receive(request, request.texts, request.param)
         vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
         usage = usage_of(request.texts, truncates=request.long_input == "truncate")
         return Routed(EmbedResult(vectors, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
 
     async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        self._receive(request)
+        self._receive(request, request.documents, request.params[1])
         logits = np.array([relevance_of(request.query, document) for document in request.documents], dtype=np.float32)
         usage = usage_of(request.documents, truncates=request.long_input == "truncate")
         return Routed(RerankResult(logits, sigmoid(logits), usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
 
     async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        self._receive(request)
+        self._receive(request, [item.text for item in request.inputs], request.param)
         texts = [f"{item.text} {item.text_pair or ''}" for item in request.inputs]
         logits = np.array(
             [[relevance_of(text, hypothesis) for hypothesis in request.hypotheses.values()] for text in texts],
@@ -120,7 +127,7 @@ class FakeDispatcher:
         return Routed(ClassifyResult(scores, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
 
     async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        self._receive(request)
+        self._receive(request, [item.text for item in request.inputs], request.param)
         logits = np.array(
             [[relevance_of(item.text, item.text_pair or ""), 0.0] for item in request.inputs], dtype=np.float32
         )

@@ -50,6 +50,10 @@ CountOrZero = Annotated[NonNegativeInt, BeforeValidator(_as_whole)]
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+EncodingFormat = Literal["float", "base64"] | None
+"""None is what litellm sends for "float"."""
+
+
 class EmbeddingsBody(BaseModel):
     """`POST /v1/embeddings`: the OpenAI shape. Fields of OpenAI's that mean nothing here (`user`) are ignored."""
 
@@ -57,7 +61,7 @@ class EmbeddingsBody(BaseModel):
 
     input: Texts
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: EncodingFormat = "float"
     dimensions: Count | None = None
     input_type: InputType | None = None
     long_input: LongInput | None = None

@@ -41,6 +41,8 @@ RULES: tuple[Rule, ...] = (
     Rule("/info", "tei", "none"),
     Rule("/health", "tei", "none"),
     Rule("/rerank", "tei", "tei_rerank", ("texts",)),
+    # litellm sends `return_documents` to infinity and to vLLM alike, and expects different documents back. For its
+    # vLLM provider there is `/v1/rerank` (api_base ending in /v1), so here it is infinity's.
     Rule("/rerank", "infinity", "infinity_rerank", ("raw_scores", "return_documents")),
     Rule("/rerank", "vllm", "vllm_rerank"),
     Rule("/classify", "infinity", "infinity_classify", ("raw_scores",)),

@@ -24,7 +24,7 @@ from trivet.api.dialects.ranking import rank
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.json_response import json_response
 from trivet.api.options import CallOptions, Options
-from trivet.api.schemas import CountOrZero, Text, Texts
+from trivet.api.schemas import CountOrZero, EncodingFormat, Text, Texts
 from trivet.api.service import Service
 from trivet.config import Task
 from trivet.messages import EmbedRequest, PairText, PredictRequest
@@ -39,7 +39,7 @@ class InfinityEmbeddingsBody(_Body):
 
     input: Texts
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: EncodingFormat = "float"
     dimensions: CountOrZero = 0
     modality: Literal["text"] = "text"
 

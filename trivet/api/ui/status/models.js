@@ -1,0 +1,98 @@
+/** One model: its lane and why, what it has been doing, what its processes hold. */
+
+import { el, setAttribute, setText } from "../dom.js";
+import { answers, bytes, count, counted, duration, milliseconds, title, why } from "../words.js";
+import { sparkline } from "./sparkline.js";
+
+/**
+ * @param {string} task
+ * @returns {{element: HTMLElement, update: (model: any, status: any) => void}}
+ */
+export function modelCard(task) {
+  const heading = `model-${task}`;
+  const pill = el("span", { class: "pill" });
+  const name = el("p", { class: "model-name" });
+  const reason = el("p");
+  const words = el("p", { class: "model-words" });
+  const requests = sparkline("Requests a second", (value) => count(value));
+  const latency = sparkline("Time to answer", milliseconds);
+  const facts = el("dl", { class: "facts" });
+  const element = el(
+    "article",
+    { class: "card model", "data-of": task, "aria-labelledby": heading },
+    el("div", { class: "model-head" }, el("h2", { id: heading }, title(task)), pill),
+    name,
+    el("div", { class: "model-why" }, reason, words),
+    requests.element,
+    latency.element,
+    facts,
+  );
+
+  return {
+    element,
+    update(model, status) {
+      const simulated = status.cards.some((/** @type {any} */ card) => card.simulated);
+      const [state, text] = lane(model, simulated);
+      setAttribute(pill, "data-lane", state);
+      setText(pill, text);
+      setText(name, [model.name, model.precision].filter(Boolean).join(" · ") || "not loaded yet");
+      setText(reason, model.cause === null ? "The CPU is the only lane here." : why(model, status));
+      setText(words, model.cause === null || model.cause === "room" ? "" : model.reason);
+      words.hidden = words.textContent === "";
+      const perSecond = model.seconds.calls;
+      requests.update(perSecond, `${count(perSecond[perSecond.length - 1])} now`);
+      latency.update(model.seconds.p50_ms, model.last_minute.p50_ms === null ? "idle" : `median ${milliseconds(model.last_minute.p50_ms)}`);
+      showFacts(facts, factsOf(model));
+    },
+  };
+}
+
+/**
+ * @param {any} model
+ * @param {boolean} simulated
+ * @returns {[string, string]} The state, for its colour, and the words.
+ */
+function lane(model, simulated) {
+  if (!answers(model)) return ["none", "no answer yet"];
+  if (model.lane === "gpu") return ["gpu", simulated ? "on the simulated GPU" : "on the GPU"];
+  return [model.cause === null ? "only-cpu" : "cpu", "on the CPU"];
+}
+
+/**
+ * @param {any} model
+ * @returns {[string, string][]}
+ */
+function factsOf(model) {
+  const minute = model.last_minute;
+  /** @type {[string, string][]} */
+  const facts = [["In the last minute", counted(minute.calls, "request")]];
+  if (minute.failed > 0) facts.push(["of which failed", count(minute.failed)]);
+  if (minute.rerouted > 0) facts.push(["of which moved to the CPU", count(minute.rerouted)]);
+  if (minute.p95_ms !== null) facts.push(["95 of 100 within", milliseconds(minute.p95_ms)]);
+  if (minute.tokens > 0) facts.push(["Tokens a second", count(minute.tokens / 60)]);
+  facts.push(["Being answered", count(model.in_flight)]);
+  const lanes = Object.entries(model.lanes);
+  const waiting = lanes.reduce((sum, [, state]) => sum + /** @type {any} */ (state).waiting_tokens, 0);
+  facts.push(["Waiting in the queue", counted(waiting, "token")]);
+  for (const [name, state] of lanes) {
+    const { rss_bytes, ready, detail } = /** @type {any} */ (state);
+    const label = `${name.toUpperCase()} process`;
+    if (!ready) facts.push([label, detail]);
+    else if (rss_bytes > 0) facts.push([label, `${bytes(rss_bytes)} of RAM`]);
+  }
+  if (model.lane_age_s !== null) facts.push(["On this lane for", duration(model.lane_age_s)]);
+  return facts;
+}
+
+/**
+ * @param {HTMLElement} place
+ * @param {[string, string][]} facts
+ */
+function showFacts(place, facts) {
+  while (place.children.length > 2 * facts.length) place.lastElementChild?.remove();
+  facts.forEach(([term, value], at) => {
+    if (!place.children[2 * at]) place.append(el("dt"), el("dd"));
+    setText(place.children[2 * at], term);
+    setText(place.children[2 * at + 1], value);
+  });
+}

@@ -1,0 +1,21 @@
+/** Light, dark, or as the system says: one button that goes round. */
+
+const KEY = "trivet-theme";
+const ORDER = ["system", "light", "dark"];
+
+/** @param {HTMLButtonElement} button */
+export function wireTheme(button) {
+  let theme = localStorage.getItem(KEY) ?? "system";
+  if (!ORDER.includes(theme)) theme = "system";
+  const show = () => {
+    if (theme === "system") document.documentElement.removeAttribute("data-theme");
+    else document.documentElement.setAttribute("data-theme", theme);
+    button.textContent = `Theme: ${theme}`;
+  };
+  button.addEventListener("click", () => {
+    theme = ORDER[(ORDER.indexOf(theme) + 1) % ORDER.length];
+    localStorage.setItem(KEY, theme);
+    show();
+  });
+  show();
+}

@@ -1,0 +1,130 @@
+/** Numbers and decisions as people say them. Pure. */
+
+export const TASKS = ["embedder", "reranker", "classifier"];
+
+/** @type {Record<string, string>} */
+const TITLES = { embedder: "Embedder", reranker: "Reranker", classifier: "Classifier" };
+
+/** @param {string} task */
+export const title = (task) => TITLES[task] ?? task;
+
+/** @param {number} bytes */
+export function bytes(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let size = Math.abs(bytes);
+  let unit = 0;
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  const digits = unit >= 3 && size < 100 ? 1 : 0;
+  return `${bytes < 0 ? "-" : ""}${size.toFixed(digits).replace(/\.0$/, "")} ${units[unit]}`;
+}
+
+/** @param {number} number */
+export const count = (number) => number.toLocaleString("en", { maximumFractionDigits: 0 });
+
+/**
+ * @param {number} number
+ * @param {string} one
+ * @param {string} [many]
+ */
+export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** @param {number | null} milliseconds */
+export function milliseconds(milliseconds) {
+  if (milliseconds === null) return "none yet";
+  if (milliseconds >= 9950) return `${(milliseconds / 1000).toFixed(0)} s`;
+  if (milliseconds >= 995) return `${(milliseconds / 1000).toFixed(1)} s`;
+  return milliseconds >= 9.95 ? `${milliseconds.toFixed(0)} ms` : `${milliseconds.toFixed(1)} ms`;
+}
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 90) return counted(Math.round(seconds), "second");
+  if (seconds < 5400) return counted(Math.round(seconds / 60), "minute");
+  return counted(Math.round(seconds / 3600), "hour");
+}
+
+/** @param {number} unixSeconds */
+export const clock = (unixSeconds) => new Date(unixSeconds * 1000).toLocaleTimeString("en-GB");
+
+/** @param {string[]} items */
+export const list = (items) => new Intl.ListFormat("en", { type: "conjunction" }).format(items);
+
+/** A share of one as people read it: 0.97. @param {number} share */
+export const share = (share) => share.toFixed(2);
+
+/**
+ * Why this model's next request goes where it goes. No number here moves by itself, so that a screen reader hears
+ * of a change of mind and not of every byte.
+ * @param {any} model
+ * @param {any} status
+ */
+export function why(model, status) {
+  const needed = bytes(status.policy.reroute_below_bytes);
+  const enough = bytes(status.policy.resume_above_bytes);
+  switch (model.cause) {
+    case "room":
+      return "There is room on the GPU.";
+    case "starting":
+      return "The GPU has not been read yet, so the CPU answers until the first reading arrives.";
+    case "low_memory":
+      return (
+        `The GPU has too little free memory (this model needs ${needed}), so the CPU answers. ` +
+        `It goes back by itself once ${enough} is free.`
+      );
+    case "no_reading":
+      return (
+        `The GPU's memory has not been readable for more than ${duration(status.policy.grace_s)}, ` +
+        "so the CPU answers until it is."
+      );
+    case "absent":
+      return "No GPU process of this model is alive, so the CPU answers until one has started.";
+    case "dwell":
+      return (
+        "There is memory on the GPU again. The CPU answers a little longer: lanes keep still for at least " +
+        `${duration(status.policy.dwell_s)}, so that they do not flap.`
+      );
+    case "parked":
+      return (
+        "Memory stayed short, so this model gave its weights back and left the GPU to others. " +
+        `It returns once its weights fit with ${enough} to spare; until then the CPU answers.`
+      );
+    case "returning":
+      return "There is room again, and the weights are on their way back to the GPU. The CPU answers until they are there.";
+    default:
+      return status.cpu_only_reason ?? "Only the CPU lane is bound.";
+  }
+}
+
+/**
+ * One sentence for everything.
+ * @param {any} status
+ */
+export function headline(status) {
+  const silent = TASKS.filter((task) => !answers(status.models[task]));
+  if (silent.length === TASKS.length) return "The models are starting.";
+  if (silent.length > 0) return `The ${list(silent)} cannot answer yet.`;
+  const gpu = TASKS.filter((task) => status.models[task].lane === "gpu");
+  const cpu = TASKS.filter((task) => status.models[task].lane === "cpu");
+  const device = status.cards.some((/** @type {any} */ card) => card.simulated) ? "simulated GPU" : "GPU";
+  if (cpu.length === 0) return `All three models answer on the ${device}.`;
+  if (gpu.length === 0) return "All three models answer on the CPU.";
+  return `The ${list(gpu)} ${gpu.length > 1 ? "answer" : "answers"} on the ${device}, the ${list(cpu)} on the CPU.`;
+}
+
+/**
+ * The reasons behind the headline, each said once.
+ * @param {any} status
+ */
+export function headlineWhy(status) {
+  const away = TASKS.filter((task) => status.models[task].lane === "cpu");
+  if (away.length === 0) {
+    return "If its memory runs short, work moves to the CPU, and this page says so and why.";
+  }
+  return [...new Set(away.map((task) => why(status.models[task], status)))].join(" ");
+}
+
+/** Whether a model has a lane that answers. @param {any} model */
+export const answers = (model) => Object.values(model.lanes).some((lane) => /** @type {any} */ (lane).ready);
