@@ -1,0 +1,37 @@
+"""Real text for loads: code and prose from the standard library's sources, in log-normal lengths. Seeded."""
+
+import ast
+import random
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+MEDIAN_WORDS = 90
+"""About 120 tokens."""
+SIGMA = 0.9
+
+
+@cache
+def corpus() -> tuple[str, ...]:
+    """Functions and docstrings of standard library modules, in a fixed order."""
+    found: list[str] = []
+    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        source = file.read_text(encoding="utf-8", errors="replace")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                segment = ast.get_source_segment(source, node)
+                found += [text for text in (segment, ast.get_docstring(node)) if text and len(text) > 40]
+    return tuple(found)
+
+
+def texts(seed: int, *, median_words: int = MEDIAN_WORDS, max_words: int = 6000) -> Iterator[str]:
+    """Endless texts whose numbers of words are log-normal around the median; long ones are joined pieces."""
+    rng = random.Random(seed)
+    pieces = corpus()
+    while True:
+        wanted = min(max_words, max(3, round(rng.lognormvariate(0, SIGMA) * median_words)))
+        words: list[str] = []
+        while len(words) < wanted:
+            words += rng.choice(pieces).split(" ")
+        yield " ".join(words[:wanted])
