@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import stamina
 from ray.exceptions import RayActorError
@@ -25,9 +25,14 @@ from trivet.messages import (
     EngineResult,
     Health,
     ModelCard,
+    PredictRequest,
+    PredictResult,
     RerankRequest,
     RerankResult,
+    TokenizeRequest,
+    TokenizeResult,
 )
+from trivet.metrics import REROUTES, MetricsSink
 from trivet.vram.snapshot import decision_for
 
 logger = logging.getLogger("ray.serve")
@@ -37,17 +42,26 @@ Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult)
+ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
+
+
+class Reroute(NamedTuple):
+    """Why the CPU gets work that the GPU might have had: for metrics, and for people."""
+
+    cause: str
+    reason: str
 
 
 class RayDispatcher:
     """A `trivet.api.dispatcher.Dispatcher` over Serve handles."""
 
-    def __init__(self, handles: Handles, feed: VramFeed | None, config: AppConfig) -> None:
+    def __init__(self, handles: Handles, feed: VramFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """`feed` is None where only CPU lanes are bound."""
         self._handles = handles
         self._feed = feed
         self._config = config
+        self._sink = sink
+        self._started_s = time.monotonic()
         self._grace_s = config.vram.grace_s
         self._retry_s = config.serving.retry_s
         self._cards: dict[Task, ModelCard] = {}
@@ -64,40 +78,74 @@ class RayDispatcher:
         """Score hypotheses about premises."""
         return await self._run("classifier", request, ClassifyResult)
 
+    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
+        """Score the classifier's own classes."""
+        return await self._run("classifier", request, PredictResult)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as tokens; the CPU replica does it, since no device is needed."""
+        shown: TokenizeResult = await self._retried(
+            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
+        )
+        return shown
+
     async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> Routed[ResultT]:
         """Send to the lane of this moment; it stays the request's lane unless that lane cannot answer."""
-        lane, reason = self._lane(task)
+        lane, reroute = self._route(task)
         reply: EngineResult | TrivetError
         if lane == "gpu":
+            cause = "gpu_refused"
             try:
                 reply = await self._call(task, "gpu", request)
             except Unavailable as error:
-                reply = GpuUnavailable(f"{task}: {error.message}")
+                reply, cause = GpuUnavailable(f"{task}: {error.message}"), "gpu_lost"
             if isinstance(reply, GpuUnavailable):
-                lane, reason = "cpu", reply.reason
-                logger.warning("rerouted to cpu: %s", reason)
+                lane, reroute = "cpu", Reroute(cause, reply.reason)
+                logger.warning("rerouted to cpu: %s", reply.reason)
         if lane == "cpu":
+            if reroute is not None:
+                self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
             reply = await self._call(task, "cpu", request)
         if isinstance(reply, TrivetError):
             raise reply
         assert isinstance(reply, kind)
-        return Routed(reply, lane, reason)
+        return Routed(reply, lane, reroute.reason if reroute else None)
 
-    def _lane(self, task: Task) -> tuple[Lane, str | None]:
+    def lane(self, task: Task) -> Lane:
+        """Where a request to this model would be sent now."""
+        return self._route(task)[0]
+
+    def snapshot_age_s(self) -> float | None:
+        """Time since the VRAM actor was last heard of, or since the start; None where there is no GPU lane."""
+        if self._feed is None:
+            return None
+        heard_s = self._started_s if self._feed.latest is None else self._feed.latest.at_s
+        return time.monotonic() - heard_s
+
+    def _route(self, task: Task) -> tuple[Lane, Reroute | None]:
         if self._feed is None or "gpu" not in self._handles[task]:
             return "cpu", None
         decision = decision_for(self._feed.latest, task, time.monotonic(), self._grace_s)
-        return decision.lane, None if decision.lane == "gpu" else decision.reason
+        return decision.lane, None if decision.lane == "gpu" else Reroute(decision.cause, decision.reason)
 
     async def _call(self, task: Task, lane: Lane, request: EngineRequest) -> EngineResult | TrivetError:
-        """One call; every request is idempotent, so a lost replica's work is sent again until `retry_s` is over."""
-        handle = self._handles[task][lane]
+        reply: EngineResult | TrivetError = await self._retried(
+            task, lane, self._handles[task][lane].run.remote, request
+        )
+        return reply
+
+    async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Awaitable[Any]], request: object) -> Any:
+        """Call a replica; every request is idempotent, so work of one that was lost is sent again.
+
+        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose twin is at hand.
+        """
+        attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
         try:
             async for attempt in stamina.retry_context(
-                on=_REPLICA_LOST, attempts=None, timeout=self._retry_s, wait_initial=0.1, wait_max=2.0
+                on=_REPLICA_LOST, attempts=attempts, timeout=timeout_s, wait_initial=0.1, wait_max=2.0
             ):
                 with attempt:
-                    reply: EngineResult | TrivetError = await handle.run.remote(request)
+                    reply = await call(request)
         except BackPressureError as error:
             raise Overloaded(f"{task} on {lane}: {error.message}", retry_after_s=1.0) from error
         except _REPLICA_LOST as error:

@@ -11,6 +11,7 @@ from deployments.vram_actor import vram_actor
 from deployments.vram_feed import VramFeed
 from trivet.config import AppConfig, Task
 from trivet.errors import GpuUnavailable
+from trivet.metrics import PARKS, MetricsSink
 
 logger = logging.getLogger("ray.serve")
 
@@ -20,11 +21,14 @@ _STEP_S = 0.5
 class GpuKeeper:
     """Runs beside the engine on its event loop."""
 
-    def __init__(self, lane: OpenLane, task: Task, actor_name: str, config: AppConfig, run_id: str) -> None:
+    def __init__(
+        self, lane: OpenLane, task: Task, actor_name: str, config: AppConfig, run_id: str, sink: MetricsSink
+    ) -> None:
         assert lane.gpu is not None
         self._lane = lane
         self._gpu = lane.gpu
         self._task = task
+        self._sink = sink
         self._actor_args = (actor_name, config, run_id)
         self._feed = VramFeed(actor_name, config, run_id)
         self._loop_task: asyncio.Task[None] | None = None
@@ -53,7 +57,9 @@ class GpuKeeper:
             return
         if decision.parked:
             await asyncio.to_thread(self._gpu.park)
+            self._sink.count(PARKS, {"model": self._task, "step": "park"})
         elif await asyncio.to_thread(self._gpu.unpark):
+            self._sink.count(PARKS, {"model": self._task, "step": "return"})
             try:
                 await asyncio.to_thread(self._lane.engine.warm_up)
             except GpuUnavailable as error:

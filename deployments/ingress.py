@@ -5,11 +5,15 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.dispatch import RayDispatcher
+from deployments.logs import send_library_logs_to_serve
+from deployments.metrics import RaySink
+from deployments.sampler import IngressSample, Sampler
 from deployments.vram_actor import actor_name
 from deployments.vram_feed import VramFeed
 from trivet.api.app import create_app
 from trivet.api.dispatcher import Lane
 from trivet.api.settings import ApiSettings
+from trivet.api.telemetry import Telemetry
 from trivet.config import AppConfig, Task
 
 
@@ -21,13 +25,19 @@ class Ingress:
         self, config: AppConfig, handles: dict[Task, dict[Lane, DeploymentHandle[object]]], run_id: str
     ) -> None:
         """Follow the VRAM decisions where a GPU lane is bound."""
+        send_library_logs_to_serve()
         self._config = config
+        self._sink = RaySink()
         self._feed: VramFeed | None = None
         if any("gpu" in lanes for lanes in handles.values()):
             self._feed = VramFeed(actor_name(), config, run_id)
             self._feed.start()
-        self._dispatcher = RayDispatcher(handles, self._feed, config)
+        self._dispatcher = RayDispatcher(handles, self._feed, config, self._sink)
+        self._sampler = Sampler(IngressSample(self._sink, self._dispatcher))
+        self._sampler.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the constructor is done."""
-        return create_app(self._dispatcher, ApiSettings.from_config(self._config))
+        # Serve's proxy puts the request id on the answer.
+        telemetry = Telemetry(self._sink, self._config.telemetry.request_log, answer_request_id=False)
+        return create_app(self._dispatcher, ApiSettings.from_config(self._config), telemetry)

@@ -15,12 +15,16 @@ from ray import serve
 
 from deployments.gpu_keeper import GpuKeeper
 from deployments.lanes import open_lane
+from deployments.logs import send_library_logs_to_serve
+from deployments.metrics import RaySink
+from deployments.sampler import ReplicaSample, Sampler
 from deployments.vram_actor import actor_name
 from trivet.api.dispatcher import Lane
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Ticket
+from trivet.engine.measure import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
-from trivet.messages import EngineRequest, EngineResult, Health
+from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
 
 logger = logging.getLogger("ray.serve")
 
@@ -39,13 +43,18 @@ class ModelReplica:
         A GPU replica that finds no room exists all the same, without its weights: it takes them when there is.
         """
         started_s = time.monotonic()
+        send_library_logs_to_serve()
+        sink = RaySink()
         self._lane = await asyncio.to_thread(open_lane, config, self.task, lane, run_id)
         self._engine = self._lane.engine
+        self._engine.scheduler.metrics = EngineMetrics(sink, model=self.task, lane=lane)
         self._engine.start()
+        self._sampler = Sampler(ReplicaSample(sink, self._lane, self.task, lane))
+        self._sampler.start()
         self._waiting_for_collector: dict[int, float] = {}
         self._keeper: GpuKeeper | None = None
         if self._lane.gpu is not None:
-            self._keeper = GpuKeeper(self._lane, self.task, actor_name(), config, run_id)
+            self._keeper = GpuKeeper(self._lane, self.task, actor_name(), config, run_id, sink)
             self._keeper.start()
         try:
             await asyncio.to_thread(self._engine.warm_up)
@@ -78,6 +87,10 @@ class ModelReplica:
         except TrivetError as error:
             return error
 
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as this model's tokens."""
+        return await self._engine.tokenize(request)
+
     async def health(self) -> Health:
         """Who answers here, and from what."""
         parked = self._lane.gpu is not None and self._lane.gpu.parked
@@ -106,4 +119,5 @@ class ModelReplica:
         if keeper is not None:
             keeper.stop()
         if hasattr(self, "_engine"):
+            self._sampler.stop()
             await self._engine.close()

@@ -14,8 +14,11 @@ import ray
 from ray import serve
 from ray.actor import ActorHandle
 
+from deployments.logs import send_library_logs_to_serve
+from deployments.metrics import RaySink, report_memory
 from deployments.probes import build_probe
 from trivet.config import TASKS, AppConfig
+from trivet.vram.measure import measure_snapshot
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
 from trivet.vram.registry import Registry, ReplicaReport
@@ -43,6 +46,8 @@ class VramActor:
     """One per card and application."""
 
     def __init__(self, config: AppConfig, run_id: str) -> None:
+        send_library_logs_to_serve()
+        self._sink = RaySink()
         self._registry = Registry()
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         self._monitor = Monitor(
@@ -79,7 +84,11 @@ class VramActor:
 
     async def _watch(self) -> None:
         while time.monotonic() - self._last_asked_s < _LEASE_S:
-            if await asyncio.to_thread(self._monitor.tick) is not None:
+            before = self._monitor.latest
+            snapshot = await asyncio.to_thread(self._monitor.tick)
+            if snapshot is not None:
+                measure_snapshot(self._sink, before, snapshot)
+                report_memory(self._sink, "vram-actor")
                 async with self._changed:
                     self._changed.notify_all()
             await asyncio.sleep(self._interval_s)

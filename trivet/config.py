@@ -128,6 +128,13 @@ class ServingConfig(_Frozen):
     """Where converted models are kept. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 
 
+class TelemetryConfig(_Frozen):
+    """What requests leave behind."""
+
+    request_log: bool = True
+    """Write one line per request, with its route, lane and timings, and never its text."""
+
+
 DEFAULT_RELATIONS: dict[str, str] = {
     "dependency": "The first text depends on the second.",
     "expansion": "The second text expands on the first.",
@@ -151,6 +158,7 @@ class AppConfig(_Frozen):
     windows: WindowConfig = WindowConfig()
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     relations: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: dict(DEFAULT_RELATIONS), min_length=2
     )
