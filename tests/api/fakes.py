@@ -90,14 +90,17 @@ def tokens_of(text: str, *, special: bool) -> tuple[Token, ...]:
 class FakeDispatcher:
     """Answers like the engines would, remembers what it was asked, and fails with `error` where one is given."""
 
-    def __init__(self, *, error: TrivetError | None = None, reroute_reason: str | None = None) -> None:
+    def __init__(
+        self, *, error: TrivetError | None = None, answered_before_error: int = 0, reroute_reason: str | None = None
+    ) -> None:
         self.error = error
+        self.answered_before_error = answered_before_error
         self.reroute_reason = reroute_reason
         self.requests: list[EngineRequest] = []
 
     def _receive(self, request: EngineRequest, texts: Sequence[str], param: str) -> None:
         self.requests.append(request)
-        if self.error is not None:
+        if self.error is not None and len(self.requests) > self.answered_before_error:
             raise self.error
         for index, text in enumerate(texts):
             if request.long_input == "error" and len(text) > WINDOW_CHARACTERS:

@@ -71,7 +71,7 @@ export function why(model, status) {
       return "The GPU has not been read yet, so the CPU answers until the first reading arrives.";
     case "low_memory":
       return (
-        `The GPU has too little free memory (this model needs ${needed}), so the CPU answers. ` +
+        `The GPU has too little free memory (a model needs at least ${needed}), so the CPU answers. ` +
         `It goes back by itself once ${enough} is free.`
       );
     case "no_reading":

@@ -106,17 +106,18 @@ function showLegend(legend, card, status) {
     ),
     ["swatch", "foreign", "Other programs", bytes(foreignBytes(card))],
     ["swatch", "free", "Free", bytes(card.free_bytes)],
-    ["tick", "reroute", "Beyond this line models leave:", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
-    ["tick", "resume", "Below this line they return:", `more than ${bytes(status.policy.resume_above_bytes)} free`],
+    ["tick", "reroute", "Filled past this line, models leave:", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
+    ["tick", "resume", "Filled no further than this, they return:", `more than ${bytes(status.policy.resume_above_bytes)} free`],
   ];
   while (legend.children.length > entries.length) legend.lastElementChild?.remove();
   entries.forEach(([shape, of, name, value], at) => {
     let item = legend.children[at];
     if (!item) {
-      item = el("li", {}, el("span"), el("span"), el("b"));
+      item = el("li", {}, el("span"), el("span", {}, el("span"), " ", el("b")));
       legend.append(item);
     }
-    const [key, label, figure] = item.children;
+    const [key, words] = item.children;
+    const [label, figure] = words.children;
     setAttribute(key, "class", shape);
     setAttribute(key, shape === "tick" ? "data-mark" : "data-of", of);
     setText(label, name);

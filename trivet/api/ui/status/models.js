@@ -37,7 +37,7 @@ export function modelCard(task) {
       setText(pill, text);
       setText(name, [model.name, model.precision].filter(Boolean).join(" · ") || "not loaded yet");
       setText(reason, model.cause === null ? "The CPU is the only lane here." : why(model, status));
-      setText(words, model.cause === null || model.cause === "room" ? "" : model.reason);
+      setText(words, model.cause === null || model.cause === "room" ? "" : `In the log: ${model.reason}`);
       words.hidden = words.textContent === "";
       const perSecond = model.seconds.calls;
       requests.update(perSecond, `${count(perSecond[perSecond.length - 1])} now`);
@@ -59,28 +59,29 @@ function lane(model, simulated) {
 }
 
 /**
+ * Always the same rows, so that the three cards stay side by side.
  * @param {any} model
  * @returns {[string, string][]}
  */
 function factsOf(model) {
   const minute = model.last_minute;
-  /** @type {[string, string][]} */
-  const facts = [["In the last minute", counted(minute.calls, "request")]];
-  if (minute.failed > 0) facts.push(["of which failed", count(minute.failed)]);
-  if (minute.rerouted > 0) facts.push(["of which moved to the CPU", count(minute.rerouted)]);
-  if (minute.p95_ms !== null) facts.push(["95 of 100 within", milliseconds(minute.p95_ms)]);
-  if (minute.tokens > 0) facts.push(["Tokens a second", count(minute.tokens / 60)]);
-  facts.push(["Being answered", count(model.in_flight)]);
   const lanes = Object.entries(model.lanes);
   const waiting = lanes.reduce((sum, [, state]) => sum + /** @type {any} */ (state).waiting_tokens, 0);
-  facts.push(["Waiting in the queue", counted(waiting, "token")]);
+  /** @type {[string, string][]} */
+  const facts = [["In the last minute", counted(minute.calls, "request")]];
+  if (model.cause !== null) facts.push(["moved to the CPU", count(minute.rerouted)]);
+  facts.push(
+    ["failed", count(minute.failed)],
+    ["95 of 100 within", milliseconds(minute.p95_ms)],
+    ["Tokens a second", count(minute.tokens / 60)],
+    ["Being answered", count(model.in_flight)],
+    ["Waiting in the queue", counted(waiting, "token")],
+  );
   for (const [name, state] of lanes) {
     const { rss_bytes, ready, detail } = /** @type {any} */ (state);
-    const label = `${name.toUpperCase()} process`;
-    if (!ready) facts.push([label, detail]);
-    else if (rss_bytes > 0) facts.push([label, `${bytes(rss_bytes)} of RAM`]);
+    facts.push([`${name.toUpperCase()} process`, ready ? (rss_bytes > 0 ? `${bytes(rss_bytes)} of RAM` : "answers") : detail]);
   }
-  if (model.lane_age_s !== null) facts.push(["On this lane for", duration(model.lane_age_s)]);
+  facts.push(["On this lane for", model.lane_age_s === null ? "as long as it runs" : duration(model.lane_age_s)]);
   return facts;
 }
 

@@ -1,6 +1,7 @@
 /** Which requests left the GPU lately, when and why. */
 
 import { el } from "../dom.js";
+import { table } from "../table.js";
 import { clock, count, title } from "../words.js";
 
 let shown = "";
@@ -13,7 +14,7 @@ export function showReroutes(place, status) {
   const now = JSON.stringify([status.reroutes, status.cards.length]);
   if (now === shown) return; // nothing new: a reader's selection stays
   shown = now;
-  place.replaceChildren(status.reroutes.length > 0 ? table(status.reroutes) : empty(status));
+  place.replaceChildren(status.reroutes.length > 0 ? rows(status.reroutes) : empty(status));
 }
 
 /** @param {any} status */
@@ -26,20 +27,11 @@ function empty(status) {
 }
 
 /** @param {any[]} reroutes */
-function table(reroutes) {
-  const head = el(
-    "tr",
-    {},
-    el("th", { scope: "col" }, "When"),
-    el("th", { scope: "col" }, "Model"),
-    el("th", { scope: "col", class: "number" }, "Requests"),
-    el("th", { scope: "col" }, "Reason"),
+const rows = (reroutes) =>
+  table(
+    [{ name: "When" }, { name: "Model" }, { name: "Requests", kind: "number" }, { name: "Reason", kind: "wide" }],
+    reroutes.map((row) => [when(row), title(row.model), count(row.requests), row.reason]),
   );
-  const rows = reroutes.map((row) =>
-    el("tr", {}, el("td", {}, when(row)), el("td", {}, title(row.model)), el("td", { class: "number" }, count(row.requests)), el("td", {}, row.reason)),
-  );
-  return el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows));
-}
 
 /** @param {any} row */
 function when(row) {

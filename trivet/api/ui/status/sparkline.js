@@ -25,6 +25,7 @@ export function sparkline(name, format) {
       setText(value, now);
       setAttribute(drawing, "viewBox", `0 0 ${values.length - 1} ${HEIGHT}`);
       const lines = runs(values).map((run) => points(run, peak));
+      setAttribute(element, "data-gaps", known.length < values.length ? "" : null);
       setAttribute(floor, "d", `M0 ${HEIGHT}H${values.length - 1}`);
       setAttribute(trace, "d", peak > 0 ? lines.map((line) => `M${line.join("L")}${line.length === 1 ? "h0.01" : ""}`).join("") : "");
       setAttribute(area, "d", peak > 0 ? lines.map(filled).join("") : "");
@@ -62,6 +63,7 @@ const points = (run, peak) =>
 
 /** @param {string[]} line */
 function filled(line) {
+  if (line.length === 1) return "";
   const first = line[0].split(" ")[0];
   const last = line[line.length - 1].split(" ")[0];
   return `M${first} ${HEIGHT}L${line.join("L")}L${last} ${HEIGHT}Z`;
