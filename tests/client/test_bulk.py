@@ -1,0 +1,179 @@
+"""Many texts over several requests: cut within limits, in order, and every one of them answered once."""
+
+import gc
+import threading
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.api.fakes import FakeDispatcher, vector_of
+from tests.client.serving import FailsAtFirst, served
+from trivet.api.app import create_app
+from trivet.api.settings import ApiSettings
+from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused, Retries
+from trivet.client.answers import Embedding, Embeddings, Service
+from trivet.client.bulk import Batch, Joining, batches_of, joined_service
+from trivet.errors import InputTooLong, Overloaded
+from trivet.messages import EmbedRequest
+
+TEXTS = [f"chunk {index} " + "é" * (index % 50) for index in range(3000)]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 50)),
+    limits=st.builds(BatchLimits, inputs=st.integers(1, 9), bytes=st.integers(1, 60)),
+)
+def test_batches_keep_limits_and_lose_nothing(sizes: list[int], limits: BatchLimits) -> None:
+    items = list(enumerate(sizes))
+    batches = list(batches_of(items, lambda item: item[1], limits))
+    assert [item for _, batch in batches for item in batch] == items
+    for start, batch in batches:
+        assert batch[0][0] == start
+        assert len(batch) <= limits.inputs
+        assert len(batch) == 1 or sum(size for _, size in batch) <= limits.bytes
+    for (_, batch), (_, following) in zip(batches, batches[1:], strict=False):
+        full = len(batch) == limits.inputs or sum(size for _, size in [*batch, following[0]]) > limits.bytes
+        assert full, "a batch was closed that had room"
+
+
+def requests_of(dispatcher: FakeDispatcher) -> list[EmbedRequest]:
+    return [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
+
+
+def test_embeds_many(client: Client, dispatcher: FakeDispatcher) -> None:
+    seen: list[Progress] = []
+    answer = client.embed_many(TEXTS, limits=BatchLimits(inputs=100), on_progress=seen.append, input_type="document")
+    np.testing.assert_array_equal(answer.to_numpy(), np.stack([vector_of(text) for text in TEXTS]))
+    assert [item.index for item in answer.items] == list(range(len(TEXTS)))
+    requests = requests_of(dispatcher)
+    assert len(requests) == 30
+    assert {(request.priority, request.input_type) for request in requests} == {("bulk", "document")}
+    assert [progress.done for progress in seen] == list(range(100, 3001, 100))
+    assert (seen[-1].total, seen[-1].tokens) == (3000, answer.tokens)
+
+
+async def test_embeds_many_without_blocking(url: str, dispatcher: FakeDispatcher) -> None:
+    seen: list[Progress] = []
+    async with AsyncClient(url) as client:
+        answer = await client.embed_many(TEXTS, parallel=3, on_progress=seen.append)
+    np.testing.assert_array_equal(answer.to_numpy(), np.stack([vector_of(text) for text in TEXTS]))
+    assert seen[-1].done == 3000
+    assert max(len(request.texts) for request in requests_of(dispatcher)) == BatchLimits().inputs
+
+
+def test_bytes_limit_a_request_too(client: Client, dispatcher: FakeDispatcher) -> None:
+    texts = ["ä" * 300, "b" * 600, "c" * 401, "d" * 5000, "e"]
+    client.embed_many(texts, limits=BatchLimits(bytes=1200), parallel=1)
+    assert [len(request.texts) for request in requests_of(dispatcher)] == [2, 1, 1, 1]
+
+
+def test_a_bulk_of_many_megabytes(client: Client) -> None:
+    texts = ["x" * 480_000] * 30  # 14 MB, more than the server takes in one request
+    assert len(client.embed_many(texts).items) == 30
+
+
+def test_nothing_to_embed(client: Client, dispatcher: FakeDispatcher) -> None:
+    answer = client.embed_many([])
+    assert (answer.items, answer.tokens, dispatcher.requests) == ((), 0, [])
+
+
+class TakesTurns(FakeDispatcher):
+    """Counts requests that are being answered at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._open = 0
+        self._lock = threading.Lock()
+
+    async def embed(self, request: EmbedRequest):  # type: ignore[no-untyped-def]
+        import asyncio
+
+        self._open += 1
+        self.most = max(self.most, self._open)
+        await asyncio.sleep(0.05)
+        self._open -= 1
+        return await super().embed(request)
+
+
+async def test_requests_run_at_the_same_time_but_not_more_than_asked() -> None:
+    dispatcher = TakesTurns()
+    with served(create_app(dispatcher, ApiSettings())) as url:
+        with Client(url) as client:
+            client.embed_many(["a"] * 20, limits=BatchLimits(inputs=1), parallel=3)
+        assert dispatcher.most == 3
+        dispatcher.most = 0
+        async with AsyncClient(url) as client:
+            await client.embed_many(["a"] * 20, limits=BatchLimits(inputs=1), parallel=3)
+        assert dispatcher.most == 3
+
+
+def test_texts_may_be_a_generator_that_is_read_as_needed(client: Client) -> None:
+    taken = 0
+
+    def texts():  # type: ignore[no-untyped-def]
+        nonlocal taken
+        for taken in range(1, 1001):
+            yield f"text {taken}"
+
+    batches = client.embed_batches(texts(), limits=BatchLimits(inputs=10), parallel=2)
+    first = next(batches)
+    assert (first.start, len(first.embeddings.items)) == (0, 10)
+    assert taken < 100
+    batches.close()
+
+
+def test_a_busy_server_delays_a_bulk_but_does_not_break_it() -> None:
+    dispatcher = FailsAtFirst([Overloaded("full", retry_after_s=0.1)] * 3)
+    with served(create_app(dispatcher, ApiSettings())) as url, Client(url) as client:
+        answer = client.embed_many(TEXTS[:500], limits=BatchLimits(inputs=50))
+    np.testing.assert_array_equal(answer.to_numpy(), np.stack([vector_of(text) for text in TEXTS[:500]]))
+
+
+def test_an_error_names_the_text_among_all(client: Client) -> None:
+    texts = ["a"] * 250
+    texts[217] = ""
+    with pytest.raises(Refused) as caught:
+        client.embed_many(texts, limits=BatchLimits(inputs=50))
+    assert caught.value.param == "input[217]"
+    assert caught.value.message.startswith("input[217]: ")
+
+
+async def test_an_error_ends_the_open_requests(url: str) -> None:
+    async with AsyncClient(url) as client:
+        with pytest.raises(Refused, match=r"input\[3\]"):
+            await client.embed_many(["a", "a", "a", "", "a", "a"], limits=BatchLimits(inputs=1))
+        async with aclosing(client.embed_batches(["a"] * 50, limits=BatchLimits(inputs=1))) as batches:
+            async for _ in batches:
+                break
+    gc.collect()  # a task whose error nobody fetched would be told of now
+
+
+def test_a_message_that_names_the_text_is_moved_too() -> None:
+    error = InputTooLong(param="input[0]", tokens=9000, limit_tokens=512)
+    dispatcher = FailsAtFirst([])
+    app = create_app(dispatcher, ApiSettings())
+    with served(app) as url, Client(url, retries=Retries(attempts=1)) as client:
+        batches = client.embed_batches(["a"] * 4, limits=BatchLimits(inputs=2), parallel=1)
+        next(batches)
+        batches.close()
+        moved = Refused(error.message, status=400, param=error.param, code=error.code)
+        moved.shift(2)
+    assert moved.param == "input[2]"
+    assert moved.message.startswith("input[2] has 9000 tokens")
+
+
+def test_a_model_that_changes_on_the_way_is_not_hidden() -> None:
+    joining = Joining(2, None)
+    item = Embedding(0, b"\0\0\x80?", 1, False)
+    joining.add(Batch(0, Embeddings((item,), "one", 1)))
+    with pytest.raises(MalformedAnswer, match="from one to another"):
+        joining.add(Batch(1, Embeddings((item,), "another", 1)))
+
+
+def test_services_are_told_together() -> None:
+    services = [Service("cuda:0"), Service("cpu", "250 MiB free"), Service("cuda:0"), Service("cpu", "250 MiB free")]
+    assert joined_service(services) == Service("cuda:0, cpu", "250 MiB free")

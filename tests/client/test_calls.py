@@ -1,0 +1,151 @@
+"""Every method, against the real HTTP application: what is sent arrives, what comes back is read whole."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from tests.api.fakes import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
+from tests.client.serving import served
+from trivet.api.app import create_app
+from trivet.api.settings import ApiSettings
+from trivet.client import AsyncClient, Client, Pair, RelationPair
+from trivet.errors import Unavailable
+from trivet.messages import ClassifyRequest, EmbedRequest, PairText, RerankRequest
+
+UNICODE = ["naïve café", "日本語のテキスト", "emoji 🦜🪵", "combining é", "null-free \u2028 line", "עברית"]
+
+
+def test_embeds_exactly(client: Client, dispatcher: FakeDispatcher) -> None:
+    answer = client.embed(UNICODE, input_type="query")
+    assert dispatcher.requests == [EmbedRequest(tuple(UNICODE), input_type="query")]
+    expected = np.stack([vector_of(text) for text in UNICODE])
+    assert answer.to_numpy().dtype == np.float32
+    np.testing.assert_array_equal(answer.to_numpy(), expected)  # base64 loses nothing
+    np.testing.assert_array_equal(np.array(answer.vectors, dtype=np.float32), expected)
+    assert (answer.model, answer.service.device) == (EMBEDDER.name, DEVICE)
+    assert answer.tokens == sum(len(text.split()) for text in UNICODE)
+
+
+def test_embed_tells_windows_cuts_and_dimensions(client: Client) -> None:
+    long = "word " * 500
+    [item] = client.embed([long]).items
+    assert (item.windows, item.truncated, item.dimensions) == (3, False, DIMENSIONS)
+    [item] = client.embed([long], long_input="truncate", dimensions=3).items
+    assert (item.windows, item.truncated, item.dimensions) == (1, True, 3)
+    assert len(item.vector) == 3
+
+
+def test_reranks(client: Client, dispatcher: FakeDispatcher) -> None:
+    answer = client.rerank("wait then retry", ["a CSS grid", "wait then retry it", "wait"], top_n=2)
+    assert [item.index for item in answer.results] == [1, 2]
+    assert answer.results[0].score > answer.results[1].score
+    assert answer.model == RERANKER.name
+    assert dispatcher.requests == [RerankRequest("wait then retry", ("a CSS grid", "wait then retry it", "wait"))]
+
+
+def test_classifies_texts_and_pairs(client: Client, dispatcher: FakeDispatcher) -> None:
+    texts = ["a sports day", Pair("the grid", "food is cooking")]
+    answer = client.classify(texts, ["sports", "cooking"], hypothesis_template="{}", multi_label=True)
+    assert [item.label for item in answer.items] == ["sports", "cooking"]
+    assert {score.label for score in answer.items[0].labels} == {"sports", "cooking"}
+    assert answer.model == CLASSIFIER.name
+    [request] = dispatcher.requests
+    assert isinstance(request, ClassifyRequest)
+    assert request.multi_label
+    assert request.inputs == (PairText("a sports day"), PairText("the grid", "food is cooking"))
+
+
+def test_classifies_with_hypotheses(client: Client, dispatcher: FakeDispatcher) -> None:
+    client.classify(["a"], {"x": "it is x", "y": "it is y"})
+    [request] = dispatcher.requests
+    assert isinstance(request, ClassifyRequest)
+    assert request.hypotheses == {"x": "it is x", "y": "it is y"}
+
+
+def test_relates_candidates(client: Client) -> None:
+    relations = {"same": "alpha beta", "other": "gamma"}
+    candidates = ["nothing here", "alpha beta", "alpha"]
+    answer = client.relate("alpha beta", candidates, top_k=2, relations=relations, threshold=0.1)
+    assert [edge.target_index for edge in answer.edges] == [1, 2]
+    assert answer.edges[0].relation == "same"
+    assert answer.edges[0].relevance is not None
+    assert answer.left_out.beyond_top_k == 1
+    assert answer.tokens > 0
+
+
+def test_relates_pairs(client: Client) -> None:
+    answer = client.relate(pairs=[RelationPair("a", "b"), RelationPair("c", "d")])
+    assert [(edge.source_index, edge.target_index, edge.relevance) for edge in answer.edges] == [
+        (0, 0, None),
+        (1, 1, None),
+    ]
+
+
+def test_models_and_readiness(client: Client) -> None:
+    models = client.models()
+    assert models.of_task("embedder").dimensions == DIMENSIONS
+    assert models.of_task("classifier").labels == tuple(CLASSIFIER.labels)
+    with pytest.raises(KeyError):
+        models.of_task("painter")
+    ready = client.ready()
+    assert (ready.status, ready.answers) == ("ready", True)
+    assert ready.models["embedder"].lanes["cpu"].device == DEVICE
+
+
+def test_a_server_that_is_not_ready_is_an_answer() -> None:
+    app = create_app(FakeDispatcher(error=Unavailable("loading")), ApiSettings())
+    with served(app) as url, Client(url) as client:
+        ready = client.ready()
+    assert (ready.status, ready.answers) == ("starting", False)
+    assert not ready.models["reranker"].lanes["cpu"].ready
+
+
+def test_a_reroute_is_told() -> None:
+    app = create_app(FakeDispatcher(reroute_reason="250 MiB free"), ApiSettings())
+    with served(app) as url, Client(url) as client:
+        assert client.embed(["a"]).service.reroute_reason == "250 MiB free"
+
+
+def test_priority_and_deadline_travel(url: str, dispatcher: FakeDispatcher) -> None:
+    with Client(url, priority="bulk") as client:
+        client.embed(["a"])
+        client.embed(["a"], priority="interactive")
+    assert [request.priority for request in dispatcher.requests] == ["bulk", "interactive"]
+
+
+def test_one_string_is_not_a_list_of_texts(client: Client, dispatcher: FakeDispatcher) -> None:
+    with pytest.raises(TypeError, match="texts is one string"):
+        client.embed("abc")
+    assert dispatcher.requests == []
+
+
+@pytest.mark.parametrize("settings", [{"url": "localhost:8000"}, {"timeout_s": 0}, {"timeout_s": 1e6}])
+def test_settings_that_cannot_be_right(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"URL|timeout_s"):
+        Client(**settings)  # type: ignore[arg-type]
+
+
+async def test_the_asynchronous_client_does_the_same(url: str) -> None:
+    with Client(url) as client:
+        async with AsyncClient(url) as async_client:
+            assert await async_client.embed(UNICODE) == client.embed(UNICODE)
+            assert await async_client.rerank("a", ["a b", "c"]) == client.rerank("a", ["a b", "c"])
+            assert await async_client.classify(["a"], ["b"]) == client.classify(["a"], ["b"])
+            assert await async_client.relate("a", ["a", "b"]) == client.relate("a", ["a", "b"])
+            assert await async_client.models() == client.models()
+            assert await async_client.ready() == client.ready()
+
+
+def test_the_clients_have_the_same_methods() -> None:
+    def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
+        return {
+            name: list(inspect.signature(member).parameters.values())
+            for name, member in inspect.getmembers(kind, callable)
+            if not name.startswith("_")
+        }
+
+    assert methods(Client) == methods(AsyncClient)
+    assert list(inspect.signature(Client.rerank).parameters)[:3] == ["self", "query", "documents"]
+    assert inspect.signature(AsyncClient.embed).return_annotation.__name__ == "Embeddings"
+    assert "Sort documents" in (Client.rerank.__doc__ or "")

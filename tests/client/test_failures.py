@@ -1,0 +1,257 @@
+"""What goes wrong on the way, and what the client makes of it."""
+
+import json
+import pickle
+import time
+from collections.abc import Iterator
+
+import pytest
+from starlette.responses import JSONResponse, Response
+
+from tests.api.fakes import FakeDispatcher
+from tests.client.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
+from trivet.api.app import create_app
+from trivet.api.keys import KeyRing, hash_key, new_key
+from trivet.api.settings import ApiSettings
+from trivet.client import (
+    AsyncClient,
+    Busy,
+    Client,
+    ClientError,
+    Denied,
+    MalformedAnswer,
+    Refused,
+    Retries,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from trivet.client.retries import Attempts
+from trivet.errors import EngineError, InputTooLong, Overloaded, Unavailable
+
+QUICK = Retries(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
+
+
+def busy(status: int, retry_after: str | None) -> Response:
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return JSONResponse({"error": {"message": "full", "code": "overloaded"}}, status, headers)
+
+
+@pytest.mark.parametrize("error", [Overloaded("full", retry_after_s=0.5), Unavailable("no lane", retry_after_s=0.5)])
+def test_waits_as_the_server_says(error: Overloaded | Unavailable) -> None:
+    dispatcher = FailsAtFirst([error])
+    with served(create_app(dispatcher, ApiSettings())) as url, Client(url, retries=QUICK) as client:
+        started_s = time.monotonic()
+        assert len(client.embed(["a"]).items) == 1
+        waited_s = time.monotonic() - started_s
+    assert waited_s >= 1.0  # Retry-After is in whole seconds; the client's own pause would be 0.01
+    assert dispatcher.asked == 2
+
+
+async def test_waits_as_the_server_says_without_blocking() -> None:
+    dispatcher = FailsAtFirst([Overloaded("full", retry_after_s=0.5)])
+    with served(create_app(dispatcher, ApiSettings())) as url:
+        async with AsyncClient(url, retries=QUICK) as client:
+            started_s = time.monotonic()
+            assert len((await client.embed(["a"])).items) == 1
+    assert time.monotonic() - started_s >= 1.0
+    assert dispatcher.asked == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("retry_after", [None, "0", "soon"])
+def test_gives_up_after_so_many_attempts(status: int, retry_after: str | None) -> None:
+    server = Scripted(busy(status, retry_after))
+    with served(server.app) as url, Client(url, retries=QUICK) as client, pytest.raises(Busy, match="full") as caught:
+        client.embed(["a"])
+    assert len(server.requests) == QUICK.attempts
+    assert (caught.value.status, caught.value.code) == (status, "overloaded")
+
+
+def test_does_not_wait_longer_than_it_may() -> None:
+    server = Scripted(busy(429, "60"))
+    with served(server.app) as url, Client(url) as client:
+        started_s = time.monotonic()
+        with pytest.raises(Busy) as caught:
+            client.embed(["a"], timeout_s=5)
+    assert time.monotonic() - started_s < 5
+    assert caught.value.retry_after_s == 60
+    assert len(server.requests) == 1
+
+
+def test_each_attempt_is_told_the_time_that_is_left() -> None:
+    server = Scripted(busy(503, "0.3"), busy(503, "0.3"), busy(400, None))
+    with served(server.app) as url, Client(url) as client, pytest.raises(Refused):
+        client.embed(["a"], timeout_s=10)
+    left_s = [float(request.headers["x-request-timeout-seconds"]) for request in server.requests]
+    assert left_s[0] <= 10
+    assert left_s[1] <= left_s[0] - 0.3
+    assert left_s[2] <= left_s[1] - 0.3
+
+
+def test_time_that_runs_out_is_told_with_the_last_reason() -> None:
+    now_s = 0.0
+    attempts = Attempts(QUICK, timeout_s=2.0, clock=lambda: now_s)
+    assert attempts.left_s() == 2.0
+    assert attempts.wait_after(Busy("full", status=503)) is True
+    now_s = 1.5
+    assert attempts.wait_after(Busy("full", retry_after_s=0.4)) == 0.4
+    assert attempts.wait_after(Busy("full", retry_after_s=0.5)) is False
+    now_s = 2.0
+    with pytest.raises(TimedOut, match="no answer within 2 s; at last: full") as caught:
+        attempts.left_s()
+    assert isinstance(caught.value.__cause__, Busy)
+    assert attempts.wait_after(caught.value) is False
+
+
+def test_a_server_that_never_answers() -> None:
+    server = Scripted(JSONResponse({}), pause_s=4.0)
+    with served(server.app) as url, Client(url) as client, pytest.raises(TimedOut) as caught:
+        client.embed(["a"], timeout_s=0.2)
+    assert caught.value.status is None
+
+
+def test_the_servers_own_deadline() -> None:
+    server = Scripted(JSONResponse({"error": {"message": "no answer within 1 s", "code": "deadline_exceeded"}}, 408))
+    with served(server.app) as url, Client(url) as client, pytest.raises(TimedOut, match="within 1 s") as caught:
+        client.embed(["a"])
+    assert caught.value.status == 408
+    assert len(server.requests) == 1
+
+
+def test_nobody_listens() -> None:
+    with closed_port() as url, Client(url, retries=QUICK) as client:
+        with pytest.raises(Unreachable, match=url):
+            client.embed(["a"])
+
+
+def test_a_broken_connection_is_tried_again() -> None:
+    dispatcher = FakeDispatcher()
+    app = create_app(dispatcher, ApiSettings())
+    with broken_connections(2, app) as url, Client(url, retries=QUICK) as client:
+        assert len(client.embed(["a"]).items) == 1
+    with broken_connections(4, app) as url, Client(url, retries=QUICK) as client:
+        with pytest.raises(Unreachable):
+            client.embed(["a"])
+
+
+def test_a_server_error_is_not_tried_again() -> None:
+    dispatcher = FakeDispatcher(error=EngineError("the forward failed"))
+    with served(create_app(dispatcher, ApiSettings())) as url, Client(url) as client:
+        with pytest.raises(ServerFailed, match="the forward failed") as caught:
+            client.embed(["a"])
+    assert caught.value.status == 500
+    assert len(dispatcher.requests) == 1
+
+
+def test_a_refusal_names_the_field(client: Client) -> None:
+    with pytest.raises(Refused) as caught:
+        client.rerank("q", ["a", ""])
+    assert (caught.value.status, caught.value.param) == (400, "documents[1]")
+    with pytest.raises(Refused) as caught:
+        client.embed(["a"], model="another/model")
+    assert (caught.value.status, caught.value.param, caught.value.code) == (404, "model", "model_not_found")
+
+
+def test_half_a_character_is_refused_before_it_is_sent(client: Client, dispatcher: FakeDispatcher) -> None:
+    with pytest.raises(Refused, match=r"surrogate.*\\ud83e"):
+        client.embed(["fine", "half \ud83e a parrot"])
+    assert dispatcher.requests == []
+
+
+def test_keys() -> None:
+    key = new_key()
+    ring = KeyRing.parse(f"me {hash_key(key)}", origin="test")
+    with served(create_app(FakeDispatcher(), ApiSettings(keys=ring))) as url:
+        with Client(url, key=key) as client:
+            assert len(client.embed(["a"]).items) == 1
+            assert key not in repr(vars(client))
+        for wrong in (None, "tvt_unknown"):
+            with Client(url, key=wrong) as client, pytest.raises(Denied) as caught:
+                client.embed(["a"])
+            assert caught.value.status == 401
+
+
+ITEM = {"object": "embedding", "index": 0, "embedding": "AACAPw==", "windows": 1, "truncated": False}
+
+
+def answer(*items: object, **fields: object) -> bytes:
+    return json.dumps({"data": items, "model": "m", "usage": {"total_tokens": 1}, **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<html>gateway</html>", "Invalid JSON"),
+        (b"", "Invalid JSON"),
+        (b"[]", "/v1/embeddings"),
+        (answer(ITEM)[:-9], "Invalid JSON"),
+        (answer(ITEM, usage={}), "usage"),
+        (answer(ITEM, model=None), "model"),
+        (answer({**ITEM, "embedding": "AACA"}), "no vector"),
+        (answer({**ITEM, "embedding": ""}), "no vector"),
+        (answer({**ITEM, "embedding": "not base64!"}), "data.0.embedding"),
+        (answer({**ITEM, "embedding": [0.5]}), "must be base64"),
+        (answer({**ITEM, "windows": "1"}), "data.0.windows"),
+        (answer(), "2 inputs in their order"),
+        (answer({**ITEM, "index": 1}, ITEM), "2 inputs in their order"),
+        (answer(ITEM, {**ITEM, "index": 1, "embedding": "AACAPwAAgD8="}), "several lengths"),
+    ],
+)
+def test_answers_that_are_not_trivets(content: bytes, told: str) -> None:
+    server = Scripted(Response(content, media_type="application/json"))
+    with served(server.app) as url, Client(url) as client, pytest.raises(MalformedAnswer) as caught:
+        client.embed(["a", "b"])
+    assert told in caught.value.message
+    assert len(server.requests) == 1
+
+
+def test_rankings_edges_and_labels_that_cannot_be() -> None:
+    result = {"relevance_score": 0.5, "windows": 1, "truncated": False}
+    usage = {"model": "m", "usage": {"total_tokens": 1}}
+    twice = Scripted(JSONResponse({"results": [{"index": 0, **result}, {"index": 0, **result}], **usage}))
+    with served(twice.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match="ranks"):
+        client.rerank("q", ["a", "b"])
+    item = {"index": 0, "labels": [{"label": "z", "score": 1.0}], "windows": 1, "truncated": False}
+    other = Scripted(JSONResponse({"data": [item], **usage}))
+    with served(other.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match="other labels"):
+        client.classify(["a"], ["x"])
+
+
+@pytest.fixture(params=["text/html", "application/json"])
+def proxy_error(request: pytest.FixtureRequest) -> Iterator[str]:
+    content = b"<html>Bad   gateway</html>" if request.param == "text/html" else b'{"error": "Bad gateway"}'
+    with served(Scripted(Response(content, 502, media_type=request.param)).app) as url:
+        yield url
+
+
+def test_errors_that_are_not_trivets(proxy_error: str) -> None:
+    with Client(proxy_error) as client, pytest.raises(ServerFailed, match=r"status 502: .*Bad gateway"):
+        client.models()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable("a"),
+        TimedOut("b", status=408, code="deadline_exceeded"),
+        MalformedAnswer("c"),
+        Refused("d", status=400, param="input[1]", code="x"),
+        Denied("e", status=401),
+        ServerFailed("f", status=500),
+        Busy("g", status=429, retry_after_s=2.5),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_pickle_whole(error: ClientError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (copy.__dict__, str(copy)) == (error.__dict__, str(error))
+
+
+def test_a_text_that_is_too_long_is_named() -> None:
+    error = InputTooLong(param="input[0]", tokens=9000, limit_tokens=512)
+    app = create_app(FakeDispatcher(error=error), ApiSettings())
+    with served(app) as url, Client(url) as client, pytest.raises(Refused, match="9000 tokens") as caught:
+        client.embed(["long"], long_input="error")
+    assert (caught.value.param, caught.value.code) == ("input[0]", "context_length_exceeded")

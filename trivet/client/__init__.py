@@ -1,0 +1,78 @@
+"""A client for a Trivet server, blocking (`Client`) or not (`AsyncClient`).
+
+    from trivet.client import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        ranking = client.rerank("how do I retry?", ["a CSS grid", "wait, then send the request again"])
+
+It speaks HTTP and nothing else: no model, no Ray and no server code is imported with it.
+"""
+
+from trivet.client.answers import (
+    Classification,
+    Classified,
+    Edge,
+    Embedding,
+    Embeddings,
+    LabelScore,
+    LaneState,
+    LeftOut,
+    Models,
+    ModelState,
+    Ranked,
+    Ranking,
+    Readiness,
+    Relations,
+    ServedModel,
+    Service,
+)
+from trivet.client.async_client import AsyncClient
+from trivet.client.bulk import Batch, BatchLimits, Progress
+from trivet.client.calls import Pair, RelationPair
+from trivet.client.errors import (
+    Busy,
+    ClientError,
+    Denied,
+    MalformedAnswer,
+    Refused,
+    ServerFailed,
+    TimedOut,
+    Unreachable,
+)
+from trivet.client.retries import Retries
+from trivet.client.sync_client import Client
+
+__all__ = [
+    "AsyncClient",
+    "Batch",
+    "BatchLimits",
+    "Busy",
+    "Classification",
+    "Classified",
+    "Client",
+    "ClientError",
+    "Denied",
+    "Edge",
+    "Embedding",
+    "Embeddings",
+    "LabelScore",
+    "LaneState",
+    "LeftOut",
+    "MalformedAnswer",
+    "ModelState",
+    "Models",
+    "Pair",
+    "Progress",
+    "Ranked",
+    "Ranking",
+    "Readiness",
+    "Refused",
+    "RelationPair",
+    "Relations",
+    "Retries",
+    "ServedModel",
+    "ServerFailed",
+    "Service",
+    "TimedOut",
+    "Unreachable",
+]

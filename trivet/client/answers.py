@@ -1,0 +1,240 @@
+"""What calls return: frozen dataclasses whose annotations also say where each field stands in the JSON."""
+
+import base64
+import sys
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AliasPath, BeforeValidator, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How the server served a call."""
+
+    device: str = ""
+    """Where the model ran; several, separated by commas, where a call needed several models."""
+    reroute_reason: str | None = None
+    """Why the CPU answered in the GPU's place; None if it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What every answer carries."""
+
+    service: Service = field(default_factory=Service, kw_only=True)
+
+
+Tokens = Annotated[int, Field(validation_alias=AliasPath("usage", "total_tokens"))]
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be base64 of float32 bytes")
+    data = base64.b64decode(value, validate=True)
+    if not data or len(data) % _FLOAT_BYTES:
+        raise ValueError(f"{len(data)} bytes are no vector of float32")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One text's vector."""
+
+    index: int
+    """Position among the texts of the call."""
+    data: Annotated[bytes, BeforeValidator(_decoded), Field(validation_alias="embedding", repr=False)]
+    """The vector as little-endian float32."""
+    windows: int
+    """Windows in which the text was read; their vectors are pooled."""
+    truncated: bool
+    """Whether text was left unread; only with `long_input="truncate"`."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vector."""
+        return len(self.data) // _FLOAT_BYTES
+
+    @property
+    def vector(self) -> list[float]:
+        """The vector as numbers."""
+        values = array("f", self.data)
+        if sys.byteorder == "big":
+            values.byteswap()
+        return values.tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings(Answer):
+    """Vectors in the order of the texts."""
+
+    items: Annotated[tuple[Embedding, ...], Field(validation_alias="data")]
+    model: str
+    tokens: Tokens
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """All vectors as numbers."""
+        return [item.vector for item in self.items]
+
+    def to_numpy(self) -> "NDArray[np.float32]":
+        """All vectors as one array, (texts, dimensions). Needs numpy."""
+        import numpy as np
+
+        joined = np.frombuffer(b"".join(item.data for item in self.items), dtype="<f4")
+        return joined.reshape(len(self.items), -1).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One document."""
+
+    index: int
+    """Position among the documents of the call."""
+    score: Annotated[float, Field(validation_alias="relevance_score")]
+    """Relevance, 0..1."""
+    windows: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Answer):
+    """Documents, the most relevant first."""
+
+    results: tuple[Ranked, ...]
+    model: str
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A label and its score, 0..1."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """One input's labels, the likeliest first."""
+
+    index: int
+    labels: tuple[LabelScore, ...]
+    windows: int
+    truncated: bool
+
+    @property
+    def label(self) -> str:
+        """The likeliest."""
+        return self.labels[0].label
+
+
+@dataclass(frozen=True, slots=True)
+class Classification(Answer):
+    """Inputs in the order of the call."""
+
+    items: Annotated[tuple[Classified, ...], Field(validation_alias="data")]
+    model: str
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How a source relates to a target; indices are positions in the call."""
+
+    source_index: int
+    target_index: int
+    relation: str
+    confidence: float
+    """Score of `relation`, 0..1."""
+    scores: Mapping[str, float]
+    """Of every relation; they sum to 1."""
+    relevance: float | None
+    """Of the target to the source, 0..1; None where pairs were given."""
+    windows: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Candidates that became no edge, by reason."""
+
+    below_min_relevance: int
+    beyond_top_k: int
+    below_threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relations(Answer):
+    """Edges, those of the most relevant candidates first."""
+
+    edges: tuple[Edge, ...]
+    left_out: LeftOut
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of the server."""
+
+    name: Annotated[str, Field(validation_alias="id")]
+    task: str
+    """`embedder`, `reranker` or `classifier`."""
+    revision: str
+    max_tokens: int
+    """Longer texts are read in windows."""
+    dimensions: int | None
+    labels: tuple[str, ...] | None
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models(Answer):
+    """All models of the server."""
+
+    models: Annotated[tuple[ServedModel, ...], Field(validation_alias="data")]
+
+    def of_task(self, task: str) -> ServedModel:
+        """The model of a task; KeyError if the server has none."""
+        for model in self.models:
+            if model.task == task:
+                return model
+        raise KeyError(task)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """One lane, `gpu` or `cpu`, of one model."""
+
+    ready: bool
+    device: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """Where a model's requests go now and why, and its lanes."""
+
+    route: str
+    lanes: Mapping[str, LaneState]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness(Answer):
+    """Whether the server can answer: `ready`, `degraded`, `starting` or `unavailable`."""
+
+    status: str
+    models: Mapping[str, ModelState]
+
+    @property
+    def answers(self) -> bool:
+        """Whether every model has a lane that answers."""
+        return self.status in ("ready", "degraded")

@@ -1,0 +1,124 @@
+"""The client for asyncio. Its methods and their parameters are those of `Client`."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self, Unpack
+
+import httpx
+import stamina
+
+from trivet.client import calls
+from trivet.client.answers import Embeddings
+from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
+from trivet.client.calls import AnswerT, Call, Priority
+from trivet.client.exchange import answer_in, connection, failures_told
+from trivet.client.methods import async_method
+from trivet.client.retries import Retries
+
+
+class AsyncClient:
+    """Calls a Trivet server. Close it, or use it with `async with`. Arguments and errors are those of `Client`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: str | None = None,
+        timeout_s: float = 300.0,
+        priority: Priority = "interactive",
+        retries: Retries | None = None,
+    ) -> None:
+        self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
+        self._http = httpx.AsyncClient(**self._connection.http_options())
+
+    embed = async_method(calls.embed)
+    rerank = async_method(calls.rerank)
+    classify = async_method(calls.classify)
+    relate = async_method(calls.relate)
+    models = async_method(calls.models)
+    ready = async_method(calls.ready)
+
+    async def send(self, call: Call[AnswerT]) -> AnswerT:
+        """Send one call, and again where that may help; ClientError says why there is no answer."""
+        attempts = self._connection.attempts(call)
+        content = call.content()
+        async for attempt in stamina.retry_context(**attempts.policy()):
+            with attempt:
+                left_s = attempts.left_s()
+                with failures_told(self._connection.url, left_s):
+                    response = await self._http.request(**self._connection.request_options(call, content, left_s))
+                return answer_in(call, response)
+        raise AssertionError("stamina raises the last error")
+
+    async def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> AsyncGenerator[AnswerT, None]:
+        """Send calls, `parallel` at a time; answers in the calls' order. The first error ends it.
+
+        Takes from `many` only a little ahead of the answers. Use it in `aclosing`, so that leaving early
+        cancels what is still open.
+        """
+        gate = asyncio.Semaphore(parallel)
+
+        async def send(call: Call[AnswerT]) -> AnswerT:
+            async with gate:
+                return await self.send(call)
+
+        waiting: deque[asyncio.Task[AnswerT]] = deque()
+        try:
+            for call in many:
+                # Twice as many as run: a slow first answer leaves the others something to do.
+                if len(waiting) >= 2 * parallel:
+                    yield await waiting.popleft()
+                waiting.append(asyncio.create_task(send(call)))
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def embed_batches(
+        self,
+        texts: Iterable[str],
+        *,
+        limits: BatchLimits | None = None,
+        parallel: int = 4,
+        **options: Unpack[EmbedOptions],
+    ) -> AsyncGenerator[Batch, None]:
+        """As `Client.embed_batches`; use it in `aclosing`."""
+        start = 0
+        many = embed_calls(texts, limits or BatchLimits(), options)
+        async with aclosing(self.send_all(many, parallel=parallel)) as answers:
+            async for answer in answers:
+                yield Batch(start, answer)
+                start += len(answer.items)
+
+    async def embed_many(
+        self,
+        texts: Sequence[str],
+        *,
+        limits: BatchLimits | None = None,
+        parallel: int = 4,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Embeddings:
+        """As `Client.embed_many`."""
+        joining = Joining(len(texts), on_progress)
+        async with aclosing(self.embed_batches(texts, limits=limits, parallel=parallel, **options)) as batches:
+            async for batch in batches:
+                joining.add(batch)
+        return joining.joined()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,116 @@
+"""Between calls and httpx: what both clients share. No waiting happens here."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from trivet.client.calls import AnswerT, Call, Priority
+from trivet.client.errors import MalformedAnswer, TimedOut, Unreachable, error_of
+from trivet.client.retries import Attempts, Retries
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+URL_VARIABLE = "TRIVET_URL"
+KEY_VARIABLE = "TRIVET_API_KEY"
+
+LONGEST_TIMEOUT_S = 86400.0
+"""The longest deadline that the server takes."""
+_CONNECT_TIMEOUT_S = 5.0
+_GRACE_S = 2.0
+"""The server's own word that time has run out gets this long to arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where a client's calls go, and what they carry unless they say otherwise."""
+
+    url: str
+    key: str | None
+    timeout_s: float
+    priority: Priority
+    retries: Retries
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}")
+        _check_timeout(self.timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Connection({self.url!r})"  # never the key
+
+    def http_options(self) -> dict[str, Any]:
+        """Arguments of httpx's clients."""
+        headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "trivet-client"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
+        return {"base_url": self.url, "headers": headers}
+
+    def attempts(self, call: Call[AnswerT]) -> Attempts:
+        """The attempts of a call, starting now."""
+        timeout_s = self.timeout_s if call.timeout_s is None else call.timeout_s
+        _check_timeout(timeout_s)
+        return Attempts(self.retries, timeout_s)
+
+    def request_options(self, call: Call[AnswerT], content: bytes, left_s: float) -> dict[str, Any]:
+        """Arguments of httpx's `request` for one attempt."""
+        return {
+            "method": call.method,
+            "url": call.path,
+            "content": content or None,
+            "headers": {
+                "x-request-timeout-seconds": f"{max(0.001, left_s):.3f}",
+                "x-trivet-priority": call.priority or self.priority,
+            },
+            "timeout": httpx.Timeout(left_s + _GRACE_S, connect=min(_CONNECT_TIMEOUT_S, left_s)),
+        }
+
+
+def connection(
+    url: str | None,
+    key: str | None,
+    *,
+    timeout_s: float,
+    priority: Priority,
+    retries: Retries,
+    environment: Mapping[str, str] = os.environ,
+) -> Connection:
+    """Fill in what was not given: `TRIVET_URL`, else this machine's port 8000; `TRIVET_API_KEY`, else no key."""
+    return Connection(
+        url=url or environment.get(URL_VARIABLE) or DEFAULT_URL,
+        key=key or environment.get(KEY_VARIABLE) or None,
+        timeout_s=timeout_s,
+        priority=priority,
+        retries=retries,
+    )
+
+
+@contextmanager
+def failures_told(url: str, timeout_s: float) -> Iterator[None]:
+    """Turn httpx's errors into this package's."""
+    try:
+        yield
+    except httpx.ConnectTimeout as error:
+        raise Unreachable(f"{url} does not answer: no connection in time") from error
+    except httpx.TimeoutException as error:
+        raise TimedOut(f"no answer within {timeout_s:g} s") from error
+    except httpx.TransportError as error:
+        raise Unreachable(f"{url} does not answer: {error or type(error).__name__}") from error
+    except httpx.DecodingError as error:
+        raise MalformedAnswer(f"the answer cannot be decoded: {error}") from error
+
+
+def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
+    """The answer, or the error that the response stands for."""
+    if response.status_code in call.answers_at:
+        return call.read(response.content, response.headers)
+    error = error_of(response.status_code, response.headers, response.content)
+    error.shift(call.start)
+    raise error
+
+
+def _check_timeout(timeout_s: float) -> None:
+    if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        raise ValueError(f"timeout_s must be over 0 and at most {LONGEST_TIMEOUT_S:g}, not {timeout_s:g}")

@@ -1,0 +1,135 @@
+"""The client that blocks. Safe to share between threads."""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from types import TracebackType
+from typing import Self, Unpack
+
+import httpx
+import stamina
+
+from trivet.client import calls
+from trivet.client.answers import Embeddings
+from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
+from trivet.client.calls import AnswerT, Call, Priority
+from trivet.client.exchange import answer_in, connection, failures_told
+from trivet.client.methods import method
+from trivet.client.retries import Retries
+
+
+class Client:
+    """Calls a Trivet server. Close it, or use it with `with`.
+
+    Args:
+        url: Where the server is; else `TRIVET_URL`, else `http://127.0.0.1:8000`.
+        key: Sent as a bearer key; else `TRIVET_API_KEY`, else none.
+        timeout_s: Of each call that does not set its own, retries included.
+        priority: Of each call that does not set its own.
+        retries: How often and how patiently a busy or unreachable server is asked again.
+
+    Raises:
+        ValueError: `url` or `timeout_s` cannot be right.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: str | None = None,
+        timeout_s: float = 300.0,
+        priority: Priority = "interactive",
+        retries: Retries | None = None,
+    ) -> None:
+        self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
+        self._http = httpx.Client(**self._connection.http_options())
+
+    embed = method(calls.embed)
+    rerank = method(calls.rerank)
+    classify = method(calls.classify)
+    relate = method(calls.relate)
+    models = method(calls.models)
+    ready = method(calls.ready)
+
+    def send(self, call: Call[AnswerT]) -> AnswerT:
+        """Send one call, and again where that may help; ClientError says why there is no answer."""
+        attempts = self._connection.attempts(call)
+        content = call.content()
+        for attempt in stamina.retry_context(**attempts.policy()):
+            with attempt:
+                left_s = attempts.left_s()
+                with failures_told(self._connection.url, left_s):
+                    response = self._http.request(**self._connection.request_options(call, content, left_s))
+                return answer_in(call, response)
+        raise AssertionError("stamina raises the last error")
+
+    def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> Generator[AnswerT, None, None]:
+        """Send calls, `parallel` at a time; answers in the calls' order. The first error ends it.
+
+        Takes from `many` only a little ahead of the answers, so that it may be a generator over anything.
+        """
+        with ThreadPoolExecutor(parallel, thread_name_prefix="trivet-client") as pool:
+            waiting: deque[Future[AnswerT]] = deque()
+            try:
+                for call in many:
+                    # Twice as many as run: a slow first answer leaves the others something to do.
+                    if len(waiting) >= 2 * parallel:
+                        yield waiting.popleft().result()
+                    waiting.append(pool.submit(self.send, call))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def embed_batches(
+        self,
+        texts: Iterable[str],
+        *,
+        limits: BatchLimits | None = None,
+        parallel: int = 4,
+        **options: Unpack[EmbedOptions],
+    ) -> Generator[Batch, None, None]:
+        """Embed any number of texts, a request's worth at a time, in order, as the answers come."""
+        start = 0
+        with closing(self.send_all(embed_calls(texts, limits or BatchLimits(), options), parallel=parallel)) as answers:
+            for answer in answers:
+                yield Batch(start, answer)
+                start += len(answer.items)
+
+    def embed_many(
+        self,
+        texts: Sequence[str],
+        *,
+        limits: BatchLimits | None = None,
+        parallel: int = 4,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Embeddings:
+        """Embed any number of texts, over several requests at once, as one answer.
+
+        Args:
+            texts: None of them empty. Errors call them `input[0]`, `input[1]`, … of all texts.
+            limits: How the texts are cut into requests.
+            parallel: Requests that are open at a time.
+            on_progress: Called after each answer, in this thread.
+            **options: As of `embed`; `priority` is `bulk` unless given.
+        """
+        joining = Joining(len(texts), on_progress)
+        with closing(self.embed_batches(texts, limits=limits, parallel=parallel, **options)) as batches:
+            for batch in batches:
+                joining.add(batch)
+        return joining.joined()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
