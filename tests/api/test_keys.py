@@ -1,0 +1,191 @@
+"""Bearer keys: who gets in, how often, and that nobody reads a key in a log."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Connect
+from tests.api.fakes import FakeDispatcher
+from trivet.api.exposure import exposure_warning, warn_if_exposed
+from trivet.api.keys import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, KeyUsage, hash_key, new_key
+from trivet.api.settings import ApiSettings
+from trivet.errors import ConfigError
+
+KEY = new_key()
+RING = KeyRing.parse(
+    f"# people\nann {hash_key(KEY)}\n\nbob {hash_key(new_key())} concurrent=1  # a robot\n", origin="t"
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def guarded(connect: Connect) -> httpx.AsyncClient:
+    return connect(FakeDispatcher(), ApiSettings(keys=RING))
+
+
+def _with(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+async def test_a_known_key_gets_in(guarded: httpx.AsyncClient) -> None:
+    for scheme in ("Bearer", "bearer"):
+        response = await guarded.post(
+            "/v1/embeddings", json={"input": "a"}, headers={"authorization": f"{scheme} {KEY}"}
+        )
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, _with(""), _with("wrong"), _with(KEY[:-1]), {"authorization": KEY}, {"authorization": f"Basic {KEY}"}],
+    ids=["none", "empty", "wrong", "shortened", "no scheme", "basic"],
+)
+async def test_anything_else_does_not(guarded: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    response = await guarded.post("/v1/embeddings", json={"input": "a"}, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/v1/models", "/info", "/nothing/here"])
+async def test_nothing_but_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+    assert (await guarded.get(path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health"])
+async def test_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+    assert (await guarded.get(path)).status_code == 200
+
+
+async def test_the_body_of_a_stranger_is_not_read(guarded: httpx.AsyncClient) -> None:
+    read = False
+
+    async def body() -> Any:
+        nonlocal read
+        read = True
+        yield b"{}"
+
+    assert (await guarded.post("/v1/embeddings", content=body())).status_code == 401
+    assert not read
+
+
+async def test_no_key_is_ever_logged(guarded: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for key in (KEY, "a-wrong-key-of-somebody"):
+        await guarded.post("/v1/embeddings", json={"input": "a"}, headers=_with(key))
+        assert key not in caplog.text
+    assert KEY not in repr(RING)
+    assert RING.keys[0].digest.hex() not in repr(RING)
+
+
+def test_the_rate_limit_refills_steadily() -> None:
+    clock = Clock()
+    usage = KeyUsage(ApiKey("ann", b"", requests_per_minute=30), clock)
+
+    def admitted() -> float | None:
+        with usage.admit() as problem:
+            return None if problem is None else problem.retry_after_s
+
+    assert [admitted() for _ in range(30)] == [None] * 30
+    assert admitted() == pytest.approx(2.0)  # one request every two seconds
+    clock.now_s += 1.0
+    assert admitted() == pytest.approx(1.0)
+    clock.now_s += 1.0
+    assert admitted() is None
+    clock.now_s += 3600.0
+    assert [admitted() for _ in range(31)].count(None) == 30  # an idle hour saves up no more than a minute's worth
+
+
+def test_the_limit_of_open_requests_counts_them_out_again() -> None:
+    usage = KeyUsage(ApiKey("ann", b"", concurrent=2), Clock())
+    with usage.admit() as first, usage.admit() as second:
+        assert first is None
+        assert second is None
+        with usage.admit() as third:
+            assert third is not None
+            assert third.status == 429
+    with usage.admit() as fourth:
+        assert fourth is None
+
+
+def test_a_failing_request_is_counted_out_too() -> None:
+    usage = KeyUsage(ApiKey("ann", b"", concurrent=1), Clock())
+    with pytest.raises(ValueError, match="no"), usage.admit():
+        raise ValueError("no")
+    with usage.admit() as problem:
+        assert problem is None
+
+
+async def test_over_its_rate_a_key_is_told_when_to_come_back(connect: Connect) -> None:
+    ring = KeyRing.parse(f"ann {hash_key(KEY)} requests_per_minute=2", origin="t")
+    client = connect(FakeDispatcher(), ApiSettings(keys=ring))
+    statuses = [(await client.get("/v1/models", headers=_with(KEY))).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    response = await client.post("/embed", json={"inputs": "a"}, headers=_with(KEY))
+    assert response.json()["error_type"] == "Overloaded"
+    assert 1 <= int(response.headers["retry-after"]) <= 30
+
+
+def test_keys_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"ann {hash_key(KEY)} requests_per_minute=60 concurrent=4\n")
+    ring = KeyRing.load(file, {})
+    assert ring is not None
+    assert ring.keys[0] == ApiKey("ann", ring.keys[0].digest, 60, 4)
+    assert ring.find(KEY) is ring.keys[0]
+    assert KeyRing.load(None, {ENVIRONMENT_VARIABLE: f"bob {hash_key(KEY)}"}) is not None
+    assert KeyRing.load(None, {}) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nobody",
+        f"ann {KEY}",
+        f"ann {hash_key(KEY)} requests_per_minute=0",
+        f"ann {hash_key(KEY)} requests_per_hour=5",
+        f"ann {hash_key(KEY)}\nann {hash_key(new_key())}",
+    ],
+    ids=["empty", "only a comment", "a key itself", "zero", "unknown limit", "a name twice"],
+)
+def test_a_wrong_key_file_is_refused_without_being_quoted(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        KeyRing.parse(text, origin="the file")
+    assert "the file" in refused.value.message
+    assert KEY not in refused.value.message
+
+
+def test_a_missing_key_file_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        KeyRing.load(tmp_path / "absent", {})
+
+
+def test_keys_are_long_and_never_the_same() -> None:
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert min(len(key) for key in keys) >= 43
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_this_machine_alone_is_no_exposure(host: str) -> None:
+    assert exposure_warning(host, has_keys=False) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_a_network_without_keys_is_warned_of(host: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert exposure_warning(host, has_keys=True) is None
+    warn_if_exposed(host, has_keys=False)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "WITHOUT API KEYS" in record.message

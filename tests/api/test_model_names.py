@@ -1,0 +1,73 @@
+"""The names a model answers to."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Connect
+from tests.api.fakes import EMBEDDER, RERANKER, FakeDispatcher
+from trivet.api.settings import ApiSettings
+
+SETTINGS = ApiSettings(model_aliases={"text-embedding-3-small": "embedder", "Rerank-V3.5": RERANKER.name})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [None, "", "embedder", EMBEDDER.name, EMBEDDER.name.upper(), "fake-embedder", "text-embedding-3-small"],
+)
+async def test_the_embedder(connect: Connect, name: str | None) -> None:
+    client = connect(FakeDispatcher(), SETTINGS)
+    response = await client.post("/v1/embeddings", json={"input": "a", "model": name})
+    assert response.status_code == 200
+    assert response.json()["model"] == EMBEDDER.name  # the answer says who answered
+
+
+async def test_an_alias_may_name_a_model_instead_of_a_task(connect: Connect) -> None:
+    body = {"model": "rerank-v3.5", "query": "q", "documents": ["d"]}
+    assert (await connect(FakeDispatcher(), SETTINGS).post("/v2/rerank", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a"}),
+        ("/v1/classify", {"input": "a", "labels": ["b"]}),
+        ("/v1/rerank", {"query": "q", "documents": ["d"]}),
+        ("/v2/rerank", {"query": "q", "documents": ["d"]}),
+        ("/rerank", {"query": "q", "documents": ["d"]}),
+        ("/rerank", {"query": "q", "documents": ["d"], "raw_scores": True}),
+        ("/score", {"text_1": "q", "text_2": "d"}),
+        ("/classify", {"input": ["a"]}),
+        ("/classify", {"input": ["a"], "raw_scores": True}),
+        ("/embeddings", {"input": "a"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["gpt-5", "somebody/fake-embedder-2"])
+async def test_an_unknown_name_is_refused_before_any_work(
+    client: httpx.AsyncClient, dispatcher: FakeDispatcher, path: str, body: Any, name: str
+) -> None:
+    response = await client.post(path, json={**body, "model": name})
+    assert response.status_code == 404
+    assert name in response.text
+    assert dispatcher.requests == []
+
+
+async def test_a_model_of_another_task_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/embeddings", json={"input": "a", "model": RERANKER.name})
+    assert response.json()["error"]["code"] == "model_not_found"
+    assert EMBEDDER.name in response.json()["error"]["message"]
+
+
+async def test_tei_takes_any_name(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/embed", json={"inputs": "a", "model": "gpt-5"})).status_code == 200
+
+
+@pytest.mark.parametrize("name", [EMBEDDER.name, "fake-embedder", "embedder"])
+async def test_one_model(client: httpx.AsyncClient, name: str) -> None:
+    assert (await client.get(f"/v1/models/{name}")).json()["id"] == EMBEDDER.name
+
+
+async def test_one_model_that_is_not_there(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/models/gpt-5")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")

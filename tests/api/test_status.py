@@ -1,0 +1,185 @@
+"""`/v1/status`: lanes with their reasons, traffic, reroutes; and how rarely it troubles the replicas."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import Connect
+from tests.api.fakes import FakeDispatcher
+from tests.ui.simulated import SimulatedDispatcher
+from trivet.api.cached_readiness import CachedReadiness
+from trivet.api.dispatcher import Readiness
+from trivet.api.reroutes import KEPT, RerouteLog
+from trivet.api.service_status import card_status, cpu_only_reason
+from trivet.api.watched import WatchedDispatcher
+from trivet.config import TASKS, AppConfig
+from trivet.errors import InvalidInput, Overloaded
+from trivet.messages import EmbedRequest
+from trivet.vram.types import Decision, Observation, Snapshot
+
+
+async def status_of(client: httpx.AsyncClient) -> dict:
+    answer = await client.get("/v1/status")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.json()
+
+
+async def test_without_a_card_it_says_why(client: httpx.AsyncClient) -> None:
+    status = await status_of(client)
+    assert status["cards"] == []
+    assert status["cpu_only_reason"] == "the fake dispatcher has no card"
+    assert set(status["models"]) == set(TASKS)
+    embedder = status["models"]["embedder"]
+    assert (embedder["lane"], embedder["cause"]) == ("cpu", None)
+    assert embedder["name"] == "tests/fake-embedder"
+    assert embedder["lanes"]["cpu"]["ready"] is True
+
+
+async def test_traffic_shows(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/embeddings", json={"input": "three short words"})
+    await client.post("/v1/relations", json={"source": "a b", "candidates": ["b c", "d"]})
+    models = (await status_of(client))["models"]
+    assert models["embedder"]["last_minute"]["calls"] == 1
+    assert models["embedder"]["last_minute"]["tokens"] == 3
+    assert models["embedder"]["last_minute"]["p50_ms"] > 0
+    assert models["reranker"]["last_minute"]["calls"] == 1
+    assert models["classifier"]["last_minute"]["calls"] == 1
+    assert models["classifier"]["in_flight"] == 0
+
+
+async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
+    dispatcher = FakeDispatcher(reroute_reason="no room")
+    client = connect(dispatcher)
+    for _ in range(3):
+        await client.post("/v1/embeddings", json={"input": "a"})
+    dispatcher.reroute_reason = "still no room"
+    await client.post("/v1/embeddings", json={"input": "a"})
+    status = await status_of(client)
+    assert [(row["reason"], row["requests"]) for row in status["reroutes"]] == [("still no room", 1), ("no room", 3)]
+    assert status["models"]["embedder"]["last_minute"]["rerouted"] == 4
+
+
+async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Path) -> None:
+    dispatcher = SimulatedDispatcher(tmp_path)
+    client = connect(dispatcher)
+    status = await status_of(client)
+    (card,) = status["cards"]
+    assert card["simulated"] is True
+    assert card["device"] == "simulated:0"
+    assert sum(card["ours_bytes"].values()) + card["foreign_bytes"] + card["free_bytes"] == card["total_bytes"]
+    assert status["models"]["reranker"]["lane"] == "gpu"
+    assert status["policy"]["reroute_below_bytes"] == 500 * 1024**2
+
+    dispatcher.squeeze()
+    squeezed = (await status_of(client))["models"]["reranker"]
+    assert (squeezed["lane"], squeezed["cause"]) == ("cpu", "low_memory")
+    assert "500 MiB needed" in squeezed["reason"]
+    assert squeezed["lane_age_s"] < 5
+
+
+def decision(lane_since_s: float) -> Decision:
+    return Decision(model="embedder", lane="gpu", cause="room", reason="", since_s=lane_since_s, free_bytes=0)
+
+
+def snapshot_at(sent_s: float, received_s: float) -> Snapshot:
+    observation = Observation(at_s=sent_s, device="0: card")
+    sent = Snapshot(
+        version=1, at_s=sent_s, device="0: card", decisions={"embedder": decision(sent_s - 30)}, observation=observation
+    )
+    return sent.received(received_s)
+
+
+def test_a_lanes_age_holds_across_machines_whose_clocks_differ() -> None:
+    status = card_status(snapshot_at(5000.0, 70.0), ["embedder"], 72.0, AppConfig())
+    assert status.age_s == 2.0
+    assert status.lane_age_s["embedder"] == 32.0
+
+
+def test_old_news_sends_everything_to_the_cpu_and_says_so() -> None:
+    status = card_status(snapshot_at(5000.0, 70.0), ["embedder"], 170.0, AppConfig())
+    assert status.decisions["embedder"].lane == "cpu"
+    assert status.lane_age_s["embedder"] is None
+
+
+def test_before_the_first_news() -> None:
+    status = card_status(None, ["embedder"], 1.0, AppConfig(device="simulated"))
+    assert status.observation is None
+    assert status.simulated
+    assert status.decisions["embedder"].lane == "cpu"
+
+
+@pytest.mark.parametrize(("device", "said"), [("cpu", "device: cpu"), ("auto", "no GPU was found")])
+def test_why_there_is_only_a_cpu(device: str, said: str) -> None:
+    assert said in cpu_only_reason(AppConfig.model_validate({"device": device}))
+
+
+async def test_a_callers_mistake_is_no_failure_and_an_overload_is() -> None:
+    inner = FakeDispatcher(error=InvalidInput("no", param="input", code="x"))
+    watched = WatchedDispatcher(inner, lambda: 5.0, lambda: 9.0)
+    rolling = watched.traffic["embedder"].rolling
+    with pytest.raises(InvalidInput):
+        await watched.embed(EmbedRequest(("a",)))
+    assert rolling.summary().calls == 0
+    inner.error = Overloaded("full", retry_after_s=1.0)
+    with pytest.raises(Overloaded):
+        await watched.embed(EmbedRequest(("a",)))
+    assert rolling.summary().failed == 1
+    assert watched.traffic["embedder"].in_flight == 0
+
+
+def test_the_reroute_log_is_bounded_and_newest_first() -> None:
+    moments = iter(range(10_000))
+    log = RerouteLog(lambda: float(next(moments)))
+    for number in range(3 * KEPT):
+        log.add("embedder", f"reason {number}")
+        log.add("reranker", "always the same")
+    rows = log.newest_first()
+    assert len(rows) == KEPT
+    assert (rows[0].model, rows[0].requests) == ("reranker", 3 * KEPT)
+    assert rows[0].first_at_s < rows[0].last_at_s
+
+
+class Lanes:
+    """Counts how often it is asked; answers when told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> Readiness:
+        self.asked += 1
+        await self.gate.wait()
+        return Readiness({}, {"asked": str(self.asked)})
+
+
+async def test_lanes_are_asked_at_most_once_in_a_while_and_nobody_waits_twice() -> None:
+    now_s = 0.0
+    lanes = Lanes()
+    cached = CachedReadiness(lanes, lambda: now_s, max_age_s=2.0)
+    first = await asyncio.gather(*(cached.latest() for _ in range(5)))
+    assert lanes.asked == 1
+    assert all(answer is first[0] for answer in first)
+    now_s = 2.0
+    lanes.gate.clear()
+    assert await cached.latest() is first[0]  # old, and at once
+    await asyncio.sleep(0)
+    assert lanes.asked == 2
+    assert await cached.latest() is first[0]
+    lanes.gate.set()
+    await asyncio.sleep(0.01)
+    assert (await cached.latest()).reasons == {"asked": "2"}
+    assert lanes.asked == 2
+
+
+async def test_a_renewals_error_is_told_and_the_next_asks_again() -> None:
+    async def broken() -> Readiness:
+        raise Overloaded("not now", retry_after_s=1.0)
+
+    cached = CachedReadiness(broken, lambda: 0.0, max_age_s=2.0)
+    for _ in range(2):
+        with pytest.raises(Overloaded):
+            await cached.latest()
