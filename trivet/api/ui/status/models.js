@@ -69,9 +69,9 @@ function factsOf(model) {
   const waiting = lanes.reduce((sum, [, state]) => sum + /** @type {any} */ (state).waiting_tokens, 0);
   /** @type {[string, string][]} */
   const facts = [["In the last minute", counted(minute.calls, "request")]];
-  if (model.cause !== null) facts.push(["moved to the CPU", count(minute.rerouted)]);
+  if (model.cause !== null) facts.push(["Moved to the CPU", count(minute.rerouted)]);
   facts.push(
-    ["failed", count(minute.failed)],
+    ["Failed", count(minute.failed)],
     ["95 of 100 within", milliseconds(minute.p95_ms)],
     ["Tokens a second", count(minute.tokens / 60)],
     ["Being answered", count(model.in_flight)],

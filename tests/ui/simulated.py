@@ -1,0 +1,104 @@
+"""A dispatcher that computes, behind the real VRAM policy on a simulated card: lanes move when the stranger does."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.api.fakes import FakeDispatcher
+from trivet.api.dispatcher import Lane, Readiness, Routed
+from trivet.api.service_status import ServiceStatus, card_status
+from trivet.config import TASKS, AppConfig
+from trivet.messages import Health
+from trivet.vram.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.vram.monitor import Monitor
+from trivet.vram.policy import PolicyConfig
+from trivet.vram.snapshot import decision_for
+
+GIB = 1024**3
+WEIGHTS_BYTES = {"embedder": int(0.9 * GIB), "reranker": int(0.6 * GIB), "classifier": int(0.8 * GIB)}
+STRANGER_COMES_S = 1000.0
+STRANGER_GOES_S = 2000.0
+
+
+class SteppedClock:
+    """Runs as the real one does, and can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+class SimulatedDispatcher(FakeDispatcher):
+    """The card is read whenever somebody asks; its stranger comes and goes by the clock."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.clock = SteppedClock()
+        self.config = AppConfig.model_validate({"device": "simulated", "vram": {"park_after_s": None}})
+        card = SimulatedCard(
+            total_bytes=8 * GIB,
+            foreign=((0.0, GIB // 2), (STRANGER_COMES_S, 7 * GIB), (STRANGER_GOES_S, GIB // 2)),
+        )
+        self.ledger = Ledger(folder / "card.ledger", card, self.clock)
+        for task in TASKS:
+            self.ledger.attach(task)
+            self.ledger.load(task, WEIGHTS_BYTES[task])
+        self.ledger.start()
+        vram = self.config.vram
+        policy = PolicyConfig(
+            reroute_below_bytes=vram.reroute_below, resume_above_bytes=vram.resume_above, park_after_s=None
+        )
+        self._monitor = Monitor(SimulatedProbe(self.ledger, self.clock), policy, TASKS, self.clock)
+        self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading may choose the GPU
+        self._read()
+
+    def squeeze(self) -> None:
+        """The stranger takes what is left."""
+        self.clock.ahead_s += STRANGER_COMES_S
+
+    def release(self) -> None:
+        """The stranger goes."""
+        self.clock.ahead_s += STRANGER_GOES_S
+
+    def _read(self) -> None:
+        self._monitor.tick()
+        assert self._monitor.latest is not None
+        self._snapshot = self._monitor.latest.received(self.clock())
+
+    def status(self) -> ServiceStatus:
+        self._read()
+        return ServiceStatus(
+            cards=(card_status(self._snapshot, TASKS, self.clock(), self.config),), policy=self.config.vram
+        )
+
+    def _routed(self, task: str, routed: Routed[Any]) -> Routed[Any]:
+        self._read()
+        decision = decision_for(self._snapshot, task, self.clock(), self.config.vram.grace_s)
+        if decision.lane == "gpu":
+            return Routed(replace(routed.result, device="simulated:0"), "gpu")
+        return Routed(routed.result, "cpu", decision.reason)
+
+    async def rerank(self, request: Any) -> Routed[Any]:
+        return self._routed("reranker", await super().rerank(request))
+
+    async def classify(self, request: Any) -> Routed[Any]:
+        return self._routed("classifier", await super().classify(request))
+
+    async def embed(self, request: Any) -> Routed[Any]:
+        return self._routed("embedder", await super().embed(request))
+
+    async def readiness(self) -> Readiness:
+        cpu = await super().readiness()
+
+        def with_gpu(health: Health) -> dict[Lane, Health]:
+            filled = replace(health, rss_bytes=240 * 1024**2)
+            return {"gpu": replace(filled, device="simulated:0"), "cpu": filled}
+
+        return replace(cpu, lanes={task: with_gpu(lanes["cpu"]) for task, lanes in cpu.lanes.items()})
+
+
+Steer = Callable[[], None]

@@ -1,0 +1,20 @@
+/** A text against labels of one's own. */
+
+import { post } from "../api.js";
+import { byId } from "../dom.js";
+import { bars } from "./bars.js";
+import { onSend, routeNote } from "./outcome.js";
+
+/** @param {() => any} status */
+export function wireClassify(status) {
+  onSend(byId("classify-form"), byId("classify-outcome"), async () => {
+    const labels = byId("classify-labels").value.split(",").map((/** @type {string} */ label) => label.trim()).filter(Boolean);
+    const { answer, route } = await post("v1/classify", {
+      input: byId("classify-text").value,
+      labels: [...new Set(labels)],
+      multi_label: byId("classify-multi").checked,
+    });
+    const ranked = answer.data[0].labels.map((/** @type {any} */ entry) => ({ text: entry.label, score: entry.score }));
+    return [routeNote(route, status()), bars(ranked, "classifier", "Labels, the likeliest first")];
+  });
+}

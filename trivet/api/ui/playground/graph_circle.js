@@ -1,0 +1,82 @@
+/** Many texts: names around a circle, each relation an arrow that bends towards the middle. */
+
+import { svg } from "../dom.js";
+import { arrow } from "./edge_shapes.js";
+import { widthOf, wrap } from "./text_lines.js";
+
+const FONT = "13px";
+const DOT = 6;
+const NARROW = 620;
+
+/**
+ * @param {string[]} names
+ * @param {{from: number, to: number, relation: string, confidence: number}[]} edges By position among the names.
+ * @param {Map<string, import("./relations.js").Look>} known
+ * @param {number} width
+ */
+export function circle(names, edges, known, width) {
+  const room = width < NARROW ? 84 : 190;
+  const longest = Math.min(room, Math.max(...names.map((name) => widthOf(name, FONT))) + 4);
+  const radius = Math.max(70, Math.min(230, (width - 2 * longest - 40) / 2, 60 + 16 * names.length));
+  const height = 2 * radius + 64;
+  const centre = { x: width / 2, y: height / 2 };
+  const places = names.map((_, at) => {
+    const angle = (2 * Math.PI * at) / names.length - Math.PI / 2;
+    return { angle, x: centre.x + radius * Math.cos(angle), y: centre.y + radius * Math.sin(angle) };
+  });
+  return svg(
+    "svg",
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "img",
+      "aria-label": `${names.length} files in a circle, joined by ${edges.length} relations. The table below says the same.`,
+    },
+    ...edges.flatMap((edge) => bent(places[edge.from], places[edge.to], centre, edge, known)),
+    ...places.map((place, at) => node(place, names[at], longest)),
+  );
+}
+
+/**
+ * @param {{x: number, y: number}} from
+ * @param {{x: number, y: number}} to
+ * @param {{x: number, y: number}} centre
+ * @param {{relation: string, confidence: number}} edge
+ * @param {Map<string, import("./relations.js").Look>} known
+ */
+function bent(from, to, centre, edge, known) {
+  // A little to one side, so that there and back are two lines.
+  const aside = { x: (to.y - from.y) * 0.1, y: (from.x - to.x) * 0.1 };
+  const middle = {
+    x: (from.x + to.x) / 2 + ((centre.x - (from.x + to.x) / 2) * 2) / 3 + aside.x,
+    y: (from.y + to.y) / 2 + ((centre.y - (from.y + to.y) / 2) * 2) / 3 + aside.y,
+  };
+  const angle = Math.atan2(to.y - middle.y, to.x - middle.x);
+  const back = (/** @type {number} */ far) => ({ x: to.x - far * Math.cos(angle), y: to.y - far * Math.sin(angle) });
+  const [tip, end] = [back(DOT + 2), back(DOT + 9)];
+  const d = `M${from.x.toFixed(1)} ${from.y.toFixed(1)}Q${middle.x.toFixed(1)} ${middle.y.toFixed(1)} ${end.x.toFixed(1)} ${end.y.toFixed(1)}`;
+  const look = /** @type {import("./relations.js").Look} */ (known.get(edge.relation));
+  return arrow(d, tip, angle, look, edge.confidence);
+}
+
+/**
+ * @param {{angle: number, x: number, y: number}} place
+ * @param {string} name
+ * @param {number} room
+ */
+function node(place, name, room) {
+  const [label] = wrap(name, room, 1, FONT);
+  const across = Math.cos(place.angle);
+  const upright = Math.abs(across) < 0.2;
+  const anchor = upright ? "middle" : across > 0 ? "start" : "end";
+  const x = place.x + (upright ? 0 : Math.sign(across) * (DOT + 6));
+  const y = place.y + (upright ? Math.sign(Math.sin(place.angle)) * (DOT + 12) : 0) + 4;
+  return svg(
+    "g",
+    { class: "node" },
+    svg("title", {}, name),
+    svg("circle", { cx: place.x, cy: place.y, r: DOT }),
+    svg("text", { x, y, "text-anchor": anchor }, label),
+  );
+}

@@ -1,0 +1,82 @@
+/** What every form shares: one request at a time, what is happening in words, and how it was served. */
+
+import { Failure } from "../api.js";
+import { el } from "../dom.js";
+import { counted, milliseconds } from "../words.js";
+
+/**
+ * Runs `work` when the form is sent, and shows what it returns.
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement} place
+ * @param {() => Promise<Node[]>} work
+ */
+export function onSend(form, place, work) {
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector('button[type="submit"]'));
+  let busy = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (busy) return;
+    busy = true;
+    // Not `disabled`: that would take the focus away from whoever pressed it.
+    button.setAttribute("aria-disabled", "true");
+    place.replaceChildren(el("p", { class: "working", role: "status" }, "The service is working on it…"));
+    try {
+      place.replaceChildren(...(await work()));
+    } catch (error) {
+      place.replaceChildren(failure(error));
+    } finally {
+      busy = false;
+      button.removeAttribute("aria-disabled");
+    }
+  });
+}
+
+/**
+ * A failure in words. Anything else is a mistake of the page, and is thrown on, into the console.
+ * @param {unknown} error
+ */
+export function failure(error) {
+  if (!(error instanceof Failure)) throw error;
+  return el("p", { class: "failure", role: "alert" }, error.message);
+}
+
+/**
+ * Who answered, how fast, and why not the GPU.
+ * @param {import("../api.js").Route} route
+ * @param {any} status
+ */
+export function routeNote(route, status) {
+  const devices = [...new Set(route.device.split(", "))];
+  const parts = [
+    el("span", { class: "visually-hidden" }, "Done."),
+    ...devices.map((device) => el("span", { class: "pill", "data-lane": laneOf(device, route, status) }, named(device))),
+    el("span", { class: "muted" }, `answered in ${milliseconds(route.milliseconds)}`),
+  ];
+  if (route.reason) parts.push(el("span", { class: "route-why" }, `Moved from the GPU, because: ${route.reason}`));
+  if (route.truncated > 0) {
+    parts.push(el("span", { class: "route-why" }, `Cut short: ${counted(route.truncated, "text")}.`));
+  }
+  return el("div", { class: "route", role: "status" }, ...parts);
+}
+
+/** @param {string} device */
+const named = (device) => (device.startsWith("simulated") ? `${device} (a simulated GPU)` : device);
+
+/**
+ * @param {string} device
+ * @param {import("../api.js").Route} route
+ * @param {any} status
+ */
+function laneOf(device, route, status) {
+  if (!device.toLowerCase().startsWith("cpu")) return "gpu";
+  return route.reason || status?.cards.length > 0 ? "cpu" : "only-cpu";
+}
+
+/**
+ * Entries of a text area: between blank lines if there are any, else line by line.
+ * @param {string} text
+ */
+export function entries(text) {
+  const separator = /\n\s*\n/.test(text.trim()) ? /\n\s*\n/ : /\n/;
+  return text.split(separator).map((entry) => entry.trim()).filter((entry) => entry !== "");
+}

@@ -1,0 +1,14 @@
+/** Opens the four things to try. */
+
+import { wireClassify } from "./classify.js";
+import { wireFiles } from "./files.js";
+import { wireRelate } from "./relate.js";
+import { wireRerank } from "./rerank.js";
+
+/** @param {() => any} status The last status, or null. */
+export function wirePlayground(status) {
+  wireRerank(status);
+  wireRelate(status);
+  wireFiles(status);
+  wireClassify(status);
+}

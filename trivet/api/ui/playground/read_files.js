@@ -1,0 +1,92 @@
+/** Turns what was dropped or chosen into texts, and says which files are left out and why. */
+
+const BINARY = /\.(png|jpe?g|gif|webp|ico|pdf|zip|gz|tar|whl|so|bin|woff2?|mp[34]|mov|pyc|class|jar|exe)$/i;
+const HIDDEN = /(^|\/)(\.[^/]+|node_modules|__pycache__)(\/|$)/;
+
+/**
+ * @typedef {{name: string, text: string}} TextFile
+ * @typedef {{name: string, file: File}} NamedFile
+ */
+
+/** @param {FileList} list */
+export const chosen = (list) => [...list].map((file) => ({ name: file.webkitRelativePath || file.name, file }));
+
+/**
+ * Files of a drop, folders walked through.
+ * @param {DataTransfer} transfer
+ * @returns {Promise<NamedFile[]>}
+ */
+export async function dropped(transfer) {
+  // Entries are gone after the event's first pause: taken all at once.
+  const roots = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  return (await Promise.all(roots.map(walk))).flat();
+}
+
+/**
+ * @param {any} entry
+ * @returns {Promise<NamedFile[]>}
+ */
+async function walk(entry) {
+  const name = entry.fullPath.replace(/^\//, "");
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [{ name, file }];
+  }
+  if (HIDDEN.test(name)) return [];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) break;
+    found.push(...some);
+  }
+  return (await Promise.all(found.map(walk))).flat();
+}
+
+/**
+ * @param {NamedFile[]} files
+ * @param {number} most How many to take.
+ * @param {number} largestBytes
+ * @returns {Promise<{taken: TextFile[], left: string[]}>} `left` holds a sentence for each reason.
+ */
+export async function readTexts(files, most, largestBytes) {
+  const counts = { hidden: 0, "not text": 0, empty: 0, "too large": 0, "beyond the limit": 0 };
+  const taken = [];
+  for (const { name, file } of [...files].sort((one, other) => one.name.localeCompare(other.name))) {
+    if (HIDDEN.test(name)) counts.hidden += 1;
+    else if (BINARY.test(name)) counts["not text"] += 1;
+    else if (file.size > largestBytes) counts["too large"] += 1;
+    else if (taken.length >= most) counts["beyond the limit"] += 1;
+    else {
+      const text = decoded(await file.arrayBuffer());
+      if (text === null) counts["not text"] += 1;
+      else if (text.trim() === "") counts.empty += 1;
+      else taken.push({ name, text });
+    }
+  }
+  const left = Object.entries(counts).filter(([, number]) => number > 0).map(([reason, number]) => `${number} ${reason}`);
+  return { taken: withoutSharedFolder(taken), left };
+}
+
+/** @param {ArrayBuffer} content */
+function decoded(content) {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(content);
+    return text.includes("\0") ? null : text;
+  } catch {
+    return null; // not UTF-8: told to the reader as "not text"
+  }
+}
+
+/**
+ * Names without the folder that all of them are in.
+ * @param {TextFile[]} files
+ */
+function withoutSharedFolder(files) {
+  const folder = files[0]?.name.slice(0, files[0].name.lastIndexOf("/") + 1) ?? "";
+  let shared = folder;
+  while (shared && !files.every((file) => file.name.startsWith(shared))) {
+    shared = shared.slice(0, shared.slice(0, -1).lastIndexOf("/") + 1);
+  }
+  return files.map((file) => ({ ...file, name: file.name.slice(shared.length) }));
+}

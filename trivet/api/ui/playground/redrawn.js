@@ -1,0 +1,16 @@
+/** A drawing that fits its place, and is drawn anew when the place changes its width. */
+
+import { el } from "../dom.js";
+
+/** @param {(width: number) => SVGElement} draw */
+export function redrawn(draw) {
+  const place = el("div", { class: "graph" });
+  let width = 0;
+  new ResizeObserver(() => {
+    const now = Math.floor(place.clientWidth);
+    if (now === 0 || now === width) return;
+    width = now;
+    place.replaceChildren(draw(width));
+  }).observe(place);
+  return place;
+}

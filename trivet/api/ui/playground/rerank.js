@@ -1,0 +1,19 @@
+/** A query and documents, sorted. */
+
+import { post } from "../api.js";
+import { byId } from "../dom.js";
+import { bars } from "./bars.js";
+import { entries, onSend, routeNote } from "./outcome.js";
+
+/** @param {() => any} status */
+export function wireRerank(status) {
+  onSend(byId("rerank-form"), byId("rerank-outcome"), async () => {
+    const documents = entries(byId("rerank-documents").value);
+    const { answer, route } = await post("v1/rerank", { query: byId("rerank-query").value, documents });
+    const ranked = answer.results.map((/** @type {any} */ result) => ({
+      text: documents[result.index],
+      score: result.relevance_score,
+    }));
+    return [routeNote(route, status()), bars(ranked, "reranker", "Documents, the most relevant first")];
+  });
+}
