@@ -80,15 +80,18 @@ def write_checkpoint(kind: Kind, size: Size, out_dir: Path, seed: int = 0) -> Pa
         raise ValueError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
     out_dir.mkdir(parents=True, exist_ok=True)
     if kind == "nomic-embed-text-v2-moe":
-        config, specs, tokenizer = _nomic(size)
+        config = _nomic_config(size)
+        specs = _nomic_tensors(config)
         _write_sentence_transformers_files(out_dir, hidden_size=config["n_embd"])
-        _write_xlm_r_tokenizer(out_dir, tokenizer)
+        _write_xlm_r_tokenizer(out_dir, _unigram_tokenizer(piece_count=250_002 if size == "full" else 1_000))
     elif kind == "bge-reranker-base":
-        config, specs, tokenizer = _bge(size)
-        _write_xlm_r_tokenizer(out_dir, tokenizer)
+        config = _bge_config(size)
+        specs = _bge_tensors(config)
+        _write_xlm_r_tokenizer(out_dir, _unigram_tokenizer(piece_count=config["vocab_size"]))
     else:
-        config, specs, tokenizer = _modernbert(size)
-        _write_modernbert_tokenizer(out_dir, tokenizer)
+        config = _modernbert_config(size)
+        specs = _modernbert_tensors(config)
+        _write_modernbert_tokenizer(out_dir, _byte_bpe_tokenizer(first_special_id=config["bos_token_id"] - 1))
     _write_json(out_dir / "config.json", config)
     rng = np.random.Generator(np.random.PCG64(seed))
     tensors = {spec.key: _draw(spec, rng) for spec in specs}
@@ -108,9 +111,7 @@ def _draw(spec: TensorSpec, rng: np.random.Generator) -> NDArray[np.float32]:
     return noise
 
 
-def _linear(
-    key: str, out_size: int, in_size: int, *, bias: bool, role: Role = "linear"
-) -> Iterator[TensorSpec]:
+def _linear(key: str, out_size: int, in_size: int, *, bias: bool, role: Role = "linear") -> Iterator[TensorSpec]:
     yield TensorSpec(f"{key}.weight", (out_size, in_size), role, fan_in=in_size)
     if bias:
         yield TensorSpec(f"{key}.bias", (out_size,), "bias")
@@ -125,10 +126,9 @@ def _norm(key: str, size: int, *, bias: bool = True) -> Iterator[TensorSpec]:
 # ── nomic-embed-text-v2-moe ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _nomic(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Tokenizer]:
+def _nomic_config(size: Size) -> dict[str, Any]:
     full = size == "full"
-    vocab_size = 250_048 if full else 1_024
-    config: dict[str, Any] = {
+    return {
         "activation_function": "gelu",
         "architectures": ["NomicBertModel"],
         "attn_pdrop": 0.0,
@@ -183,10 +183,8 @@ def _nomic(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Tokenizer]
         "use_flash_attn": True,
         "use_rms_norm": False,
         "use_xentropy": True,
-        "vocab_size": vocab_size,
+        "vocab_size": 250_048 if full else 1_024,
     }
-    tokenizer = _unigram_tokenizer(piece_count=250_002 if full else 1_000)
-    return config, _nomic_tensors(config), tokenizer
 
 
 def _nomic_tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:
@@ -202,9 +200,7 @@ def _nomic_tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:
         yield from _norm(f"{layer}.norm2", hidden)
         if i % config["moe_every_n_layers"] == 1:
             yield from _linear(f"{layer}.mlp.router.layer", experts, hidden, bias=False, role="head")
-            yield TensorSpec(
-                f"{layer}.mlp.experts.mlp.w1", (experts * inner, hidden), "linear", fan_in=hidden
-            )
+            yield TensorSpec(f"{layer}.mlp.experts.mlp.w1", (experts * inner, hidden), "linear", fan_in=hidden)
             yield TensorSpec(f"{layer}.mlp.experts.mlp.w2", (experts * inner, hidden), "linear", fan_in=inner)
             yield TensorSpec(f"{layer}.mlp.experts.bias", (hidden,), "bias")
         else:
@@ -241,9 +237,9 @@ def _write_sentence_transformers_files(out_dir: Path, hidden_size: int) -> None:
 # ── bge-reranker-base ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _bge(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Tokenizer]:
+def _bge_config(size: Size) -> dict[str, Any]:
     full = size == "full"
-    config: dict[str, Any] = {
+    return {
         "architectures": ["XLMRobertaForSequenceClassification"],
         "attention_probs_dropout_prob": 0.1,
         "bos_token_id": 0,
@@ -269,7 +265,6 @@ def _bge(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Tokenizer]:
         "use_cache": True,
         "vocab_size": 250_002 if full else 1_000,
     }
-    return config, _bge_tensors(config), _unigram_tokenizer(piece_count=config["vocab_size"])
 
 
 def _bge_tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:
@@ -297,10 +292,10 @@ def _bge_tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:
 # ── ModernBERT-large-zeroshot-v2.0 ──────────────────────────────────────────────────────────────────────────
 
 
-def _modernbert(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Tokenizer]:
+def _modernbert_config(size: Size) -> dict[str, Any]:
     full = size == "full"
     first_special_id = 50_280 if full else 1_000
-    config: dict[str, Any] = {
+    return {
         "architectures": ["ModernBertForSequenceClassification"],
         "attention_bias": False,
         "attention_dropout": 0.0,
@@ -343,7 +338,6 @@ def _modernbert(size: Size) -> tuple[dict[str, Any], Iterator[TensorSpec], Token
         "torch_dtype": "float32",
         "vocab_size": 50_368 if full else 1_024,
     }
-    return config, _modernbert_tensors(config), _byte_bpe_tokenizer(first_special_id)
 
 
 def _modernbert_tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:

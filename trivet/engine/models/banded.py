@@ -123,7 +123,7 @@ def blocked_local_mask(tokens_mask: Tensor, reach: int, heads: int) -> BlockedMa
     key_at = first + torch.arange(-reach, 2 * reach, device=device)  # (N, 3S)
     exists = (key_at >= 0) & (key_at < tokens)  # (N, 3S)
     key_index = key_at.clamp(0, tokens - 1).flatten()  # (N·3S,)
-    is_token = tokens_mask[:, key_index].unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
+    is_token = tokens_mask.index_select(1, key_index).unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
     distance = (torch.arange(reach, device=device)[:, None] + reach - torch.arange(3 * reach, device=device)).abs()
     allowed = (is_token[:, :, None, :] & (distance <= reach)) | (distance == 0)  # (B, N, S, 3S)
     return BlockedMask(
@@ -139,11 +139,12 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockedMa
     Slots that repeat a position are either masked (keys) or dropped at the end (queries). Blocks take the place of
     heads, and heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
     """
+    # index_select, not x[:, :, index]: the latter exports as a gather between two transposes.
     batch, heads, tokens, head_size = query.shape
     pairs, blocks, size, reachable = mask.allowed.shape  # B·heads, N, S, 3S
-    q = query[:, :, mask.query_index].reshape(pairs, blocks, size, head_size)
-    k = key[:, :, mask.key_index].reshape(pairs, blocks, reachable, head_size)
-    v = value[:, :, mask.key_index].reshape(pairs, blocks, reachable, head_size)
+    q = query.index_select(2, mask.query_index).reshape(pairs, blocks, size, head_size)
+    k = key.index_select(2, mask.key_index).reshape(pairs, blocks, reachable, head_size)
+    v = value.index_select(2, mask.key_index).reshape(pairs, blocks, reachable, head_size)
     mixed = functional.scaled_dot_product_attention(q, k, v, mask.allowed, scale=scale)  # (B·heads, N, S, D)
     return mixed.reshape(batch, heads, blocks * size, head_size)[:, :, :tokens]
 

@@ -121,6 +121,7 @@ def _load_transformers(
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported instead, so that the refusal below can name them
             **options,
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
