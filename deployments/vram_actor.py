@@ -8,6 +8,7 @@ that is how it leaves with the application.
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import cast
 
 import ray
@@ -20,15 +21,19 @@ from deployments.probes import build_probe
 from trivet.config import TASKS, AppConfig
 from trivet.vram.measure import measure_snapshot
 from trivet.vram.monitor import Monitor
+from trivet.vram.neighbour import Neighbour
+from trivet.vram.ollama import OllamaClient
 from trivet.vram.policy import PolicyConfig
 from trivet.vram.registry import Registry, ReplicaReport
-from trivet.vram.types import Snapshot
+from trivet.vram.types import Snapshot, Tenant
+from trivet.vram.unload import UnloadConfig
 
 logger = logging.getLogger("ray.serve")
 
 NAMESPACE = "trivet"
 HEARTBEAT_S = 1.0
 _LEASE_S = 30.0
+_NEIGHBOUR_INTERVAL_S = 3.0
 
 
 def policy_config(config: AppConfig) -> PolicyConfig:
@@ -61,7 +66,17 @@ class VramActor:
         self._interval_s = config.vram.probe_interval_s
         self._changed = asyncio.Condition()
         self._last_asked_s = time.monotonic()
-        self._ticks = asyncio.get_running_loop().create_task(self._watch())
+        self._tenants: tuple[Tenant, ...] = ()
+        self._tasks = [asyncio.get_running_loop().create_task(self._watch(), name="vram-watch")]
+        if config.vram.ollama_url is not None:
+            neighbour = Neighbour(
+                OllamaClient(str(config.vram.ollama_url)),
+                UnloadConfig(mode=config.vram.ollama_unload),
+                time.monotonic,
+            )
+            self._tasks.append(asyncio.get_running_loop().create_task(self._ask(neighbour), name="vram-neighbour"))
+        for task in self._tasks:
+            task.add_done_callback(_restart_on_failure)
 
     async def next_snapshot(self, seen: tuple[int, float] | None) -> Snapshot:
         """Wait for a snapshot other than the one `seen` (version, at_s), and return it. The push of a decision."""
@@ -70,7 +85,7 @@ class VramActor:
             await self._changed.wait_for(lambda: self._latest_other_than(seen) is not None)
         snapshot = self._latest_other_than(seen)
         assert snapshot is not None
-        return snapshot
+        return replace(snapshot, tenants=self._tenants)
 
     async def report(self, report: ReplicaReport) -> None:
         """Take a GPU replica's word about its process and its allocator."""
@@ -94,6 +109,20 @@ class VramActor:
             await asyncio.sleep(self._interval_s)
         logger.info("nobody has asked about VRAM for %g s: the application is gone, and so am I", _LEASE_S)
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+    async def _ask(self, neighbour: Neighbour) -> None:
+        """Keep the tenants' names; a slow neighbour delays no decision."""
+        while True:
+            if self._monitor.latest is not None:
+                self._tenants = await neighbour.tick(self._monitor.latest)
+            await asyncio.sleep(_NEIGHBOUR_INTERVAL_S)
+
+
+def _restart_on_failure(task: "asyncio.Task[None]") -> None:
+    """An actor that no longer watches must not look alive: Ray starts a fresh one."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("%s failed: the VRAM actor starts again", task.get_name(), exc_info=error)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
 
 
 def actor_name() -> str:

@@ -12,6 +12,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    HttpUrl,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -76,6 +77,10 @@ class VramConfig(_Frozen):
     """How often free VRAM is read."""
     grace_s: PositiveFloat = 5.0
     """How long the last decision holds without news of the card; afterwards work goes to the CPU."""
+    ollama_url: HttpUrl | None = None
+    """An Ollama server on this machine: its models are named as tenants of the card. Null: nobody is asked."""
+    ollama_unload: Literal["off", "idle"] = "off"
+    """`idle`: while one of our models has no room, ask Ollama to unload models that nobody uses."""
 
     @model_validator(mode="after")
     def _thresholds_leave_a_gap(self) -> Self:

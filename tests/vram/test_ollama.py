@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from trivet.vram.neighbour import Neighbour, describe
-from trivet.vram.ollama import OllamaClient, OllamaModel, OllamaUnavailable
+from trivet.vram.ollama import OllamaClient, OllamaUnavailable
 from trivet.vram.policy import PolicyConfig, decide, initial_state
 from trivet.vram.snapshot import next_snapshot
-from trivet.vram.types import Snapshot
+from trivet.vram.types import Snapshot, Tenant
 from trivet.vram.unload import OllamaHistory, UnloadConfig, models_to_unload
 
 from .fakes import GIB, Clock, look
@@ -126,12 +126,12 @@ async def test_no_server_is_unavailable(server: OllamaServer) -> None:
             await client.loaded()
 
 
-def model(name: str = "mistral:7b", *, expires_in_s: float = 240.0, vram_bytes: int = 5 * GIB) -> OllamaModel:
-    return OllamaModel(name=name, vram_bytes=vram_bytes, expires_at=NOW + timedelta(seconds=expires_in_s))
+def model(name: str = "mistral:7b", *, expires_in_s: float = 240.0, vram_bytes: int = 5 * GIB) -> Tenant:
+    return Tenant(name=name, vram_bytes=vram_bytes, expires_at=NOW + timedelta(seconds=expires_in_s))
 
 
 def ask(
-    looks: list[tuple[float, list[OllamaModel]]], config: UnloadConfig = IDLE, *, starving: bool = True
+    looks: list[tuple[float, list[Tenant]]], config: UnloadConfig = IDLE, *, starving: bool = True
 ) -> list[tuple[float, str]]:
     """Play a series of looks and return when which unload was asked for."""
     history = OllamaHistory()
@@ -163,7 +163,7 @@ def test_a_model_in_use_moves_its_expiry_and_stays() -> None:
     ],
     ids=["off by default", "we do not starve", "kept for ever by its owner", "on the CPU anyway"],
 )
-def test_a_model_is_left_alone(models: list[OllamaModel], config: UnloadConfig, starving: bool) -> None:
+def test_a_model_is_left_alone(models: list[Tenant], config: UnloadConfig, starving: bool) -> None:
     assert ask([(0.0, models), (1000.0, models)], config, starving=starving) == []
 
 

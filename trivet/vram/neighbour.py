@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from trivet.vram.ollama import OllamaClient, OllamaModel, OllamaUnavailable
+from trivet.vram.ollama import OllamaClient, OllamaUnavailable
 from trivet.vram.text import format_bytes
-from trivet.vram.types import Cause, Observation, Snapshot
+from trivet.vram.types import Cause, Observation, Snapshot, Tenant
 from trivet.vram.unload import OllamaHistory, UnloadConfig, models_to_unload
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Neighbour:
         self._history = OllamaHistory()
         self._logged: str | None = None
 
-    async def tick(self, snapshot: Snapshot) -> tuple[OllamaModel, ...]:
+    async def tick(self, snapshot: Snapshot) -> tuple[Tenant, ...]:
         """Return what the server holds, after asking it to unload what should go; empty when it does not answer."""
         try:
             models = await self._client.loaded()
@@ -51,7 +51,7 @@ class Neighbour:
             return ()
         return models
 
-    async def _unload(self, snapshot: Snapshot, models: Sequence[OllamaModel]) -> None:
+    async def _unload(self, snapshot: Snapshot, models: Sequence[Tenant]) -> None:
         starving = sorted(name for name, decision in snapshot.decisions.items() if decision.cause in _STARVED)
         names, self._history = models_to_unload(
             self._config,
@@ -72,7 +72,7 @@ class Neighbour:
             log.info("%s", line)
 
 
-def describe(observation: Observation, models: Sequence[OllamaModel]) -> str:
+def describe(observation: Observation, models: Sequence[Tenant]) -> str:
     """Return one line on who the strangers are: "foreign 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
     total = "unknown" if observation.foreign_bytes is None else format_bytes(observation.foreign_bytes)
     named = ", ".join(

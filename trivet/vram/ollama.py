@@ -5,26 +5,17 @@ server that gives no usable answer is `OllamaUnavailable`, never another excepti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import httpx
 
 from trivet.errors import TrivetError
+from trivet.vram.types import Tenant
 
 
 class OllamaUnavailable(TrivetError):
     """The Ollama server gave no usable answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaModel:
-    """A model that Ollama has loaded. `vram_bytes` is the part on the GPU; `expires_at` has a time zone."""
-
-    name: str
-    vram_bytes: int
-    expires_at: datetime
 
 
 class OllamaClient:
@@ -46,7 +37,7 @@ class OllamaClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def loaded(self) -> tuple[OllamaModel, ...]:
+    async def loaded(self) -> tuple[Tenant, ...]:
         """Return the models that are loaded, those on the CPU included. Raises `OllamaUnavailable`."""
         answer = await self._json("GET", "/api/ps")
         try:
@@ -67,9 +58,9 @@ class OllamaClient:
             raise OllamaUnavailable(f"Ollama {path}: {error or type(error).__name__}") from error
 
 
-def _model(entry: Mapping[str, Any]) -> OllamaModel:
+def _model(entry: Mapping[str, Any]) -> Tenant:
     expires_at = datetime.fromisoformat(entry["expires_at"])
-    return OllamaModel(
+    return Tenant(
         name=str(entry["name"]),
         vram_bytes=int(entry.get("size_vram", 0)),
         expires_at=expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC),

@@ -10,6 +10,7 @@ do not compare: whoever receives a `Snapshot` from another process re-stamps it 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 Lane = Literal["gpu", "cpu"]
@@ -107,6 +108,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A stranger's model on the card, by its server's word. `expires_at` is when it leaves if nobody uses it."""
+
+    name: str
+    vram_bytes: int
+    """The part of it on the GPU."""
+    expires_at: datetime
+    """With a time zone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All decisions at one moment, as the ingress and the replicas receive them.
 
@@ -118,6 +130,8 @@ class Snapshot:
     device: str
     decisions: Mapping[str, Decision]
     observation: Observation
+    tenants: tuple[Tenant, ...] = ()
+    """Who the foreign memory belongs to, as far as anybody says; empty where no neighbour is asked."""
 
     def received(self, now_s: float) -> "Snapshot":
         """Return this snapshot stamped with the receiver's clock, against which its age is then measured."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from trivet.vram.ollama import OllamaModel
+from trivet.vram.types import Tenant
 
 UnloadMode = Literal["off", "idle"]
 
@@ -40,7 +40,7 @@ class OllamaHistory:
 def models_to_unload(
     config: UnloadConfig,
     history: OllamaHistory,
-    models: Sequence[OllamaModel],
+    models: Sequence[Tenant],
     *,
     starving: bool,
     now_s: float,
