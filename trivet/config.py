@@ -79,7 +79,7 @@ class VramConfig(_Frozen):
     """How long the last decision holds without news of the card; afterwards work goes to the CPU."""
     ollama_url: HttpUrl | None = None
     """An Ollama server on this machine: its models are named as tenants of the card. Null: nobody is asked."""
-    ollama_unload: Literal["off", "idle"] = "off"
+    ollama_unload: Literal["never", "idle"] = "never"
     """`idle`: while one of our models has no room, ask Ollama to unload models that nobody uses."""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from typing import Literal
 
 from trivet.vram.types import Tenant
 
-UnloadMode = Literal["off", "idle"]
+UnloadMode = Literal["never", "idle"]
 
 _NEVER_EXPIRES = timedelta(days=365)  # Ollama writes "never" as a moment centuries away
 
@@ -22,7 +22,7 @@ _NEVER_EXPIRES = timedelta(days=365)  # Ollama writes "never" as a moment centur
 class UnloadConfig:
     """When to ask for an unload. Off by default: the neighbour's models are not ours."""
 
-    mode: UnloadMode = "off"
+    mode: UnloadMode = "never"
     idle_after_s: float = 60.0
     """How long a model's expiry must have stood still."""
     ask_again_after_s: float = 30.0
@@ -49,7 +49,7 @@ def models_to_unload(
     """Return which models to ask Ollama to unload now, and the history to pass in next time. Pure.
 
     `starving`: whether any of our models is kept off the GPU by memory (cause `low_memory` or `parked`). `now_s` is
-    monotonic, `now` the calendar, against which expiries are read. None are named while `config.mode` is "off".
+    monotonic, `now` the calendar, against which expiries are read. None are named while `config.mode` is "never".
     """
     seen: dict[str, tuple[datetime, float]] = {}
     for model in models:
