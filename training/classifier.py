@@ -119,10 +119,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the public data sets")
     parser.add_argument("--run-dir", type=Path, default=Path("training/runs/classifier"))
     parser.add_argument(
-        "--benchmark",
+        "--prepared",
         type=Path,
-        default=Path("bench/relations/test.jsonl.gz"),
-        help="pairs no text of which may be trained on",
+        default=Path("training/runs/classifier-data"),
+        help="folder that training.classifier_prepare wrote",
     )
     parser.add_argument("--init", type=Path, help="a checkpoint.pt whose weights to begin from")
     parser.add_argument("--mix", default="{}", help="JSON that overrides fields of classifier_data.Mix")

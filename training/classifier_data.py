@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.relations.assemble import balance
 from bench.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
 from bench.relations.pairs import LABELS, Pair, read_pairs, seeded, stable_fraction
 from bench.relations.prose_pairs import NliRow, passages, snli_rows
@@ -28,6 +27,19 @@ from training.classifier_topics import Topical
 
 ENTAILED, NOT_ENTAILED = 0.0, 1.0
 _DEFINED = re.compile(r"^\s*(?:async def|def|class)\s+(\w+)|^(\w+)\s*[:=]", re.M)
+
+
+_CODE_KINDS = frozenset(("easy-code", "hard-class", "hard-constant", "hard-function", "hard-import", "hard-method"))
+
+_ONE_LINERS = frozenset(("uses-constant", "hard-constant", "uses-function", "hard-function"))
+
+# How often each wrong relation is shown with a pair of the given one.
+_CONFUSED: dict[str, dict[str, int]] = {
+    "dependency": {"unrelated": 7, "expansion": 2, "contradiction": 1},
+    "expansion": {"contradiction": 4, "unrelated": 4, "dependency": 2},
+    "contradiction": {"expansion": 5, "unrelated": 4, "dependency": 1},
+    "unrelated": {"dependency": 5, "expansion": 3, "contradiction": 2},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,10 @@ class Mix:
     """How many examples of each kind; the shares were set by trials on the dev split (CLASSIFIER.md)."""
 
     relations_per_label: int = 3000
-    relation_repeats: int = 1
+    unrelated: int = 5000
+    """More than of the others: half of them are code beside code, the only ones that teach what dependency is not."""
+    code_share: float = 0.5
+    """Share of code beside code among the unrelated pairs."""
     snli_repeats: int = 4
     captions_repeats: int = 3
     qnli: int = 3000
@@ -56,9 +71,11 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
     """All examples of the mix, in no order that matters. `prepared` is the folder `classifier_prepare` wrote."""
     rng = seeded("classifier data", seed)
     found: list[Example] = []
-    chosen = balance(read_pairs(prepared / "train.jsonl.gz"), mix.relations_per_label)
-    for _ in range(mix.relation_repeats):
-        found.extend(relation_example(pair, rng) for pair in chosen)
+    pairs = read_pairs(prepared / "train.jsonl.gz")
+    for label in LABELS:
+        of_label = [pair for pair in pairs if pair.label == label]
+        limit = mix.unrelated if label == "unrelated" else mix.relations_per_label
+        found.extend(relation_example(pair, rng) for pair in draw(of_label, limit, mix.code_share, rng))
     rows = snli_training_rows(data)
     for _ in range(mix.snli_repeats):
         for row in rows:
@@ -73,16 +90,34 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
     return found
 
 
+def draw(pairs: list[Pair], limit: int, code_share: float, rng: random.Random) -> list[Pair]:
+    """At most `limit` pairs; where they are of both forms, `code_share` of them code beside code."""
+    code = [pair for pair in pairs if pair.kind in _CODE_KINDS]
+    other = [pair for pair in pairs if pair.kind not in _CODE_KINDS]
+    if not code or not other:
+        return rng.sample(pairs, min(limit, len(pairs)))
+    wanted = min(round(limit * code_share), len(code))
+    return rng.sample(code, wanted) + rng.sample(other, min(limit - wanted, len(other)))
+
+
 def snli_training_rows(data: Path, *, dev: bool = False) -> list[NliRow]:
     """SNLI rows to train on; a tenth of the pictures watches the training (the 300 rows held back are neither)."""
     return [row for row in snli_rows(data, held_back=False) if (stable_fraction(row.picture) < 0.1) == dev]
 
 
 def relation_example(pair: Pair, rng: random.Random, negatives: int = 1) -> Example:
-    """A pair with its relation as the true hypothesis and `negatives` of the other relations as false ones."""
+    """A pair with its relation as the true hypothesis and `negatives` of the other relations as false ones.
+
+    One false hypothesis a pair, drawn in proportion to how easily the two are confused, taught more per token than
+    all three: another pair says more than the same pair once again.
+    """
     first, second = shorten(pair, rng)
-    others = rng.sample([label for label in LABELS if label != pair.label], negatives)
-    hypotheses = [(_wording(pair.label, rng), ENTAILED), *((_wording(label, rng), NOT_ENTAILED) for label in others)]
+    likely = dict(_CONFUSED[pair.label])
+    hypotheses = [(_wording(pair.label, rng), ENTAILED)]
+    for _ in range(negatives):
+        (label,) = rng.choices(list(likely), list(likely.values()))
+        del likely[label]
+        hypotheses.append((_wording(label, rng), NOT_ENTAILED))
     return Example(wordings.pair_premise(first, second), tuple(hypotheses), "relations")
 
 
@@ -98,10 +133,22 @@ def shorten(pair: Pair, rng: random.Random) -> tuple[str, str]:
     Mostly short, sometimes long: the model must not learn that a relation has a length. Code is cut around a line, for
     dependency the one that uses the other text's name, for the rest a random one, so that the cut itself says nothing.
     """
-    limit = rng.choice((160, 200, 240, 280, 400))
+    limit = rng.choice((120, 150, 180, 220, 260, 380))
     defined = _DEFINED.search(pair.second)
     name = next((g for g in defined.groups() if g), "") if defined else ""
+    if pair.kind in _ONE_LINERS and rng.random() < 0.35:
+        return one_liner(pair.first, name, rng), _cut(pair.second, 150, "", rng)
     return _cut(pair.first, limit, name, rng), _cut(pair.second, limit, "", rng)
+
+
+def one_liner(code: str, name: str, rng: random.Random) -> str:
+    """A function as its head and one statement: the one that uses `name`, or any where none does."""
+    head, *body = code.splitlines()
+    statements = [line.strip() for line in body if line.strip() and not line.strip().startswith(("#", "..."))]
+    if not head.rstrip().endswith(":") or not statements:
+        return _cut(code, 200, name, rng)
+    using = [line for line in statements if name and name in line]
+    return f"{head.rstrip()} {rng.choice(using or statements)}"
 
 
 def _cut(text: str, limit: int, around: str, rng: random.Random) -> str:
