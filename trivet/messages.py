@@ -105,16 +105,26 @@ class StageTimings:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the model really read."""
+    """What the model really read, per input in request order."""
 
-    tokens: int
-    """Tokens of all sequences, special tokens and overlaps included, padding not."""
+    input_tokens: tuple[int, ...]
+    """Tokens of that input's sequences, special tokens and overlaps included, padding not."""
     windows: tuple[int, ...]
-    """Windows per input, in request order."""
+    """Windows of that input."""
     truncated: tuple[bool, ...]
     """Whether text of that input was left unread."""
-    sequences: int = 0
-    """Model inputs that were needed."""
+    sequences_per_window: int = 1
+    """Model inputs that each window became: as many as there are hypotheses."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all inputs."""
+        return sum(self.input_tokens)
+
+    @property
+    def sequences(self) -> int:
+        """Model inputs of all inputs."""
+        return sum(self.windows) * self.sequences_per_window
 
 
 @dataclass(frozen=True, slots=True)

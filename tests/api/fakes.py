@@ -74,7 +74,7 @@ def usage_of(texts: Sequence[str], *, truncates: bool = False) -> Usage:
     """One token per word; a window per thousand characters."""
     windows = tuple(1 if truncates else 1 + (len(text) - 1) // WINDOW_CHARACTERS for text in texts)
     cut = tuple(truncates and len(text) > WINDOW_CHARACTERS for text in texts)
-    return Usage(sum(len(text.split()) for text in texts), windows, cut, sum(windows))
+    return Usage(tuple(len(text.split()) for text in texts), windows, cut)
 
 
 def tokens_of(text: str, *, special: bool) -> tuple[Token, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -65,10 +66,15 @@ class Job:
 
 
 def usage(rows: Sequence[Row], windows: Sequence[int], truncated: Sequence[bool]) -> Usage:
-    """Account for a job: what was read, in how many windows, and whether anything was left out."""
+    """Account for a job: what was read, in how many windows, and whether anything was left out.
+
+    Rows lie input by input, and every window of a job became the same number of them.
+    """
+    per_window = len(rows) // max(1, sum(windows))
+    tokens = iter(row.tokens for row in rows)
     return Usage(
-        tokens=sum(row.tokens for row in rows),
+        input_tokens=tuple(sum(islice(tokens, count * per_window)) for count in windows),
         windows=tuple(windows),
         truncated=tuple(truncated),
-        sequences=len(rows),
+        sequences_per_window=per_window,
     )
