@@ -1,22 +1,24 @@
 """Many texts over several requests: cut within limits, in order, and every one of them answered once."""
 
+import asyncio
 import gc
 import threading
 from contextlib import aclosing
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.api.fakes import FakeDispatcher, vector_of
+from tests.api.fakes import WINDOW_CHARACTERS, FakeDispatcher, vector_of
 from tests.client.serving import FailsAtFirst, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
-from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused, Retries
+from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused
 from trivet.client.answers import Embedding, Embeddings, Service
 from trivet.client.bulk import Batch, Joining, batches_of, joined_service
-from trivet.errors import InputTooLong, Overloaded
+from trivet.errors import Overloaded
 from trivet.messages import EmbedRequest
 
 TEXTS = [f"chunk {index} " + "é" * (index % 50) for index in range(3000)]
@@ -34,7 +36,7 @@ def test_batches_keep_limits_and_lose_nothing(sizes: list[int], limits: BatchLim
         assert batch[0][0] == start
         assert len(batch) <= limits.inputs
         assert len(batch) == 1 or sum(size for _, size in batch) <= limits.bytes
-    for (_, batch), (_, following) in zip(batches, batches[1:], strict=False):
+    for (_, batch), (_, following) in pairwise(batches):
         full = len(batch) == limits.inputs or sum(size for _, size in [*batch, following[0]]) > limits.bytes
         assert full, "a batch was closed that had room"
 
@@ -90,8 +92,6 @@ class TakesTurns(FakeDispatcher):
         self._lock = threading.Lock()
 
     async def embed(self, request: EmbedRequest):  # type: ignore[no-untyped-def]
-        import asyncio
-
         self._open += 1
         self.most = max(self.most, self._open)
         await asyncio.sleep(0.05)
@@ -152,18 +152,12 @@ async def test_an_error_ends_the_open_requests(url: str) -> None:
     gc.collect()  # a task whose error nobody fetched would be told of now
 
 
-def test_a_message_that_names_the_text_is_moved_too() -> None:
-    error = InputTooLong(param="input[0]", tokens=9000, limit_tokens=512)
-    dispatcher = FailsAtFirst([])
-    app = create_app(dispatcher, ApiSettings())
-    with served(app) as url, Client(url, retries=Retries(attempts=1)) as client:
-        batches = client.embed_batches(["a"] * 4, limits=BatchLimits(inputs=2), parallel=1)
-        next(batches)
-        batches.close()
-        moved = Refused(error.message, status=400, param=error.param, code=error.code)
-        moved.shift(2)
-    assert moved.param == "input[2]"
-    assert moved.message.startswith("input[2] has 9000 tokens")
+def test_the_message_names_the_text_among_all_too(client: Client) -> None:
+    texts = ["a", "b", "c", "long " * WINDOW_CHARACTERS]
+    with pytest.raises(Refused) as caught:
+        client.embed_many(texts, limits=BatchLimits(inputs=2), long_input="error")
+    assert caught.value.param == "input[3]"
+    assert caught.value.message.startswith("input[3] has ")
 
 
 def test_a_model_that_changes_on_the_way_is_not_hidden() -> None:

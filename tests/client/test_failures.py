@@ -120,9 +120,8 @@ def test_the_servers_own_deadline() -> None:
 
 
 def test_nobody_listens() -> None:
-    with closed_port() as url, Client(url, retries=QUICK) as client:
-        with pytest.raises(Unreachable, match=url):
-            client.embed(["a"])
+    with closed_port() as url, Client(url, retries=QUICK) as client, pytest.raises(Unreachable, match=url):
+        client.embed(["a"])
 
 
 def test_a_broken_connection_is_tried_again() -> None:
@@ -130,16 +129,15 @@ def test_a_broken_connection_is_tried_again() -> None:
     app = create_app(dispatcher, ApiSettings())
     with broken_connections(2, app) as url, Client(url, retries=QUICK) as client:
         assert len(client.embed(["a"]).items) == 1
-    with broken_connections(4, app) as url, Client(url, retries=QUICK) as client:
-        with pytest.raises(Unreachable):
-            client.embed(["a"])
+    with broken_connections(4, app) as url, Client(url, retries=QUICK) as client, pytest.raises(Unreachable):
+        client.embed(["a"])
 
 
 def test_a_server_error_is_not_tried_again() -> None:
     dispatcher = FakeDispatcher(error=EngineError("the forward failed"))
-    with served(create_app(dispatcher, ApiSettings())) as url, Client(url) as client:
-        with pytest.raises(ServerFailed, match="the forward failed") as caught:
-            client.embed(["a"])
+    app = create_app(dispatcher, ApiSettings())
+    with served(app) as url, Client(url) as client, pytest.raises(ServerFailed, match="the forward failed") as caught:
+        client.embed(["a"])
     assert caught.value.status == 500
     assert len(dispatcher.requests) == 1
 

@@ -1,12 +1,24 @@
-"""The command line: `trivet prepare`, `trivet serve`, `trivet plan`."""
+"""The command line: `trivet prepare|serve|plan`; `embed|rerank|classify|relate|index` ask a server; `mcp` offers it."""
 
 import typer
 
+from trivet.cli.classify import classify_command
+from trivet.cli.embed import embed_command
+from trivet.cli.index import index_command
+from trivet.cli.mcp import mcp_command
 from trivet.cli.plan import plan_command
 from trivet.cli.prepare import prepare_command
+from trivet.cli.relate import relate_command
+from trivet.cli.rerank import rerank_command
 from trivet.cli.serve import serve_command
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 main.command("serve")(serve_command)
 main.command("prepare")(prepare_command)
 main.command("plan")(plan_command)
+main.command("embed")(embed_command)
+main.command("rerank")(rerank_command)
+main.command("classify")(classify_command)
+main.command("relate")(relate_command)
+main.command("index")(index_command)
+main.command("mcp")(mcp_command)

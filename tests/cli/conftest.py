@@ -1,0 +1,77 @@
+"""The command line in this process, against the real HTTP application on a real port."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.api.fakes import FakeDispatcher
+from tests.client.serving import served
+from trivet.api.app import create_app
+from trivet.api.settings import ApiSettings
+from trivet.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def dispatcher() -> FakeDispatcher:
+    return FakeDispatcher()
+
+
+@pytest.fixture
+def url(dispatcher: FakeDispatcher) -> Iterator[str]:
+    with served(create_app(dispatcher, ApiSettings())) as url:
+        yield url
+
+
+@pytest.fixture
+def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `trivet …` in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*arguments: str, stdin: str | bytes | None = None, server: str = url) -> Result:
+        return CliRunner().invoke(main, arguments, input=stdin, env={"TRIVET_URL": server, "COLUMNS": "200"})
+
+    return run_command
+
+
+def records(result: Result) -> list[dict[str, Any]]:
+    """The lines of stdout."""
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small repository with what a command should take and what it should leave."""
+    files: dict[str, bytes] = {
+        ".git/config": b"[core]",
+        ".gitignore": b"*.log\nbuild/\n!keep.log\n",
+        "a.py": b"def area(r):\n    return PI * r * r\n",
+        "b.md": "# Caf\u00e9\n\nnaïve prose\n".encode(),
+        "build/out.py": b"generated",
+        "empty.txt": b" \n",
+        "keep.log": b"kept",
+        "latin.txt": "caf\u00e9".encode("latin-1"),
+        "noise.log": b"noise",
+        "picture.png": b"\x89PNG\0\0",
+        "sub/.gitignore": b"secret.txt\n!*.log\n",
+        "sub/again.log": b"wanted here",
+        "sub/secret.txt": b"secret",
+        "sub/z.py": b"PI = 3.14\n",
+    }
+    for name, content in files.items():
+        path = tmp_path / "repo" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "repo" / "link.py").symlink_to("a.py")
+    return tmp_path / "repo"
+
+
+TAKEN = ["repo/.gitignore", "repo/a.py", "repo/b.md", "repo/keep.log", "repo/sub/.gitignore", "repo/sub/again.log"]
+TAKEN += ["repo/sub/z.py"]
+"""What of `folder` is text and not ignored, in order."""

@@ -1,0 +1,176 @@
+"""`trivet embed|rerank|classify|relate`: what they read, what they write, how they end."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.api.fakes import DEVICE, EMBEDDER, FakeDispatcher, vector_of
+from tests.cli.conftest import TAKEN, Run, records
+from tests.client.serving import FailsAtFirst, closed_port, served
+from trivet.api.app import create_app
+from trivet.api.settings import ApiSettings
+from trivet.errors import EngineError, Overloaded
+from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
+
+
+def test_embeds_a_folder_and_says_what_it_skipped(run: Run, folder: Path) -> None:
+    result = run("embed", "repo")
+    lines = records(result)
+    assert [line["path"] for line in lines] == TAKEN
+    text = (folder / "b.md").read_text()
+    expected = next(line for line in lines if line["path"] == "repo/b.md")
+    np.testing.assert_array_equal(np.array(expected["embedding"], dtype=np.float32), vector_of(text))
+    assert (expected["model"], expected["windows"], expected["truncated"]) == (EMBEDDER.name, 1, False)
+    for skipped in (
+        "repo/build: ignored by .gitignore",
+        "repo/noise.log: ignored by .gitignore",
+        "repo/sub/secret.txt: ignored by .gitignore",
+        "repo/empty.txt: empty",
+        "repo/latin.txt: not UTF-8",
+        "repo/picture.png: binary",
+        "repo/link.py: a link",
+    ):
+        assert f"skipped {skipped}\n" in result.stderr
+    assert f"{len(TAKEN)} texts" in result.stderr
+    assert DEVICE in result.stderr
+
+
+def test_the_rules_above_a_folder_count(run: Run, folder: Path) -> None:
+    (folder / "sub" / "build").mkdir()
+    (folder / "sub" / "build" / "x.py").write_text("generated")
+    assert [line["path"] for line in records(run("embed", "repo/sub"))] == [
+        path for path in TAKEN if path.startswith("repo/sub/")
+    ]
+
+
+def test_many_skips_are_counted_by_reason(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for index in range(25):
+        (folder / f"{index:02}.png").write_bytes(b"\0")
+    (folder / "text").write_text("text")
+    result = run("embed", "many")
+    assert len(records(result)) == 1
+    assert result.stderr.count("skipped many/") == 10
+    assert "skipped 25 in all: 25 binary" in result.stderr
+
+
+def test_lines_of_stdin(run: Run, dispatcher: FakeDispatcher) -> None:
+    result = run("embed", "-", "--lines", "--input-type", "query", "--dimensions", "3", stdin="one\r\n\ntwo é\n")
+    lines = records(result)
+    assert [(line["path"], line["line"], len(line["embedding"])) for line in lines] == [("-", 1, 3), ("-", 3, 3)]
+    assert dispatcher.requests == [
+        EmbedRequest(("one", "two é"), input_type="query", dimensions=3, priority="bulk"),
+    ]
+
+
+def test_whole_stdin_is_one_text(run: Run, dispatcher: FakeDispatcher) -> None:
+    assert len(records(run("embed", "-", stdin="one\ntwo\n"))) == 1
+    [request] = dispatcher.requests
+    assert isinstance(request, EmbedRequest)
+    assert request.texts == ("one\ntwo\n",)
+
+
+def test_out_is_written_whole_or_not_at_all(run: Run, folder: Path, tmp_path: Path) -> None:
+    result = run("embed", "repo", "--out", "vectors.jsonl")
+    assert (result.exit_code, result.stdout) == (0, "")
+    before = (tmp_path / "vectors.jsonl").read_text()
+    assert len(before.splitlines()) == len(TAKEN)
+    assert not (tmp_path / "vectors.jsonl.partial").exists()
+    with served(create_app(FakeDispatcher(error=EngineError("broken")), ApiSettings())) as broken:
+        result = run("embed", "repo", "--out", "vectors.jsonl", server=broken)
+    assert result.exit_code == 1
+    assert "error: broken" in result.stderr
+    assert (tmp_path / "vectors.jsonl").read_text() == before
+
+
+def test_reranks_over_several_requests(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+    lines = ["nothing"] * 150 + ["wait then retry"] + ["nothing"] * 150 + ["wait"]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    found = records(run("rerank", "--query", "wait then retry", "--lines", "--top", "3", "lines.txt"))
+    assert [line["line"] for line in found] == [151, 302, 1]
+    assert found[0]["score"] > found[1]["score"] > found[2]["score"]
+    requests = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
+    assert [len(request.documents) for request in requests] == [128, 128, 46]
+    assert {request.priority for request in requests} == {"bulk"}
+
+
+def test_classifies(run: Run, dispatcher: FakeDispatcher) -> None:
+    result = run(
+        "classify", "-", "--lines", "-l", "sports", "-l", "food=they are cooking", "--template", "{}", "--multi-label",
+        stdin="sports today\ncooking now\n",
+    )  # fmt: skip
+    lines = records(result)
+    assert [(line["line"], line["label"]) for line in lines] == [(1, "sports"), (2, "food")]
+    assert set(lines[0]["scores"]) == {"sports", "food"}
+    [request] = dispatcher.requests
+    assert isinstance(request, ClassifyRequest)
+    assert (request.hypotheses, request.multi_label) == ({"sports": "sports", "food": "they are cooking"}, True)
+
+
+def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> None:
+    result = run("relate", "--source", "repo/a.py", "repo", "--top-k", "2", "-r", "same=def area", "-r", "other=prose")
+    lines = records(result)
+    assert len(lines) == 2
+    assert "repo/a.py" not in {line["path"] for line in lines}
+    assert set(lines[0]) == {"path", "relation", "confidence", "scores", "relevance", "windows", "truncated"}
+    assert set(lines[0]["scores"]) == {"same", "other"}
+    assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["embed", "missing.txt"], "missing.txt"),
+        (["embed"], "FILES"),
+        (["embed", "-", "--url", "localhost:8000"], "is not a URL"),
+        (["classify", "-", "-l", "a", "-l", "a"], "given twice"),
+        (["classify", "-", "-l", "a", "--template", "nothing"], "--template"),
+        (["relate", "-s", "x.txt", "-", "-r", "only a name"], "NAME=HYPOTHESIS"),
+        (["rerank", "-q", "q", "--top", "0", "-"], "--top"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(
+    run: Run, tmp_path: Path, dispatcher: FakeDispatcher, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    result = run(*arguments, stdin="text")
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert dispatcher.requests == []
+
+
+def test_nothing_to_do_ends_with_1(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"\0")
+    result = run("embed", "p.png")
+    assert result.exit_code == 1
+    assert "skipped p.png: binary" in result.stderr
+    assert "nothing to embed" in result.stderr
+
+
+def test_a_refusal_ends_with_1_and_names_the_field(run: Run) -> None:
+    result = run("embed", "-", "--long-input", "error", stdin="word " * 1000)
+    assert result.exit_code == 1
+    assert "error: input[0] has" in result.stderr
+
+
+def test_no_server_ends_with_1_and_says_where_it_looked(run: Run) -> None:
+    with closed_port() as nowhere:
+        result = run("embed", "-", stdin="text", server=nowhere)
+    assert result.exit_code == 1
+    assert f"error: {nowhere} does not answer" in result.stderr
+    assert "trying again in" in result.stderr
+
+
+def test_a_busy_server_is_told_of_and_waited_for(run: Run) -> None:
+    with served(create_app(FailsAtFirst([Overloaded("full", retry_after_s=0.1)]), ApiSettings())) as busy:
+        result = run("embed", "-", stdin="text", server=busy)
+    assert len(records(result)) == 1
+    assert "full; trying again in 1.0 s" in result.stderr
+
+
+def test_numbers_have_no_more_digits_than_float32(run: Run) -> None:
+    line = run("embed", "-", stdin="text").stdout
+    assert max(len(number) for number in json.loads(line, parse_float=str)["embedding"]) <= 14

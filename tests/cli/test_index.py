@@ -1,0 +1,176 @@
+"""`trivet index`: embeds what is new, keeps what is there, and never harms a file that is not its own."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.fakes import EMBEDDER, FakeDispatcher
+from tests.cli.conftest import TAKEN, Run
+from tests.client.serving import served
+from trivet.api.app import create_app
+from trivet.api.dispatcher import Routed
+from trivet.api.settings import ApiSettings
+from trivet.errors import EngineError
+from trivet.messages import EmbedRequest, EmbedResult, ModelCard
+
+
+def index(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def embedded(dispatcher: FakeDispatcher) -> int:
+    """Texts embedded so far."""
+    return sum(len(request.texts) for request in dispatcher.requests if isinstance(request, EmbedRequest))
+
+
+def test_records_say_where_each_chunk_is(run: Run, folder: Path, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+    (folder / "long.py").write_text("".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(100)))
+    result = run("index", "repo", "--out", "index.jsonl", "--chunk-characters", "200", "--text")
+    assert result.exit_code == 0, result.output
+    records = index(tmp_path / "index.jsonl")
+    assert sorted({record["path"] for record in records}) == sorted([*TAKEN, "repo/long.py"])
+    for record in records:
+        lines = (tmp_path / record["path"]).read_text().splitlines(keepends=True)
+        assert "".join(lines[record["start_line"] - 1 : record["end_line"]]) == record["text"]
+        assert (record["model"], record["revision"]) == (EMBEDDER.name, EMBEDDER.revision)
+        assert len(record["embedding"]) == EMBEDDER.dimensions
+    requests = [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
+    assert {(request.input_type, request.priority) for request in requests} == {("document", "bulk")}
+
+
+def test_a_second_run_embeds_only_what_is_new(
+    run: Run, folder: Path, tmp_path: Path, dispatcher: FakeDispatcher
+) -> None:
+    assert run("index", "repo", "--out", "repo/index.jsonl").exit_code == 0
+    first = (folder / "index.jsonl").read_text()
+    count = embedded(dispatcher)
+    assert count == len(TAKEN)
+
+    result = run("index", "repo", "--out", "repo/index.jsonl")
+    assert f"{len(TAKEN)} chunks, 0 of them to embed" in result.stderr
+    assert embedded(dispatcher) == count
+    assert (folder / "index.jsonl").read_text() == first  # the index is not indexed, though it lies in the folder
+
+    (folder / "sub" / "z.py").rename(folder / "moved.py")
+    (folder / "a.py").write_text("changed = True\n")
+    assert run("index", "repo", "--out", "repo/index.jsonl").exit_code == 0
+    assert embedded(dispatcher) == count + 1  # a file that moved keeps its vector
+    paths = [record["path"] for record in index(folder / "index.jsonl")]
+    assert paths == sorted({*TAKEN, "repo/moved.py"} - {"repo/sub/z.py"})
+
+
+def test_the_same_text_in_two_places_is_embedded_once(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+    (tmp_path / "one.txt").write_text("same")
+    (tmp_path / "two.txt").write_text("same")
+    assert run("index", "one.txt", "two.txt", "--out", "i.jsonl").exit_code == 0
+    assert embedded(dispatcher) == 1
+    one, two = index(tmp_path / "i.jsonl")
+    assert (one["path"], two["path"]) == ("one.txt", "two.txt")
+    assert one["embedding"] == two["embedding"]
+
+
+class Upgraded(FakeDispatcher):
+    """Serves another revision of the embedder."""
+
+    async def models(self) -> list[ModelCard]:
+        cards = list(await super().models())
+        cards[0] = ModelCard("embedder", EMBEDDER.name, "r9", 256, dimensions=EMBEDDER.dimensions, precision="fp32")
+        return cards
+
+
+def test_vectors_of_another_model_or_length_are_not_kept(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    assert run("index", "a.txt", "--out", "i.jsonl").exit_code == 0
+    assert run("index", "a.txt", "--out", "i.jsonl", "--dimensions", "4").exit_code == 0
+    assert embedded(dispatcher) == 2
+    assert [len(record["embedding"]) for record in index(tmp_path / "i.jsonl")] == [4]
+    upgraded = Upgraded()
+    with served(create_app(upgraded, ApiSettings())) as url:
+        assert run("index", "a.txt", "--out", "i.jsonl", "--dimensions", "4", server=url).exit_code == 0
+    assert embedded(upgraded) == 1
+    assert [record["revision"] for record in index(tmp_path / "i.jsonl")] == ["r9"]
+
+
+class StopsMidway(FakeDispatcher):
+    """Fails from the third request on."""
+
+    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+        if len(self.requests) >= 2:
+            raise EngineError("broken")
+        return await super().embed(request)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> int:
+    for number in range(600):
+        (tmp_path / "many").mkdir(exist_ok=True)
+        (tmp_path / "many" / f"{number:03}.txt").write_text(f"text {number}")
+    return 600
+
+
+def test_what_a_failed_run_had_is_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
+    broken = StopsMidway()
+    with served(create_app(broken, ApiSettings())) as url:
+        result = run("index", "many", "--out", "i.jsonl", server=url)
+    assert result.exit_code == 1
+    assert "error: broken" in result.stderr
+    kept = len(index(tmp_path / "i.jsonl"))
+    assert kept in (128, 256)
+    assert run("index", "many", "--out", "i.jsonl").exit_code == 0
+    assert embedded(dispatcher) == many - kept
+    assert len(index(tmp_path / "i.jsonl")) == many
+
+
+def test_a_line_that_was_cut_off_is_dropped(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
+    assert run("index", "many", "--out", "i.jsonl").exit_code == 0
+    whole = (tmp_path / "i.jsonl").read_bytes()
+    for cut, missing in ((7, 1), (len(whole) - 30, many)):
+        (tmp_path / "i.jsonl").write_bytes(whole[:-cut])
+        before = embedded(dispatcher)
+        assert run("index", "many", "--out", "i.jsonl").exit_code == 0
+        assert embedded(dispatcher) - before == missing
+        assert (tmp_path / "i.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', '[1]\n{"path": 1}\n'])
+def test_a_file_that_is_no_index_is_left_alone(run: Run, folder: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "notes.txt").write_text(content)
+    result = run("index", "repo", "--out", "notes.txt")
+    assert result.exit_code == 1
+    assert "notes.txt is not an index" in result.stderr
+    assert (tmp_path / "notes.txt").read_text() == content
+
+
+class Slow(FakeDispatcher):
+    """Takes its time for every request but the first."""
+
+    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+        if self.requests:
+            await asyncio.sleep(20)
+        return await super().embed(request)
+
+
+def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) -> None:
+    with served(create_app(Slow(), ApiSettings())) as url:
+        command = [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(tmp_path / "i.jsonl")]
+        process = subprocess.Popen(command, env={**os.environ, "TRIVET_URL": url}, stderr=subprocess.PIPE, text=True)
+        deadline_s = time.monotonic() + 60
+        while not ((tmp_path / "i.jsonl").exists() and (tmp_path / "i.jsonl").stat().st_size):
+            assert time.monotonic() < deadline_s, "nothing was written"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        started_s = time.monotonic()
+        _, told = process.communicate(timeout=15)
+        assert time.monotonic() - started_s < 15
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    assert len(index(tmp_path / "i.jsonl")) == 128

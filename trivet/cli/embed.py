@@ -1,0 +1,68 @@
+"""`trivet embed`: a vector for every text."""
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from trivet.cli.calling import (
+    DEFAULT_TIMEOUT_S,
+    Key,
+    LongInputOption,
+    Timeout,
+    Url,
+    connect,
+    fail,
+    run,
+    told_service,
+)
+from trivet.cli.output import Out, json_line, opened
+from trivet.cli.progress import bar
+from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
+from trivet.client import AsyncClient
+from trivet.client.bulk import EmbedOptions, joined_service
+
+
+def embed_command(
+    files: Inputs,
+    out: Out = None,
+    lines: Lines = False,
+    input_type: Annotated[
+        Literal["query", "document"] | None, typer.Option(help="Which of the model's prompts to use, if it has any.")
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many numbers of each vector.")] = None,
+    long_input: LongInputOption = "window",
+    max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
+    url: Url = None,
+    key: Key = None,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Embed texts. Each output line has `path`, `line` with --lines, `model`, `embedding`, `windows`, `truncated`."""
+    console = Console(stderr=True)
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes)
+    if not texts:
+        fail(console, "nothing to embed")
+    options: EmbedOptions = {"input_type": input_type, "dimensions": dimensions, "long_input": long_input}
+    run(_embed(connect(url, key, timeout_s), texts, options, out, console), console)
+
+
+async def _embed(
+    client: AsyncClient, texts: list[Text], options: EmbedOptions, out: Path | None, console: Console
+) -> None:
+    tokens = 0
+    services = []
+    async with client, aclosing(client.embed_batches([text.text for text in texts], **options)) as batches:
+        with opened(out) as file, bar(console, "embedding", len(texts)) as advance:
+            async for batch in batches:
+                answer = batch.embeddings
+                for item, vector in zip(answer.items, answer.to_numpy(), strict=True):
+                    place = texts[batch.start + item.index].place()
+                    about = {"windows": item.windows, "truncated": item.truncated}
+                    file.write(json_line({**place, "model": answer.model, "embedding": vector, **about}))
+                tokens += answer.tokens
+                services.append(answer.service)
+                advance(len(answer.items))
+    where = told_service(joined_service(services))
+    console.print(f"{len(texts)} texts, {tokens} tokens, {where}", markup=False, highlight=False)

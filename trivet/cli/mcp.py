@@ -1,0 +1,42 @@
+"""`trivet mcp`: the models as tools for a coding agent."""
+
+import asyncio
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from trivet.cli.calling import Key, Timeout, Url, fail
+from trivet.client import AsyncClient
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_CALL_TIMEOUT_S = 120.0
+
+
+def mcp_command(
+    transport: Annotated[
+        Literal["stdio", "http"], typer.Option(help="stdio: the agent starts this command. http: it connects to it.")
+    ] = "stdio",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="For http, on 127.0.0.1, path /mcp.")] = 8765,
+    url: Url = None,
+    key: Key = None,
+    timeout_s: Timeout = DEFAULT_CALL_TIMEOUT_S,
+) -> None:
+    """Offer embed, rerank, classify and relate as tools of the Model Context Protocol."""
+    console = Console(stderr=True)
+    try:
+        from trivet.mcp_server import serve_http, serve_stdio
+    except ModuleNotFoundError as error:
+        if error.name != "mcp":
+            raise
+        fail(console, "the package `mcp` is not installed; install trivet[mcp]")
+    try:
+        client = AsyncClient(url, key=key, timeout_s=timeout_s)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    # stdout belongs to the protocol; whatever is said goes to stderr.
+    work = serve_stdio(client) if transport == "stdio" else serve_http(client, LOOPBACK, port)
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -1,0 +1,38 @@
+"""JSON lines, to stdout or to a file."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import orjson
+import typer
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")]
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """One line. float32 arrays are written with as many digits as tell them apart, and no more."""
+    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+@contextmanager
+def opened(out: Path | None) -> Iterator[BinaryIO]:
+    """The file to write to, or stdout.
+
+    A file gets its name when it is whole; after a failure what there was so far stays beside it as `NAME.partial`.
+    """
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    partial = partial_path(out)
+    with partial.open("wb") as file:
+        yield file
+    partial.replace(out)
+
+
+def partial_path(out: Path) -> Path:
+    """Where a file grows until it is whole."""
+    return out.with_name(f"{out.name}.partial")

@@ -1,0 +1,80 @@
+"""`trivet relate`: how one text relates to others."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivet.cli.calling import (
+    DEFAULT_TIMEOUT_S,
+    Key,
+    LongInputOption,
+    Timeout,
+    Url,
+    connect,
+    fail,
+    run,
+    told_service,
+)
+from trivet.cli.hypotheses import hypotheses_of
+from trivet.cli.output import Out, json_line, opened
+from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
+from trivet.client import AsyncClient, Relations, calls
+from trivet.client.calls import Call
+
+
+def relate_command(
+    source: Annotated[Path, typer.Option("--source", "-s", help="The file whose relations are asked for.")],
+    files: Inputs,
+    out: Out = None,
+    lines: Lines = False,
+    top_k: Annotated[int, typer.Option(min=1, help="Classify this many of the most relevant candidates.")] = 16,
+    min_relevance: Annotated[float, typer.Option(min=0, max=1, help="Leave out less relevant candidates.")] = 0.0,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out edges of less confidence.")] = 0.0,
+    relation: Annotated[
+        list[str] | None,
+        typer.Option("--relation", "-r", help="NAME=HYPOTHESIS, at least two, in place of the server's relations."),
+    ] = None,
+    long_input: LongInputOption = "window",
+    max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
+    url: Url = None,
+    key: Key = None,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Relate the source to candidates. Output lines have `path`, `relation`, `confidence`, `scores`, `relevance`, …"""
+    relations = hypotheses_of(relation) if relation else None
+    console = Console(stderr=True)
+    sources = read_texts([str(source)], console, lines=False, max_file_bytes=max_file_bytes)
+    left_out = {source.resolve()}  # a text is not a candidate of its own
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=left_out)
+    if not sources or not texts:
+        fail(console, "nothing to relate")
+    call = calls.relate(
+        "\n".join(text.text for text in sources),
+        [text.text for text in texts],
+        top_k=top_k,
+        min_relevance=min_relevance,
+        threshold=threshold,
+        relations=relations,
+        long_input=long_input,
+    )
+    run(_relate(connect(url, key, timeout_s), call, texts, out, console), console)
+
+
+async def _relate(
+    client: AsyncClient, call: Call[Relations], texts: list[Text], out: Path | None, console: Console
+) -> None:
+    async with client:
+        with console.status("relating"):
+            answer = await client.send(call)
+    with opened(out) as file:
+        for edge in answer.edges:
+            about = asdict(edge)
+            del about["source_index"], about["target_index"]
+            file.write(json_line({**texts[edge.target_index].place(), **about}))
+    left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in asdict(answer.left_out).items())
+    where = told_service(answer.service)
+    told = f"{len(answer.edges)} edges (left out: {left_out}), {answer.tokens} tokens, {where}"
+    console.print(told, markup=False, highlight=False)

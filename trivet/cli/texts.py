@@ -1,0 +1,106 @@
+"""Reads what the command line names, files, folders and stdin (`-`), as texts; says what it left out and why."""
+
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivet.cli.walking import Skipped, walk
+
+STDIN = "-"
+_NAMED_SKIPS = 10
+
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES...")]
+Lines = Annotated[bool, typer.Option("--lines", help="Every line is a text of its own, instead of every file.")]
+MaxFileBytes = Annotated[int, typer.Option(min=1, help="Skip larger files.")]
+
+DEFAULT_MAX_FILE_BYTES = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and where it is from. `line` counts from 1; None for a whole file."""
+
+    path: str
+    line: int | None
+    text: str
+
+    def place(self) -> dict[str, str | int]:
+        """As output lines begin."""
+        return {"path": self.path} if self.line is None else {"path": self.path, "line": self.line}
+
+
+def read_texts(
+    inputs: Iterable[str],
+    console: Console,
+    *,
+    lines: bool,
+    max_file_bytes: int,
+    left_out: Collection[Path] = (),
+) -> list[Text]:
+    """All texts, in the inputs' order; reports on the console what was skipped.
+
+    `left_out` are resolved paths that are not read even though they are inside a folder.
+    """
+    texts: list[Text] = []
+    skipped: list[Skipped] = []
+    for found in _files(inputs, left_out):
+        if isinstance(found, Path):
+            found = _read(str(found), found, max_file_bytes)
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        elif lines:
+            numbered = enumerate(found.text.split("\n"), start=1)
+            texts.extend(Text(found.path, number, line.rstrip("\r")) for number, line in numbered if line.strip())
+        else:
+            texts.append(found)
+    report_skipped(skipped, console)
+    return texts
+
+
+def _files(inputs: Iterable[str], left_out: Collection[Path]) -> Iterator[Path | Skipped | Text]:
+    for name in inputs:
+        path = Path(name)
+        if name == STDIN:
+            yield _decoded(STDIN, sys.stdin.buffer.read())
+        elif path.is_dir():
+            yield from (found for found in walk(path) if not (isinstance(found, Path) and found.resolve() in left_out))
+        elif path.exists():
+            yield path
+        else:
+            raise typer.BadParameter(f"there is no file or folder {name!r}")
+
+
+def _read(name: str, path: Path, max_file_bytes: int) -> Text | Skipped:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > max_file_bytes:
+            return Skipped(name, f"larger than {max_file_bytes} bytes")
+        return _decoded(name, path.read_bytes())
+    except OSError as error:
+        return Skipped(name, error.strerror or str(error))
+
+
+def _decoded(name: str, content: bytes) -> Text | Skipped:
+    if b"\0" in content:
+        return Skipped(name, "binary")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Skipped(name, "not UTF-8")
+    return Text(name, None, text) if text.strip() else Skipped(name, "empty")
+
+
+def report_skipped(skipped: list[Skipped], console: Console) -> None:
+    """A line for each of the first few, and a count by reason."""
+    for one in skipped[:_NAMED_SKIPS]:
+        console.print(f"skipped {one.path}: {one.reason}", markup=False, highlight=False)
+    if len(skipped) > _NAMED_SKIPS:
+        counts = Counter(one.reason for one in skipped).most_common()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        console.print(f"skipped {len(skipped)} in all: {reasons}", markup=False, highlight=False)

@@ -1,0 +1,304 @@
+"""The Model Context Protocol over a Trivet server: four tools, each one call of `trivet.client`.
+
+It loads no model; it passes on what the HTTP API takes and answers, under the same names, so that an error that
+names a field names the tool's argument.
+"""
+
+from collections.abc import Awaitable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+from typing_extensions import TypedDict
+
+import trivet
+from trivet.client import AsyncClient, ClientError
+from trivet.client.calls import Pair, RelationPair
+
+T = TypeVar("T")
+
+LongInput = Annotated[
+    Literal["window", "error", "truncate"],
+    Field(
+        description=(
+            "What becomes of a text longer than the model: `window` reads all of it in overlapping windows, "
+            "`error` refuses it, `truncate` reads its beginning."
+        )
+    ),
+]
+Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+_READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+
+INSTRUCTIONS = (
+    "Small local models for retrieval over code and prose. Use `rerank` to sort candidate snippets for a question, "
+    "`relate` to find how one snippet depends on, extends or contradicts others, `classify` to label texts with labels "
+    "of your own, and `embed` only if you store or compare vectors yourself. Long texts are read whole, in windows; "
+    "send many texts in one call rather than one text in many calls."
+)
+
+
+class EmbeddedText(TypedDict):
+    """One text's vector."""
+
+    index: int
+    embedding: list[float]
+    windows: int
+    truncated: bool
+
+
+class EmbedAnswer(TypedDict):
+    """Vectors in the order of `input`."""
+
+    model: str
+    data: list[EmbeddedText]
+
+
+class RankedText(TypedDict):
+    """One document; `index` is its position in `documents`."""
+
+    index: int
+    relevance_score: float
+    windows: int
+    truncated: bool
+
+
+class RerankAnswer(TypedDict):
+    """Documents, the most relevant first."""
+
+    model: str
+    results: list[RankedText]
+
+
+class LabelledText(TypedDict):
+    """One text; `scores` by label, the likeliest first."""
+
+    index: int
+    label: str
+    scores: dict[str, float]
+    windows: int
+    truncated: bool
+
+
+class ClassifyAnswer(TypedDict):
+    """Labels in the order of `input`."""
+
+    model: str
+    data: list[LabelledText]
+
+
+class EdgeFound(TypedDict):
+    """One relation; indices are positions in `candidates`, or in `pairs`."""
+
+    source_index: int
+    target_index: int
+    relation: str
+    confidence: float
+    scores: dict[str, float]
+    relevance: float | None
+    windows: int
+    truncated: bool
+
+
+class CandidatesLeftOut(TypedDict):
+    """Candidates that became no edge, by reason."""
+
+    below_min_relevance: int
+    beyond_top_k: int
+    below_threshold: int
+
+
+class RelateAnswer(TypedDict):
+    """Edges, those of the most relevant candidates first."""
+
+    edges: list[EdgeFound]
+    left_out: CandidatesLeftOut
+
+
+class TextPair(TypedDict):
+    """Two texts."""
+
+    source: Annotated[str, Field(min_length=1)]
+    target: Annotated[str, Field(min_length=1)]
+
+
+class PremisePair(TypedDict):
+    """A text, judged against a second one."""
+
+    text: Annotated[str, Field(min_length=1)]
+    text_pair: Annotated[str, Field(min_length=1)]
+
+
+def build_server(client: AsyncClient) -> MCPServer[Any]:
+    """The tools over a client, which stays the caller's to close."""
+    server: MCPServer[Any] = MCPServer(
+        "trivet", title="Trivet", version=trivet.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
+    )
+
+    @server.tool(title="Embed texts", annotations=_READ_ONLY)
+    async def embed(
+        input: Annotated[Texts, Field(description="Texts to embed, code or prose.")],
+        input_type: Annotated[
+            Literal["query", "document"] | None,
+            Field(
+                description="Whether the texts are questions or what is searched; some models treat them differently."
+            ),
+        ] = None,
+        dimensions: Annotated[
+            int | None, Field(ge=1, description="Keep only this many numbers of each vector, if the model allows it.")
+        ] = None,
+        long_input: LongInput = "window",
+    ) -> Annotated[CallToolResult, EmbedAnswer]:
+        """Turn texts into vectors whose dot product is their similarity.
+
+        Vectors are long: to compare or sort texts, `rerank` answers with scores instead.
+        """
+        answer = await _answer(client.embed(input, input_type=input_type, dimensions=dimensions, long_input=long_input))
+        return _result(
+            EmbedAnswer(
+                model=answer.model,
+                data=[
+                    EmbeddedText(
+                        index=item.index, embedding=item.vector, windows=item.windows, truncated=item.truncated
+                    )
+                    for item in answer.items
+                ],
+            )
+        )
+
+    @server.tool(title="Sort texts by relevance", annotations=_READ_ONLY)
+    async def rerank(
+        query: Annotated[str, Field(min_length=1, description="The question or topic.")],
+        documents: Annotated[Texts, Field(description="Snippets to sort: code, paragraphs, whole files.")],
+        top_n: Annotated[int | None, Field(ge=1, description="Answer with only this many.")] = None,
+        long_input: LongInput = "window",
+    ) -> Annotated[CallToolResult, RerankAnswer]:
+        """Sort documents by how well they answer a query, best first, each with a score from 0 to 1."""
+        answer = await _answer(client.rerank(query, documents, top_n=top_n, long_input=long_input))
+        return _result(
+            RerankAnswer(
+                model=answer.model,
+                results=[
+                    RankedText(
+                        index=item.index, relevance_score=item.score, windows=item.windows, truncated=item.truncated
+                    )
+                    for item in answer.results
+                ],
+            )
+        )
+
+    @server.tool(title="Label texts", annotations=_READ_ONLY)
+    async def classify(
+        input: Annotated[
+            list[Annotated[str, Field(min_length=1)] | PremisePair],
+            Field(min_length=1, description="Texts, or objects of text and text_pair that are judged together."),
+        ],
+        labels: Annotated[
+            list[str] | dict[str, str],
+            Field(min_length=1, description="Your labels; or an object of label and the sentence that it stands for."),
+        ],
+        hypothesis_template: Annotated[
+            str, Field(description="Sentence for labels without their own; {} is where the label goes.")
+        ] = "This example is {}.",
+        multi_label: Annotated[
+            bool, Field(description="True: labels are scored one by one. False: against each other, summing to 1.")
+        ] = False,
+        long_input: LongInput = "window",
+    ) -> Annotated[CallToolResult, ClassifyAnswer]:
+        """Score labels of your choice about texts, without any training."""
+        texts = [item if isinstance(item, str) else Pair(item["text"], item["text_pair"]) for item in input]
+        call = client.classify(
+            texts, labels, hypothesis_template=hypothesis_template, multi_label=multi_label, long_input=long_input
+        )
+        answer = await _answer(call)
+        return _result(
+            ClassifyAnswer(
+                model=answer.model,
+                data=[
+                    LabelledText(
+                        index=item.index,
+                        label=item.label,
+                        scores={score.label: score.score for score in item.labels},
+                        windows=item.windows,
+                        truncated=item.truncated,
+                    )
+                    for item in answer.items
+                ],
+            )
+        )
+
+    @server.tool(title="Relate texts", annotations=_READ_ONLY)
+    async def relate(
+        source: Annotated[str | None, Field(description="The text whose relations are asked for.")] = None,
+        candidates: Annotated[list[str] | None, Field(description="What the source may relate to.")] = None,
+        pairs: Annotated[
+            list[TextPair] | None, Field(description="Instead of source and candidates: pairs, classified as they are.")
+        ] = None,
+        top_k: Annotated[
+            int | None, Field(ge=1, description="Classify this many of the most relevant candidates; by default 16.")
+        ] = None,
+        min_relevance: Annotated[Share | None, Field(description="Leave out less relevant candidates.")] = None,
+        relations: Annotated[
+            dict[str, str] | None,
+            Field(
+                description=(
+                    "Relation name and the sentence it stands for, at least two, about the source and the candidate. "
+                    "Default: dependency, expansion, contradiction, unrelated, as the server is configured."
+                )
+            ),
+        ] = None,
+        threshold: Annotated[Share, Field(description="Leave out edges of less confidence.")] = 0.0,
+        long_input: LongInput = "window",
+    ) -> Annotated[CallToolResult, RelateAnswer]:
+        """Find how a source relates to candidates: the most relevant ones are kept, and each pair's relation is named.
+
+        Give either `source` and `candidates`, or `pairs` alone, which takes neither `top_k` nor `min_relevance`.
+        """
+        answer = await _answer(
+            client.relate(
+                source,
+                candidates,
+                pairs=None if pairs is None else [RelationPair(pair["source"], pair["target"]) for pair in pairs],
+                top_k=top_k,
+                min_relevance=min_relevance,
+                relations=relations,
+                threshold=threshold,
+                long_input=long_input,
+            )
+        )
+        return _result({"edges": [asdict(edge) for edge in answer.edges], "left_out": asdict(answer.left_out)})
+
+    return server
+
+
+async def serve_stdio(client: AsyncClient) -> None:
+    """Serve the process that started this one, until it closes stdin."""
+    async with client:
+        await build_server(client).run_stdio_async()
+
+
+async def serve_http(client: AsyncClient, host: str, port: int) -> None:
+    """Serve `http://host:port/mcp` until interrupted. There are no keys here: keep to the loopback."""
+    async with client:
+        await build_server(client).run_streamable_http_async(host=host, port=port)
+
+
+async def _answer(call: Awaitable[T]) -> T:
+    """A call's answer; what went wrong as the sentence that the agent reads, with the argument's name."""
+    try:
+        return await call
+    except ClientError as error:
+        about = {"argument": error.param, "code": error.code, "status": error.status}
+        known = ", ".join(f"{name} {value}" for name, value in about.items() if value is not None)
+        raise ToolError(f"{error.message} ({known})" if known else error.message) from error
+
+
+def _result(answer: Any) -> CallToolResult:
+    """The answer as a structure, and as compact text for clients that only read text."""
+    content = [TextContent(type="text", text=orjson.dumps(answer).decode())]
+    return CallToolResult(content=content, structured_content=dict(answer))
