@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast lint types contracts lock clean
+.PHONY: help setup serve test test-fast test-browser lint types contracts lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +28,12 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
 	$(BIN)/python -m pytest
 
-test-fast: setup ## The inner loop: no Ray, nothing slow
-	$(BIN)/python -m pytest -m 'not ray and not slow'
+test-fast: setup ## The inner loop: no Ray, no browser, nothing slow
+	$(BIN)/python -m pytest -m 'not ray and not slow and not browser'
+
+test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
 
 lint: setup ## ruff
 	$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 """A dispatcher that computes, behind the real VRAM policy on a simulated card: lanes move when the stranger does."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,3 @@ class SimulatedDispatcher(FakeDispatcher):
             return {"gpu": replace(filled, device="simulated:0"), "cpu": filled}
 
         return replace(cpu, lanes={task: with_gpu(lanes["cpu"]) for task, lanes in cpu.lanes.items()})
-
-
-Steer = Callable[[], None]

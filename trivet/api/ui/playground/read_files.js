@@ -17,9 +17,11 @@ export const chosen = (list) => [...list].map((file) => ({ name: file.webkitRela
  * @returns {Promise<NamedFile[]>}
  */
 export async function dropped(transfer) {
-  // Entries are gone after the event's first pause: taken all at once.
-  const roots = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  return (await Promise.all(roots.map(walk))).flat();
+  // Items are gone after the event's first pause: all are taken before it. What is no entry of a file system may
+  // still be a file, such as a picture dragged from another page.
+  const roots = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const found = roots.map(({ entry, file }) => (entry ? walk(entry) : file ? [{ name: file.name, file }] : []));
+  return (await Promise.all(found)).flat();
 }
 
 /**

@@ -1,0 +1,161 @@
+"""Trying the models from the page: what is sent, what is shown, and what happens when it goes wrong."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.ui.conftest import OpenPage
+from tests.ui.simulated import SimulatedDispatcher
+from trivet.errors import Overloaded
+from trivet.messages import ClassifyRequest, RerankRequest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+
+def texts(page: "Page", selector: str) -> list[str]:
+    return [text.strip() for text in page.locator(selector).all_text_contents()]
+
+
+def test_documents_are_sorted_with_bars(open_page: OpenPage, dispatcher: SimulatedDispatcher) -> None:
+    page = open_page()
+    page.fill("#rerank-query", "red green blue")
+    page.fill("#rerank-documents", "nothing in common\nred and green\nred green blue all")
+    page.click("#rerank-form button")
+    page.wait_for_selector("#rerank-outcome .ranking")
+    assert texts(page, "#rerank-outcome .text") == ["red green blue all", "red and green", "nothing in common"]
+    widths = page.locator("#rerank-outcome .meter i").evaluate_all("all => all.map(one => one.offsetWidth)")
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > widths[1]
+    (request,) = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
+    assert len(request.documents) == 3
+
+
+def test_blank_lines_separate_documents_of_several_lines(open_page: OpenPage, dispatcher: SimulatedDispatcher) -> None:
+    page = open_page()
+    page.fill("#rerank-documents", "def one():\n    return 1\n\ndef two():\n    return 2\n")
+    page.click("#rerank-form button")
+    page.wait_for_selector("#rerank-outcome .ranking")
+    (request,) = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
+    assert request.documents == ("def one():\n    return 1", "def two():\n    return 2")
+
+
+def test_what_is_pasted_stays_text(open_page: OpenPage) -> None:
+    page = open_page()
+    page.fill("#rerank-documents", "<img src=x onerror=alert(1)>\n<b>bold</b>")
+    page.click("#rerank-form button")
+    page.wait_for_selector("#rerank-outcome .ranking")
+    assert sorted(texts(page, "#rerank-outcome .text")) == ["<b>bold</b>", "<img src=x onerror=alert(1)>"]
+
+
+@pytest.mark.parametrize("width", [1180, 360])
+def test_a_source_and_its_candidates_are_drawn_and_tabled(open_page: OpenPage, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    page.click("#tab-relate")
+    page.click("#relate-form button")
+    page.wait_for_selector("#relate-outcome .graph svg")
+    candidates = page.locator("#relate-candidates").input_value().strip().splitlines()
+    assert page.locator("#relate-outcome .edge").count() == len(candidates)
+    assert page.locator('#relate-outcome .node[data-role="source"]').count() == 1
+    assert "The table below says the same" in (
+        page.locator("#relate-outcome svg[role=img]").get_attribute("aria-label") or ""
+    )
+    assert sorted(texts(page, "#relate-outcome tbody td.wide")) == sorted(candidates)
+    # Boxes stay inside the drawing and off one another.
+    boxes = page.locator("#relate-outcome .node rect").evaluate_all(
+        "all => all.map(one => { const {x, y, width, height} = one.getBBox(); return [x, y, x + width, y + height]; })"
+    )
+    drawing = page.locator("#relate-outcome .graph svg").evaluate("one => one.viewBox.baseVal.width")
+    assert all(left >= 0 and right <= drawing for left, _, right, _ in boxes)
+    for at, (left, top, right, bottom) in enumerate(boxes):
+        for other_left, other_top, other_right, other_bottom in boxes[at + 1 :]:
+            assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+
+
+def test_a_graph_is_drawn_anew_at_another_width(open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#tab-relate")
+    page.click("#relate-form button")
+    page.wait_for_selector("#relate-outcome .graph svg")
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_function("document.querySelector('#relate-outcome .graph svg').viewBox.baseVal.width < 400")
+
+
+def test_a_folder_of_files_is_related(open_page: OpenPage, dispatcher: SimulatedDispatcher, tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "one.md").write_text("the first text depends on the second")
+    (folder / "two.md").write_text("the second text expands on the first")
+    (folder / "deep" / "three.md").write_text("the two texts contradict each other")
+    (folder / "picture.png").write_bytes(b"\x89PNG\x00\xff")
+    (folder / "latin.txt").write_bytes(b"caf\xe9 \xff\xfe")
+    (folder / "empty.txt").write_text("")
+    (folder / ".hidden").write_text("secret")
+    page = open_page()
+    page.click("#tab-files")
+    page.set_input_files("#files-folder", folder)
+    page.wait_for_selector("#files-outcome .graph svg")
+    assert sorted(texts(page, "#files-outcome .graph text")) == ["deep/three.md", "one.md", "two.md"]
+    hint = page.locator("#files-outcome .hint").inner_text()
+    assert hint == "Left out: 1 hidden, 2 not text, and 1 empty."
+    sources = {request.query for request in dispatcher.requests if isinstance(request, RerankRequest)}
+    assert len(sources) == 3
+    assert not any("secret" in source for source in sources)
+
+
+def test_one_file_is_not_enough(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("alone")
+    page = open_page()
+    page.click("#tab-files")
+    page.set_input_files("#files-pick", tmp_path / "one.txt")
+    page.wait_for_selector("#files-outcome .empty")
+    assert texts(page, "#files-outcome .empty") == ["At least two text files are needed to relate them."]
+
+
+def test_files_can_be_dropped(open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#tab-files")
+    transfer = page.evaluate_handle(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(["the first text"], "a.txt", {type: "text/plain"}));
+          transfer.items.add(new File(["the second text"], "b.txt", {type: "text/plain"}));
+          return transfer;
+        }"""
+    )
+    page.dispatch_event("#files-drop", "dragover", {"dataTransfer": transfer})
+    assert page.locator("#files-drop").get_attribute("data-over") is not None
+    page.dispatch_event("#files-drop", "drop", {"dataTransfer": transfer})
+    page.wait_for_selector("#files-outcome .graph svg")
+    assert page.locator("#files-drop").get_attribute("data-over") is None
+
+
+def test_a_text_is_classified_by_ones_own_labels(open_page: OpenPage, dispatcher: SimulatedDispatcher) -> None:
+    page = open_page()
+    page.click("#tab-classify")
+    page.fill("#classify-labels", "praise,  bug report , praise")
+    page.check("#classify-multi")
+    page.click("#classify-form button")
+    page.wait_for_selector("#classify-outcome .ranking")
+    assert sorted(texts(page, "#classify-outcome .text")) == ["bug report", "praise"]
+    (request,) = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    assert request.multi_label
+    assert list(request.hypotheses) == ["praise", "bug report"]
+
+
+def test_a_refusal_is_told_in_words_and_the_form_works_again(
+    open_page: OpenPage, dispatcher: SimulatedDispatcher
+) -> None:
+    page = open_page(expect_errors=True)
+    page.wait_for_selector(".model-words", state="attached")
+    dispatcher.error = Overloaded("12 tokens wait already", retry_after_s=3.0)
+    page.click("#rerank-form button")
+    page.wait_for_selector("#rerank-outcome [role=alert]")
+    assert "The service is busy: 12 tokens wait already" in page.locator("#rerank-outcome [role=alert]").inner_text()
+    assert "Try again in 3 s." in page.locator("#rerank-outcome [role=alert]").inner_text()
+    dispatcher.error = None
+    page.click("#rerank-form button")
+    page.wait_for_selector("#rerank-outcome .ranking")
