@@ -133,6 +133,17 @@ class ServingConfig(_Frozen):
     """Where converted models are kept. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 
 
+class ApiConfig(_Frozen):
+    """Who may call, and by which names."""
+
+    keys_file: str | None = None
+    """File of bearer keys, hashed (`trivet key NAME` makes a line). Null: `$TRIVET_API_KEYS`, else no keys."""
+    model_aliases: dict[str, str] = Field(default_factory=dict)
+    """Further names that clients may send as `model`, each for a served name or a task (`embedder`, …)."""
+    truncate_means: Literal["window", "truncate"] = "window"
+    """What `truncate: true` asks for in the TEI dialect, whose clients send it by default."""
+
+
 class TelemetryConfig(_Frozen):
     """What requests leave behind."""
 
@@ -163,6 +174,7 @@ class AppConfig(_Frozen):
     windows: WindowConfig = WindowConfig()
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
+    api: ApiConfig = ApiConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     relations: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: dict(DEFAULT_RELATIONS), min_length=2

@@ -1,7 +1,9 @@
 """What the HTTP side needs of the configuration, and no more."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from trivet.api.keys import KeyRing
@@ -34,7 +36,7 @@ class ApiSettings:
 
     @classmethod
     def from_config(cls, config: AppConfig) -> "ApiSettings":
-        """Pick the HTTP side's part of the configuration."""
+        """Pick the HTTP side's part of the configuration, and read the keys; ConfigError if those are unreadable."""
         return cls(
             max_body_bytes=int(config.limits.max_body),
             max_inputs=config.limits.max_inputs,
@@ -43,4 +45,7 @@ class ApiSettings:
             absent_relation=config.absent_relation,
             max_concurrent_requests=config.serving.max_ongoing_requests,
             max_batch_tokens=config.cpu.token_budget,
+            model_aliases=dict(config.api.model_aliases),
+            truncate_means=config.api.truncate_means,
+            keys=KeyRing.load(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
         )

@@ -1,10 +1,12 @@
-"""The command line: `trivet prepare|serve|plan`; `embed|rerank|classify|relate|index` ask a server; `mcp` offers it."""
+"""The command line: `trivet prepare|serve|plan|doctor|key` run one; `embed|rerank|classify|relate|index` ask a server; `mcp` offers it."""
 
 import typer
 
 from trivet.cli.classify import classify_command
+from trivet.cli.doctor import doctor_command
 from trivet.cli.embed import embed_command
 from trivet.cli.index import index_command
+from trivet.cli.key import key_command
 from trivet.cli.mcp import mcp_command
 from trivet.cli.plan import plan_command
 from trivet.cli.prepare import prepare_command
@@ -16,6 +18,8 @@ main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 main.command("serve")(serve_command)
 main.command("prepare")(prepare_command)
 main.command("plan")(plan_command)
+main.command("doctor")(doctor_command)
+main.command("key")(key_command)
 main.command("embed")(embed_command)
 main.command("rerank")(rerank_command)
 main.command("classify")(classify_command)

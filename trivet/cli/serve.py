@@ -13,6 +13,8 @@ import typer
 from dotenv import dotenv_values
 from rich.console import Console
 
+from trivet.api.exposure import exposure_warning
+from trivet.api.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
 
@@ -36,6 +38,9 @@ def serve_command(
     except ConfigError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error
+    keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
+    if warning := exposure_warning(file.host, has_keys=bool(keys)):
+        console.print(f"[bold red]warning:[/bold red] {warning}")
     child = _start(file, ray_env)
     try:
         _announce(child, file, console)
@@ -51,9 +56,7 @@ def _start(file: ServeFile, ray_env: Path) -> "subprocess.Popen[bytes]":
     variables = {name: value for name, value in dotenv_values(ray_env).items() if value is not None}
     serve = Path(sys.executable).with_name("serve")
     # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-    return subprocess.Popen(
-        [serve, "run", str(file.path)], env={**variables, **os.environ}, start_new_session=True
-    )
+    return subprocess.Popen([serve, "run", str(file.path)], env={**variables, **os.environ}, start_new_session=True)
 
 
 def _announce(child: "subprocess.Popen[bytes]", file: ServeFile, console: Console) -> None:
