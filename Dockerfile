@@ -25,10 +25,10 @@ COPY --chown=trivet configs configs
 RUN mkdir /models && chown trivet /models
 VOLUME /models
 ENV PATH=/app/.venv/bin:$PATH TRIVET_CACHE=/models RAY_USAGE_STATS_ENABLED=0
-USER trivet
+USER 10001
 EXPOSE 8000
 # Ray keeps its object store in /dev/shm: run with --shm-size=1g.
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
-CMD ["trivet", "serve", "serve_config.yaml"]
+CMD ["trivet", "serve", "configs/container.yaml"]

@@ -35,9 +35,10 @@ test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chr
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
 
-lint: setup ## ruff
+lint: setup ## ruff, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 types: setup ## mypy, strict
 	$(BIN)/mypy

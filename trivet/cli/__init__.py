@@ -1,4 +1,8 @@
-"""The command line: `trivet prepare|serve|plan|doctor|key` run one; `embed|rerank|classify|relate|index` ask a server; `mcp` offers it."""
+"""The command line.
+
+`serve`, `prepare`, `plan`, `doctor` and `key` run a server; `embed`, `rerank`, `classify`, `relate` and `index` ask
+one; `mcp` offers one to an agent.
+"""
 
 import typer
 
