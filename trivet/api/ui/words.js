@@ -72,7 +72,7 @@ export function why(model, status) {
     case "low_memory":
       return (
         `The GPU has too little free memory (a model needs at least ${needed}), so the CPU answers. ` +
-        `It goes back by itself once ${enough} is free.`
+        `Work returns by itself once ${enough} is free.`
       );
     case "no_reading":
       return (

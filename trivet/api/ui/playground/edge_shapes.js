@@ -7,7 +7,7 @@ const ARROW = 9;
 export const LABEL_HEIGHT = 22;
 
 /** Thicker where the service is surer. @param {number} confidence */
-export const thickness = (confidence) => 1.25 + 3 * confidence;
+const thickness = (confidence) => 1.25 + 2.5 * confidence;
 
 /**
  * A line with a head, which ends at `tip` in direction `angle`.
@@ -16,8 +16,9 @@ export const thickness = (confidence) => 1.25 + 3 * confidence;
  * @param {number} angle Radians.
  * @param {import("./relations.js").Look} look
  * @param {number} confidence
+ * @param {number} [weight] Less than one where many lines cross.
  */
-export function arrow(d, tip, angle, look, confidence) {
+export function arrow(d, tip, angle, look, confidence, weight = 1) {
   const side = (/** @type {number} */ turn) => {
     const [x, y] = [tip.x - ARROW * Math.cos(angle + turn), tip.y - ARROW * Math.sin(angle + turn)];
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
@@ -27,7 +28,7 @@ export function arrow(d, tip, angle, look, confidence) {
       class: "edge",
       d,
       "data-relation": look.colour,
-      "stroke-width": thickness(confidence).toFixed(2),
+      "stroke-width": (weight * thickness(confidence)).toFixed(2),
       "stroke-dasharray": look.dashes,
     }),
     svg("path", { class: "arrow", "data-relation": look.colour, d: `M${tip.x} ${tip.y}L${side(0.42)}L${side(-0.42)}Z` }),

@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { byId, el } from "../dom.js";
-import { counted, list, milliseconds } from "../words.js";
+import { counted, list } from "../words.js";
 import { circle } from "./graph_circle.js";
 import { failure, routeNote } from "./outcome.js";
 import { chosen, dropped, readTexts } from "./read_files.js";
@@ -129,8 +129,7 @@ function result(names, edges, route, status, leftNote) {
   const unrelated = edges.length - related.length;
   const summary =
     `${counted(names.length, "file")}, ${counted(related.length, "relation")}` +
-    (unrelated > 0 ? `; ${counted(unrelated, "pair")} looked at and found unrelated.` : ".") +
-    (route ? ` All of it took ${milliseconds(route.milliseconds)}.` : "");
+    (unrelated > 0 ? `; ${counted(unrelated, "pair")} looked at and found unrelated.` : ".");
   return [
     route ? routeNote(route, status) : null,
     el("p", {}, summary),

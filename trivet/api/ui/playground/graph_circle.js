@@ -7,6 +7,9 @@ import { widthOf, wrap } from "./text_lines.js";
 const FONT = "13px";
 const DOT = 6;
 const NARROW = 620;
+const SMALLEST = 62;
+const WIDEST_NAME = 190;
+const MARGIN = 2 * (DOT + 8);
 
 /**
  * @param {string[]} names
@@ -15,14 +18,22 @@ const NARROW = 620;
  * @param {number} width
  */
 export function circle(names, edges, known, width) {
-  const room = width < NARROW ? 84 : 190;
-  const longest = Math.min(room, Math.max(...names.map((name) => widthOf(name, FONT))) + 4);
-  const radius = Math.max(70, Math.min(230, (width - 2 * longest - 40) / 2, 60 + 16 * names.length));
+  const shown = width < NARROW ? names.map((name) => name.slice(name.lastIndexOf("/") + 1)) : names;
+  const room = Math.min(WIDEST_NAME, (width - MARGIN) / 2 - SMALLEST);
+  const longest = Math.min(room, Math.max(...shown.map((name) => widthOf(name, FONT))) + 4);
+  const radius = Math.max(SMALLEST, Math.min(230, (width - MARGIN) / 2 - longest, 60 + 16 * names.length));
   const height = 2 * radius + 64;
   const centre = { x: width / 2, y: height / 2 };
   const places = names.map((_, at) => {
     const angle = (2 * Math.PI * at) / names.length - Math.PI / 2;
     return { angle, x: centre.x + radius * Math.cos(angle), y: centre.y + radius * Math.sin(angle) };
+  });
+  const lines = edges.map((edge) => bent(places[edge.from], places[edge.to], centre, edge, known));
+  const nodes = places.map((place, at) => node(place, names[at], shown[at], longest));
+  nodes.forEach((shape, at) => {
+    // Pointing at a file shows its relations alone; the table says the same to everybody.
+    shape.addEventListener("pointerenter", () => dim(lines, (index) => edges[index].from !== at && edges[index].to !== at));
+    shape.addEventListener("pointerleave", () => dim(lines, () => false));
   });
   return svg(
     "svg",
@@ -33,9 +44,19 @@ export function circle(names, edges, known, width) {
       role: "img",
       "aria-label": `${names.length} files in a circle, joined by ${edges.length} relations. The table below says the same.`,
     },
-    ...edges.flatMap((edge) => bent(places[edge.from], places[edge.to], centre, edge, known)),
-    ...places.map((place, at) => node(place, names[at], longest)),
+    ...lines.flat(),
+    ...nodes,
   );
+}
+
+/**
+ * @param {SVGElement[][]} lines
+ * @param {(index: number) => boolean} isAside
+ */
+function dim(lines, isAside) {
+  lines.forEach((shapes, index) => {
+    for (const shape of shapes) shape.toggleAttribute("data-dim", isAside(index));
+  });
 }
 
 /**
@@ -54,19 +75,20 @@ function bent(from, to, centre, edge, known) {
   };
   const angle = Math.atan2(to.y - middle.y, to.x - middle.x);
   const back = (/** @type {number} */ far) => ({ x: to.x - far * Math.cos(angle), y: to.y - far * Math.sin(angle) });
-  const [tip, end] = [back(DOT + 2), back(DOT + 9)];
+  const [tip, end] = [back(DOT + 3), back(DOT + 10)];
   const d = `M${from.x.toFixed(1)} ${from.y.toFixed(1)}Q${middle.x.toFixed(1)} ${middle.y.toFixed(1)} ${end.x.toFixed(1)} ${end.y.toFixed(1)}`;
   const look = /** @type {import("./relations.js").Look} */ (known.get(edge.relation));
-  return arrow(d, tip, angle, look, edge.confidence);
+  return arrow(d, tip, angle, look, edge.confidence, 0.6);
 }
 
 /**
  * @param {{angle: number, x: number, y: number}} place
  * @param {string} name
+ * @param {string} shown
  * @param {number} room
  */
-function node(place, name, room) {
-  const [label] = wrap(name, room, 1, FONT);
+function node(place, name, shown, room) {
+  const [label] = wrap(shown, room, 1, FONT);
   const across = Math.cos(place.angle);
   const upright = Math.abs(across) < 0.2;
   const anchor = upright ? "middle" : across > 0 ? "start" : "end";

@@ -109,19 +109,20 @@ function sideBySide(source, edges, known, width) {
  */
 function stacked(source, edges, known, width) {
   const indent = 40;
-  const trunk = 16;
+  const apart = Math.min(6, 22 / edges.length);
   const from = { ...box(source, width - 2), x: 1, y: 1 };
   let y = from.y + from.height + GAP;
   const lines = [];
   const nodes = [drawn(from, "source")];
   const labels = [];
-  for (const edge of edges) {
+  for (const [at, edge] of edges.entries()) {
+    const trunk = 28 - at * apart; // each its own, the farthest outermost: none is drawn over another
     const look = /** @type {import("./relations.js").Look} */ (known.get(edge.relation));
     const text = labelOf(edge);
     const candidate = { ...box(edge.text, width - indent - 1), x: indent, y: y + LABEL_HEIGHT + 6 };
     labels.push(edgeLabel(text, indent + labelWidth(text) / 2, y + LABEL_HEIGHT / 2, look));
     const tip = { x: indent - 2, y: candidate.y + candidate.height / 2 };
-    const d = `M${trunk} ${from.y + from.height}V${tip.y - 10}Q${trunk} ${tip.y} ${trunk + 10} ${tip.y}H${tip.x - 8}`;
+    const d = `M${trunk} ${from.y + from.height}V${tip.y - 6}Q${trunk} ${tip.y} ${trunk + 3} ${tip.y}H${tip.x - 8}`;
     lines.unshift(...arrow(d, tip, 0, look, edge.confidence));
     nodes.push(drawn(candidate, "candidate"));
     y = candidate.y + candidate.height + GAP;
