@@ -51,6 +51,7 @@ class ModelReplica:
         self._engine.start()
         self._sampler = Sampler(ReplicaSample(sink, self._lane, self.task, lane))
         self._sampler.start()
+        self._forward_limit_s = config.serving.forward_limit_s
         self._waiting_for_collector: dict[int, float] = {}
         self._keeper: GpuKeeper | None = None
         if self._lane.gpu is not None:
@@ -110,6 +111,9 @@ class ModelReplica:
             raise EngineError("the scheduler's loop has ended")
         if self._engine.fault is not None:
             raise EngineError(f"the device is lost to this process: {self._engine.fault}")
+        forward_since_s = self._engine.scheduler.forward_started_s
+        if forward_since_s is not None and time.monotonic() - forward_since_s > self._forward_limit_s:
+            raise EngineError(f"a forward has been running for more than {self._forward_limit_s:g} s")
         oldest_s = min(self._waiting_for_collector.values(), default=None)
         if oldest_s is not None and time.monotonic() - oldest_s > _COLLECTOR_STUCK_S:
             raise EngineError("Serve's batch loop no longer takes requests")

@@ -114,8 +114,12 @@ class LimitsConfig(_Frozen):
     """Most texts, documents, candidates or pairs in one request."""
     max_sequences: PositiveInt = 16384
     """Most model inputs (windows × labels × texts) that one request may unfold into."""
+    max_request_tokens: PositiveInt = 1_000_000
+    """Most tokens that one request may unfold into, counted exactly before any of them is queued."""
     max_queued_tokens: PositiveInt = 2_000_000
     """Tokens that may wait in one replica; beyond it requests get 429 with Retry-After."""
+    max_open_characters: PositiveInt = 64_000_000
+    """Characters that open requests to one model may hold in one ingress; beyond it: 429 with Retry-After."""
     request_timeout_s: PositiveFloat = 300.0
     """Deadline of a request that names none."""
 
@@ -127,6 +131,8 @@ class ServingConfig(_Frozen):
     """Copies of the HTTP ingress."""
     retry_s: PositiveFloat = 30.0
     """How long work of a lost replica is sent again before the caller gets 503."""
+    forward_limit_s: PositiveFloat = 180.0
+    """A forward that runs longer is stuck: its replica is replaced."""
     max_ongoing_requests: PositiveInt = 256
     """Requests that one replica holds at a time."""
     cache_dir: str | None = None
@@ -142,6 +148,17 @@ class ApiConfig(_Frozen):
     """Further names that clients may send as `model`, each for a served name or a task (`embedder`, …)."""
     truncate_means: Literal["window", "truncate"] = "window"
     """What `truncate: true` asks for in the TEI dialect, whose clients send it by default."""
+
+
+class CacheConfig(_Frozen):
+    """Results kept by what they were computed from. With `memory` and `disk` both 0 there is no cache."""
+
+    memory: ByteSize = ByteSize(64 * MIB)
+    """Memory for results in each ingress. 0: none."""
+    disk: ByteSize = ByteSize(0)
+    """Size of the results file, which survives restarts. 0: none."""
+    dir: str | None = None
+    """Folder of that file, on a local disk. Null: `results` in `serving.cache_dir`."""
 
 
 class TelemetryConfig(_Frozen):
@@ -175,6 +192,7 @@ class AppConfig(_Frozen):
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
     api: ApiConfig = ApiConfig()
+    cache: CacheConfig = CacheConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     relations: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
         default_factory=lambda: dict(DEFAULT_RELATIONS), min_length=2
