@@ -19,10 +19,11 @@ SAMPLE_EVERY_S = 2.0
 
 
 class Sampler:
-    """Calls a function every `SAMPLE_EVERY_S` on the running event loop, which it must not hold up."""
+    """Calls a function every so often on the running event loop, which it must not hold up."""
 
-    def __init__(self, sample: Callable[[], None]) -> None:
+    def __init__(self, sample: Callable[[], None], every_s: float = SAMPLE_EVERY_S) -> None:
         self._sample = sample
+        self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -40,7 +41,7 @@ class Sampler:
                 self._sample()
             except Exception:
                 logger.exception("a sample of the metrics failed; the next one is tried all the same")
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            await asyncio.sleep(self._every_s)
 
 
 class ReplicaSample:

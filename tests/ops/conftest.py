@@ -1,0 +1,142 @@
+"""A real Prometheus that watches the real application while a stranger takes the card and leaves it again."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.ops.files import ROOT, RULES_FILE
+from tests.ops.simulated_app import STORY_S, free_port
+
+CONFIG = """
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [{rules}]
+scrape_configs: [{{job_name: ray, static_configs: [{{targets: ["{target}"]}}]}}]
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "prometheus: needs the Debian package prometheus (`make test-prometheus`)")
+
+
+@dataclass
+class Observed:
+    """What there is to ask afterwards."""
+
+    prometheus: httpx.Client
+    started_s: float
+    logs: Path
+    answers: list[httpx.Response] = field(default_factory=list)
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Ask Prometheus' API; a query that does not parse is an error."""
+        answer = self.prometheus.get(path, params=params)
+        assert answer.status_code == 200, f"{params}: {answer.text}"
+        return answer.json()["data"]
+
+    def series(self, query: str) -> list[dict[str, Any]]:
+        """A query's series over the whole run, those without a number left out."""
+        data = self.get("/api/v1/query_range", query=query, start=self.started_s, end=time.time(), step=2)
+        return [series for series in data["result"] if any(value != "NaN" for _, value in series["values"])]
+
+
+def tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install --no-install-recommends prometheus")
+    return path
+
+
+def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not ready():
+        assert time.monotonic() < deadline_s, f"{what} within {timeout_s:g} s"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where the application, its metrics and its logs are."""
+    tool("prometheus")  # nothing is started where it will not be asked
+    folder = tmp_path_factory.mktemp("simulated")
+    with (folder / "errors").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.ops.simulated_app", folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None
+        lines = (line for line in process.stdout if line.startswith(b"{"))
+        where = next(lines, None)
+        assert where is not None, (folder / "errors").read_text()
+        yield json.loads(where)
+        process.communicate(timeout=90)  # closes its standard input, which ends it
+
+
+@pytest.fixture(scope="session")
+def observed(application: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """The application after a load through room, shortage, parking and return."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = folder / "prometheus.yaml"
+    config.write_text(CONFIG.format(rules=RULES_FILE, target=application["metrics"]))
+    address = f"127.0.0.1:{free_port()}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                tool("prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={address}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            with httpx.Client(base_url=f"http://{address}", timeout=30) as prometheus:
+                wait_until(lambda: answers(prometheus, "/-/ready"), 30, "Prometheus was not ready")
+                seen = Observed(prometheus, time.time(), Path(application["logs"]))
+                load(application["url"], seen)
+                yield seen
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def load(url: str, seen: Observed) -> None:
+    """Requests of several dialects until the story is told; every sound one must be answered."""
+    lines = [f"line {n} of the log says that worker {n % 7} took {n} ms to answer request {n * 31}" for n in range(600)]
+    with httpx.Client(base_url=url, timeout=120) as client:
+        deadline_s = time.monotonic() + STORY_S + 12
+        while time.monotonic() < deadline_s:
+            [card] = client.get("/v1/status").json()["cards"]
+            # Full batches only while memory is short: before that, the allocator would learn to keep enough for them.
+            texts = lines if card["foreign_bytes"] else lines[:4]
+            seen.answers += [
+                client.post("/v1/embeddings", json={"input": texts}, headers={"x-request-id": "embedding"}),
+                client.post("/rerank", json={"query": "request 31", "texts": lines[:2]}),
+                client.post(
+                    "/v1/relations",
+                    json={"source": "a cat", "candidates": ["a dog", "some cats"], "min_relevance": 0},
+                    headers={"x-request-id": "composed"},
+                ),
+            ]
+            too_long = client.post("/v1/embeddings", json={"input": " ".join(lines), "long_input": "error"})
+            assert too_long.status_code == 400
+    time.sleep(4)  # until the last numbers have been reported and scraped

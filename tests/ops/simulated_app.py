@@ -1,0 +1,81 @@
+"""The application on a simulated card, with small models of random weights, in a Ray cluster of its own.
+
+`python -m tests.ops.simulated_app FOLDER` prints one line of JSON that says where everything is, and runs until its
+standard input is closed. A process of its own, since one process holds at most one Ray cluster.
+"""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.checkpoints import Kind, write_checkpoint
+
+MODELS: dict[str, Kind] = {
+    "embedder": "nomic-embed-text-v2-moe",
+    "reranker": "bge-reranker-base",
+    "classifier": "ModernBERT-large-zeroshot-v2.0",
+}
+
+STORY_S = 36.0
+"""When the stranger has left the card again."""
+
+SETTINGS: dict[str, Any] = {
+    "device": "simulated",
+    "cpu": {"precision": "fp32", "threads": 1},
+    # At first there is room for everything; then half a batch of the embedder fits, but no whole one; then nothing.
+    "simulated": {"vram": "8GiB", "foreign": [[0, "0GiB"], [8, "6750MiB"], [20, "7.9GiB"], [STORY_S, "0GiB"]]},
+    "vram": {
+        "reroute_below": "10MiB",
+        "resume_above": "20MiB",
+        "dwell_s": 1,
+        "probe_interval_s": 0.1,
+        "park_after_s": 4,
+    },
+}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main(folder: Path) -> None:
+    """Start, say where, wait, stop."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_metrics_report_interval_ms="1000")
+    import ray
+    from ray import serve
+    from ray.serve.schema import LoggingConfig
+
+    import app
+    from trivet.config import AppConfig
+
+    models = {task: {"model": str(write_checkpoint(kind, "tiny", folder / kind))} for task, kind in MODELS.items()}
+    port = free_port()
+    # Without a dashboard, log lines to this process or a word on the terminal.
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310})
+        config = AppConfig.model_validate({**SETTINGS, **models})
+        serve.run(app.build(config), logging_config=LoggingConfig(encoding="JSON", enable_access_log=False))
+        [node] = ray.nodes()
+        where = {
+            "url": f"http://127.0.0.1:{port}",
+            "metrics": f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}",
+            "logs": str(Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "logs", "serve")),
+        }
+        sys.stdout.write(json.dumps(where) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

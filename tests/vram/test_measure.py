@@ -1,0 +1,78 @@
+"""A snapshot as metrics: the sizes of a card that was read, nothing about one that was not, changes counted once."""
+
+from trivet.metric_sinks import MemorySink
+from trivet.metrics import (
+    LANE_DECISIONS,
+    VRAM_FOREIGN,
+    VRAM_FREE,
+    VRAM_OURS,
+    VRAM_READABLE,
+    VRAM_REUSABLE,
+    VRAM_TOTAL,
+)
+from trivet.vram.measure import measure_snapshot
+from trivet.vram.types import Cause, Decision, Lane, Observation, Snapshot
+
+DEVICE = "0: a card"
+SEEN = Observation(
+    at_s=1.0,
+    device=DEVICE,
+    total_bytes=800,
+    free_bytes=300,
+    ours_bytes={"embedder": 100, "reranker": 150},
+    foreign_bytes=250,
+    reusable_bytes={"embedder": 10},
+)
+
+
+def decision(lane: Lane, cause: Cause) -> Decision:
+    return Decision(model="embedder", lane=lane, cause=cause, reason="because", since_s=0.0, free_bytes=0)
+
+
+def snapshot(*decisions: Decision, observation: Observation = SEEN) -> Snapshot:
+    return Snapshot(
+        version=1,
+        at_s=1.0,
+        device=DEVICE,
+        decisions={decision.model: decision for decision in decisions},
+        observation=observation,
+    )
+
+
+def test_a_card_that_was_read_is_reported_whole() -> None:
+    sink = MemorySink()
+    measure_snapshot(sink, None, snapshot())
+    assert sink.value(VRAM_READABLE, device=DEVICE) == 1
+    assert sink.value(VRAM_TOTAL, device=DEVICE) == 800
+    assert sink.value(VRAM_FREE, device=DEVICE) == 300
+    assert sink.value(VRAM_FOREIGN, device=DEVICE) == 250
+    assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
+    assert sink.value(VRAM_REUSABLE, device=DEVICE, model="embedder") == 10
+
+
+def test_of_a_card_that_was_not_read_only_that_is_reported() -> None:
+    sink = MemorySink()
+    measure_snapshot(sink, None, snapshot(observation=Observation.unknown(at_s=1.0, device=DEVICE, reason="no driver")))
+    assert sink.touched() == {VRAM_READABLE.name}
+    assert sink.value(VRAM_READABLE, device=DEVICE) == 0
+
+
+def test_what_cannot_be_told_apart_is_not_reported() -> None:
+    sink = MemorySink()
+    blurred = Observation(at_s=1.0, device=DEVICE, total_bytes=800, free_bytes=300)
+    measure_snapshot(sink, None, snapshot(observation=blurred))
+    assert VRAM_FOREIGN.name not in sink.touched()
+
+
+def test_a_decision_is_counted_when_it_changes_and_not_with_each_heartbeat() -> None:
+    sink = MemorySink()
+    told = [
+        snapshot(decision("gpu", "room")),
+        snapshot(decision("gpu", "room")),
+        snapshot(decision("cpu", "low_memory")),
+        snapshot(decision("gpu", "room")),
+    ]
+    for before, after in zip([None, *told], told, strict=False):
+        measure_snapshot(sink, before, after)
+    assert sink.value(LANE_DECISIONS, model="embedder", lane="gpu", cause="room") == 2
+    assert sink.value(LANE_DECISIONS, model="embedder", lane="cpu", cause="low_memory") == 1
