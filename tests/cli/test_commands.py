@@ -1,6 +1,9 @@
 """`trivet embed|rerank|classify|relate`: what they read, what they write, how they end."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +96,7 @@ def test_reranks_over_several_requests(run: Run, tmp_path: Path, dispatcher: Fak
     assert [line["line"] for line in found] == [151, 302, 1]
     assert found[0]["score"] > found[1]["score"] > found[2]["score"]
     requests = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
-    assert [len(request.documents) for request in requests] == [128, 128, 46]
+    assert sorted(len(request.documents) for request in requests) == [46, 128, 128]
     assert {request.priority for request in requests} == {"bulk"}
 
 
@@ -130,6 +133,8 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
         (["classify", "-", "-l", "a", "--template", "nothing"], "--template"),
         (["relate", "-s", "x.txt", "-", "-r", "only a name"], "NAME=HYPOTHESIS"),
         (["rerank", "-q", "q", "--top", "0", "-"], "--top"),
+        (["rerank", "-q", "q", "-", "--out", "missing/x.jsonl"], "missing/x.jsonl"),
+        (["index", "-", "--out", "."], "is not a file"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(
@@ -174,3 +179,13 @@ def test_a_busy_server_is_told_of_and_waited_for(run: Run) -> None:
 def test_numbers_have_no_more_digits_than_float32(run: Run) -> None:
     line = run("embed", "-", stdin="text").stdout
     assert max(len(number) for number in json.loads(line, parse_float=str)["embedding"]) <= 14
+
+
+def test_a_reader_that_has_enough_is_no_error(url: str, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a line\n" * 5000)
+    script = f"{sys.executable} -m trivet embed --lines lines.txt | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "TRIVET_URL": url}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["line"] == 1

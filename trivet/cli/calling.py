@@ -4,6 +4,8 @@ Exit codes: 0 done, 1 the server or a file refused, 2 the command line is wrong,
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -50,6 +52,10 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
     stamina.instrumentation.set_on_retry_hooks([tell])
     try:
         return asyncio.run(work)
+    except BrokenPipeError:
+        # Whoever reads stdout has enough, as `head` does. Python would complain when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (ClientError, UserError, OSError) as error:
         fail(console, str(error))
     except KeyboardInterrupt:

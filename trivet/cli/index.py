@@ -13,7 +13,7 @@ from rich.console import Console
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, run, told_service
 from trivet.cli.chunks import chunks_of
 from trivet.cli.index_file import IndexFile, Record
-from trivet.cli.output import partial_path
+from trivet.cli.output import in_a_folder, partial_path
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, Embeddings, ServedModel, Service
@@ -41,7 +41,9 @@ class Located:
 
 def index_command(
     files: Inputs,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The index; what is in it already is kept.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", callback=in_a_folder, help="The index; what is in it already is kept.")
+    ],
     chunk_characters: Annotated[
         int, typer.Option(min=1, help="Longest chunk, unless a line is longer.")
     ] = DEFAULT_CHUNK_CHARACTERS,

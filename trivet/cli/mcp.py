@@ -27,7 +27,7 @@ def mcp_command(
     try:
         from trivet.mcp_server import serve_http, serve_stdio
     except ModuleNotFoundError as error:
-        if error.name != "mcp":
+        if (error.name or "").partition(".")[0] != "mcp":
             raise
         fail(console, "the package `mcp` is not installed; install trivet[mcp]")
     try:

@@ -9,7 +9,15 @@ from typing import Annotated, Any, BinaryIO
 import orjson
 import typer
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")]
+
+def in_a_folder(out: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before hours of work rather than after."""
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise typer.BadParameter(f"{str(out)!r} is not a file in a folder that exists")
+    return out
+
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", callback=in_a_folder, help="Write here instead of to stdout.")]
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from trivet.cli.walking import Skipped, walk
 STDIN = "-"
 _NAMED_SKIPS = 10
 
-Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES...")]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES")]
 Lines = Annotated[bool, typer.Option("--lines", help="Every line is a text of its own, instead of every file.")]
 MaxFileBytes = Annotated[int, typer.Option(min=1, help="Skip larger files.")]
 
