@@ -48,9 +48,9 @@ class PredictTask(TaskBase[PredictRequest]):
         special, overlap = self.tokenizer.special, self.limits.overlap_tokens
         if other is None:
             room = self.files.max_tokens - special.single_tokens
-            spans = window_spans(len(text), room, overlap)
-            rows = [single_row(special, text[start:end]) for start, end in spans]
             cut = check_length(request.long_input, len(text), room, param)
+            spans = window_spans(room if cut else len(text), room, overlap)
+            rows = [single_row(special, text[start:end]) for start, end in spans]
         else:
             room = self.files.max_tokens - special.pair_tokens
             both = pair_spans(len(text), len(other), room, overlap)
