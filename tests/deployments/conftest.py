@@ -28,6 +28,7 @@ def free_port() -> int:
 def cluster() -> Iterator[str]:
     """The base URL of a Serve instance on a cluster of its own."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_metrics_report_interval_ms"] = "1000"  # instead of 10 s, which tests would wait for
     port = free_port()
     ray.init(
         address="local",

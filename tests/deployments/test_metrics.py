@@ -1,0 +1,121 @@
+"""Sinks, samples and logs of a Ray process: under their own names on the real endpoint, and in Serve's own files."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import ray
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+import app
+from bench.checkpoints import write_checkpoint
+from deployments.metrics import RaySink
+from tests.deployments.conftest import Client
+from tests.ops.simulated_app import MODELS
+from trivet.config import AppConfig
+from trivet.metrics import METRICS, PARKS, RESIDENT
+
+pytestmark = pytest.mark.ray
+
+PROCESSES = {"ingress", "embedder-cpu", "reranker-cpu", "classifier-cpu"}
+SECRET = "the harbour froze in January"
+
+
+@pytest.fixture(scope="module")
+def client(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The application on the CPU lane with small models, logging in JSON."""
+    folder = tmp_path_factory.mktemp("models")
+    models = {task: {"model": str(write_checkpoint(kind, "tiny", folder / kind))} for task, kind in MODELS.items()}
+    config = AppConfig.model_validate({"device": "cpu", "cpu": {"precision": "fp32", "threads": 1}, **models})
+    serve.run(
+        app.build(config),
+        name="measured",
+        route_prefix="/measured",
+        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False),
+    )
+    with httpx.Client(base_url=f"{cluster}/measured", timeout=120) as client:
+        yield client
+    serve.delete("measured")
+
+
+def exported(wanted: str, timeout_s: float = 30) -> list[str]:
+    """Lines of the node's endpoint, as soon as one of them begins as wanted."""
+    [node] = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        lines = httpx.get(url, timeout=10).text.splitlines()
+        if any(line.startswith(wanted) for line in lines):
+            return [line for line in lines if line.startswith("ray_trivet_")]
+        assert time.monotonic() < deadline_s, f"no {wanted} within {timeout_s:g} s"
+        time.sleep(0.5)
+
+
+def test_the_sink_takes_every_metric_and_ray_keeps_the_names(cluster: str) -> None:
+    sink = RaySink()
+    for metric in METRICS:
+        labels = dict.fromkeys(metric.labels, "test-of-the-sink")
+        report = {"counter": sink.count, "gauge": sink.set, "histogram": sink.observe}[metric.kind]
+        for _ in range(2):
+            report(metric, labels, 2)
+    wanted = {metric.exported_name + ("_count" if metric.kind == "histogram" else "") for metric in METRICS}
+    deadline_s = time.monotonic() + 30
+    while missing := wanted - {line.partition("{")[0] for line in exported("ray_trivet_")}:
+        assert time.monotonic() < deadline_s, missing
+        time.sleep(0.5)
+    counters = [line for line in exported(PARKS.exported_name) if line.startswith(PARKS.exported_name)]
+    [counted] = [line for line in counters if 'model="test-of-the-sink"' in line]
+    assert counted.split()[-1] == "4.0"
+
+
+def test_counting_nothing_makes_no_series(cluster: str) -> None:
+    RaySink().count(PARKS, {"model": "never", "step": "park"}, 0)
+    RaySink().set(RESIDENT, {"process": "later"}, 1)
+    deadline_s = time.monotonic() + 30
+    while not any('process="later"' in line for line in exported(RESIDENT.exported_name)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.5)
+    assert not any('model="never"' in line for line in exported("ray_trivet_"))
+
+
+def test_a_request_arrives_in_the_numbers_of_ingress_and_replica(client: Client) -> None:
+    assert client.post("/v1/embeddings", json={"input": ["a", "b c"]}).status_code == 200
+    deadline_s = time.monotonic() + 30
+    wanted = ['route="/v1/embeddings"', 'stage="forward"', *(f'process="{name}"' for name in PROCESSES)]
+    while missing := [text for text in wanted if not any(text in line for line in exported("ray_trivet_"))]:
+        assert time.monotonic() < deadline_s, missing
+        time.sleep(0.5)
+    tokens = [line for line in exported("ray_trivet_tokens_total") if line.startswith("ray_trivet_tokens_total{")]
+    assert any('lane="cpu"' in line and 'model="embedder"' in line for line in tokens)
+
+
+def test_the_answer_carries_the_request_id_once(client: Client) -> None:
+    answer = client.post("/v1/embeddings", json={"input": "a"}, headers={"x-request-id": "mine-1"})
+    assert answer.headers.get_list("x-request-id") == ["mine-1"]
+    assert len(client.get("/v1/models").headers.get_list("x-request-id")) == 1
+
+
+def test_a_request_leaves_one_json_line_without_its_text(client: Client) -> None:
+    client.post("/v1/embeddings", json={"input": SECRET}, headers={"x-request-id": "mine-2"})
+    folder = Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "logs", "serve")
+    [file] = folder.glob("replica_measured_ingress_*.log")
+    deadline_s = time.monotonic() + 10
+    while not (lines := [json.loads(line) for line in file.read_text().splitlines() if '"mine-2"' in line]):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    [line] = [line for line in lines if "http_route" in line]
+    assert (line["http_route"], line["http_status"], line["lane"]) == ("/v1/embeddings", 200, "cpu")
+    assert (line["deployment"], line["levelname"]) == ("measured_ingress", "INFO")
+    assert line["calls"][0]["forward_ms"] > 0
+    assert not any(SECRET in path.read_text() for path in folder.glob("replica_measured_*.log"))
+
+
+def test_lines_of_the_library_obey_serves_logging(client: Client) -> None:
+    folder = Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "logs", "serve")
+    [file] = folder.glob("replica_measured_embedder-cpu_*.log")
+    ready = [json.loads(line) for line in file.read_text().splitlines() if " ready on " in line]
+    assert [line["deployment"] for line in ready] == ["measured_embedder-cpu"]
