@@ -80,6 +80,7 @@ class Engine:
             labels=files.labels if files.task == "classifier" else {},
             precision=precision,
             prompts=files.prompts,
+            pooling="+".join(files.pooling) or None,
         )
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from trivet.config import Task
+from trivet.engine.models.pooling_modes import read_pooling_modes
 from trivet.errors import ModelError
 
 _UNSET_LENGTH = 10**9
@@ -29,6 +30,8 @@ class ModelFiles:
     hidden_size: int
     normalize: bool = False
     """Whether the embedder's own modules end in L2 normalisation."""
+    pooling: tuple[str, ...] = ()
+    """How an embedder makes one vector of a window's tokens."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class ModelFiles:
             pad_id=config.get("pad_token_id"),
             hidden_size=int(config.get("hidden_size") or config.get("n_embd") or 0),
             normalize=_ends_in_normalize(path),
+            pooling=read_pooling_modes(path) if task == "embedder" else (),
             prompts=dict(prompts.get("prompts") or {}),
             default_prompt_name=prompts.get("default_prompt_name"),
             labels=labels,

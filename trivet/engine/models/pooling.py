@@ -1,30 +1,18 @@
 """From hidden states to one vector per sequence, as the checkpoint's sentence-transformers files say.
 
-Reads ``modules.json`` and the pooling module's ``config.json``. Normalisation is *not* done here: windows of a long
-text are averaged first. Sequences are padded on the right.
+Normalisation is *not* done here: windows of a long text are averaged first. Sequences are padded on the right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trivet.engine.models.checkpoint import read_json
+from trivet.engine.models.pooling_modes import read_pooling_modes
 from trivet.errors import ModelError
-
-_MODE_OF_FLAG = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-"""Flags of files written before sentence-transformers 6, in the order in which several modes are concatenated."""
 
 
 class Pooling(nn.Module):
@@ -85,36 +73,7 @@ _POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def read_pooling(model_dir: Path) -> Pooling:
     """The pooling that a checkpoint's files ask for.
 
-    Without ``modules.json`` it is the mean over tokens, which is what sentence-transformers makes of a plain encoder.
-
     Raises:
-        ModelError: a module other than Transformer, Pooling and Normalize, or a pooling mode that is not supported;
-            the message names it.
+        ModelError: see `read_pooling_modes`; or a mode is not supported.
     """
-    modules_file = model_dir / "modules.json"
-    if not modules_file.is_file():
-        return Pooling(("mean",))
-    modules = read_json(modules_file)
-    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ModelError(
-            f"{modules_file} chains {' → '.join(kinds)}; supported is Transformer → Pooling, then Normalize or nothing"
-        )
-    if modules[0].get("path"):
-        raise ModelError(f"{modules_file} keeps the encoder in {modules[0]['path']!r}; it must be in {model_dir}")
-    file = model_dir / modules[1]["path"] / "config.json"
-    config = read_json(file)
-    if not config.get("include_prompt", True):
-        raise ModelError(f"{file} leaves the prompt out of pooling (include_prompt: false), which is not supported")
-    return Pooling(_modes(config))
-
-
-def _modes(config: dict[str, Any]) -> tuple[str, ...]:
-    stated = config.get("pooling_mode")
-    if stated is not None:
-        return (stated,) if isinstance(stated, str) else tuple(stated)
-    active = tuple(mode for flag, mode in _MODE_OF_FLAG.items() if config.get(flag))
-    unknown = [
-        flag for flag in config if flag.startswith("pooling_mode_") and config[flag] and flag not in _MODE_OF_FLAG
-    ]
-    return (*active, *unknown) or ("mean",)
+    return Pooling(read_pooling_modes(model_dir))
