@@ -18,6 +18,8 @@ from tests.client.serving import served
 from trivet.api.app import create_app
 from trivet.api.dispatcher import Routed
 from trivet.api.settings import ApiSettings
+from trivet.cli.index_file import IndexFile
+from trivet.cli.output import json_line
 from trivet.errors import EngineError
 from trivet.messages import EmbedRequest, EmbedResult, ModelCard
 
@@ -138,6 +140,18 @@ def test_a_line_that_was_cut_off_is_dropped(run: Run, tmp_path: Path, many: int,
         assert run("index", "many", "--out", "i.jsonl").exit_code == 0
         assert embedded(dispatcher) - before == missing
         assert (tmp_path / "i.jsonl").read_bytes() == whole
+
+
+def test_a_run_that_is_killed_twice_leaves_a_whole_index(tmp_path: Path) -> None:
+    path = tmp_path / "i.jsonl"
+    first, second = ({"path": "a", "sha256": name, "embedding": [0.5]} for name in ("first", "second"))
+    path.write_bytes(json_line(first) + b'{"path": "cut off')
+    with IndexFile(path) as file:
+        assert file.load(lambda record: True) == 1
+        file.append(second)
+    with IndexFile(path) as file:
+        assert file.load(lambda record: True) == 2
+        assert "second" in file
 
 
 @pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', '[1]\n{"path": 1}\n'])
