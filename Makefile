@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-browser lint types contracts lock clean
+.PHONY: help setup serve test test-fast test-browser screenshots lint types contracts lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,10 @@ test-fast: setup ## The inner loop: no Ray, no browser, nothing slow
 test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
+
+screenshots: setup ## Take the pictures in docs/img anew: the starter models on a simulated card
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	TRIVET_SCREENSHOTS=docs/img $(BIN)/python -m pytest tests/ui/test_with_ray.py
 
 lint: setup ## ruff, hadolint
 	$(BIN)/ruff check .

@@ -107,9 +107,16 @@ def open_page(browser: "Browser", url: str) -> Iterator[OpenPage]:
     contexts = []
 
     def open_at(
-        base: str = url, *, viewport: Any = DESKTOP, scheme: Any = "light", expect_errors: bool = False
+        base: str = url,
+        *,
+        viewport: Any = DESKTOP,
+        scheme: Any = "light",
+        scale: int = 1,
+        expect_errors: bool = False,
     ) -> "Page":
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+        context = browser.new_context(
+            viewport=viewport, color_scheme=scheme, device_scale_factor=scale, reduced_motion="reduce"
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)

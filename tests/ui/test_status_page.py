@@ -47,14 +47,18 @@ def test_a_newcomer_learns_why_a_request_went_to_the_cpu(
     httpx.post(f"{url}/v1/embeddings", json={"input": "where am I?"}).raise_for_status()
 
     say(page, "#headline", "All three models answer on the CPU.")
-    say(page, "#why", "too little free memory (a model needs at least 500 MiB), so the CPU answers")
+    say(
+        page,
+        "#why",
+        "The simulated GPU has too little free memory (a model needs at least 500 MiB)",
+    )
     say(page, "#why", "once 1 GiB is free")
     say(page, '.model[data-of="embedder"] .pill', "on the CPU")
     say(page, '.model[data-of="embedder"] .model-words', "500 MiB needed: moved to cpu")
     say(page, "#reroutes tbody", "500 MiB needed: moved to cpu")
 
     page.click("#rerank-form button")
-    say(page, "#rerank-outcome .route-why", "Moved from the GPU, because: reranker: 0 B free, 500 MiB needed")
+    say(page, "#rerank-outcome .route-why", "Moved from the simulated GPU, because: reranker: 0 B free, 500 MiB needed")
     say(page, "#reroutes tbody", "Reranker")
 
     dispatcher.release()

@@ -55,6 +55,10 @@ export const list = (items) => new Intl.ListFormat("en", { type: "conjunction" }
 /** A share of one as people read it: 0.97. @param {number} share */
 export const share = (share) => share.toFixed(2);
 
+/** What to call the device: a simulated one is never called anything else. @param {any} status */
+export const gpu = (status) =>
+  status?.cards.some((/** @type {any} */ card) => card.simulated) ? "simulated GPU" : "GPU";
+
 /**
  * Why this model's next request goes where it goes. No number here moves by itself, so that a screen reader hears
  * of a change of mind and not of every byte.
@@ -64,35 +68,36 @@ export const share = (share) => share.toFixed(2);
 export function why(model, status) {
   const needed = bytes(status.policy.reroute_below_bytes);
   const enough = bytes(status.policy.resume_above_bytes);
+  const device = gpu(status);
   switch (model.cause) {
     case "room":
-      return "There is room on the GPU.";
+      return `There is room on the ${device}.`;
     case "starting":
-      return "The GPU has not been read yet, so the CPU answers until the first reading arrives.";
+      return `The ${device} has not been read yet, so the CPU answers until the first reading arrives.`;
     case "low_memory":
       return (
-        `The GPU has too little free memory (a model needs at least ${needed}), so the CPU answers. ` +
+        `The ${device} has too little free memory (a model needs at least ${needed}), so the CPU answers. ` +
         `Work returns by itself once ${enough} is free.`
       );
     case "no_reading":
       return (
-        `The GPU's memory has not been readable for more than ${duration(status.policy.grace_s)}, ` +
+        `The ${device}'s memory has not been readable for more than ${duration(status.policy.grace_s)}, ` +
         "so the CPU answers until it is."
       );
     case "absent":
-      return "No GPU process of this model is alive, so the CPU answers until one has started.";
+      return `No process of this model is alive on the ${device}, so the CPU answers until one has started.`;
     case "dwell":
       return (
-        "There is memory on the GPU again. The CPU answers a little longer: lanes keep still for at least " +
+        `There is memory on the ${device} again. The CPU answers a little longer: lanes keep still for at least ` +
         `${duration(status.policy.dwell_s)}, so that they do not flap.`
       );
     case "parked":
       return (
-        "Memory stayed short, so this model gave its weights back and left the GPU to others. " +
+        `Memory stayed short, so this model gave its weights back and left the ${device} to others. ` +
         `It returns once its weights fit with ${enough} to spare; until then the CPU answers.`
       );
     case "returning":
-      return "There is room again, and the weights are on their way back to the GPU. The CPU answers until they are there.";
+      return `There is room again, and the weights are on their way back to the ${device}. The CPU answers until they are there.`;
     default:
       return status.cpu_only_reason ?? "Only the CPU lane is bound.";
   }
@@ -106,12 +111,11 @@ export function headline(status) {
   const silent = TASKS.filter((task) => !answers(status.models[task]));
   if (silent.length === TASKS.length) return "The models are starting.";
   if (silent.length > 0) return `The ${list(silent)} cannot answer yet.`;
-  const gpu = TASKS.filter((task) => status.models[task].lane === "gpu");
-  const cpu = TASKS.filter((task) => status.models[task].lane === "cpu");
-  const device = status.cards.some((/** @type {any} */ card) => card.simulated) ? "simulated GPU" : "GPU";
-  if (cpu.length === 0) return `All three models answer on the ${device}.`;
-  if (gpu.length === 0) return "All three models answer on the CPU.";
-  return `The ${list(gpu)} ${gpu.length > 1 ? "answer" : "answers"} on the ${device}, the ${list(cpu)} on the CPU.`;
+  const here = TASKS.filter((task) => status.models[task].lane === "gpu");
+  const away = TASKS.filter((task) => status.models[task].lane === "cpu");
+  if (away.length === 0) return `All three models answer on the ${gpu(status)}.`;
+  if (here.length === 0) return "All three models answer on the CPU.";
+  return `The ${list(here)} ${here.length > 1 ? "answer" : "answers"} on the ${gpu(status)}, the ${list(away)} on the CPU.`;
 }
 
 /**

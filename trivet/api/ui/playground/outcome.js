@@ -2,7 +2,7 @@
 
 import { Failure } from "../api.js";
 import { el } from "../dom.js";
-import { counted, milliseconds } from "../words.js";
+import { counted, gpu, milliseconds } from "../words.js";
 
 /**
  * Runs `work` when the form is sent, and shows what it returns.
@@ -52,7 +52,7 @@ export function routeNote(route, status) {
     ...devices.map((device) => el("span", { class: "pill", "data-lane": laneOf(device, route, status) }, named(device))),
     el("span", { class: "muted" }, `answered in ${milliseconds(route.milliseconds)}`),
   ];
-  if (route.reason) parts.push(el("span", { class: "route-why" }, `Moved from the GPU, because: ${route.reason}`));
+  if (route.reason) parts.push(el("span", { class: "route-why" }, `Moved from the ${gpu(status)}, because: ${route.reason}`));
   if (route.truncated > 0) {
     parts.push(el("span", { class: "route-why" }, `Cut short: ${counted(route.truncated, "text")}.`));
   }

@@ -131,7 +131,8 @@ function noteOf(card) {
   if (card.unknown_reason !== null) notes.push(`The card cannot be read: ${card.unknown_reason}.`);
   if (card.age_s !== null && card.age_s > STALE_S) notes.push(`The last news of it is ${duration(card.age_s)} old.`);
   if (card.attribution_note) notes.push(`Ours and others' are told apart less than exactly: ${card.attribution_note}.`);
-  if (card.unknown_reason === null && Object.values(card.reusable_bytes).some((size) => /** @type {number} */ (size) > 0)) {
+  const visible = card.total_bytes / 200; // less of it cannot be seen in the bar
+  if (card.unknown_reason === null && Object.values(card.reusable_bytes).some((size) => /** @type {number} */ (size) > visible)) {
     notes.push("The paler part of a colour is memory that a model's process keeps ready: to that model it counts as free.");
   }
   if (card.simulated) {

@@ -1,7 +1,7 @@
 /** One model: its lane and why, what it has been doing, what its processes hold. */
 
 import { el, setAttribute, setText } from "../dom.js";
-import { answers, bytes, count, counted, duration, milliseconds, title, why } from "../words.js";
+import { answers, bytes, count, counted, duration, gpu, milliseconds, title, why } from "../words.js";
 import { sparkline } from "./sparkline.js";
 
 /**
@@ -31,8 +31,7 @@ export function modelCard(task) {
   return {
     element,
     update(model, status) {
-      const simulated = status.cards.some((/** @type {any} */ card) => card.simulated);
-      const [state, text] = lane(model, simulated);
+      const [state, text] = lane(model, status);
       setAttribute(pill, "data-lane", state);
       setText(pill, text);
       setText(name, [model.name, model.precision].filter(Boolean).join(" · ") || "not loaded yet");
@@ -49,12 +48,12 @@ export function modelCard(task) {
 
 /**
  * @param {any} model
- * @param {boolean} simulated
+ * @param {any} status
  * @returns {[string, string]} The state, for its colour, and the words.
  */
-function lane(model, simulated) {
+function lane(model, status) {
   if (!answers(model)) return ["none", "no answer yet"];
-  if (model.lane === "gpu") return ["gpu", simulated ? "on the simulated GPU" : "on the GPU"];
+  if (model.lane === "gpu") return ["gpu", `on the ${gpu(status)}`];
   return [model.cause === null ? "only-cpu" : "cpu", "on the CPU"];
 }
 

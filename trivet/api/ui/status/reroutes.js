@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { table } from "../table.js";
-import { clock, count, title } from "../words.js";
+import { clock, count, gpu, title } from "../words.js";
 
 let shown = "";
 
@@ -21,7 +21,7 @@ export function showReroutes(place, status) {
 function empty(status) {
   const text =
     status.cards.length > 0
-      ? "None since the service started. When the GPU runs short of memory, each request that moves is listed here with the time and the reason."
+      ? `None since the service started. When the ${gpu(status)} runs short of memory, each request that moves is listed here with the time and the reason.`
       : "None: there is no GPU lane to move away from.";
   return el("p", { class: "empty" }, text);
 }
