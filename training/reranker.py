@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import BertForSequenceClassification
 
 from training.base_model import load_base
@@ -58,8 +59,12 @@ def main() -> None:
             metrics={"held_back": metrics},
         )
 
+    model = load_base(num_labels=1)
+    if args.init:
+        saved = torch.load(args.init / "checkpoint.pt", weights_only=True)
+        model.load_state_dict(saved["best_state"], strict=False)
     result = fit(
-        load_base(num_labels=1),
+        model,
         training,
         loss=RankingLoss(),
         evaluate=evaluate,
@@ -112,12 +117,27 @@ def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group
     training: list[Group] = []
     held_back: dict[str, list[Group]] = {}
     for name, pair_groups in sources.items():
+        pair_groups = with_easy_negatives(pair_groups, args.easy_negatives, rng)
         groups = _encode(tokenizer, pair_groups, name)
         order = rng.permutation(len(groups))
         count = min(HELD_BACK_GROUPS, len(groups) // 20)
         held_back[name] = [groups[i] for i in order[:count]]
         training += [groups[i] for i in order[count:]]
     return training, held_back
+
+
+def with_easy_negatives(groups: list[list[TextPair]], count: int, rng: np.random.Generator) -> list[list[TextPair]]:
+    """Add to each group `count` documents of other groups.
+
+    Hard negatives alone teach what separates an answer from its neighbours in a paragraph, and nothing about texts on
+    another subject; a reranker meets both.
+    """
+    extended = []
+    for index, pairs in enumerate(groups):
+        others = (index + 1 + rng.integers(0, len(groups) - 1, size=count)) % len(groups)  # never its own group
+        documents = [groups[i][rng.integers(len(groups[i]))].second for i in others]
+        extended.append([*pairs, *(TextPair(pairs[0].first, text, 0.0) for text in documents)])
+    return extended
 
 
 def _encode(tokenizer: PairTokenizer, pair_groups: list[list[TextPair]], source: str) -> list[Group]:
@@ -134,6 +154,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
     parser.add_argument("--run-dir", type=Path, default=Path("training/runs/reranker"))
     parser.add_argument("--mined", nargs="*", default=["code", "boolq"], help="mined sources besides QNLI")
+    parser.add_argument("--easy-negatives", type=int, default=1, help="documents of other queries, per group")
+    parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")
     parser.add_argument("--max-tokens", type=int, default=160, help="longer pairs are cut, in training only")
