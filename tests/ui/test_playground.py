@@ -43,6 +43,13 @@ def test_blank_lines_separate_documents_of_several_lines(open_page: OpenPage, di
     assert request.documents == ("def one():\n    return 1", "def two():\n    return 2")
 
 
+def test_what_is_pasted_is_not_kept(open_page: OpenPage) -> None:
+    page = open_page()
+    with page.expect_request("**/v1/rerank") as sent:
+        page.click("#rerank-form button")
+    assert sent.value.headers["cache-control"] == "no-store"
+
+
 def test_what_is_pasted_stays_text(open_page: OpenPage) -> None:
     page = open_page()
     page.fill("#rerank-documents", "<img src=x onerror=alert(1)>\n<b>bold</b>")

@@ -50,7 +50,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def ask(base: str) -> None:
     """A little of everything, so that there is something to see."""
-    with httpx.Client(base_url=base, timeout=120) as client:
+    with httpx.Client(base_url=base, timeout=120, headers={"cache-control": "no-store"}) as client:
         client.post("/v1/embeddings", json={"input": DOCUMENTS}).raise_for_status()
         client.post("/v1/rerank", json={"query": "retry a request", "documents": DOCUMENTS}).raise_for_status()
         body: dict[str, Any] = {"source": DOCUMENTS[0], "candidates": DOCUMENTS[1:]}

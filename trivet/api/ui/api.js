@@ -39,7 +39,8 @@ export async function post(path, body, signal) {
   const started = performance.now();
   const response = await send(`../${path}`, {
     method: "POST",
-    headers: { "content-type": "application/json", ...headers() },
+    // no-store: what people paste is not kept, and each press of a button shows where work goes now.
+    headers: { "content-type": "application/json", "cache-control": "no-store", ...headers() },
     body: JSON.stringify(body),
     signal,
   });
