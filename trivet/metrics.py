@@ -128,7 +128,18 @@ RESIDENT = Metric(
     "trivet_resident_bytes", "gauge", "bytes", "Host memory of a process: a deployment or the VRAM actor", ("process",)
 )
 CACHE_LOOKUPS = Metric(
-    "trivet_cache_lookups_total", "counter", "calls", "Results looked up in the cache: hit or miss", ("model", "result")
+    "trivet_cache_lookups_total",
+    "counter",
+    "calls",
+    "Inputs looked up in the cache: hit, miss, or shared (computed once for several who asked at the same time)",
+    ("model", "result"),
+)
+CACHE_DISK_FAILURES = Metric(
+    "trivet_cache_disk_failures_total",
+    "counter",
+    "events",
+    "Reads and writes of the disk cache that failed or were left out, by kind; requests were served without it",
+    ("error",),
 )
 
 # The card, as the VRAM actor sees it.

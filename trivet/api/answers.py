@@ -8,7 +8,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from trivet.api.dispatcher import Routed
+from trivet.api.dispatcher import CacheUse, Routed
 from trivet.messages import EngineResult, Floats, ModelCard, Usage
 
 Vector = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "number"}})]
@@ -196,7 +196,8 @@ def route_headers(calls: Iterable[Routed[EngineResult]]) -> dict[str, str]:
     """How the request was served, for dialects whose bodies cannot say it.
 
     `x-trivet-device`; `x-trivet-windows`, all windows read, where a text needed more than one;
-    `x-trivet-truncated`, inputs that were cut, if any; `x-trivet-reroute-reason`, if a call left its GPU lane.
+    `x-trivet-truncated`, inputs that were cut, if any; `x-trivet-reroute-reason`, if a call left its GPU lane;
+    `x-trivet-cache`, `hit`, `miss` or `partial`, and `x-trivet-cache-hits`, such as `3/5`, if a cache was asked.
     """
     calls = list(calls)
     usages = [routed.result.usage for routed in calls]
@@ -208,7 +209,15 @@ def route_headers(calls: Iterable[Routed[EngineResult]]) -> dict[str, str]:
     if reasons := dict.fromkeys(routed.reroute_reason for routed in calls if routed.reroute_reason):
         # Header values are latin-1; a driver's message may hold anything.
         headers["x-trivet-reroute-reason"] = "; ".join(reasons).encode("ascii", "replace").decode().replace("\n", " ")
-    return headers
+    return headers | _cache_headers([routed.cache for routed in calls if routed.cache is not None])
+
+
+def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
+    if not uses:
+        return {}
+    hits, inputs = sum(use.hits for use in uses), sum(use.inputs for use in uses)
+    outcome = "miss" if not hits else "hit" if hits == inputs else "partial"
+    return {"x-trivet-cache": outcome, "x-trivet-cache-hits": f"{hits}/{inputs}"}
 
 
 def _base64(vector: Floats) -> str:

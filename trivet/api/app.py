@@ -1,11 +1,15 @@
 """Builds the FastAPI application over a dispatcher."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 import trivet
 from trivet.api.body_limit import BodyLimitMiddleware
+from trivet.api.cache_control import CacheControlMiddleware
+from trivet.api.cached import CachedDispatcher
 from trivet.api.call_meter import CallMeter
 from trivet.api.dialects.routers import dialect_routers
 from trivet.api.dispatcher import Dispatcher
@@ -19,25 +23,43 @@ from trivet.api.status import status_router
 from trivet.api.telemetry import Telemetry, TelemetryMiddleware
 from trivet.api.ui_files import ui_router
 from trivet.api.watched import WatchedDispatcher
+from trivet.cache.results import Results, open_results
 
 
 def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
     """The whole HTTP side. Needs nothing but a dispatcher: tests and other servers run it without Ray."""
+    telemetry = telemetry or Telemetry()
+    results = open_results(settings.cache, settings.cache_folder, telemetry.sink)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if results is not None:
+            await results.close()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="Trivet",
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
     )
+    app.add_middleware(CacheControlMiddleware)
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     if settings.keys is not None:
         app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
-    telemetry = telemetry or Telemetry()
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # last, so outermost: it sees what others refuse
     install_error_handlers(app)
     watched = WatchedDispatcher(dispatcher, telemetry.clock, time.time, CallMeter(telemetry))
-    service = Service(watched, settings)
+    service = Service(_cached(watched, results, settings, telemetry), settings)
     for router in (native_router(service), health_router(service), *dialect_routers(service)):
         app.include_router(router)
     app.include_router(status_router(watched, settings))
     app.include_router(ui_router())
     return app
+
+
+def _cached(dispatcher: Dispatcher, results: Results | None, settings: ApiSettings, telemetry: Telemetry) -> Dispatcher:
+    """Outside of what counts calls: an answer that was kept is none."""
+    if results is None:
+        return dispatcher
+    return CachedDispatcher(dispatcher, results, settings.computed_with, telemetry.sink)

@@ -26,6 +26,14 @@ ResultT = TypeVar("ResultT", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUse:
+    """How many of a call's inputs were answered from results kept earlier."""
+
+    hits: int
+    inputs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Routed(Generic[ResultT]):
     """A result and the way it took."""
 
@@ -33,6 +41,8 @@ class Routed(Generic[ResultT]):
     lane: Lane
     reroute_reason: str | None = None
     """Why the CPU answered although this model has a GPU lane; None where it has none or the GPU answered."""
+    cache: CacheUse | None = None
+    """None where no cache was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ByteSize
+
 from trivet.api.keys import KeyRing
-from trivet.config import DEFAULT_RELATIONS, AppConfig
+from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
+from trivet.paths import cache_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,13 @@ class ApiSettings:
     """Engine calls that one request may have open at a time."""
     keys: KeyRing | None = None
     """Who may call. None: everybody who reaches the port."""
+    max_open_characters: int = 64_000_000
+    """Text that open calls to one model may hold at a time."""
+    cache: CacheConfig = field(default_factory=lambda: CacheConfig(memory=ByteSize(0)))
+    cache_folder: Path = Path()
+    """Where the disk cache lies, if there is one."""
+    computed_with: str = ""
+    """The settings that results depend on besides the model: a change of them makes every cached result another's."""
 
     @classmethod
     def from_config(cls, config: AppConfig) -> "ApiSettings":
@@ -48,4 +58,19 @@ class ApiSettings:
             model_aliases=dict(config.api.model_aliases),
             truncate_means=config.api.truncate_means,
             keys=KeyRing.load(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
+            max_open_characters=config.limits.max_open_characters,
+            cache=config.cache,
+            cache_folder=_cache_folder(config),
+            computed_with=_computed_with(config),
         )
+
+
+def _cache_folder(config: AppConfig) -> Path:
+    if config.cache.dir is not None:
+        return Path(config.cache.dir).expanduser()
+    return cache_dir(config.serving.cache_dir) / "results"
+
+
+def _computed_with(config: AppConfig) -> str:
+    """Both lanes together, since they share results: see docs/decisions."""
+    return f"overlap {config.windows.overlap_tokens}, cpu {config.cpu.precision}, gpu {config.gpu.dtype}"

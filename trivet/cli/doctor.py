@@ -19,7 +19,7 @@ def doctor_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
 ) -> None:
     """Examine this machine. Exits with 1 if something will not work."""
-    from trivet.engine.model_source import cache_dir
+    from trivet.paths import cache_dir
 
     console = Console()
     try:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +22,6 @@ class ModelSource:
     name: str
     path: Path
     revision: str
-
-
-def cache_dir(configured: str | None) -> Path:
-    """The folder for prepared models: the configured one, `$TRIVET_CACHE`, or `~/.cache/trivet`."""
-    return Path(configured or os.environ.get("TRIVET_CACHE") or Path.home() / ".cache" / "trivet").expanduser()
 
 
 def locate_model(spec: str, task: Task, cache: Path) -> ModelSource:

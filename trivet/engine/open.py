@@ -14,8 +14,9 @@ from trivet.engine.backends.simulated import SimulatedAccelerator
 from trivet.engine.engine import Engine
 from trivet.engine.ir_cache import ensure_ir
 from trivet.engine.model_files import ModelFiles
-from trivet.engine.model_source import ModelSource, cache_dir, locate_model
+from trivet.engine.model_source import ModelSource, locate_model
 from trivet.engine.tasks.base import EngineLimits
+from trivet.paths import cache_dir
 from trivet.vram.facts import facts_from_directory
 from trivet.vram.ledger import Ledger
 
@@ -56,7 +57,11 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
         name=prepared.source.name,
         revision=prepared.source.revision,
         precision=precision,
-        limits=EngineLimits(overlap_tokens=config.windows.overlap_tokens, max_sequences=config.limits.max_sequences),
+        limits=EngineLimits(
+            overlap_tokens=config.windows.overlap_tokens,
+            max_sequences=config.limits.max_sequences,
+            max_request_tokens=config.limits.max_request_tokens,
+        ),
         max_queued_tokens=config.limits.max_queued_tokens,
     )
 

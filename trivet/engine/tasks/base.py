@@ -7,9 +7,9 @@ from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
 from trivet.engine.tokenizer import TextTokenizer
 from trivet.errors import InputTooLong, InvalidInput
-from trivet.messages import LongInput
+from trivet.messages import EngineRequest, LongInput, RerankRequest
 
-RequestT = TypeVar("RequestT")
+RequestT = TypeVar("RequestT", bound=EngineRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class EngineLimits:
 
     overlap_tokens: int = 64
     max_sequences: int = 16384
+    max_request_tokens: int = 1_000_000
 
 
 class TaskBase(Generic[RequestT]):
@@ -32,9 +33,11 @@ class TaskBase(Generic[RequestT]):
     def prepare_one(self, request: RequestT) -> Job | InvalidInput:
         """Turn a request into a job, or into the error its caller gets: a bad request fails alone."""
         try:
-            return self._prepare_one(request)
+            job = self._prepare_one(request)
+            self._check_tokens(job.tokens, request)
         except InvalidInput as error:
             return error
+        return job
 
     def _prepare_one(self, request: RequestT) -> Job:
         raise NotImplementedError
@@ -47,6 +50,20 @@ class TaskBase(Generic[RequestT]):
                 param=param,
                 code="too_many_sequences",
             )
+
+    def _check_tokens(self, tokens: int, request: RequestT) -> None:
+        if tokens > self.limits.max_request_tokens:
+            raise InvalidInput(
+                f"this request unfolds into {tokens} tokens; the limit is {self.limits.max_request_tokens}. "
+                "Send fewer or shorter texts.",
+                param=inputs_field(request),
+                code="too_many_tokens",
+            )
+
+
+def inputs_field(request: EngineRequest) -> str:
+    """The name by which the caller knows the field that held the inputs."""
+    return request.params[1] if isinstance(request, RerankRequest) else request.param
 
 
 def check_length(policy: LongInput, tokens: int, limit_tokens: int, param: str) -> bool:

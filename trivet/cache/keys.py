@@ -1,0 +1,47 @@
+"""Names of inputs: a hash of everything that an input's result depends on, and of nothing else. Pure.
+
+Not in it: lane, priority, the names of labels, and an input's neighbours in its request. Texts are hashed, never kept.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+
+import trivet
+from trivet.messages import ModelCard
+
+FORMAT = "1"
+"""Raise it when the same request to the same model comes to mean another result."""
+
+Fields = tuple[str | None, ...]
+
+_DIGEST_BYTES = 32
+
+
+def model_fields(card: ModelCard, computed_with: str) -> Fields:
+    """The model's part. `computed_with`: the settings that results depend on and that a card does not tell."""
+    return (FORMAT, trivet.__version__, card.task, card.name, card.revision, str(card.max_tokens), computed_with)
+
+
+def input_keys(shared: Fields, inputs: Iterable[Fields]) -> list[bytes]:
+    """A key per input; `shared` is what all inputs of the request have in common."""
+    begun = blake2b(digest_size=_DIGEST_BYTES)
+    _feed(begun, shared)
+    keys = []
+    for fields in inputs:
+        digest = begun.copy()
+        _feed(digest, fields)
+        keys.append(digest.digest())
+    return keys
+
+
+def _feed(digest: Any, fields: Fields) -> None:
+    """Lengths before contents, so that no two lists of fields are the same bytes."""
+    digest.update(len(fields).to_bytes(4, "little"))
+    for field in fields:
+        if field is None:
+            digest.update(b"\0")
+        else:
+            content = field.encode("utf-8", "surrogatepass")
+            digest.update(b"\1" + len(content).to_bytes(8, "little"))
+            digest.update(content)

@@ -1,0 +1,106 @@
+"""The disk store as the event loop sees it: on a thread of its own, never in the way, never an error.
+
+A disk that is slow, full or broken costs callers nothing but the hits: it is told once in the log and counted each
+time. One that turns out not to hold a readable store is not asked again until the next start.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from trivet.cache.disk import DiskStore
+from trivet.cache.entry import Entry
+from trivet.metrics import CACHE_DISK_FAILURES, MetricsSink
+
+logger = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 0.5
+"""A look that takes longer is given up: most inputs are computed in less."""
+
+MAX_WAITING = 64
+"""Reads and writes that may wait for the disk; beyond it they are left out."""
+
+_UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+T = TypeVar("T")
+
+
+class DiskShelf:
+    """A `DiskStore`, opened when it is first needed."""
+
+    def __init__(self, open_store: Callable[[], DiskStore], sink: MetricsSink) -> None:
+        """`open_store` is called on the shelf's own thread."""
+        self._open_store = open_store
+        self._sink = sink
+        self._store: DiskStore | None = None
+        self._given_up = False
+        self._warned: set[str] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cache-disk")
+        self._room = threading.Semaphore(MAX_WAITING)
+
+    async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Those of the keys that are on disk, as far as it answers in time."""
+        reading = self._submit(lambda store: store.get(keys))
+        if reading is None:
+            return {}
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                found = await asyncio.wrap_future(reading)
+        except TimeoutError:
+            self._failed("slow", f"no answer within {READ_TIMEOUT_S:g} s")
+            return {}
+        if found is None:
+            return {}
+        if found.damaged:
+            self._failed("damaged", f"{found.damaged} entries could not be read", found.damaged)
+        if found.stale:
+            self._submit(lambda store: store.touch(found.stale))
+        return found.entries
+
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Have them written; returns at once."""
+        self._submit(lambda store: store.put(entries))
+
+    async def close(self) -> None:
+        """Write what waits, and close the file."""
+        await asyncio.to_thread(self._thread.shutdown)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._given_up = True
+
+    def _submit(self, work: Callable[[DiskStore], T]) -> "Future[T | None] | None":
+        """Queue work for the thread; None where there is no thread, or too much waits for it already."""
+        if self._given_up:
+            return None
+        if not self._room.acquire(blocking=False):
+            self._failed("behind", f"{MAX_WAITING} reads and writes wait for it")
+            return None
+        submitted = self._thread.submit(self._work, work)
+        submitted.add_done_callback(lambda _: self._room.release())  # called for cancelled work too
+        return submitted
+
+    def _work(self, work: Callable[[DiskStore], T]) -> T | None:
+        if self._given_up:
+            return None
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+            return work(self._store)
+        except (sqlite3.Error, OSError) as error:
+            if self._store is None or getattr(error, "sqlite_errorcode", None) in _UNREADABLE:
+                self._given_up = True
+            self._failed(type(error).__name__, str(error))
+            return None
+
+    def _failed(self, kind: str, detail: str, times: int = 1) -> None:
+        """Count it, and tell each kind of failure once."""
+        self._sink.count(CACHE_DISK_FAILURES, {"error": kind}, times)
+        if kind not in self._warned:
+            self._warned.add(kind)
+            ending = "it is not used until the next start" if self._given_up else "requests are served without it"
+            logger.warning("the disk cache failed (%s: %s); %s", kind, detail, ending)
