@@ -1,7 +1,7 @@
 """What the page says of the service: in a real browser, over the real VRAM policy and a simulated card."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from tests.ui.simulated import SimulatedDispatcher
 from trivet.api.app import create_app
 from trivet.api.keys import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
+from trivet.vram.types import Cause
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -65,6 +66,22 @@ def test_a_newcomer_learns_why_a_request_went_to_the_cpu(
     say(page, "#headline", "All three models answer on the simulated GPU.")
     page.click("#rerank-form button")
     say(page, "#rerank-outcome .pill", "simulated:0 (a simulated GPU)")
+
+
+def test_there_are_words_for_every_cause(open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector(".memory")
+    said = page.evaluate(
+        """async (causes) => {
+          const { why } = await import("./words.js");
+          const status = await (await fetch("../v1/status")).json();
+          return causes.map((cause) => why({ cause }, { ...status, cpu_only_reason: "no words" }));
+        }""",
+        list(get_args(Cause)),
+    )
+    assert "no words" not in said
+    assert len(set(said)) == len(get_args(Cause))
+    assert all("simulated GPU" in sentence for sentence in said)
 
 
 def test_the_rules_are_told_with_the_services_own_numbers(open_page: OpenPage) -> None:

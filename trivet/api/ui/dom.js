@@ -5,16 +5,20 @@ const SVG = "http://www.w3.org/2000/svg";
 /** @typedef {Node | string | null | undefined | false} Child */
 
 /**
- * @param {Element} element
+ * @template {Element} E
+ * @param {E} element
  * @param {Record<string, unknown>} attributes
  * @param {Child[]} children
+ * @returns {E}
  */
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children) {
+    if (child !== null && child !== undefined && child !== false) element.append(child);
+  }
   return element;
 }
 
@@ -33,7 +37,7 @@ export const el = (tag, attributes = {}, ...children) => fill(document.createEle
  * @returns {SVGElement}
  */
 export const svg = (tag, attributes = {}, ...children) =>
-  fill(document.createElementNS(SVG, tag), attributes, children);
+  fill(/** @type {SVGElement} */ (document.createElementNS(SVG, tag)), attributes, children);
 
 /**
  * The element with this id; the page is broken without it.

@@ -13,7 +13,7 @@ import { clock } from "./words.js";
 let latest = null;
 
 wireTheme(byId("theme"));
-wireTabs(document.querySelector('[role="tablist"]'));
+wireTabs(byId("tabs"));
 wirePlayground(() => latest);
 
 const live = byId("live");
