@@ -108,8 +108,8 @@ def snli_training_rows(data: Path, *, dev: bool = False) -> list[NliRow]:
 def relation_example(pair: Pair, rng: random.Random, negatives: int = 1) -> Example:
     """A pair with its relation as the true hypothesis and `negatives` of the other relations as false ones.
 
-    One false hypothesis a pair, drawn in proportion to how easily the two are confused, taught more per token than
-    all three: another pair says more than the same pair once again.
+    By default one false hypothesis a pair, drawn in proportion to how easily the two are confused: for the tokens of
+    all three, another pair can be shown instead. (Reasoned, not measured.)
     """
     first, second = shorten(pair, rng)
     likely = dict(_CONFUSED[pair.label])

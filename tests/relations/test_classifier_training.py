@@ -9,7 +9,16 @@ from bench.relations.pairs import LABELS, Pair
 from bench.relations.prose_pairs import NliRow
 from training.batches import Group, PairSequence, collate
 from training.classifier_captions import invent
-from training.classifier_data import ENTAILED, NOT_ENTAILED, nli_examples, relation_example, shorten, topic_example
+from training.classifier_data import (
+    ENTAILED,
+    NOT_ENTAILED,
+    draw,
+    nli_examples,
+    one_liner,
+    relation_example,
+    shorten,
+    topic_example,
+)
 from training.classifier_loss import classifier_loss
 from training.classifier_topics import label_sentences
 from training.classifier_wordings import RELATION_PARAPHRASES
@@ -81,3 +90,19 @@ def test_a_sentence_gets_a_topic_only_where_one_topic_has_two_words():
     example = topic_example(labelled, random.Random(0))
     assert [target for _, target in example.hypotheses] == [ENTAILED, NOT_ENTAILED, NOT_ENTAILED]
     assert not set(labelled.names) & set(labelled.others)
+
+
+def test_a_one_liner_keeps_the_statement_that_uses_the_name():
+    code = "def area(r):\n    # of a circle\n    square = r * r\n    return RATIO * square"
+    assert one_liner(code, "RATIO", random.Random(0)) == "def area(r): return RATIO * square"
+    assert one_liner(code, "", random.Random(0)).startswith("def area(r): ")
+    assert one_liner("class A:\n    pass", "", random.Random(0)) == "class A: pass"
+
+
+def test_unrelated_pairs_are_drawn_half_from_code_and_others_as_they_come():
+    code = [Pair("unrelated", "hard-function", f"a{i}", f"b{i}", "s", "MIT") for i in range(50)]
+    prose = [Pair("unrelated", "snli", f"c{i}", f"d{i}", "s", "MIT") for i in range(200)]
+    drawn = draw(code + prose, 40, 0.5, random.Random(0))
+    assert sum(p.kind == "snli" for p in drawn) == 20
+    assert len(drawn) == 40
+    assert len(draw(prose, 40, 0.5, random.Random(0))) == 40
