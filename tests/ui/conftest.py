@@ -90,7 +90,9 @@ def url(dispatcher: SimulatedDispatcher) -> Iterator[str]:
         yield base
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it is open Playwright runs an event loop in this thread, and asynchronous tests of
+# other folders could not run theirs.
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
