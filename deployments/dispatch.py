@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import stamina
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.vram_feed import VramFeed
 from trivet.api.dispatcher import Lane, Readiness, Routed
@@ -134,7 +134,7 @@ class RayDispatcher:
         )
         return reply
 
-    async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Awaitable[Any]], request: object) -> Any:
+    async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
         """Call a replica; every request is idempotent, so work of one that was lost is sent again.
 
         For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose twin is at hand.
@@ -145,7 +145,7 @@ class RayDispatcher:
                 on=_REPLICA_LOST, attempts=attempts, timeout=timeout_s, wait_initial=0.1, wait_max=2.0
             ):
                 with attempt:
-                    reply = await call(request)
+                    reply = await _unless_cancelled(call(request))
         except BackPressureError as error:
             raise Overloaded(f"{task} on {lane}: {error.message}", retry_after_s=1.0) from error
         except _REPLICA_LOST as error:
@@ -191,3 +191,12 @@ class RayDispatcher:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
         card = card_status(self._feed.latest, tuple(self._handles), time.monotonic(), self._config)
         return ServiceStatus(cards=(card,), policy=self._config.vram)
+
+
+async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:
+    """Await a replica's answer; take the call back where nobody waits for it any more (left, or out of time)."""
+    try:
+        return await response
+    except asyncio.CancelledError:
+        response.cancel()  # type: ignore[no-untyped-call]  # to stop awaiting is not enough: the replica would work on
+        raise

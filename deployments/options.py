@@ -26,6 +26,9 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
 
     CPUs are not booked (`num_cpus: 0`): six replicas on two cores would wait for ever; threads are bounded in the
     engine instead.
+
+    Requests that a replica has no place for wait in the ingress's handle, as many again as it has places: the work of a
+    replica that is being replaced. Ray's default is any number; beyond ours callers get 429 with Retry-After.
     """
     env = {"OMP_NUM_THREADS": str(config.cpu.threads or os.cpu_count() or 1), **_NO_TELEMETRY}
     gpus = 0.0
@@ -37,16 +40,23 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
         "name": deployment_name(task, lane),
         "ray_actor_options": {"num_cpus": 0, "num_gpus": gpus, "runtime_env": {"env_vars": env}},
         "max_ongoing_requests": config.serving.max_ongoing_requests,
+        "max_queued_requests": config.serving.max_ongoing_requests,
         **_HEALTH,
     }
 
 
 def ingress_options(config: AppConfig) -> dict[str, Any]:
-    """Options of the ingress."""
+    """Options of the ingress.
+
+    Four times the places of a replica, since it serves three models and answers from its cache; the proxy holds as many
+    again. What they may hold together is bounded by `limits.max_open_characters`, whose refusal comes long before the
+    proxy's own, a 503 without Retry-After.
+    """
     return {
         "name": "ingress",
         "num_replicas": config.serving.ingress_replicas,
         "ray_actor_options": {"num_cpus": 0, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}},
         "max_ongoing_requests": 4 * config.serving.max_ongoing_requests,
+        "max_queued_requests": 4 * config.serving.max_ongoing_requests,
         **_HEALTH,
     }

@@ -7,7 +7,7 @@ import pytest
 
 import app
 from deployments.lanes import bound_lanes
-from deployments.options import deployment_name, replica_options
+from deployments.options import deployment_name, ingress_options, replica_options
 from trivet.config import AppConfig
 from trivet.errors import ConfigError
 
@@ -54,3 +54,9 @@ def test_a_simulated_gpu_books_nothing_where_there_is_none() -> None:
 def test_the_builder_is_typed_at_run_time() -> None:
     # With postponed annotations Ray would pass a raw dict and validate nothing.
     assert inspect.signature(app.build).parameters["args"].annotation is AppConfig
+
+
+def test_no_handle_queues_without_end() -> None:
+    config = AppConfig.model_validate({"serving": {"max_ongoing_requests": 7}})
+    for options in (replica_options(config, "embedder", "cpu", cluster_gpus=0), ingress_options(config)):
+        assert 0 < options["max_queued_requests"] <= 4 * 7  # Ray's default, -1, is any number

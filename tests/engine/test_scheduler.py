@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -10,21 +10,21 @@ import pytest
 
 from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
 from trivet.engine.jobs import Job, usage
-from trivet.engine.rows import Row
+from trivet.engine.rows import Row, TokenBatch
 from trivet.engine.scheduler import Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
-from trivet.messages import EmbedResult, EngineResult, Floats, StageTimings
+from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
 
 
 def row(*values: int) -> Row:
     return Row((np.asarray(values, dtype=np.int32),), 1, len(values))
 
 
-def job(*rows: Row) -> Job:
+def job(*rows: Row, priority: Priority = "interactive") -> Job:
     def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
         return EmbedResult(outputs, usage(rows, [1] * len(rows), [False] * len(rows)), timings, "cpu (sum)")
 
-    return Job(rows, finish, "interactive")
+    return Job(rows, finish, priority)
 
 
 @asynccontextmanager
@@ -129,3 +129,89 @@ async def test_timings_are_filled_in() -> None:
     assert isinstance(result, EmbedResult)
     assert result.timings.forward_s > 0
     assert result.timings.queue_s >= 0
+
+
+async def test_nobody_is_refused_for_the_sake_of_those_who_left() -> None:
+    backend = GatedBackend(token_budget=1)
+    async with running(backend, max_queued_tokens=6) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        leaving = scheduler.submit(job(row(2, 2, 2), row(3, 3)))
+        with pytest.raises(Overloaded):
+            scheduler.submit(job(row(4, 4)))
+        leaving.cancel()
+        await asyncio.sleep(0)  # the loop tells the scheduler
+        staying = scheduler.submit(job(row(4, 4)))
+        assert scheduler.waiting_tokens == 2
+        backend.gate.set()
+        await asyncio.gather(first, staying)
+    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+
+
+async def test_a_refusal_names_when_half_of_the_queue_is_done_at_the_measured_rate() -> None:
+    clock = SteppedClock()
+    backend = SteppedBackend(clock, seconds=4.0)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=clock)
+    scheduler.start()
+    await scheduler.submit(job(row(*range(1, 9))))  # 8 tokens in 4 s
+    backend.gate.clear()
+    backend.entered.clear()
+    held = scheduler.submit(job(row(1)))
+    await asyncio.to_thread(backend.entered.wait)
+    waiting = scheduler.submit(job(*(row(*[n] * 10) for n in range(1, 11))))
+    with pytest.raises(Overloaded) as refused:
+        scheduler.submit(job(row(1)))
+    assert refused.value.retry_after_s == 0.5 * 100 / 2.0
+    backend.gate.set()
+    await asyncio.gather(held, waiting)
+    await scheduler.close()
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class SteppedBackend(GatedBackend):
+    """A forward takes `seconds` on the clock."""
+
+    def __init__(self, clock: SteppedClock, seconds: float) -> None:
+        super().__init__(token_budget=1000)
+        self._clock = clock
+        self._seconds = seconds
+        self.gate.set()
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        outputs = super().forward(batch)
+        self._clock.now_s += self._seconds
+        return outputs
+
+
+async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
+    backend = GatedBackend(token_budget=10)
+    done: list[tuple[str, int]] = []
+
+    def noting(name: str) -> Callable[[object], None]:
+        return lambda _: done.append((name, len(backend.batches)))
+
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        bulk = [scheduler.submit(job(row(*[n] * 10), priority="bulk")) for n in range(1, 41)]
+        person = [scheduler.submit(job(row(*[n] * 10))) for n in range(101, 141)]
+        for ticket in bulk:
+            ticket.add_done_callback(noting("bulk"))
+        for ticket in person:
+            ticket.add_done_callback(noting("person"))
+        backend.gate.set()
+        await asyncio.gather(first, *bulk, *person)
+        await asyncio.sleep(0)
+    names = [name for name, _ in done]
+    people = [at for at, name in enumerate(names) if name == "person"]
+    indexing = [at for at, name in enumerate(names) if name == "bulk"]
+    assert people[0] <= 1  # before an indexing job that came first
+    assert people[-1] <= 40 + 40 / 8 + 1  # it costs a person an eighth
+    assert sum(at < people[-1] for at in indexing) >= 4  # and goes on meanwhile

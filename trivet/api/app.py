@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import trivet
+from trivet.api.admission import AdmittedDispatcher
 from trivet.api.body_limit import BodyLimitMiddleware
 from trivet.api.cache_control import CacheControlMiddleware
 from trivet.api.cached import CachedDispatcher
 from trivet.api.call_meter import CallMeter
 from trivet.api.dialects.routers import dialect_routers
+from trivet.api.disconnect import DisconnectMiddleware
 from trivet.api.dispatcher import Dispatcher
 from trivet.api.error_handlers import install_error_handlers
 from trivet.api.health import health_router
@@ -47,9 +49,11 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemet
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     if settings.keys is not None:
         app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
-    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # last, so outermost: it sees what others refuse
+    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # outside of what may refuse
+    app.add_middleware(DisconnectMiddleware)  # last, so outermost
     install_error_handlers(app)
-    watched = WatchedDispatcher(dispatcher, telemetry.clock, time.time, CallMeter(telemetry))
+    admitted = AdmittedDispatcher(dispatcher, settings.max_open_characters, telemetry.clock)
+    watched = WatchedDispatcher(admitted, telemetry.clock, time.time, CallMeter(telemetry))
     service = Service(_cached(watched, results, settings, telemetry), settings)
     for router in (native_router(service), health_router(service), *dialect_routers(service)):
         app.include_router(router)

@@ -83,6 +83,14 @@ class FairQueue(Generic[T]):
         self._items += 1
         self._tokens += tokens
 
+    def drop_abandoned(self) -> None:
+        """Let go of all items whose callers have left, wherever in their lines they are."""
+        for line in self._lines.values():
+            kept = deque(entry for entry in line.waiting if not self._is_abandoned(entry[1]))
+            self._items -= len(line.waiting) - len(kept)
+            self._tokens -= sum(tokens for tokens, _ in line.waiting) - sum(tokens for tokens, _ in kept)
+            line.waiting = kept
+
     def next_batch(self, budget_tokens: int, max_tokens: int | None = None) -> list[T]:
         """Take the next batch: rows × longest ≤ budget, except that one row is taken however long it is.
 

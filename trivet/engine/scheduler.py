@@ -47,6 +47,8 @@ class Scheduler:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._loop_task: asyncio.Task[None] | None = None
         self._tokens_per_s = 0.0
+        self._some_left = False
+        """Whether rows of jobs that have ended early may be waiting still."""
         self.metrics = UNMEASURED
         """Where forwards are reported; set it before `start`."""
         self.forward_started_s: float | None = None
@@ -84,17 +86,26 @@ class Scheduler:
                 taken when nothing waits, so that it is slow instead of impossible.
         """
         waiting = self._queue.waiting_tokens
+        if self._some_left and waiting + job.tokens > self._max_queued_tokens:
+            self._some_left = False
+            self._queue.drop_abandoned()  # nobody is to be refused for the sake of those who have gone
+            waiting = self._queue.waiting_tokens
         if waiting and waiting + job.tokens > self._max_queued_tokens:
             raise Overloaded(
                 f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self._max_queued_tokens}",
                 retry_after_s=self._drain_s(waiting),
             )
         job.ticket = asyncio.get_running_loop().create_future()
+        job.ticket.add_done_callback(self._note_leaving)
         job.submitted_s = self._clock()
         for index, row in enumerate(job.rows):
             self._queue.push((job, index), row.tokens, job.priority)
         self._arrived.set()
         return job.ticket
+
+    def _note_leaving(self, ticket: "asyncio.Future[EngineResult]") -> None:
+        if ticket.cancelled() or ticket.exception() is not None:
+            self._some_left = True
 
     async def close(self) -> None:
         """Stop the loop and fail whatever waits."""
