@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from tests.ops.files import ROOT, alerts, dashboard, metric_names, panel_queries, panels, watched_by
-from trivet.metrics import CACHE_LOOKUPS, METRICS
+from trivet.metrics import METRICS
 
 DECLARED = {metric.exported_name: metric for metric in METRICS}
 OF_RAY = {"ray_serve_deployment_replica_healthy"}
 OF_RAY_LABELS = {"application", "deployment"}
-NOT_DRAWN = {CACHE_LOOKUPS.exported_name}
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -23,7 +22,7 @@ def test_every_query_reads_metrics_that_exist() -> None:
 
 def test_every_metric_is_drawn() -> None:
     drawn: set[str] = set().union(*(metric_names(query) for _, query in panel_queries()))
-    assert set(DECLARED) - drawn == NOT_DRAWN
+    assert set(DECLARED) - drawn == set()
 
 
 @pytest.mark.parametrize(("title", "query"), list(panel_queries()))
