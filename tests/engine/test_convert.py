@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.checkpoints import KINDS, write_checkpoint
 from trivet.config import Task
-from trivet.engine.ir_cache import IrPrecision, ensure_ir
+from trivet.engine.ir_cache import INT8_GROUP_SIZE, IrPrecision, ensure_ir
 from trivet.engine.models.load import load_torch_model
 
 pytestmark = pytest.mark.slow  # each conversion is a process that imports torch and traces a model
@@ -50,9 +50,10 @@ def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFa
 
     def compiled(name: str, precision: IrPrecision, hint: str) -> Run:
         ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
-        model = openvino.Core().compile_model(
-            ir_dir / "openvino_model.xml", "CPU", {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1}
-        )
+        settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1}
+        if precision == "int8":
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
+        model = openvino.Core().compile_model(ir_dir / "openvino_model.xml", "CPU", settings)
 
         def run(ids: torch.Tensor, mask: torch.Tensor) -> Floats:
             return np.array(model({"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0])

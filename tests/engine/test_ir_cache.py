@@ -153,3 +153,27 @@ def test_many_ask_and_one_converts(checkpoint: Path, tmp_path: Path, caplog: pyt
     assert (meta.task, meta.precision, meta.output_size, meta.hidden_size) == ("reranker", "fp32", 1, 64)
     assert meta.input_names == ["input_ids", "attention_mask"]
     assert meta.max_tokens == 512
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident pages are read from /proc")
+def test_dropped_pages_leave_memory_and_come_back(tmp_path: Path) -> None:
+    import mmap
+
+    from trivet.engine.models.mapped import drop_resident_pages
+
+    size = 8 * 2**20
+    file = tmp_path / "weights with a space.bin"
+    file.write_bytes(os.urandom(size))
+    written = file.read_bytes()
+
+    def resident_kib() -> int:
+        lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+        return next(int(next(x for x in lines if x.startswith("Rss:")).split()[1]) for at in lines if str(file) in at)
+
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert mapped[:] == written
+        assert resident_kib() == size // 1024
+        assert drop_resident_pages(file) == size
+        assert resident_kib() == 0
+        assert mapped[:] == written
+    assert drop_resident_pages(file) == 0, "no longer mapped"

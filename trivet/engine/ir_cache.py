@@ -32,6 +32,11 @@ META_FILE = "meta.json"
 
 IrPrecision = Literal["fp32", "bf16", "int8"]
 
+INT8_GROUP_SIZE = 64
+"""Activations per quantisation group of an int8 graph: DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. It must
+divide the width of every matrix product, or that product falls back to a slower kernel: 64 divides those of all three
+flagships, 128 does not divide ModernBERT-large's 2,624. Larger is quicker and coarser; bench/LOG.md has the table."""
+
 _VERSIONED = ("openvino", "nncf", "torch", "transformers")
 _SETTLED_S = 2.0
 """A file changed less than this before it was hashed may change again within one tick of its timestamp."""
@@ -55,7 +60,7 @@ class IrMeta:
     """Positions the architecture has; the tokenizer's own limit may be lower."""
     labels: Mapping[str, int] = field(default_factory=dict)
     relative_error: float = 0.0
-    """Largest difference from torch fp32 on the conversion's example, over the answer's root mean square."""
+    """‖IR - torch fp32‖ / ‖torch fp32‖ on the conversion's example."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
