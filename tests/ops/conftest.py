@@ -1,18 +1,22 @@
 """A real Prometheus that watches the real application while a stranger takes the card and leaves it again."""
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.ops.collector import TRACEPARENT, Collector
 from tests.ops.files import ROOT, RULES_FILE
 from tests.ops.simulated_app import STORY_S, free_port
 
@@ -63,13 +67,25 @@ def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def collector() -> Iterator[Collector | None]:
+    """Takes spans; None where the exporter's package is not installed."""
+    if find_spec("opentelemetry.exporter") is None or find_spec("opentelemetry.exporter.otlp") is None:
+        yield None
+        return
+    with Collector() as collecting:
+        yield collecting
+
+
+@pytest.fixture(scope="session")
+def application(collector: Collector | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where the application, its metrics and its logs are."""
     tool("prometheus")  # nothing is started where it will not be asked
     folder = tmp_path_factory.mktemp("simulated")
+    tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500"} if collector else {}
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.ops.simulated_app", folder],
+            env={**os.environ, **tracing},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -121,20 +137,26 @@ def answers(client: httpx.Client, path: str) -> bool:
 
 def load(url: str, seen: Observed) -> None:
     """Requests of several dialects until the story is told; every sound one must be answered."""
-    lines = [f"line {n} of the log says that worker {n % 7} took {n} ms to answer request {n * 31}" for n in range(600)]
     with httpx.Client(base_url=url, timeout=120) as client:
         deadline_s = time.monotonic() + STORY_S + 12
-        while time.monotonic() < deadline_s:
+        for turn in itertools.count():
+            if time.monotonic() > deadline_s:
+                break
+            # New texts each time, so that no cache answers, but for the first of each request.
+            lines = [
+                "the log",
+                *(f"line {turn}.{n}: worker {n % 7} took {n} ms to answer a request" for n in range(700)),
+            ]
             [card] = client.get("/v1/status").json()["cards"]
             # Full batches only while memory is short: before that, the allocator would learn to keep enough for them.
             texts = lines if card["foreign_bytes"] else lines[:4]
             seen.answers += [
                 client.post("/v1/embeddings", json={"input": texts}, headers={"x-request-id": "embedding"}),
-                client.post("/rerank", json={"query": "request 31", "texts": lines[:2]}),
+                client.post("/rerank", json={"query": "the log", "texts": lines[:2]}),
                 client.post(
                     "/v1/relations",
-                    json={"source": "a cat", "candidates": ["a dog", "some cats"], "min_relevance": 0},
-                    headers={"x-request-id": "composed"},
+                    json={"source": "a cat", "candidates": ["a dog", f"{turn} cats"], "min_relevance": 0},
+                    headers={"x-request-id": "composed", "traceparent": TRACEPARENT, "cache-control": "no-store"},
                 ),
             ]
             too_long = client.post("/v1/embeddings", json={"input": " ".join(lines), "long_input": "error"})

@@ -19,6 +19,8 @@ MODELS: dict[str, Kind] = {
     "classifier": "ModernBERT-large-zeroshot-v2.0",
 }
 
+TRACING = {"enabled": True, "exporter_import_path": "deployments.tracing:otlp", "sampling_ratio": 1.0}
+
 STORY_S = 36.0
 """When the stranger has left the card again."""
 
@@ -60,7 +62,10 @@ def main(folder: Path) -> None:
     # Without a dashboard, log lines to this process or a word on the terminal.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310})
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310},
+            tracing_config=TRACING if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ else None,
+        )
         config = AppConfig.model_validate({**SETTINGS, **models})
         serve.run(app.build(config), logging_config=LoggingConfig(encoding="JSON", enable_access_log=False))
         [node] = ray.nodes()

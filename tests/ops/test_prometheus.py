@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.ops.collector import TRACE_ID, Collector
 from tests.ops.conftest import Observed, tool
 from tests.ops.files import ROOT, RULES_FILE, alerts, metric_names, panel_queries, watched_by
-from trivet.metrics import CACHE_LOOKUPS, FORWARD_FAILURES, METRICS
+from trivet.metrics import CACHE_DISK_FAILURES, FORWARD_FAILURES, METRICS
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
-RARE = {CACHE_LOOKUPS.exported_name, FORWARD_FAILURES.exported_name}
+RARE = {CACHE_DISK_FAILURES.exported_name, FORWARD_FAILURES.exported_name}
 """Metrics that this load need not touch."""
 
 
@@ -100,6 +101,16 @@ def test_each_request_leaves_one_json_line(observed: Observed) -> None:
     assert rerouted
     assert all(line["lane"] for line in lines)
     assert "worker 3 took" not in file.read_text()
+
+
+def test_a_callers_trace_goes_on_through_ingress_and_replicas(observed: Observed, collector: Collector | None) -> None:
+    if collector is None:
+        pytest.skip("the exporter is not installed: pip install '.[traces]'")
+    served = {span.name for span in collector.spans if span.trace_id.hex() == TRACE_ID}
+    assert "POST /v1/relations" in served
+    for model in ("reranker", "classifier"):
+        assert served & {f"replica_handle_request {name} run" for name in (model, f"{model}-cpu")}
+    assert not any("cats" in str(span) for span in collector.spans)
 
 
 def test_metric_names_are_found_in_queries() -> None:
