@@ -92,7 +92,8 @@ async def run_load(
     report = Report()
     until_s = time.monotonic() + duration_s
     limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits) as client:
+    headers = {"cache-control": "no-store"}  # what is measured is the work, not the cache
+    async with httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits, headers=headers) as client:
 
         async def one_client(number: int) -> None:
             for path, body in bodies(number):
