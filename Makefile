@@ -5,18 +5,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-browser screenshots lint types contracts lock clean
+.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser screenshots squeeze \
+        lint types contracts lock readme clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
 setup: $(READY) ## Make .venv and install the pinned dependencies
@@ -25,18 +27,36 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet prepare serve_config.yaml
 	$(BIN)/trivet serve serve_config.yaml
 
-test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
-	$(BIN)/python -m pytest
+# Suites with needs or durations of their own; each has a target below.
+SPECIAL := browser or clients or fuzz or gpu or prometheus
 
-test-fast: setup ## The inner loop: no Ray, no browser, nothing slow
-	$(BIN)/python -m pytest -m 'not ray and not slow and not browser'
+test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
+	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
+
+test-fast: setup ## The inner loop: no Ray, nothing slow
+	$(BIN)/python -m pytest -m 'not (ray or slow or $(SPECIAL))'
+
+test-gpu: setup ## What needs a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+test-clients: setup ## Real client libraries (openai, cohere, langchain, llama-index, litellm, …) against the service
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
+	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . tests/clients
+
+test-fuzz: setup ## 10,000 requests made up from the OpenAPI schema
+	$(PIP) -c constraints.txt -e '.[fuzz]'
+	TRIVET_FUZZ_CASES=10000 $(BIN)/python -m pytest -m fuzz tests/fuzz
+
+squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
+	$(BIN)/python -m bench.squeeze
 
 test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(PIP) -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
 
 screenshots: setup ## Take the pictures in docs/img anew: the starter models on a simulated card
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(PIP) -c constraints.txt -e '.[browser]'
 	TRIVET_SCREENSHOTS=docs/img $(BIN)/python -m pytest tests/ui/test_with_ray.py
 
 lint: setup ## ruff, hadolint
@@ -52,6 +72,9 @@ contracts: setup ## Import boundaries
 
 lock: setup ## Write constraints.txt anew from what is installed
 	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+readme: setup ## Fill README's examples with the output of the service that listens on port 8000
+	$(BIN)/python scripts/readme_outputs.py
 
 clean: ## Remove what the targets made (not the model cache)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,10 +21,15 @@ from trivet.errors import ConfigError
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.5
 
-EXAMPLE = """curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
+WELCOME = """
+Trivet listens on {url}  (Ctrl-C stops it)
+Live status and a playground: {url}/ui
+
+curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
   "query": "how do I retry a failed HTTP request",
   "documents": ["Wait a little longer after every failed attempt, then send the request again.",
-                "A CSS grid places items in rows and columns."]}}'"""
+                "A CSS grid places items in rows and columns."]}}'
+"""
 
 
 def serve_command(
@@ -64,7 +69,7 @@ def _announce(child: "subprocess.Popen[bytes]", file: ServeFile, console: Consol
     while child.poll() is None:
         try:
             if httpx.get(f"{file.url}/readyz", timeout=5.0).status_code == 200:
-                console.print(f"\nTrivet listens on {file.url}  (Ctrl-C stops it)\n\n{EXAMPLE.format(url=file.url)}\n")
+                console.print(WELCOME.format(url=file.url))
                 return
         except httpx.TransportError:
             pass  # not listening yet
