@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser screenshots squeeze \
+.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze docs \
         lint types contracts lock readme clean
 
 help: ## List the targets
@@ -47,6 +47,13 @@ test-clients: setup ## Real client libraries (openai, cohere, langchain, llama-i
 test-fuzz: setup ## 10,000 requests made up from the OpenAPI schema
 	$(PIP) -c constraints.txt -e '.[fuzz]'
 	TRIVET_FUZZ_CASES=10000 $(BIN)/python -m pytest -m fuzz tests/fuzz
+
+test-prometheus: setup ## Every panel's and alert's query in a real Prometheus (apt-get install prometheus)
+	$(BIN)/python -m pytest -m prometheus tests/ops
+
+docs: setup ## Build the documentation, strictly
+	$(PIP) -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.squeeze
