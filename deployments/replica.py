@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import time
+from dataclasses import dataclass
 from typing import ClassVar
 
 import psutil
@@ -30,6 +31,27 @@ logger = logging.getLogger("ray.serve")
 
 _COLLECTOR_STUCK_S = 10.0
 """A request that the collector has not taken after this long means that Serve's batch loop is dead."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A request while it is collected. Serve admits what was collected even if its caller has left by then."""
+
+    request: EngineRequest
+    ticket: Ticket | None = None
+    left: bool = False
+
+    def admitted(self, ticket: Ticket | TrivetError) -> None:
+        if isinstance(ticket, TrivetError):
+            return
+        self.ticket = ticket
+        if self.left:
+            ticket.cancel()
+
+    def leave(self) -> None:
+        self.left = True
+        if self.ticket is not None:
+            self.ticket.cancel()
 
 
 class ModelReplica:
@@ -69,18 +91,25 @@ class ModelReplica:
     # returns tickets instead of results a collected batch never holds a fast request back for a slow one. What runs
     # together is decided behind it, by the engine's scheduler.
     @serve.batch(max_batch_size=256, batch_wait_timeout_s=0.0, max_concurrent_batches=1024)
-    async def _collect(self, requests: list[EngineRequest]) -> list[Ticket | TrivetError]:
-        for request in requests:
-            self._waiting_for_collector.pop(id(request), None)
-        return await self._engine.admit(requests)
+    async def _collect(self, calls: list[_Call]) -> list[Ticket | TrivetError]:
+        for call in calls:
+            self._waiting_for_collector.pop(id(call), None)
+        tickets = await self._engine.admit([call.request for call in calls])
+        for call, ticket in zip(calls, tickets, strict=True):
+            call.admitted(ticket)
+        return tickets
 
     async def run(self, request: EngineRequest) -> EngineResult | TrivetError:
         """Answer one request, or return the error that is its answer."""
-        self._waiting_for_collector[id(request)] = time.monotonic()
+        call = _Call(request)
+        self._waiting_for_collector[id(call)] = time.monotonic()
         try:
-            ticket = await self._collect(request)
+            ticket = await self._collect(call)
+        except asyncio.CancelledError:
+            call.leave()
+            raise
         finally:
-            self._waiting_for_collector.pop(id(request), None)
+            self._waiting_for_collector.pop(id(call), None)
         if isinstance(ticket, TrivetError):
             return ticket
         try:
