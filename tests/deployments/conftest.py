@@ -28,7 +28,8 @@ def free_port() -> int:
 def cluster() -> Iterator[str]:
     """The base URL of a Serve instance on a cluster of its own."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_metrics_report_interval_ms"] = "1000"  # instead of 10 s, which tests would wait for
+    # Ray spells this one in lower case. Tests would wait for its default of 10 s.
+    os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
     port = free_port()
     ray.init(
         address="local",
