@@ -18,11 +18,20 @@ def corpus() -> tuple[str, ...]:
     found: list[str] = []
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         source = file.read_text(encoding="utf-8", errors="replace")
+        lines = source.encode().splitlines(keepends=True)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                segment = ast.get_source_segment(source, node)
+                segment = _segment(lines, node)
                 found += [text for text in (segment, ast.get_docstring(node)) if text and len(text) > 40]
     return tuple(found)
+
+
+def _segment(lines: list[bytes], node: ast.FunctionDef | ast.ClassDef) -> str:
+    """What `ast.get_source_segment` returns; that one splits the whole file again for every node."""
+    wanted = lines[node.lineno - 1 : node.end_lineno]
+    wanted[-1] = wanted[-1][: node.end_col_offset]
+    wanted[0] = wanted[0][node.col_offset :]
+    return b"".join(wanted).decode()
 
 
 def texts(seed: int, *, median_words: int = MEDIAN_WORDS, max_words: int = 6000) -> Iterator[str]:

@@ -1,0 +1,67 @@
+"""The machine that figures were taken on, and how much of it others used meanwhile."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
+_LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers", "numpy")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, memory and library versions; no names."""
+    fields = {}
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = set(fields.get("flags", "").split())
+    return {
+        "processor": fields.get("model name", platform.processor()),
+        "family_model": f"{fields.get('cpu family', '?')}/{fields.get('model', '?')}",
+        "flags": [flag for flag in _FLAGS if flag in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 1024**3),
+        "kernel": platform.release().split("-")[0],
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Processor seconds at one moment: the whole machine's and one process's."""
+
+    machine_s: float
+    process_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Usage":
+        """Read both. The process's include those of its ended children."""
+        times = psutil.cpu_times()
+        busy_s = times.user + times.nice + times.system + times.softirq + times.irq
+        own = psutil.Process(pid).cpu_times()
+        return cls(busy_s, own.user + own.system)
+
+    def since(self, earlier: "Usage", took_s: float) -> dict[str, float]:
+        """Cores used by the process, and by everything else, on average."""
+        process_s = self.process_s - earlier.process_s
+        others_s = max(0.0, self.machine_s - earlier.machine_s - process_s)
+        return {
+            "cpu_s": round(process_s, 2),
+            "own_cores": round(process_s / took_s, 2),
+            "other_cores": round(others_s / took_s, 2),
+            "load_1min": round(os.getloadavg()[0], 1),
+        }
+
+
+def peak_rss_mib(pid: int) -> int:
+    """Largest resident memory that the process ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    raise RuntimeError(f"the kernel tells no peak memory of process {pid}")

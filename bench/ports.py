@@ -1,0 +1,11 @@
+"""A free loopback port. Kept apart from `bench.service`, which imports Ray."""
+
+import socket
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
