@@ -23,6 +23,7 @@ from training.base_model import load_base
 from training.batches import Group, PairTokenizer
 from training.classifier_data import Mix, snli_training_rows, to_groups, training_examples
 from training.classifier_loss import classifier_loss
+from training.classifier_names import name_examples, read_uses
 from training.classifier_scores import label_logits
 from training.classifier_wordings import pair_premise
 from training.export import export_delta
@@ -48,7 +49,8 @@ def main() -> None:
     seed_everything(settings.seed)
     mix = Mix(**json.loads(args.mix))
     examples = training_examples(args.data, args.prepared, mix, args.seed)
-    groups = to_groups(examples, PairTokenizer(MAX_TOKENS))
+    names = name_examples(read_uses(args.prepared / "names.jsonl.gz"), mix.names, args.seed) if mix.names else []
+    groups = to_groups([*examples, *names], PairTokenizer(MAX_TOKENS))
     _describe(groups)
     relations = balance(read_pairs(args.prepared / "dev.jsonl.gz"), DEV_PER_LABEL)
     captions = snli_training_rows(args.data, dev=True)

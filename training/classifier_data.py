@@ -11,7 +11,7 @@ import gzip
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ _DEFINED = re.compile(r"^\s*(?:async def|def|class)\s+(\w+)|^(\w+)\s*[:=]", re.M
 
 
 _CODE_KINDS = frozenset(("easy-code", "hard-class", "hard-constant", "hard-function", "hard-import", "hard-method"))
+
+_DETAIL_KINDS = frozenset(("signature-docstring", "summary-body", "default-expansion"))
 
 _ONE_LINERS = frozenset(("uses-constant", "hard-constant", "uses-function", "hard-function"))
 
@@ -50,6 +52,18 @@ class Example:
     hypotheses: tuple[tuple[str, float], ...]
     source: str
 
+    @property
+    def rows(self) -> tuple[TextPair, ...]:
+        return tuple(TextPair(self.premise, text, target) for text, target in self.hypotheses)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A group whose rows need not share a premise: several pairs of texts under one hypothesis."""
+
+    rows: tuple[TextPair, ...]
+    source: str
+
 
 @dataclass(frozen=True, slots=True)
 class Mix:
@@ -65,6 +79,12 @@ class Mix:
     qnli: int = 3000
     boolq: int = 1500
     topics: int = 6000
+    rehearsal: int | None = None
+    """Keep only so many of all the above, drawn evenly: what a run on something else repeats so as not to forget it."""
+    names: int = 0
+    """Groups of code pairs that differ in nothing but the names (`classifier_names`)."""
+    details: int = 0
+    """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 
 
 def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> list[Example]:
@@ -87,7 +107,18 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
     found.extend(_boolq(data, mix.boolq, rng))
     topics = read_topics(prepared / "topics.jsonl.gz")
     found.extend(topic_example(labelled, rng) for labelled in rng.sample(topics, min(mix.topics, len(topics))))
+    if mix.rehearsal is not None:
+        found = rng.sample(found, min(mix.rehearsal, len(found)))
+    details = [pair for pair in pairs if pair.kind in _DETAIL_KINDS]
+    found.extend(detail_example(pair, rng) for pair in rng.sample(details, min(mix.details, len(details))))
     return found
+
+
+def detail_example(pair: Pair, rng: random.Random) -> Example:
+    """Expansion where code stands beside prose, told from the dependency that code beside code would be."""
+    first, second = shorten(pair, rng)
+    rows = ((wording("expansion", rng), ENTAILED), (wording("dependency", rng), NOT_ENTAILED))
+    return Example(wordings.pair_premise(first, second), rows, "details")
 
 
 def draw(pairs: list[Pair], limit: int, code_share: float, rng: random.Random) -> list[Pair]:
@@ -113,15 +144,16 @@ def relation_example(pair: Pair, rng: random.Random, negatives: int = 1) -> Exam
     """
     first, second = shorten(pair, rng)
     likely = dict(_CONFUSED[pair.label])
-    hypotheses = [(_wording(pair.label, rng), ENTAILED)]
+    hypotheses = [(wording(pair.label, rng), ENTAILED)]
     for _ in range(negatives):
         (label,) = rng.choices(list(likely), list(likely.values()))
         del likely[label]
-        hypotheses.append((_wording(label, rng), NOT_ENTAILED))
+        hypotheses.append((wording(label, rng), NOT_ENTAILED))
     return Example(wordings.pair_premise(first, second), tuple(hypotheses), "relations")
 
 
-def _wording(label: str, rng: random.Random) -> str:
+def wording(label: str, rng: random.Random) -> str:
+    """The served hypothesis of a relation, or a paraphrase of it."""
     if rng.random() < 0.65:
         return RELATION_HYPOTHESES[label]
     return rng.choice(wordings.RELATION_PARAPHRASES[label])
@@ -210,8 +242,8 @@ def _boolq(data: Path, limit: int, rng: random.Random) -> Iterator[Example]:
         yield Example(passage[:500], ((true, ENTAILED), (false, NOT_ENTAILED)), "boolq")
 
 
-def to_groups(examples: list[Example], tokenizer: PairTokenizer) -> list[Group]:
-    """Tokenise; a group's sequences keep the order of its hypotheses."""
-    flat = [TextPair(e.premise, text, target) for e in examples for text, target in e.hypotheses]
-    encoded = iter(tokenizer.encode(flat))
-    return [Group(tuple(next(encoded) for _ in e.hypotheses), e.source) for e in examples]
+def to_groups(examples: Sequence[Example | Rows], tokenizer: PairTokenizer) -> list[Group]:
+    """Tokenise; a group's sequences keep the order of its rows."""
+    rows = [e.rows for e in examples]
+    encoded = iter(tokenizer.encode([row for group in rows for row in group]))
+    return [Group(tuple(next(encoded) for _ in group), e.source) for group, e in zip(rows, examples, strict=True)]

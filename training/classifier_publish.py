@@ -35,6 +35,12 @@ PRECISION = 0.9
 
 MUST_HOLD = (
     ("def area(r): return PI * r * r", "PI = 3.14159", "dependency", "unrelated"),
+    (
+        "def total(xs): return sum(price(x) for x in xs)",
+        "def price(item): return item.cost * 1.2",
+        "dependency",
+        "expansion",
+    ),
     ("The cache is enabled by default.", "Caching is turned off unless you enable it.", "contradiction", "expansion"),
     (
         "The river rises in the hills and is joined by two smaller streams before it reaches the plain. Barges carried "
