@@ -1,0 +1,180 @@
+"""Small figures about single calls: `python -m bench.latency pair|long|start …` prints JSON. One case, one process.
+
+- `pair`: one rerank pair of 32 tokens, alone, through the engine or through sentence-transformers.
+- `long`: one classification of 8,192 tokens, and what it adds to the process's memory.
+- `start`: from the start of this process to three engines that have answered, conversions done before.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from bench.in_process import engine_request
+from bench.machine import Usage, peak_rss_mib
+from bench.shapes import SHAPES, Shape
+from bench.workloads import Call, Writer
+from trivet.config import AppConfig, Task
+from trivet.engine.engine import Engine
+from trivet.engine.tokenizer import TextTokenizer
+
+ROUNDS = 60
+LONG_TOKENS = 8192
+
+
+def pair_of(model: Path, tokens: int) -> Call:
+    """One pair of about `tokens` tokens."""
+    tokenizer = TextTokenizer.from_dir(model)
+    writer = Writer(tokenizer, seed=1)
+    query = writer.text(8)
+    used = len(tokenizer.encode([query])[0]) + tokenizer.special.pair_tokens
+    return Call(query, (writer.text(tokens - used),), (tokens,))
+
+
+def open_engine(task: Task, model: Path, precision: str, cache: Path) -> Engine:
+    """The CPU lane of one model."""
+    from trivet.engine.open import open_cpu_engine
+
+    settings = {
+        task: {"model": str(model)},
+        "cpu": {"precision": precision},
+        "serving": {"cache_dir": str(cache)},
+    }
+    return open_cpu_engine(AppConfig.model_validate(settings), task)
+
+
+def timed(run: Callable[[], object], rounds: int) -> dict[str, float]:
+    """Milliseconds of `rounds` calls after three that are not counted."""
+    took_ms = []
+    before = Usage.of(os.getpid())
+    started_s = time.perf_counter()
+    for index in range(rounds + 3):
+        call_s = time.perf_counter()
+        run()
+        if index >= 3:
+            took_ms.append((time.perf_counter() - call_s) * 1000)
+    usage = Usage.of(os.getpid()).since(before, time.perf_counter() - started_s)
+    return {
+        "min_ms": round(min(took_ms), 2),
+        "p50_ms": round(float(np.percentile(took_ms, 50)), 2),
+        "p99_ms": round(float(np.percentile(took_ms, 99)), 2),
+        **usage,
+    }
+
+
+def pair(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
+    """One pair, over and over."""
+    call = pair_of(model, 32)
+    if library == "trivet":
+        engine = open_engine("reranker", model, precision, cache)
+        request = engine_request("reranker", call)
+        with asyncio.Runner() as runner:
+            runner.run(_start(engine))
+            figures = timed(lambda: runner.run(engine.run(request)), ROUNDS)
+            runner.run(engine.close())
+        return figures
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    options = {} if precision == "fp32" else {"model_kwargs": {"dtype": torch.bfloat16}}
+    scorer = CrossEncoder(str(model), device="cpu", **options)
+    return timed(lambda: scorer.predict(call.pairs), ROUNDS)
+
+
+def long(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
+    """One text of the model's full length, once; memory before and at its peak."""
+    hypothesis = "The first text depends on the second."
+    tokenizer = TextTokenizer.from_dir(model)
+    fixed = len(tokenizer.encode([hypothesis])[0]) + tokenizer.special.pair_tokens
+    call = Call(Writer(tokenizer, seed=2).text(LONG_TOKENS - fixed), (hypothesis,), (LONG_TOKENS,))
+    short = pair_of(model, 32)
+    if library == "trivet":
+        engine = open_engine("classifier", model, precision, cache)
+        with asyncio.Runner() as runner:
+            runner.run(_start(engine))
+
+            def run(work: Call) -> object:
+                return runner.run(engine.run(engine_request("classifier", work)))
+
+            figures = _long_figures(run, short, call)
+            runner.run(engine.close())
+        return figures
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    reference = AutoModelForSequenceClassification.from_pretrained(model, dtype=dtype).eval()
+    words = AutoTokenizer.from_pretrained(model)
+
+    def forward(work: Call) -> object:
+        with torch.inference_mode():
+            return reference(**words([work.pairs[0]], return_tensors="pt")).logits
+
+    return _long_figures(forward, short, call)
+
+
+def _long_figures(run: Callable[[Call], object], short: Call, call: Call) -> dict[str, Any]:
+    run(short)
+    before_mib = psutil.Process().memory_info().rss // 1024**2
+    usage = Usage.of(os.getpid())
+    started_s = time.perf_counter()
+    run(call)
+    took_s = time.perf_counter() - started_s
+    return {
+        "took_s": round(took_s, 2),
+        "rss_before_mib": before_mib,
+        "peak_added_mib": max(0, peak_rss_mib(os.getpid()) - before_mib),
+        **Usage.of(os.getpid()).since(usage, took_s),
+    }
+
+
+def start(checkpoints: Path, precision: str, cache: Path) -> dict[str, Any]:
+    """All three flagship shapes, one after another, each through a real forward."""
+    began_s = psutil.Process().create_time()
+    ready_s = {}
+    engines = []
+    for shape in _flagships():
+        engine = open_engine(shape.task, shape.directory(checkpoints), precision, cache)
+        engine.warm_up()
+        engines.append(engine)
+        ready_s[shape.name] = round(time.time() - began_s, 2)
+    memory = psutil.Process().memory_full_info()
+    return {"ready_after_s": ready_s, "rss_mib": memory.rss // 1024**2, "pss_mib": memory.pss // 1024**2}
+
+
+def _flagships() -> list[Shape]:
+    return [shape for shape in SHAPES.values() if shape.kind is not None]
+
+
+async def _start(engine: Engine) -> None:
+    engine.start()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("case", choices=("pair", "long", "start"))
+    parser.add_argument("--library", choices=("trivet", "peer"), default="trivet")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="bf16")
+    parser.add_argument("--checkpoints", type=Path, default=Path(".cache/bench/checkpoints"))
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
+    options = parser.parse_args()
+    if options.case == "start":
+        figures = start(options.checkpoints, options.precision, options.cache)
+    else:
+        measure = {"pair": pair, "long": long}[options.case]
+        shape = {"pair": "bge-reranker-base", "long": "ModernBERT-large"}[options.case]
+        model = SHAPES[shape].directory(options.checkpoints)
+        figures = measure(model, options.precision, options.library, options.cache)
+    case = {"case": options.case, "library": options.library, "precision": options.precision}
+    print(json.dumps(case | figures))
+
+
+if __name__ == "__main__":
+    main()

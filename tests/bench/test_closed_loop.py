@@ -1,0 +1,35 @@
+import asyncio
+
+from bench.closed_loop import run_blocks, run_closed_loop
+from bench.workloads import Call
+
+CALLS = [Call("", ("a", "b"), (3, 4)), Call("", ("c", "d"), (5, 6))]
+
+
+async def test_never_more_calls_under_way_than_clients_and_all_are_counted() -> None:
+    under_way: list[int] = []
+    open_calls = 0
+    sent = 0
+
+    async def send(call: Call) -> None:
+        nonlocal open_calls, sent
+        open_calls += 1
+        sent += 1
+        under_way.append(open_calls)
+        await asyncio.sleep(0)
+        open_calls -= 1
+
+    measured = await run_closed_loop(send, CALLS, clients=3, duration_s=0.0)
+    assert sent == 3
+    assert max(under_way) == 3
+    assert measured.lengths == [3, 4, 5, 6, 3, 4]
+    assert len(measured.latencies_s) == 3
+    assert measured.took_s > 0
+
+
+def test_a_library_gets_whole_blocks_at_least_one() -> None:
+    blocks: list[list[Call]] = []
+    measured = run_blocks(blocks.append, CALLS, block=3, duration_s=0.0)
+    assert blocks == [[CALLS[0], CALLS[1], CALLS[0]]]
+    assert measured.lengths == [3, 4, 5, 6, 3, 4]
+    assert measured.percentile_ms(50) is None
