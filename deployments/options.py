@@ -13,6 +13,8 @@ _HEALTH = {
     "graceful_shutdown_timeout_s": 20.0,
 }
 
+# Segments that grow keep mixed lengths from fragmenting the process's share of the card. Read when torch is imported.
+_CUDA_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
 _NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "true"}
 
 
@@ -36,6 +38,7 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
         env["CUDA_VISIBLE_DEVICES"] = ""  # an actor without a GPU still sees all of them
     elif config.device != "simulated" or cluster_gpus:
         gpus = config.model_for(task).gpu_fraction
+        env |= _CUDA_ALLOCATOR
     return {
         "name": deployment_name(task, lane),
         "ray_actor_options": {"num_cpus": 0, "num_gpus": gpus, "runtime_env": {"env_vars": env}},

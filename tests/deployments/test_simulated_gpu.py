@@ -1,12 +1,16 @@
 """Both lanes on a pretended GPU: work moves to the CPU twin under pressure, says why, and returns."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 
 import httpx
 import pytest
+import ray
 from ray import serve
 
+from deployments.vram_actor import NAMESPACE
 from tests.deployments.conftest import Client, Run
 
 pytestmark = pytest.mark.ray
@@ -53,3 +57,14 @@ def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Cli
 
     returned = embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
     assert "x-trivet-reroute-reason" not in returned.headers
+
+
+def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> None:
+    embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    actor = ray.get_actor("simulated:vram", namespace=NAMESPACE)
+    killed = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+    os.kill(killed, signal.SIGKILL)
+    # Every request is answered meanwhile: first by the last decision, then conservatively by the CPU.
+    embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
+    embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    assert ray.get(actor.__ray_call__.remote(lambda _: os.getpid())) != killed

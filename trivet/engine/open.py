@@ -89,14 +89,14 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
     """The GPU lane on CUDA. Begins parked."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
-    from trivet.engine.backends.torch_cuda import CudaAccelerator, resolve_dtype
+    from trivet.engine.backends.torch_cuda import DTYPES, CudaAccelerator, resolve_dtype
     from trivet.engine.models.load import load_torch_model
 
     task = prepared.files.task
     dtype = resolve_dtype(config.gpu.dtype)
     accelerator = CudaAccelerator(
         partial(load_torch_model, prepared.source.path, task),
-        dtype,
+        DTYPES[dtype],
         cap_fraction=config.model_for(task).gpu_fraction,
     )
     return _gpu_lane(config, task, accelerator), dtype
