@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.in_process import Library, Spec, cell
 from bench.machine import describe_machine
-from bench.servers import Server, ServerKind, measure_server, this_python
+from bench.servers import Server, ServerKind, measure_server, this_python, thread_settings
 from bench.shapes import SHAPES, Shape, read_cost
 from bench.workloads import WORKLOADS, Call, WorkloadName, calls
 from trivet.engine.ir_cache import ensure_ir
@@ -61,6 +61,7 @@ class Bench:
     cache: Path
     infinity_python: Path
     lock: Path | None
+    threads: int | None
     warm_up_s: float
     duration_s: float
 
@@ -79,7 +80,7 @@ class Bench:
         model = shape.directory(self.checkpoints)
         nomic = shape.kind == "nomic-embed-text-v2-moe"
         if contender.server == "infinity" and nomic:
-            return {"unavailable": f"infinity {NOT_LOADED}"}
+            return {"unavailable": "needs code from the model's hub repository, which is not run here"}
         if contender.server == "infinity" and not self.infinity_python.is_file():
             return {"unavailable": "infinity-emb is not installed (bench/peers/setup.sh)"}
         work_file = self._work(shape, workload, model)
@@ -94,6 +95,7 @@ class Bench:
                 model=str(model),
                 cache=str(self.cache),
                 calls_file=str(work_file),
+                threads=self.threads,
                 clients=shape.clients,
                 warm_up_s=self.warm_up_s,
                 duration_s=self.duration_s,
@@ -119,7 +121,7 @@ class Bench:
         file = self.cache / "work" / "spec.json"
         spec.write(file)
         with self.quiet():
-            result: dict[str, Any] = run_module("bench.in_process", str(file))
+            result: dict[str, Any] = run_module("bench.in_process", str(file), threads=spec.threads)
         if spec.library == "torch-module":
             result["note"] = "Trivet's torch module with that library's batching; the library itself " + NOT_LOADED
         return result
@@ -127,7 +129,7 @@ class Bench:
     def _over_http(self, contender: Contender, shape: Shape, model: Path, work_file: Path) -> dict[str, Any]:
         assert contender.server is not None
         python = self.infinity_python if contender.server == "infinity" else this_python()
-        server = Server(contender.server, shape.task, model, contender.precision, python)
+        server = Server(contender.server, shape.task, model, contender.precision, python, self.threads)
         listed = json.loads(work_file.read_text(encoding="utf-8"))
         work = [Call(entry["first"], tuple(entry["others"]), tuple(entry["lengths"])) for entry in listed]
         with self.quiet():
@@ -142,13 +144,14 @@ class Bench:
         return cell(measured, usage) | {"lengths": measured.lengths}
 
 
-def run_module(module: str, *arguments: str) -> Any:
+def run_module(module: str, *arguments: str, threads: int | None = None) -> Any:
     """Run a module of the benchmark and return the JSON of its last line of output.
 
     Raises:
         RuntimeError: it failed; the message has the end of what it wrote to stderr.
     """
     quiet = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    quiet |= thread_settings(threads)
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=CELL_LIMIT_S, env=quiet
     )
@@ -213,7 +216,8 @@ def _line(result: dict[str, Any]) -> str:
 def measure_gemm(bench: Bench, results: Results) -> None:
     """Append one reading of the GEMM peak; the largest reading counts."""
     with bench.quiet():
-        rates: dict[str, float] = run_module("bench.gemm")
+        arguments = [] if bench.threads is None else ["--threads", str(bench.threads)]
+        rates: dict[str, float] = run_module("bench.gemm", *arguments)
     results.content["gemm_gflops"].append(rates)
     results.write()
     print(f"GEMM peak, GFLOP/s: {rates}", flush=True)
@@ -241,6 +245,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
     parser.add_argument("--infinity-python", type=Path, default=Path(".cache/peers/infinity/bin/python"))
     parser.add_argument("--lock", type=Path, help="hold this file's lock while measuring")
+    parser.add_argument("--threads", type=int, help="of every contender; 1 where others use the machine too")
     parser.add_argument("--warm-up-s", type=float, default=5.0)
     parser.add_argument("--duration-s", type=float, default=15.0)
     options = parser.parse_args()
@@ -249,10 +254,12 @@ def main() -> None:
         options.cache.absolute(),
         options.infinity_python.absolute(),
         options.lock,
+        options.threads,
         options.warm_up_s,
         options.duration_s,
     )
     results = Results(options.out)
+    results.content["threads"] = options.threads or results.content["machine"]["cores"]
     failures = 0
     for workload in options.workloads:
         for shape in options.shapes:

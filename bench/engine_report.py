@@ -13,7 +13,7 @@ Cells = dict[str, dict[str, Any]]
 OURS = ("trivet-bf16", "trivet-int8")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 _HEAD = (
-    "| contender | sequences/s | tokens/s | tokens per core-second | p50 / p99 ms | peak RSS | bf16 peak "
+    "| contender | sequences/s | tokens/s | tokens per core-second | p50 / p99 ms | peak RSS | of bf16 peak "
     "| cores: own, others |\n|---|--:|--:|--:|--:|--:|--:|--:|"
 )
 _BAR, _GAP, _LABEL, _WIDTH = 18, 6, 200, 720
@@ -35,8 +35,11 @@ def best_peer(group: dict[str, dict[str, Any]], measure: str) -> str | None:
     return max(peers, key=lambda name: group[name][measure], default=None)
 
 
-def table(group: dict[str, dict[str, Any]], peak_gflops: float) -> str:
-    """One row per contender, and what could not be measured below."""
+def table(group: dict[str, dict[str, Any]], core_peak_gflops: float) -> str:
+    """One row per contender, and what could not be measured below.
+
+    The share of the peak is taken per core-second, so that it says the same on a busy machine.
+    """
     rows = [_HEAD]
     remarks = []
     for name, figures in group.items():
@@ -50,7 +53,7 @@ def table(group: dict[str, dict[str, Any]], peak_gflops: float) -> str:
         rows.append(
             f"| {name} | {figures['sequences_per_s']:,.1f} | {figures['tokens_per_s']:,.0f} "
             f"| {figures['tokens_per_cpu_s']:,.0f} | {latency} | {figures['peak_rss_mib']:,} MiB "
-            f"| {figures['useful_gflops'] / peak_gflops:.0%} "
+            f"| {figures['useful_gflops'] / figures['own_cores'] / core_peak_gflops:.0%} "
             f"| {figures['own_cores']:.2f}, {figures['other_cores']:.2f} |"
         )
     return "\n".join([*rows, *(["", *remarks] if remarks else [])])
@@ -83,10 +86,11 @@ def markdown(results: dict[str, Any]) -> str:
         f"{machine['cores']} cores of {machine['processor']} (family/model {machine['family_model']}; "
         f"{', '.join(machine['flags'])}), {machine['memory_gib']} GiB; "
         + ", ".join(f"{name} {number}" for name, number in machine["libraries"].items())
-        + f". Largest bf16 GEMM rate that was measured: {peak:,.0f} GFLOP/s."
+        + f". {results['threads']} thread(s) for every contender. "
+        f"Largest bf16 GEMM rate that was measured with as many: {peak:,.0f} GFLOP/s."
     ]
     for (shape, workload), group in grouped(results["cells"]).items():
-        parts += [f"### {shape}, {workload}", table(group, peak), ratios(group)]
+        parts += [f"### {shape}, {workload}", table(group, peak / results["threads"]), ratios(group)]
     return "\n\n".join(part for part in parts if part)
 
 

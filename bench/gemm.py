@@ -5,6 +5,7 @@ the weights in every call) and by OpenVINO (which packs them once; its time incl
 forward could reach if it were nothing but its largest products. The larger of the two counts.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def in_torch(dtype: torch.dtype) -> Callable[[int, int, int], Callable[[], Any]]
     return make
 
 
-def in_openvino(hint: str) -> Callable[[int, int, int], Callable[[], Any]]:
+def in_openvino(hint: str, threads: int | None) -> Callable[[int, int, int], Callable[[], Any]]:
     """A product with a constant in OpenVINO."""
 
     def make(rows: int, inner: int, columns: int) -> Callable[[], Any]:
@@ -52,7 +53,9 @@ def in_openvino(hint: str) -> Callable[[int, int, int], Callable[[], Any]]:
         weights = np.random.default_rng(0).standard_normal((columns, inner), dtype=np.float32)
         product = opset13.matmul(x, opset13.constant(weights), transpose_a=False, transpose_b=True)
         model = openvino.Model([product], [x])
-        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
         request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
         request.set_input_tensor(openvino.Tensor(np.ones((rows, inner), dtype=np.float32)))
         return request.infer
@@ -60,19 +63,23 @@ def in_openvino(hint: str) -> Callable[[int, int, int], Callable[[], Any]]:
     return make
 
 
-def measure() -> dict[str, float]:
+def measure(threads: int | None) -> dict[str, float]:
     """GFLOP/s per dtype and library, and the larger of the two as `fp32` and `bf16`."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     rates = {
         "torch_fp32": best_gflops(in_torch(torch.float32)),
         "torch_bf16": best_gflops(in_torch(torch.bfloat16)),
-        "openvino_fp32": best_gflops(in_openvino("f32")),
-        "openvino_bf16": best_gflops(in_openvino("bf16")),
+        "openvino_fp32": best_gflops(in_openvino("f32", threads)),
+        "openvino_bf16": best_gflops(in_openvino("bf16", threads)),
     }
     return {dtype: max(rates[f"torch_{dtype}"], rates[f"openvino_{dtype}"]) for dtype in ("fp32", "bf16")} | rates
 
 
 def main() -> None:
-    print(json.dumps(measure()))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, help="every core when not given")
+    print(json.dumps(measure(parser.parse_args().threads)))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class Spec:
     model: str
     cache: str
     calls_file: str
+    threads: int | None
+    """Threads of a forward; None: every core."""
     clients: int
     warm_up_s: float
     duration_s: float
@@ -69,7 +71,7 @@ async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, d
     config = AppConfig.model_validate(
         {
             spec.task: {"model": spec.model},
-            "cpu": {"precision": spec.precision},
+            "cpu": {"precision": spec.precision, "threads": spec.threads},
             "serving": {"cache_dir": spec.cache},
         }
     )

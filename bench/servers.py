@@ -44,6 +44,8 @@ class Server:
     model: Path
     dtype: str
     python: Path
+    threads: int | None = None
+    """Threads of a forward; None: every core."""
 
     def command(self, port: int) -> list[str]:
         """How it is started, with its defaults but for the address and the dtype."""
@@ -82,10 +84,9 @@ def running(server: Server, log: Path) -> Iterator[tuple[str, int]]:
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, **_QUIET} | thread_settings(server.threads)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            server.command(port), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **_QUIET}
-        )
+        process = subprocess.Popen(server.command(port), stdout=output, stderr=subprocess.STDOUT, env=environment)
     try:
         until_s = time.monotonic() + START_LIMIT_S
         while not _is_healthy(url):
@@ -101,6 +102,11 @@ def running(server: Server, log: Path) -> Iterator[tuple[str, int]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def thread_settings(threads: int | None) -> dict[str, str]:
+    """Environment that gives torch so many threads."""
+    return {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def _is_healthy(url: str) -> bool:

@@ -41,10 +41,10 @@ class Shape:
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
-        Shape("bge-reranker-base", "reranker", "bge-reranker-base", 512, clients=16),
+        Shape("bge-reranker-base", "reranker", "bge-reranker-base", 512, clients=8),
         Shape("ModernBERT-large", "classifier", "ModernBERT-large-zeroshot-v2.0", 8000, clients=8),
-        Shape("nomic-v2-moe", "embedder", "nomic-embed-text-v2-moe", 512, clients=16),
-        Shape("MiniLM-L6", "embedder", None, 256, clients=16),
+        Shape("nomic-v2-moe", "embedder", "nomic-embed-text-v2-moe", 512, clients=8),
+        Shape("MiniLM-L6", "embedder", None, 256, clients=8),
     )
 }
 

@@ -22,6 +22,7 @@ RESULTS = {
         "memory_gib": 8,
         "libraries": {"torch": "2"},
     },
+    "threads": 2,
     "gemm_gflops": [{"bf16": 80.0}, {"bf16": 100.0}],
     "cells": {
         "small | mixed | trivet-bf16": FIGURES,
