@@ -34,7 +34,7 @@ test: setup lint types contracts ## Lint, types, import contracts, all tests of 
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
 
 test-fast: setup ## The inner loop: no Ray, nothing slow
-	$(BIN)/python -m pytest -m 'not (ray or slow or $(SPECIAL))'
+	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 -m 'not (ray or slow or $(SPECIAL))'
 
 test-gpu: setup ## What needs a CUDA device
 	$(BIN)/python -m pytest -m gpu

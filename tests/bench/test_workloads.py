@@ -8,6 +8,8 @@ from bench.checkpoints import write_checkpoint
 from bench.workloads import MEDIAN_TOKENS, SEQUENCES_PER_CALL, SHORT_TOKENS, calls, target_lengths
 from trivet.engine.tokenizer import TextTokenizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:

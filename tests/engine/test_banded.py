@@ -14,6 +14,8 @@ from bench.checkpoints import write_checkpoint
 from trivet.engine.models import banded
 from trivet.engine.models.banded import BandedAttention, BlockedMask, blocked_attention, blocked_local_mask
 
+pytestmark = pytest.mark.slow
+
 HEADS, HEAD_SIZE = 3, 8
 
 

@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 from bench import checkpoints
 from bench.checkpoints import KINDS, Kind, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
