@@ -48,7 +48,7 @@ def serve_command(
         console.print(f"[bold red]warning:[/bold red] {warning}")
     child = _start(file, ray_env)
     try:
-        _announce(child, file, console)
+        _announce(child, file)
         code = child.wait()
     except KeyboardInterrupt:
         console.print("stopping")
@@ -64,12 +64,12 @@ def _start(file: ServeFile, ray_env: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([serve, "run", str(file.path)], env={**variables, **os.environ}, start_new_session=True)
 
 
-def _announce(child: "subprocess.Popen[bytes]", file: ServeFile, console: Console) -> None:
+def _announce(child: "subprocess.Popen[bytes]", file: ServeFile) -> None:
     """Wait until every model answers, then say where; returns early if the child ends."""
     while child.poll() is None:
         try:
             if httpx.get(f"{file.url}/readyz", timeout=5.0).status_code == 200:
-                console.print(WELCOME.format(url=file.url))
+                typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
                 return
         except httpx.TransportError:
             pass  # not listening yet
