@@ -46,6 +46,9 @@ def serve_command(
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
+    # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
+    for request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(request, signal.default_int_handler)
     child = _start(file, ray_env)
     try:
         _announce(child, file)
