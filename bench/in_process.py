@@ -37,6 +37,8 @@ class Spec:
     threads: int | None
     """Threads of a forward; None: every core."""
     clients: int
+    batch_size: int
+    """Sequences in a library's batch; the engine makes its own."""
     warm_up_s: float
     duration_s: float
 
@@ -100,17 +102,21 @@ async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, d
 
 
 def sentence_transformers(spec: Spec) -> Run:
-    """The library's own batching: sorted by length, 32 a batch."""
+    """The library's own batching: sorted by length, so many sequences a batch."""
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
     options = {} if spec.precision == "fp32" else {"model_kwargs": {"dtype": torch.bfloat16}}
     if spec.task == "embedder":
         embedder = SentenceTransformer(spec.model, device="cpu", **options)
-        return lambda block: _discard(embedder.encode([text for call in block for text in call.others]))
+        return lambda block: _discard(
+            embedder.encode([text for call in block for text in call.others], batch_size=spec.batch_size)
+        )
     scorer = CrossEncoder(spec.model, device="cpu", **options)
     # The classifier's pairs too: predict sorts them by length, the zero-shot pipeline does not.
-    return lambda block: _discard(scorer.predict([pair for call in block for pair in call.pairs]))
+    return lambda block: _discard(
+        scorer.predict([pair for call in block for pair in call.pairs], batch_size=spec.batch_size)
+    )
 
 
 def torch_module(spec: Spec) -> Run:
@@ -127,8 +133,9 @@ def torch_module(spec: Spec) -> Run:
     def run(block: list[Call]) -> None:
         texts = sorted((text for call in block for text in call.others), key=len, reverse=True)
         with torch.inference_mode():
-            for start in range(0, len(texts), 32):
-                batch = tokenizer(texts[start : start + 32], padding=True, truncation=True, return_tensors="pt")
+            for start in range(0, len(texts), spec.batch_size):
+                taken = texts[start : start + spec.batch_size]
+                batch = tokenizer(taken, padding=True, truncation=True, return_tensors="pt")
                 model(batch["input_ids"], batch["attention_mask"])
 
     return run
