@@ -19,7 +19,7 @@ from deployments.logs import send_library_logs_to_serve
 from deployments.metrics import RaySink, report_memory
 from deployments.probes import build_probe
 from trivet.config import TASKS, AppConfig
-from trivet.vram.measure import measure_snapshot
+from trivet.vram.measure import measure_snapshot, measure_tenants
 from trivet.vram.monitor import Monitor
 from trivet.vram.neighbour import Neighbour
 from trivet.vram.ollama import OllamaClient
@@ -113,8 +113,9 @@ class VramActor:
     async def _ask(self, neighbour: Neighbour) -> None:
         """Keep the tenants' names; a slow neighbour delays no decision."""
         while True:
-            if self._monitor.latest is not None:
-                self._tenants = await neighbour.tick(self._monitor.latest)
+            if (latest := self._monitor.latest) is not None:
+                before, self._tenants = self._tenants, await neighbour.tick(latest)
+                measure_tenants(self._sink, before, self._tenants, latest.device)
             await asyncio.sleep(_NEIGHBOUR_INTERVAL_S)
 
 

@@ -158,6 +158,13 @@ VRAM_REUSABLE = Metric(
 VRAM_FOREIGN = Metric(
     "trivet_vram_foreign_bytes", "gauge", "bytes", "What other programs hold on the card", ("device",)
 )
+VRAM_TENANT = Metric(
+    "trivet_vram_tenant_bytes",
+    "gauge",
+    "bytes",
+    "What one model of a neighbouring Ollama holds on the card",
+    ("device", "tenant"),
+)
 VRAM_READABLE = Metric(
     "trivet_vram_readable", "gauge", "state", "1 while the card can be read, 0 while it cannot", ("device",)
 )

@@ -1,6 +1,8 @@
 """`/v1/status`: lanes with their reasons, traffic, reroutes; and how rarely it troubles the replicas."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -13,11 +15,12 @@ from trivet.api.cached_readiness import CachedReadiness
 from trivet.api.dispatcher import Readiness
 from trivet.api.reroutes import KEPT, RerouteLog
 from trivet.api.service_status import card_status, cpu_only_reason
+from trivet.api.status import card_answer
 from trivet.api.watched import WatchedDispatcher
 from trivet.config import TASKS, AppConfig
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
-from trivet.vram.types import Decision, Observation, Snapshot
+from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 
 async def status_of(client: httpx.AsyncClient) -> dict:
@@ -78,6 +81,14 @@ async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Pa
     assert (squeezed["lane"], squeezed["cause"]) == ("cpu", "low_memory")
     assert "500 MiB needed" in squeezed["reason"]
     assert squeezed["lane_age_s"] < 5
+
+
+def test_a_neighbours_models_are_named() -> None:
+    tenant = Tenant(name="mistral:7b", vram_bytes=4 << 30, expires_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+    card = card_status(replace(snapshot_at(5000.0, 70.0), tenants=(tenant,)), ["embedder"], 72.0, AppConfig())
+    assert card_answer(card)["tenants"] == [
+        {"name": "mistral:7b", "vram_bytes": 4 << 30, "expires_at": "2026-01-02T03:04:00+00:00"}
+    ]
 
 
 def decision(lane_since_s: float) -> Decision:

@@ -1,5 +1,7 @@
 """A snapshot as metrics: the sizes of a card that was read, nothing about one that was not, changes counted once."""
 
+from datetime import UTC, datetime
+
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import (
     LANE_DECISIONS,
@@ -8,10 +10,11 @@ from trivet.metrics import (
     VRAM_OURS,
     VRAM_READABLE,
     VRAM_REUSABLE,
+    VRAM_TENANT,
     VRAM_TOTAL,
 )
-from trivet.vram.measure import measure_snapshot
-from trivet.vram.types import Cause, Decision, Lane, Observation, Snapshot
+from trivet.vram.measure import measure_snapshot, measure_tenants
+from trivet.vram.types import Cause, Decision, Lane, Observation, Snapshot, Tenant
 
 DEVICE = "0: a card"
 SEEN = Observation(
@@ -76,3 +79,13 @@ def test_a_decision_is_counted_when_it_changes_and_not_with_each_heartbeat() -> 
         measure_snapshot(sink, before, after)
     assert sink.value(LANE_DECISIONS, model="embedder", lane="gpu", cause="room") == 2
     assert sink.value(LANE_DECISIONS, model="embedder", lane="cpu", cause="low_memory") == 1
+
+
+def test_a_tenant_that_left_holds_nothing() -> None:
+    sink = MemorySink()
+    until = datetime(2026, 1, 2, tzinfo=UTC)
+    first, second = (Tenant(name=name, vram_bytes=size, expires_at=until) for name, size in (("a", 5), ("b", 7)))
+    measure_tenants(sink, (), (first,), DEVICE)
+    measure_tenants(sink, (first,), (second,), DEVICE)
+    assert sink.value(VRAM_TENANT, device=DEVICE, tenant="a") == 0
+    assert sink.value(VRAM_TENANT, device=DEVICE, tenant="b") == 7

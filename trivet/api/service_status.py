@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from trivet.config import AppConfig, VramConfig
 from trivet.vram.snapshot import decision_for
-from trivet.vram.types import Decision, Observation, Snapshot
+from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class CardStatus:
     """Per model: the decision that a request would meet now."""
     lane_age_s: Mapping[str, float | None]
     """Per model: how long its lane has been the same; None where nobody knows."""
+    tenants: tuple[Tenant, ...] = ()
+    """Strangers' models on the card, by their server's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ def card_status(snapshot: Snapshot | None, models: Sequence[str], now_s: float, 
         age_s=age_s,
         decisions=decisions,
         lane_age_s={model: _lane_age_s(snapshot, decisions[model], age_s) for model in models},
+        tenants=snapshot.tenants,
     )
 
 

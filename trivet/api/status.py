@@ -35,6 +35,14 @@ class PolicyAnswer(TypedDict):
     park_after_s: float | None
 
 
+class TenantAnswer(TypedDict):
+    """A stranger's model on the card. `expires_at` (ISO 8601) is when it leaves if nobody uses it."""
+
+    name: str
+    vram_bytes: int
+    expires_at: str
+
+
 class CardAnswer(TypedDict):
     """One card. Sizes are 0 where `unknown_reason` says why it could not be read."""
 
@@ -48,6 +56,7 @@ class CardAnswer(TypedDict):
     reusable_bytes: dict[str, int]
     foreign_bytes: int | None
     attribution_note: str | None
+    tenants: list[TenantAnswer]
 
 
 class LaneState(TypedDict):
@@ -147,7 +156,7 @@ def status_router(
             "object": "status",
             "version": trivet.__version__,
             "at_s": unix_clock(),
-            "cards": [_card(card) for card in service.cards],
+            "cards": [card_answer(card) for card in service.cards],
             "cpu_only_reason": service.cpu_only_reason,
             "policy": _policy(service),
             "models": {task: _model(task, service, lanes, watched.traffic[task]) for task in TASKS},
@@ -181,7 +190,8 @@ def _policy(service: ServiceStatus) -> PolicyAnswer:
     }
 
 
-def _card(card: CardStatus) -> CardAnswer:
+def card_answer(card: CardStatus) -> CardAnswer:
+    """One card as `/v1/status` shows it."""
     seen = card.observation
     return {
         "device": card.device,
@@ -194,6 +204,10 @@ def _card(card: CardStatus) -> CardAnswer:
         "reusable_bytes": dict(seen.reusable_bytes) if seen else {},
         "foreign_bytes": seen.foreign_bytes if seen else None,
         "attribution_note": seen.attribution_note if seen else None,
+        "tenants": [
+            {"name": tenant.name, "vram_bytes": tenant.vram_bytes, "expires_at": tenant.expires_at.isoformat()}
+            for tenant in card.tenants
+        ],
     }
 
 

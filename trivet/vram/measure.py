@@ -1,5 +1,7 @@
 """What a snapshot of the card says, as metrics."""
 
+from collections.abc import Sequence
+
 from trivet.metrics import (
     LANE_DECISIONS,
     VRAM_FOREIGN,
@@ -7,10 +9,11 @@ from trivet.metrics import (
     VRAM_OURS,
     VRAM_READABLE,
     VRAM_REUSABLE,
+    VRAM_TENANT,
     VRAM_TOTAL,
     MetricsSink,
 )
-from trivet.vram.types import Observation, Snapshot
+from trivet.vram.types import Observation, Snapshot, Tenant
 
 
 def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot) -> None:
@@ -37,3 +40,11 @@ def _measure_card(sink: MetricsSink, observation: Observation, device: dict[str,
         sink.set(VRAM_OURS, {**device, "model": model}, held_bytes)
     for model, reusable_bytes in observation.reusable_bytes.items():
         sink.set(VRAM_REUSABLE, {**device, "model": model}, reusable_bytes)
+
+
+def measure_tenants(sink: MetricsSink, before: Sequence[Tenant], after: Sequence[Tenant], device: str) -> None:
+    """Report what each neighbouring model holds; one that has left holds nothing."""
+    held_bytes = dict.fromkeys((tenant.name for tenant in before), 0)
+    held_bytes |= {tenant.name: tenant.vram_bytes for tenant in after}
+    for name, size_bytes in held_bytes.items():
+        sink.set(VRAM_TENANT, {"device": device, "tenant": name}, size_bytes)

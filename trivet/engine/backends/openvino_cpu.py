@@ -4,11 +4,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 
 from trivet.config import Precision
+from trivet.engine.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
+from trivet.engine.models.mapped import drop_resident_pages
+from trivet.engine.models.telemetry import forbid_telemetry
 from trivet.engine.rows import TokenBatch
 from trivet.messages import Floats
+
+forbid_telemetry()
+
+import openvino  # noqa: E402 - its import alone would report to strangers
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
 
@@ -30,7 +36,7 @@ def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
     }
     if precision == "int8":
-        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 32
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
         if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             settings["INFERENCE_PRECISION_HINT"] = "f32"
     if threads is not None:
@@ -45,12 +51,15 @@ class OpenVinoBackend:
 
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
         core = openvino.Core()
-        model = core.read_model(ir_dir / "openvino_model.xml")
+        model = core.read_model(ir_dir / MODEL_FILE)
         compiled = core.compile_model(model, "CPU", _settings(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
+        # The first forward packs the weights; what was mapped for it is then a second copy of the model.
+        self.forward(_packing_batch())
+        drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
     def token_budget(self) -> int:
@@ -72,3 +81,9 @@ class OpenVinoBackend:
     def close(self) -> None:
         """Drop the graph, and with it its buffers."""
         del self._request
+
+
+def _packing_batch() -> TokenBatch:
+    """Enough different tokens for every expert of a mixture to be used: 4 rows × 128, ids that any vocabulary has."""
+    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int64)  # (B, T)
+    return TokenBatch(ids, np.ones_like(ids), np.zeros_like(ids), useful_tokens=ids.size)

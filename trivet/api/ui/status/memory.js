@@ -74,6 +74,10 @@ function foreignBytes(card) {
   return card.foreign_bytes ?? Math.max(0, card.total_bytes - card.free_bytes - ours);
 }
 
+/** Who the other programs' memory belongs to, as far as a neighbour says. @param {any} card */
+const tenantsOf = (card) =>
+  (card.tenants ?? []).map((/** @type {any} */ tenant) => `of it ${tenant.name} ${bytes(tenant.vram_bytes)}`);
+
 /** @param {any} card */
 function sizesOf(card) {
   const sizes = new Map();
@@ -104,7 +108,7 @@ function showLegend(legend, card, status) {
     ...TASKS.filter((task) => card.ours_bytes[task]).map(
       (task) => /** @type {[string, string, string, string]} */ (["swatch", task, title(task), bytes(card.ours_bytes[task])]),
     ),
-    ["swatch", "foreign", "Other programs", bytes(foreignBytes(card))],
+    ["swatch", "foreign", "Other programs", [bytes(foreignBytes(card)), ...tenantsOf(card)].join(", ")],
     ["swatch", "free", "Free", bytes(card.free_bytes)],
     ["tick", "reroute", "Filled past this line, models leave:", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
     ["tick", "resume", "Filled no further than this, they return:", `more than ${bytes(status.policy.resume_above_bytes)} free`],
