@@ -44,9 +44,9 @@ from trivet.errors import ModelError, TrivetError  # noqa: E402
 _CHECK_LENGTHS = (150, 70)
 """Tokens of the two sequences that are traced and compared: more than two blocks of local attention, and padding."""
 
-_LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.3}
+_LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
 """Largest ‖IR - torch‖ / ‖torch‖ allowed. Generous at the lower precisions: it is there to catch a graph that computes
-something else, not to measure rounding."""
+something else (whose error is about 1), not to measure rounding: a reranker's only logit may be near zero."""
 
 
 def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> IrMeta:
