@@ -53,7 +53,7 @@ test-prometheus: setup ## Every panel's and alert's query in a real Prometheus (
 
 docs: setup ## Build the documentation, strictly
 	$(PIP) -c constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.squeeze
