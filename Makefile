@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze docs \
+.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze docs bench bench-peers \
         lint types contracts lock readme clean
 
 help: ## List the targets
@@ -54,6 +54,13 @@ test-prometheus: setup ## Every panel's and alert's query in a real Prometheus (
 docs: setup ## Build the documentation, strictly
 	$(PIP) -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench-peers: setup ## Install the benchmark's peer into .cache/peers
+	PYTHON=$(abspath $(BIN)/python) bench/peers/setup.sh
+
+bench: setup ## The engine beside its peers; resumes where it stopped; writes docs/benchmarks.md
+	$(BIN)/python -m bench.engine
+	$(BIN)/python -m bench.engine_report
 
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.squeeze

@@ -175,7 +175,14 @@ class Slow(FakeDispatcher):
 def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) -> None:
     with served(create_app(Slow(), ApiSettings())) as url:
         command = [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(tmp_path / "i.jsonl")]
-        process = subprocess.Popen(command, env={**os.environ, "TRIVET_URL": url}, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "TRIVET_URL": url},
+            stderr=subprocess.PIPE,
+            text=True,
+            # A suite that a shell started in the background ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         deadline_s = time.monotonic() + 60
         while not ((tmp_path / "i.jsonl").exists() and (tmp_path / "i.jsonl").stat().st_size):
             assert time.monotonic() < deadline_s, "nothing was written"
