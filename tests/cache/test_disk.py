@@ -111,7 +111,7 @@ def test_a_damaged_entry_is_missing_and_can_be_written_again(opened: Open, tmp_p
 def test_only_its_owner_can_read_it(opened: Open, tmp_path: Path) -> None:
     opened().put({key(1): entry(1)})
     files = list((tmp_path / "results").iterdir())
-    assert len(files) == 3  # the store, its log, the log's index
+    assert len(files) == 4  # the store, its log, the log's index, and the lock of opening it
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from filelock import FileLock
+
 from trivet.cache.codec import decode, encode
 from trivet.cache.entry import Entry
 
@@ -27,6 +29,8 @@ _ROW_OVERHEAD_BYTES = 128
 """Key, time and their places in two indexes."""
 _KEYS_AT_A_TIME = 500
 _EVICTED_AT_A_TIME = 64
+_OPENING_TIMEOUT_S = 10.0
+"""How long to wait for other processes that open the store at the same time."""
 _LOCK_TIMEOUT_S = 1.0
 _LOG_LIMIT_BYTES = 4 * 1024**2
 
@@ -66,11 +70,13 @@ class DiskStore:
         # Used by one thread, but not the one that closes it.
         self._db = sqlite3.connect(file, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the newest entries, not the file
-            self._db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT_BYTES}")
-            self._db.executescript(_SCHEMA)
+            # Turning the write-ahead log on does not wait for another process that does the same: it fails as locked.
+            with FileLock(folder / f"{FILE_NAME}.opening", timeout=_OPENING_TIMEOUT_S, mode=0o600):
+                self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the newest entries, not the file
+                self._db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT_BYTES}")
+                self._db.executescript(_SCHEMA)
         except BaseException:
             self._db.close()
             raise

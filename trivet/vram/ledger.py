@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from trivet.errors import ConfigError
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
 from trivet.vram.errors import SimulatedOutOfMemory
@@ -273,10 +275,12 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = OFF")  # must outlive a killed process, not a lost machine
-            db.executescript(_SCHEMA)
+            # Turning the write-ahead log on does not wait for another process that does the same: it fails as locked.
+            with FileLock(self._path.with_name(f"{self._path.name}.opening"), timeout=_BUSY_TIMEOUT_S):
+                db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = OFF")  # must outlive a killed process, not a lost machine
+                db.executescript(_SCHEMA)
             self._connection = db
         return self._connection
 
