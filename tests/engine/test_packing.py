@@ -108,6 +108,17 @@ def test_long_rows_are_not_starved_by_a_stream_of_short_ones() -> None:
     assert served_long_after * 32 <= 8192 + 512
 
 
+def test_a_line_does_not_profit_from_having_been_silent() -> None:
+    queue = queue_of([Item(n, 1000) for n in range(60)])
+    for _ in range(30):
+        queue.next_batch(1000)
+    for n in range(1000):
+        queue.push(Item(n, 100), 100, "interactive")
+    served = [queue.next_batch(1000)[0].tokens for _ in range(20)]
+    # From here on both lines get about the same number of tokens, whatever the long one was served before.
+    assert 8 <= served.count(1000) <= 12
+
+
 def test_interactive_work_gets_its_share_over_bulk() -> None:
     bulk = [Item(n, 100, "bulk") for n in range(400)]
     interactive = [Item(n, 100) for n in range(400)]
