@@ -4,6 +4,7 @@ A *group* is the unit that must not be torn apart: one pair for pointwise traini
 several bad documents for ranking. Batches hold whole groups of like length, so that little of a batch is padding.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class TextPair:
     first: str
     second: str
     target: float  # class index for a classifier, relevance 0..1 for a reranker
+    similarity: float = math.nan
+    """What a teacher says of the two, where one was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class PairSequence:
     ids: np.ndarray  # (T,) int32
     first_tokens: int  # how many of them carry token type 0
     target: float
+    similarity: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Batch:
     targets: torch.Tensor  # (B,) float32
     group_ids: torch.Tensor  # (B,) int64, 0..G-1, ascending
     sources: tuple[str, ...]  # per group
+    similarities: torch.Tensor  # (B,) float32, NaN where no teacher was asked
 
     def model_inputs(self) -> dict[str, torch.Tensor]:
         return {
@@ -98,8 +103,7 @@ class PairTokenizer:
         encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         firsts, seconds = encoded[: len(pairs)], encoded[len(pairs) :]
         return [
-            self._join(first.ids, second.ids, pair.target)
-            for first, second, pair in zip(firsts, seconds, pairs, strict=True)
+            self._join(first.ids, second.ids, pair) for first, second, pair in zip(firsts, seconds, pairs, strict=True)
         ]
 
     def encode_single(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -107,14 +111,14 @@ class PairTokenizer:
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array([CLS_ID, *e.ids[: self.max_tokens - 2], SEP_ID], dtype=np.int64) for e in encoded]
 
-    def _join(self, first: list[int], second: list[int], target: float) -> PairSequence:
+    def _join(self, first: list[int], second: list[int], pair: TextPair) -> PairSequence:
         room = self.max_tokens - 3
         if len(first) + len(second) > room:
             # As transformers' `longest_first`: both end at half the room, or the shorter stays whole.
             keep_first = min(len(first), max(room - len(second), (room + 1) // 2))
             first, second = first[:keep_first], second[: room - keep_first]
         ids = np.array([CLS_ID, *first, SEP_ID, *second, SEP_ID], dtype=np.int32)
-        return PairSequence(ids=ids, first_tokens=len(first) + 2, target=target)
+        return PairSequence(ids=ids, first_tokens=len(first) + 2, target=pair.target, similarity=pair.similarity)
 
 
 def groups_of_one(sequences: Iterable[PairSequence], source: str = "") -> list[Group]:
@@ -171,4 +175,5 @@ def collate(groups: Sequence[Group]) -> Batch:
         targets=torch.tensor([s.target for s in rows], dtype=torch.float32),
         group_ids=torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([len(g.sequences) for g in groups])),
         sources=tuple(g.source for g in groups),
+        similarities=torch.tensor([s.similarity for s in rows], dtype=torch.float32),
     )

@@ -1,4 +1,4 @@
-"""The training loop the starter models share: bf16 autocast, one-cycle rate, checkpoints, exact resume.
+"""The training loop the starter models share: bf16 autocast, a rate that rises, stays and falls, checkpoints, exact resume.
 
 It knows nothing of tasks. A task brings groups, a loss `(logits, batch) -> scalar` and an evaluation
 `(model) -> metrics`, and gets back the model of the best evaluation.
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import BertForSequenceClassification
 
 from training.batches import Batch, Group, collate, pack_epoch
+from training.first_token import first_token_logits
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 Evaluate = Callable[[BertForSequenceClassification], dict[str, float]]
@@ -34,6 +35,8 @@ class LoopSettings:
     peak_lr: float = 2e-4
     warmup: float = 0.06
     """Share of the steps in which the rate rises."""
+    decay: float = 0.94
+    """Share of the steps, the last ones, in which it falls to zero; between the two it stays at its peak."""
     weight_decay: float = 0.01
     head_lr_factor: float = 5.0
     """The head starts at random and may learn faster than the encoder."""
@@ -73,7 +76,7 @@ def fit(
     run_dir.mkdir(parents=True, exist_ok=True)
     plan = _plan(groups, settings)
     optimizer = _optimizer(model, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, len(plan), settings.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, len(plan), settings))
     state = _State(run_dir / "checkpoint.pt", settings, len(plan))
     state.resume(model, optimizer, schedule)
     evaluate_at = {round(len(plan) * (i + 1) / settings.evaluations) for i in range(settings.evaluations)}
@@ -122,7 +125,7 @@ def fit(
 def forward(model: BertForSequenceClassification, batch: Batch) -> torch.Tensor:
     """Logits of a batch, computed in parts of like length.  # (B, num_labels)"""
     parts = batch.halves()
-    logits = torch.cat([model(**batch.rows(part)).logits for part in parts])
+    logits = torch.cat([first_token_logits(model, **batch.rows(part)) for part in parts])
     return logits[torch.cat(parts).argsort()]
 
 
@@ -153,12 +156,11 @@ def _optimizer(model: BertForSequenceClassification, settings: LoopSettings) -> 
     return torch.optim.AdamW(groups, lr=settings.peak_lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def _rate(step: int, total: int, warmup: float) -> float:
-    """One cycle: linear up over the warm-up, then a line down to zero at the last step."""
-    rising = max(1, round(total * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return max(0.0, (total - step) / max(1, total - rising))
+def rate_factor(step: int, total: int, settings: LoopSettings) -> float:
+    """Linear up over the warm-up, level, then a line down to zero at the last step."""
+    rising = max(1, round(total * settings.warmup))
+    falling = max(1, round(total * settings.decay))
+    return max(0.0, min((step + 1) / rising, 1.0, (total - step) / falling))
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 from training.batches import Group, PairSequence, collate
+from training.first_token import first_token_logits
 
 
 def score(
@@ -24,7 +25,7 @@ def score(
         chosen = order[start : start + rows]
         batch = collate([Group((sequences[i],)) for i in chosen])
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            out = model(**batch.model_inputs()).logits
+            out = first_token_logits(model, **batch.model_inputs())
         logits[chosen] = out.float().numpy()
         start += rows
     return logits

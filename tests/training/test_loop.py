@@ -8,7 +8,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from training.batches import Batch, Group, PairSequence, collate
-from training.loop import LoopResult, LoopSettings, fit, forward
+from training.first_token import first_token_logits
+from training.loop import LoopResult, LoopSettings, fit, forward, rate_factor
 from training.scoring import score
 
 SETTINGS = LoopSettings(token_budget=128, peak_lr=5e-3, epochs=2.5, evaluations=3)
@@ -18,12 +19,12 @@ class Interrupted(Exception):
     pass
 
 
-def tiny_model() -> BertForSequenceClassification:
+def tiny_model(layers: int = 1) -> BertForSequenceClassification:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=50,
         hidden_size=16,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
         num_labels=1,
@@ -111,3 +112,30 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     other = LoopSettings(token_budget=64)
     with pytest.raises(SystemExit, match="other settings"):
         fit(tiny_model(), groups(), loss=loss, evaluate=Evaluation(), metric="score", settings=other, run_dir=tmp_path)
+
+
+def test_reading_the_first_token_alone_changes_no_logit_and_no_gradient() -> None:
+    model = tiny_model(layers=3)
+    batch = collate(groups()[:7])
+    whole = model(**batch.model_inputs()).logits
+    whole.square().sum().backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+
+    logits = first_token_logits(model, **batch.model_inputs())
+    logits.square().sum().backward()
+
+    torch.testing.assert_close(logits, whole, rtol=1e-5, atol=1e-6)
+    assert expected
+    for name, parameter in model.named_parameters():
+        if name in expected:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    settings = LoopSettings(warmup=0.1, decay=0.4)
+    rates = [rate_factor(step, 100, settings) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:61] == [1.0] * 52
+    assert rates[80] == pytest.approx(0.5)
+    assert rates[100] == 0.0

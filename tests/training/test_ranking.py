@@ -25,10 +25,11 @@ def test_metrics(scores: list[float], relevant: set[int], ap: float, rr: float) 
     assert reciprocal_rank(scores, frozenset(relevant)) == pytest.approx(rr)
 
 
-def batch(targets: list[float], group_ids: list[int]) -> Batch:
+def batch(targets: list[float], group_ids: list[int], similarities: list[float] | None = None) -> Batch:
     empty = torch.zeros((len(targets), 1), dtype=torch.int64)
     sources = ("",) * (max(group_ids) + 1)
-    return Batch(empty, empty, empty, torch.tensor(targets), torch.tensor(group_ids), sources)
+    taught = torch.tensor(similarities or [math.nan] * len(targets))
+    return Batch(empty, empty, empty, torch.tensor(targets), torch.tensor(group_ids), sources, taught)
 
 
 def test_listwise_is_softmax_cross_entropy_within_each_group() -> None:
@@ -55,5 +56,30 @@ def test_the_loss_falls_when_the_good_document_rises() -> None:
 def test_gradients_are_finite_at_large_scores() -> None:
     logits = torch.tensor([[80.0], [-90.0], [70.0]], requires_grad=True)
     RankingLoss()(logits, batch([0, 1, 0], [0, 0, 0])).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_the_teacher_and_the_label_share_the_target() -> None:
+    scores = torch.tensor([0.4, -0.3])
+    rows = batch([1, 0], [0, 0], [0.50, 0.60])
+    value = listwise(scores, rows, torch.tensor([3.0]))
+    odds = math.exp(20 * (0.50 - 0.60) + 3.0)  # of the good document, against the bad one
+    good, bad = odds / (1 + odds), 1 / (1 + odds)
+    log_total = math.log(math.exp(0.4) + math.exp(-0.3))
+    assert value.item() == pytest.approx(good * (log_total - 0.4) + bad * (log_total + 0.3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("similarities", "evidence"), [([math.nan, 0.3], 3.0), ([0.1, 0.9], math.nan)])
+def test_without_a_whole_opinion_the_label_decides(similarities: list[float], evidence: float) -> None:
+    scores = torch.tensor([0.4, -0.3])
+    taught = listwise(scores, batch([1, 0], [0, 0], similarities), torch.tensor([evidence]))
+    assert taught.item() == pytest.approx(listwise(scores, batch([1, 0], [0, 0])).item())
+
+
+def test_gradients_are_finite_where_groups_of_both_kinds_meet() -> None:
+    logits = torch.tensor([[80.0], [-90.0], [70.0], [1.0]], requires_grad=True)
+    rows = batch([0, 1, 1, 0], [0, 0, 1, 1], [0.2, 0.4, math.nan, math.nan])
+    RankingLoss(label_evidence={"": 3.0})(logits, rows).backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
