@@ -1,56 +1,88 @@
-"""Prepare ranking groups with hard negatives: `python -m training.mine --data training/data`.
+"""Prepare ranking groups for the reranker: `python -m training.mine --data training/data`.
 
 Writes, beside the downloaded sets,
-- `code-groups.jsonl.gz`: query → function, from the standard library and installed permissive packages;
+- `qnli-groups.jsonl.gz`: question → sentences of its paragraph, and for some questions one sentence from elsewhere;
 - `boolq-groups.jsonl.gz`: question → passage;
+- `code-groups.jsonl.gz`: query → function, from the standard library and installed permissive packages;
 - `code-origins.json`: every package read, with version, licence and number of functions used.
 
-Negatives are what the base embedder ranks high and is wrong about. A candidate is not taken as a negative when its own
-description is nearly the query's, because then it may well be a right answer.
+Negatives are mostly what the base embedder ranks high and is wrong about. A candidate is not taken as a negative when
+it says nearly the same as the right document, because then it may well be a right answer. Some are drawn blindly: hard
+negatives alone teach what separates an answer from its neighbours, and nothing about texts on another subject. Every
+pair carries the embedder's similarity, for the training to learn from.
 """
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from training.datasets import read_boolq, read_cosqa
+from training.datasets import by_first, read_boolq, read_cosqa, read_qnli
 from training.embedding import Embedder
 from training.functions import Function, Origin, documented_functions, permissive_packages, standard_library
-from training.mined import write_mined
+from training.mined import MinedGroup, write_mined
 from training.queries import query_from_name, query_from_summary, without_name
 from training.runtime import seed_everything, tune_process
 
-DOCUMENT_TOKENS = 96
+Embed = Callable[[list[str]], np.ndarray]
+"""Texts to unit vectors.  # (N, D)"""
+
+DOCUMENT_TOKENS = 112
 NEIGHBOURS = 30
 FALSE_NEGATIVE_COSINE = 0.8
-"""Descriptions nearer than this are taken to mean the same."""
+"""Texts, or descriptions of functions, nearer than this are taken to mean the same."""
+
+
+SOURCES = ("qnli", "boolq", "code")
 
 
 def main() -> None:
     args = _arguments()
     tune_process(threads=args.threads, niceness=args.nice)
     seed_everything(args.seed)
-    rng = np.random.default_rng(args.seed)
+    rngs = {name: np.random.default_rng((args.seed, index)) for index, name in enumerate(SOURCES)}
     embed = Embedder(max_tokens=DOCUMENT_TOKENS)
+    if "qnli" in args.sources:
+        count = write_mined(args.data / "qnli-groups.jsonl.gz", qnli_groups(args, embed, rngs["qnli"]))
+        print(f"qnli: {count:,} groups")
     if "boolq" in args.sources:
-        count = write_mined(args.data / "boolq-groups.jsonl.gz", boolq_groups(args, embed, rng))
+        count = write_mined(args.data / "boolq-groups.jsonl.gz", boolq_groups(args, embed, rngs["boolq"]))
         print(f"boolq: {count:,} groups")
     if "code" not in args.sources:
         return
-    functions, origins = collect_functions(args, rng)
-    count = write_mined(args.data / "code-groups.jsonl.gz", code_groups(functions, args, embed, rng))
+    functions, origins = collect_functions(args, rngs["code"])
+    count = write_mined(args.data / "code-groups.jsonl.gz", code_groups(functions, args, embed, rngs["code"]))
     print(f"code: {count:,} groups from {len(origins)} packages")
     (args.data / "code-origins.json").write_text(json.dumps(origins, indent=1) + "\n", encoding="utf-8")
 
 
-def boolq_groups(
-    args: argparse.Namespace, embed: Embedder, rng: np.random.Generator
-) -> Iterable[tuple[str, str, list[str]]]:
+def qnli_groups(args: argparse.Namespace, embed: Embed, rng: np.random.Generator) -> Iterable[MinedGroup]:
+    """Each question with its annotated sentences; some with one more, as often near as drawn blindly."""
+    rows = by_first(read_qnli(args.data / "qnli-train.tsv.gz"))
+    sentences = list(dict.fromkeys(pair.second for pairs in rows for pair in pairs))
+    position = {text: i for i, text in enumerate(sentences)}
+    questions, vectors = embed([pairs[0].first for pairs in rows]), embed(sentences)
+    for pairs, question in zip(rows, questions, strict=True):
+        own = [position[pair.second] for pair in pairs]
+        added: list[int] = []
+        if rng.random() < args.added_share:
+            found = _nearest(question, vectors) if rng.random() < 0.5 else rng.integers(len(sentences), size=8).tolist()
+            others = [i for i in found if (vectors[own] @ vectors[i] < FALSE_NEGATIVE_COSINE).all()]
+            added = [int(rng.choice(others[:10]))] if others else []
+        documents = [*own, *added]
+        yield MinedGroup(
+            query=pairs[0].first,
+            documents=[sentences[i] for i in documents],
+            targets=[*(pair.target for pair in pairs), *(0.0 for _ in added)],
+            similarities=_rounded(vectors[documents] @ question),
+            added=len(added),
+        )
+
+
+def boolq_groups(args: argparse.Namespace, embed: Embed, rng: np.random.Generator) -> Iterable[MinedGroup]:
     """Each question with its passage and one wrong passage that the embedder likes."""
     rows = read_boolq(args.data / "boolq-dev.jsonl.gz")
     questions, passages = embed([q for q, _ in rows]), embed([p for _, p in rows])
@@ -58,7 +90,13 @@ def boolq_groups(
         near = _nearest(questions[index], passages)
         wrong = [i for i in near if rows[i][1] != passage and passages[i] @ passages[index] < FALSE_NEGATIVE_COSINE]
         if wrong:
-            yield question, passage, [rows[int(rng.choice(wrong[:8]))][1]]
+            documents = [index, int(rng.choice(wrong[:8]))]
+            yield MinedGroup(
+                query=question,
+                documents=[rows[i][1] for i in documents],
+                targets=[1.0, 0.0],
+                similarities=_rounded(passages[documents] @ questions[index]),
+            )
 
 
 def collect_functions(
@@ -91,35 +129,46 @@ def collect_functions(
 
 
 def code_groups(
-    functions: list[Function], args: argparse.Namespace, embed: Embedder, rng: np.random.Generator
-) -> Iterable[tuple[str, str, list[str]]]:
-    """Queries of three kinds, each with the document form that withholds what the query was made from."""
-    # Functions are compared by what they say they do: a tenth of the tokens of their code, and less noise.
+    functions: list[Function], args: argparse.Namespace, embed: Embed, rng: np.random.Generator
+) -> Iterable[MinedGroup]:
+    """Queries of three kinds, each over functions in the form that withholds what the query was made from.
+
+    As in search, the candidates are those whose text the embedder puts near the query.
+    """
     summaries = embed([f.summary for f in functions])
-    chosen = rng.permutation(len(functions))[: args.code_groups]
-    kinds = Counter[str]()
-    drafts: list[tuple[int, str, str]] = []
-    for index in chosen.tolist():
+    kinds = ("summary→body", "name→documented", "summary→documented")
+    drafts: dict[str, list[tuple[int, str]]] = {kind: [] for kind in kinds}
+    for index in rng.permutation(len(functions))[: args.code_groups].tolist():
         function = functions[index]
-        kind = str(rng.choice(("summary→body", "name→documented", "summary→documented"), p=(0.35, 0.3, 0.35)))
+        kind = str(rng.choice(kinds, p=(0.35, 0.3, 0.35)))
         query = query_from_name(function.name, rng) if kind == "name→documented" else ""
         if not query:
             kind = "summary→documented" if kind == "name→documented" else kind
             query = query_from_summary(function.summary, rng)
         if len(query.split()) >= 2:
-            drafts.append((index, query, kind))
-            kinds[kind] += 1
-    print(dict(kinds))
-    queries = embed([query for _, query, _ in drafts])
-    for (index, query, kind), vector in zip(drafts, queries, strict=True):
-        wrong = [
-            i
-            for i in _nearest(vector, summaries)
-            if functions[i].name != functions[index].name and summaries[i] @ summaries[index] < FALSE_NEGATIVE_COSINE
-        ]
-        if len(wrong) >= args.negatives:
-            picked = rng.choice(wrong[:15], size=min(args.negatives, len(wrong)), replace=False)
-            yield query, _document(functions[index], kind), [_document(functions[int(i)], kind) for i in picked]
+            drafts[kind].append((index, query))
+    print({kind: len(found) for kind, found in drafts.items()})
+    for kind, found in drafts.items():
+        documents = [_document(f, kind) for f in functions]
+        vectors = embed(documents)
+        for (index, query), vector in zip(found, embed([query for _, query in found]), strict=True):
+            wrong = [
+                i
+                for i in _nearest(vector, vectors)
+                if functions[i].name != functions[index].name
+                and summaries[i] @ summaries[index] < FALSE_NEGATIVE_COSINE
+            ]
+            chosen = [index, *rng.choice(wrong, size=min(args.negatives, len(wrong)), replace=False).tolist()]
+            if rng.random() < args.added_share:
+                chosen.append(int(rng.integers(len(functions))))
+            chosen = list(dict.fromkeys(chosen))
+            if len(chosen) > args.negatives:
+                yield MinedGroup(
+                    query=query,
+                    documents=[documents[i] for i in chosen],
+                    targets=[float(i == index) for i in chosen],
+                    similarities=_rounded(vectors[chosen] @ vector),
+                )
 
 
 def _document(function: Function, kind: str) -> str:
@@ -130,6 +179,10 @@ def _document(function: Function, kind: str) -> str:
             return without_name(function)
         case _:
             return function.code
+
+
+def _rounded(similarities: np.ndarray) -> list[float]:
+    return [round(float(s), 4) for s in similarities]
 
 
 def _nearest(query: np.ndarray, documents: np.ndarray) -> list[int]:
@@ -152,12 +205,13 @@ def _normalised(code: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
-    parser.add_argument("--sources", nargs="+", choices=("boolq", "code"), default=["boolq", "code"])
-    parser.add_argument("--boolq-groups", type=int, default=2_000)
-    parser.add_argument("--code-groups", type=int, default=5_000)
-    parser.add_argument("--negatives", type=int, default=2, help="per function query")
-    parser.add_argument("--package-limit", type=int, default=160, help="functions taken from one package")
-    parser.add_argument("--standard-library-limit", type=int, default=2_000)
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
+    parser.add_argument("--boolq-groups", type=int, default=1_000)
+    parser.add_argument("--code-groups", type=int, default=4_000)
+    parser.add_argument("--negatives", type=int, default=4, help="per function query")
+    parser.add_argument("--added-share", type=float, default=0.25, help="share of the groups with a document added")
+    parser.add_argument("--package-limit", type=int, default=80, help="functions taken from one package")
+    parser.add_argument("--standard-library-limit", type=int, default=1_500)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--seed", type=int, default=17)

@@ -1,8 +1,8 @@
 """Train the starter reranker: `python -m training.reranker --data training/data --run-dir training/runs/reranker`.
 
 A cross-encoder with one logit over (query, document). Its groups come from QNLI (each question with the sentences
-annotated for it), BoolQ and functions of open-source Python packages with negatives mined by the embedder; the last
-two are prepared by `python -m training.mine`.
+annotated for it), BoolQ and functions of open-source Python packages, with negatives and similarities of the embedder;
+`python -m training.mine` prepares them.
 """
 
 import argparse
@@ -16,17 +16,18 @@ from transformers import BertForSequenceClassification
 from training.base_model import load_base
 from training.batches import Group, PairSequence, PairTokenizer, TextPair
 from training.calibration import fit_temperature
-from training.datasets import by_first, read_qnli
 from training.export import export_delta
 from training.loop import LoopSettings, fit
-from training.mined import read_mined
+from training.mined import MinedGroup, read_mined
 from training.ranking import reciprocal_rank
 from training.ranking_loss import RankingLoss
 from training.runtime import seed_everything, tune_process
 from training.scoring import score
 
 HELD_BACK_GROUPS = 500
-MODEL_VERSION = "1"
+MODEL_VERSION = "2"
+LABEL_EVIDENCE = {"qnli": 6.0, "boolq": 6.0, "code": 2.0}
+"""Nats by which a label outweighs the embedder's opinion: people's annotations nearly always, mined labels less."""
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
         token_budget=args.token_budget,
         peak_lr=args.lr,
         seed=args.seed,
+        decay=args.decay,
         evaluations=args.evaluations,
     )
     seed_everything(settings.seed)
@@ -66,7 +68,7 @@ def main() -> None:
     result = fit(
         model,
         training,
-        loss=RankingLoss(),
+        loss=RankingLoss(label_evidence=LABEL_EVIDENCE if args.teacher else None),
         evaluate=evaluate,
         metric="mean",
         settings=settings,
@@ -110,34 +112,23 @@ def _mean_reciprocal_rank(groups: list[Group], logits: np.ndarray) -> float:
 def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group]]]:
     """Training groups, and those held back by source."""
     tokenizer = PairTokenizer(args.max_tokens)
-    rng = np.random.default_rng(args.seed)
-    sources = {"qnli": by_first(read_qnli(args.data / "qnli-train.tsv.gz"))}
-    for name in args.mined:
-        sources[name] = read_mined(args.data / f"{name}-groups.jsonl.gz")
     training: list[Group] = []
     held_back: dict[str, list[Group]] = {}
-    for name, pair_groups in sources.items():
-        pair_groups = with_easy_negatives(pair_groups, args.easy_negatives, rng)
-        groups = _encode(tokenizer, pair_groups, name)
-        order = rng.permutation(len(groups))
-        count = min(HELD_BACK_GROUPS, len(groups) // 20)
-        held_back[name] = [groups[i] for i in order[:count]]
-        training += [groups[i] for i in order[count:]]
+    for name in args.sources:
+        kept, held = split(read_mined(args.data / f"{name}-groups.jsonl.gz"), args.seed)
+        training += _encode(tokenizer, [g.pairs() for g in kept], name)
+        held_back[name] = _encode(tokenizer, [g.pairs(with_added=False) for g in held], name)
     return training, held_back
 
 
-def with_easy_negatives(groups: list[list[TextPair]], count: int, rng: np.random.Generator) -> list[list[TextPair]]:
-    """Add to each group `count` documents of other groups.
+def split(groups: list[MinedGroup], seed: int) -> tuple[list[MinedGroup], list[MinedGroup]]:
+    """Groups to train on and groups held back: at most `HELD_BACK_GROUPS`, at most a twentieth.
 
-    Hard negatives alone teach what separates an answer from its neighbours in a paragraph, and nothing about texts on
-    another subject; a reranker meets both.
+    Which ones depends on the seed and on how many there are, and on nothing that is in them.
     """
-    extended = []
-    for index, pairs in enumerate(groups):
-        others = (index + 1 + rng.integers(0, len(groups) - 1, size=count)) % len(groups)  # never its own group
-        documents = [groups[i][rng.integers(len(groups[i]))].second for i in others]
-        extended.append([*pairs, *(TextPair(pairs[0].first, text, 0.0) for text in documents)])
-    return extended
+    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
+    count = min(HELD_BACK_GROUPS, len(groups) // 20)
+    return [groups[i] for i in order[count:]], [groups[i] for i in order[:count]]
 
 
 def _encode(tokenizer: PairTokenizer, pair_groups: list[list[TextPair]], source: str) -> list[Group]:
@@ -153,14 +144,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
     parser.add_argument("--run-dir", type=Path, default=Path("training/runs/reranker"))
-    parser.add_argument("--mined", nargs="*", default=["code", "boolq"], help="mined sources besides QNLI")
-    parser.add_argument("--easy-negatives", type=int, default=1, help="documents of other queries, per group")
+    parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"], help="what mining has prepared")
+    parser.add_argument("--teacher", action=argparse.BooleanOptionalAction, default=True, help="learn similarities")
     parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
-    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")
-    parser.add_argument("--max-tokens", type=int, default=160, help="longer pairs are cut, in training only")
+    parser.add_argument("--max-tokens", type=int, default=112, help="longer pairs are cut, in training only")
     parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--evaluations", type=int, default=4)
+    parser.add_argument("--decay", type=float, default=0.5, help="share of the steps in which the rate falls")
+    parser.add_argument("--evaluations", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--seed", type=int, default=17)
