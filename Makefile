@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos docs bench bench-peers \
         lint types contracts lock readme clean
 
 help: ## List the targets
@@ -28,7 +28,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites with needs or durations of their own; each has a target below.
-SPECIAL := browser or clients or fuzz or gpu or prometheus
+SPECIAL := browser or chaos or clients or fuzz or gpu or prometheus
 
 test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
@@ -64,6 +64,9 @@ bench: setup ## The engine beside its peers; resumes where it stopped; writes do
 
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.squeeze
+
+chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
+	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos
 
 test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
 	$(PIP) -c constraints.txt -e '.[browser]'

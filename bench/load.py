@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -87,8 +88,13 @@ async def run_load(
     duration_s: float,
     bodies: Callable[[int], Iterator[Body]] = mixed_bodies,
     timeout_s: float = 120.0,
+    pause_s: float = 0.0,
+    stop: threading.Event | None = None,
 ) -> Report:
-    """Send until `duration_s` is over; requests under way are waited for, at most `timeout_s`."""
+    """Send until `duration_s` is over or `stop` is set; requests under way are waited for, at most `timeout_s`.
+
+    `pause_s`: what each client waits after an answer. 0 is as much as the service takes.
+    """
     report = Report()
     until_s = time.monotonic() + duration_s
     limits = httpx.Limits(max_connections=clients)
@@ -97,15 +103,18 @@ async def run_load(
 
         async def one_client(number: int) -> None:
             for path, body in bodies(number):
-                if time.monotonic() >= until_s:
+                if time.monotonic() >= until_s or (stop is not None and stop.is_set()):
                     return
-                report.answers.append(await _send(client, path, body))
+                report.answers.append(await send(client, path, body))
+                if pause_s:
+                    await asyncio.sleep(pause_s)
 
         await asyncio.gather(*(one_client(number) for number in range(clients)))
     return report
 
 
-async def _send(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Answer:
+async def send(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Answer:
+    """One request and what became of it; never raises for what the service did."""
     sent_s = time.monotonic()
     try:
         answer = await client.post(path, json=body)

@@ -2,7 +2,7 @@
 
 import time
 
-from deployments.simulated_card import StartingProbe, simulated_ledger
+from deployments.simulated_card import StartingProbe, ledger_path, simulated_ledger
 from trivet.config import AppConfig
 from trivet.vram.probe import NvmlProbe, Probe
 from trivet.vram.registry import Registry
@@ -11,5 +11,6 @@ from trivet.vram.registry import Registry
 def build_probe(config: AppConfig, registry: Registry, run_id: str) -> Probe:
     """NVML, or the modelled card of `device: simulated`."""
     if config.device == "simulated":
-        return StartingProbe(simulated_ledger(config, run_id))
+        path = ledger_path(run_id)
+        return StartingProbe(simulated_ledger(config, run_id), hangs=path.with_name(f"{path.name}.hangs"))
     return NvmlProbe(registry, time.monotonic)

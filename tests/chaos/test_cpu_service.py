@@ -1,0 +1,136 @@
+"""Faults of a service on CPU lanes: every role killed, a replica frozen, a full disk, impatient callers."""
+
+import asyncio
+import random
+import resource
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.served import Served
+from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, killed_under_load, one, until
+from tests.chaos.steady import bodies, steady_load
+
+pytestmark = pytest.mark.chaos
+
+ARGS = {"device": "cpu", "serving": {"ingress_replicas": 2}, "cache": {"memory": "1MiB", "disk": "64MiB"}}
+PROXY_GAP_S = 6.0
+
+
+def test_nothing_happens(service: Served, record: Record) -> None:
+    with steady_load(service.url) as report:
+        time.sleep(10)
+    assert record("nothing, for comparison", report)["failed"] == 0
+
+
+@pytest.mark.parametrize("role", ["embedder-cpu", "reranker-cpu", "classifier-cpu"])
+def test_a_model_replica_is_killed(service: Served, record: Record, role: str) -> None:
+    row = record(f"kill -9 {role}, the only lane", killed_under_load(service, role))
+    assert row["failed"] == 0, row["failures"]
+
+
+def test_the_controller_is_killed(service: Served, record: Record) -> None:
+    row = record("kill -9 the controller", killed_under_load(service, "serve controller"))
+    assert row["failed"] == 0, row["failures"]
+
+
+def test_an_ingress_replica_is_killed(service: Served, record: Record) -> None:
+    row = record("kill -9 one of two ingress replicas", killed_under_load(service, "ingress"))
+    assert row["longest_gap_s"] <= PROXY_GAP_S
+
+
+@pytest.mark.parametrize("role", ["serve proxy", "haproxy manager", "haproxy"])
+def test_a_proxy_is_killed(service: Served, record: Record, role: str) -> None:
+    if not service.processes(role):
+        pytest.skip(f"this service has no {role}")
+    row = record(f"kill -9 the {role}", killed_under_load(service, role))
+    assert row["longest_gap_s"] <= PROXY_GAP_S, row
+
+
+def test_a_replica_freezes_for_20_s(service: Served, record: Record) -> None:
+    with steady_load(service.url) as report:
+        time.sleep(BEFORE_S)
+        frozen = one(service, "reranker-cpu")
+        frozen.send_signal(signal.SIGSTOP)
+        time.sleep(20)
+        frozen.send_signal(signal.SIGCONT)
+        service.wait_ready()
+        time.sleep(AFTER_S)
+    row = record("reranker-cpu, the only lane, frozen for 20 s", report)
+    assert row["failed"] == 0, row["failures"]
+
+
+def test_the_disk_is_full(service: Served, record: Record) -> None:
+    """The ingress may no longer make files longer: what a full disk does to the cache's file."""
+    ingresses = service.processes("ingress")
+    file = next(
+        Path(opened.path)
+        for ingress in ingresses
+        for opened in ingress.open_files()
+        if opened.path.endswith(".sqlite3")
+    )
+    limits = [ingress.rlimit(resource.RLIMIT_FSIZE) for ingress in ingresses]
+    with steady_load(service.url) as report:
+        time.sleep(BEFORE_S)
+        for ingress, (_, hard) in zip(ingresses, limits, strict=True):
+            ingress.rlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, hard))
+        _ask_anew(service.url, 20)
+        for ingress, limit in zip(ingresses, limits, strict=True):
+            ingress.rlimit(resource.RLIMIT_FSIZE, limit)
+        service.wait_ready()
+    row = record("the disk of the results cache is full", report)
+    assert row["failed"] == 0, row["failures"]
+
+
+def _ask_anew(url: str, count: int) -> None:
+    """Requests whose results are to be kept."""
+    for number in range(count):
+        text = f"a text that nobody asked about before, the {number}th of {time.monotonic()}"
+        answer = httpx.post(f"{url}/v1/embeddings", json={"input": text}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        time.sleep(0.3)
+
+
+def test_callers_leave(service: Served, record: Record) -> None:
+    """While they are loaded, as many others hang up at any moment of their requests; nothing of theirs is left."""
+
+    async def leave(number: int, until_s: float) -> int:
+        left = 0
+        rng = random.Random(number)
+        source = bodies(1000 + number)
+        async with httpx.AsyncClient(base_url=service.url) as client:
+            while time.monotonic() < until_s:
+                path, body = next(source)
+                try:
+                    await client.post(path, json=body, timeout=rng.uniform(0.002, 0.2))
+                except httpx.TimeoutException:
+                    left += 1
+                await asyncio.sleep(0.2)
+        return left
+
+    async def leave_all() -> list[int]:
+        until_s = time.monotonic() + 12
+        return await asyncio.gather(*(leave(number, until_s) for number in range(16)))
+
+    with steady_load(service.url) as report:
+        time.sleep(BEFORE_S)
+        left = sum(asyncio.run(leave_all()))
+    row = record(f"{left} other callers hang up", report)
+    assert left > 100
+    assert row["failed"] == 0, row["failures"]
+    until(lambda: _waiting_tokens(service) == 0, "empty queue")
+
+
+def _waiting_tokens(service: Served) -> int:
+    lanes = httpx.get(f"{service.url}/status", timeout=10).json()
+    return _sum_of(lanes, "waiting_tokens")
+
+
+def _sum_of(tree: object, key: str) -> int:
+    """Of every value under that key, however deep."""
+    if isinstance(tree, dict):
+        return sum(value or 0 if name == key else _sum_of(value, key) for name, value in tree.items())
+    return sum(_sum_of(value, key) for value in tree) if isinstance(tree, list) else 0
