@@ -5,6 +5,7 @@ with postponed annotations it passes a raw dict and validates nothing.
 """
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -15,10 +16,11 @@ from deployments.embedder import Embedder
 from deployments.ingress import Ingress
 from deployments.lanes import bound_lanes
 from deployments.options import ingress_options, replica_options
+from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from trivet.config import AppConfig, Task
 
-MODELS = (Embedder, Reranker, Classifier)
+MODELS: tuple[type[ModelReplica], ...] = (Embedder, Reranker, Classifier)
 
 
 def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
@@ -28,7 +30,12 @@ def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
 
 
 def build(args: AppConfig) -> serve.Application:
-    """Bind the three models on every lane this cluster has, and the ingress over them.
+    """What `serve_config.yaml` names."""
+    return graph(args, MODELS)
+
+
+def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Application:
+    """Bind the models on every lane this cluster has, and the ingress over them.
 
     Raises:
         ConfigError: the configuration asks for a GPU that the cluster does not have.
@@ -41,6 +48,6 @@ def build(args: AppConfig) -> serve.Application:
             lane: deployment(model, replica_options(args, model.task, lane, cluster_gpus)).bind(args, lane, run_id)
             for lane in lanes
         }
-        for model in MODELS
+        for model in models
     }
     return deployment(Ingress, ingress_options(args)).bind(args, handles, run_id)

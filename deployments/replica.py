@@ -15,7 +15,7 @@ import psutil
 from ray import serve
 
 from deployments.gpu_keeper import GpuKeeper
-from deployments.lanes import open_lane
+from deployments.lanes import OpenLane, open_lane
 from deployments.logs import send_library_logs_to_serve
 from deployments.metrics import RaySink
 from deployments.sampler import ReplicaSample, Sampler
@@ -67,7 +67,7 @@ class ModelReplica:
         started_s = time.monotonic()
         send_library_logs_to_serve()
         sink = RaySink()
-        self._lane = await asyncio.to_thread(open_lane, config, self.task, lane, run_id)
+        self._lane = await asyncio.to_thread(self._open, config, lane, run_id)
         self._engine = self._lane.engine
         self._engine.scheduler.metrics = EngineMetrics(sink, model=self.task, lane=lane)
         self._engine.start()
@@ -86,6 +86,10 @@ class ModelReplica:
         logger.info(
             "%s ready on %s after %.1f s", self._engine.card.name, self._engine.device, time.monotonic() - started_s
         )
+
+    def _open(self, config: AppConfig, lane: Lane, run_id: str) -> OpenLane:
+        """The engine of this lane, not yet started; blocking."""
+        return open_lane(config, self.task, lane, run_id)
 
     # Serve's batching only collects what arrives together, for one tokenizer call: it never waits, and since it
     # returns tickets instead of results a collected batch never holds a fast request back for a slow one. What runs
