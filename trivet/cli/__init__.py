@@ -1,7 +1,7 @@
 """The command line.
 
 `serve`, `prepare`, `plan`, `doctor` and `key` run a server; `embed`, `rerank`, `classify`, `relate` and `index` ask
-one; `mcp` offers one to an agent.
+one; `eval` measures one; `mcp` offers one to an agent.
 """
 
 import typer
@@ -9,6 +9,7 @@ import typer
 from trivet.cli.classify import classify_command
 from trivet.cli.doctor import doctor_command
 from trivet.cli.embed import embed_command
+from trivet.cli.eval import eval_command
 from trivet.cli.index import index_command
 from trivet.cli.key import key_command
 from trivet.cli.mcp import mcp_command
@@ -29,4 +30,5 @@ main.command("rerank")(rerank_command)
 main.command("classify")(classify_command)
 main.command("relate")(relate_command)
 main.command("index")(index_command)
+main.command("eval")(eval_command)
 main.command("mcp")(mcp_command)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, Unpack
@@ -20,7 +20,11 @@ from trivet.client.retries import Retries
 
 
 class AsyncClient:
-    """Calls a Trivet server. Close it, or use it with `async with`. Arguments and errors are those of `Client`."""
+    """Calls a Trivet server. Close it, or use it with `async with`. Arguments and errors are those of `Client`.
+
+    Besides: `headers` go with every request, and `transport` may lead them to something else than a socket, such as an
+    application in this process (`httpx.ASGITransport`).
+    """
 
     def __init__(
         self,
@@ -30,9 +34,12 @@ class AsyncClient:
         timeout_s: float = 300.0,
         priority: Priority = "interactive",
         retries: Retries | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
-        self._http = httpx.AsyncClient(**self._connection.http_options())
+        self._http = httpx.AsyncClient(**self._connection.http_options(), transport=transport)
+        self._http.headers.update(headers or {})
 
     embed = async_method(calls.embed)
     rerank = async_method(calls.rerank)

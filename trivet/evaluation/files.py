@@ -1,0 +1,145 @@
+"""Reads labelled sets from JSON lines, and says of a line that is wrong where it is and what about it.
+
+    corpus      {"id": "a1", "text": "…"}
+    retrieval   {"query": "…", "relevant": ["a1", …]}             beside a corpus
+    rerank      {"query": "…", "documents": ["…", …], "relevant": [0, …]}
+    pairs       {"source": "…", "target": "…", "relation": "…"}
+    texts       {"text": "…", "label": "…"}
+
+Other fields of a line are left alone: people keep notes in them.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trivet.evaluation.sets import (
+    LabelledPair,
+    LabelledText,
+    PairSet,
+    RerankQuery,
+    RerankSet,
+    RetrievalQuery,
+    RetrievalSet,
+    TextSet,
+)
+
+
+class BadSet(Exception):
+    """A file that is no labelled set: names the file, the line and the field."""
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _DocumentRow(_Row):
+    id: Text
+    text: Text
+
+
+class _RetrievalRow(_Row):
+    query: Text
+    relevant: Annotated[list[str], Field(min_length=1)]
+
+
+class _RerankRow(_Row):
+    query: Text
+    documents: Annotated[list[Text], Field(min_length=1)]
+    relevant: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class _PairRow(_Row):
+    source: Text
+    target: Text
+    relation: Text
+
+
+class _TextRow(_Row):
+    text: Text
+    label: Text
+
+
+RowT = TypeVar("RowT", bound=_Row)
+
+
+def read_retrieval(queries: Path, corpus: Path, *, name: str, limit: int | None = None) -> RetrievalSet:
+    """Queries over a corpus; BadSet where either file is wrong. The corpus is read whole whatever the limit."""
+    positions: dict[str, int] = {}
+    texts: list[str] = []
+    for line, document in _rows(corpus, _DocumentRow, None):
+        if document.id in positions:
+            _refuse(corpus, line, "id", f"{document.id!r} occurs twice")
+        positions[document.id] = len(texts)
+        texts.append(document.text)
+    found: list[RetrievalQuery] = []
+    for line, row in _rows(queries, _RetrievalRow, limit):
+        for number, key in enumerate(row.relevant):
+            if key not in positions:
+                _refuse(queries, line, f"relevant.{number}", f"{corpus} has no document {key!r}")
+        found.append(RetrievalQuery(row.query, frozenset(positions[key] for key in row.relevant)))
+    return RetrievalSet(name, tuple(texts), tuple(found))
+
+
+def read_rerank(path: Path, *, name: str, limit: int | None = None) -> RerankSet:
+    """Queries with candidates; BadSet where the file is wrong."""
+    found: list[RerankQuery] = []
+    for line, row in _rows(path, _RerankRow, limit):
+        for number, position in enumerate(row.relevant):
+            if position >= len(row.documents):
+                _refuse(path, line, f"relevant.{number}", f"{position} is none of {len(row.documents)} documents")
+        found.append(RerankQuery(row.query, tuple(row.documents), frozenset(row.relevant)))
+    return RerankSet(name, tuple(found))
+
+
+def read_pairs(
+    path: Path, *, name: str, relations: Mapping[str, str] | None = None, limit: int | None = None
+) -> PairSet:
+    """Labelled pairs; BadSet where the file is wrong, or has a relation that is none of `relations`."""
+    found: list[LabelledPair] = []
+    for line, row in _rows(path, _PairRow, limit):
+        if relations is not None and row.relation not in relations:
+            _refuse(path, line, "relation", f"{row.relation!r} is none of {', '.join(relations)}")
+        found.append(LabelledPair(row.source, row.target, row.relation))
+    return PairSet(name, tuple(found), relations)
+
+
+def read_texts(path: Path, *, name: str, limit: int | None = None) -> TextSet:
+    """Labelled texts; BadSet where the file is wrong, or knows fewer than two labels."""
+    found = TextSet(name, tuple(LabelledText(row.text, row.label) for _, row in _rows(path, _TextRow, limit)))
+    if len(found.labels) < 2:
+        raise BadSet(f"{path}: label: one label for all texts leaves nothing to choose")
+    return found
+
+
+def _rows(path: Path, kind: type[RowT], limit: int | None) -> Iterator[tuple[int, RowT]]:
+    """Line numbers, from 1, and rows. All rows are checked; `limit` bounds those that are given."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadSet(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise BadSet(f"{path}: {error.strerror or error}") from error
+    given = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = kind.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            _refuse(path, number, ".".join(map(str, first["loc"])), first["msg"])
+        if limit is None or given < limit:
+            given += 1
+            yield number, row
+    if not given:
+        raise BadSet(f"{path}: no rows")
+
+
+def _refuse(path: Path, line: int, field: str, problem: str) -> NoReturn:
+    raise BadSet(f"{path}:{line}: {field + ': ' if field else ''}{problem}")

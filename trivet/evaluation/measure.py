@@ -1,0 +1,262 @@
+"""Asks a service about a labelled set, one request after the other, and measures what it says and how long it takes.
+
+Requests are those that people's own programs would send: a query at a time, a pair at a time. Each kind is asked once
+before the clock runs, so that a cold start is not taken for the model's pace.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.client import AsyncClient, RelationPair, Relations
+from trivet.evaluation import metrics
+from trivet.evaluation.files import BadSet
+from trivet.evaluation.sets import LabelledPair, LabelledSet, PairSet, RerankSet, RetrievalSet, TextSet
+
+CORPUS_BATCH = 32
+"""Documents of a corpus that are embedded in one request."""
+
+Advance = Callable[[int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds. The percentiles are of requests, as their sender waits for them."""
+
+    p50_ms: float
+    p95_ms: float
+    item_ms: float
+    """All requests' time over the texts, documents or pairs in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One way through the models over one set."""
+
+    set_name: str
+    way: str
+    """`embedder`, `embedder → reranker`, `reranker` or `classifier`."""
+    items: int
+    """Queries, pairs or texts of the set."""
+    figures: Mapping[str, float]
+    """By the name of the figure: nDCG@10, MRR, MAP, accuracy, macro-F1, ECE. Those that the kind of set has."""
+    latency: Latency
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Durations of requests, and how many items they carried."""
+
+    now: Callable[[], float] = time.perf_counter
+    spans_s: list[float] = field(default_factory=list)
+    items: int = 0
+    other_s: float = 0.0
+    """Of requests that nobody waits for, such as those that embed a corpus."""
+
+    async def time(self, answer: Awaitable[T], items: int) -> T:
+        started = self.now()
+        found = await answer
+        self.spans_s.append(self.now() - started)
+        self.items += items
+        return found
+
+    async def time_other(self, answer: Awaitable[T], items: int) -> T:
+        started = self.now()
+        found = await answer
+        self.other_s += self.now() - started
+        self.items += items
+        return found
+
+    def latency(self) -> Latency:
+        p50_s, p95_s = np.percentile(self.spans_s, (50, 95)).tolist()
+        item_s = (sum(self.spans_s) + self.other_s) / self.items
+        return Latency(1e3 * p50_s, 1e3 * p95_s, 1e3 * item_s)
+
+
+def requests_of(labelled: LabelledSet) -> int:
+    """How often `measure` will call `advance`, in all: the queries, pairs or texts of the set."""
+    match labelled:
+        case RetrievalSet() | RerankSet():
+            return len(labelled.queries)
+        case PairSet():
+            return len(labelled.pairs)
+        case TextSet():
+            return len(labelled.texts)
+
+
+async def measure(
+    client: AsyncClient, labelled: LabelledSet, *, depth: int, advance: Advance = lambda _: None
+) -> list[Measured]:
+    """Measure every way through the models that the kind of set has.
+
+    Args:
+        client: the service that is asked.
+        labelled: the set.
+        depth: how many of a corpus's documents, the nearest to the query, the reranker is asked about.
+        advance: told of every item that is done.
+
+    Raises:
+        ClientError: the service refused or failed.
+        BadSet: the set has a relation that the service does not know.
+    """
+    match labelled:
+        case RetrievalSet():
+            return await _retrieval(client, labelled, depth, advance)
+        case RerankSet():
+            return await _rerank(client, labelled, advance)
+        case PairSet():
+            return [await _pairs(client, labelled, advance)]
+        case TextSet():
+            return [await _texts(client, labelled, advance)]
+
+
+async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, advance: Advance) -> list[Measured]:
+    embedding, both = _Clock(), _Clock()
+    first = labelled.queries[0].query
+    await client.embed([first], input_type="query")
+    await client.rerank(first, labelled.corpus[:1])
+    parts = []
+    for start in range(0, len(labelled.corpus), CORPUS_BATCH):
+        batch = labelled.corpus[start : start + CORPUS_BATCH]
+        answer = await embedding.time_other(client.embed(batch, input_type="document"), len(batch))
+        parts.append(answer.to_numpy())
+    corpus = _unit(np.concatenate(parts))  # (N, D)
+    embedded, reranked = _Rankings(), _Rankings()
+    for one in labelled.queries:
+        query = await embedding.time(client.embed([one.query], input_type="query"), 1)
+        similarity = corpus @ _unit(query.to_numpy())[0]  # (N,)
+        near = np.argsort(-similarity, kind="stable")[:depth]
+        ranking = await both.time(client.rerank(one.query, [labelled.corpus[i] for i in near]), len(near))
+        both.spans_s[-1] += embedding.spans_s[-1]  # who asks for both waits for both
+        scores = similarity.copy()
+        for ranked in ranking.results:
+            scores[near[ranked.index]] = _AHEAD + ranked.score
+        flags = np.isin(np.arange(len(corpus)), list(one.relevant))
+        embedded.add(similarity, flags)
+        reranked.add(scores, flags)
+        advance(1)
+    count = len(labelled.queries)
+    return [
+        Measured(labelled.name, "embedder", count, embedded.figures(), embedding.latency()),
+        Measured(labelled.name, "embedder → reranker", count, reranked.figures(), both.latency()),
+    ]
+
+
+_AHEAD = 2.0
+"""Added to the score of what the reranker saw: ahead of any cosine of what it did not see."""
+
+
+async def _rerank(client: AsyncClient, labelled: RerankSet, advance: Advance) -> list[Measured]:
+    embedding, reranking = _Clock(), _Clock()
+    embedded, reranked = _Rankings(), _Rankings()
+    scores_of_all: list[NDArray[np.floating]] = []
+    flags_of_all: list[NDArray[np.bool_]] = []
+    first = labelled.queries[0]
+    await client.embed([first.query], input_type="query")
+    await client.rerank(first.query, first.documents[:1])
+    for one in labelled.queries:
+        flags = np.isin(np.arange(len(one.documents)), list(one.relevant))
+        ranking = await reranking.time(client.rerank(one.query, one.documents), len(flags))
+        scores = np.zeros(len(flags))
+        for ranked in ranking.results:
+            scores[ranked.index] = ranked.score
+        query = await embedding.time(client.embed([one.query], input_type="query"), 1)
+        documents = await embedding.time_other(client.embed(one.documents, input_type="document"), len(flags))
+        embedded.add(_unit(documents.to_numpy()) @ _unit(query.to_numpy())[0], flags)
+        reranked.add(scores, flags)
+        scores_of_all.append(scores)
+        flags_of_all.append(flags)
+        advance(1)
+    calibration = metrics.calibration_error(np.concatenate(scores_of_all), np.concatenate(flags_of_all))
+    count = len(labelled.queries)
+    return [
+        Measured(labelled.name, "embedder", count, embedded.figures(), embedding.latency()),
+        Measured(labelled.name, "reranker", count, {**reranked.figures(), "ECE": calibration}, reranking.latency()),
+    ]
+
+
+async def _pairs(client: AsyncClient, labelled: PairSet, advance: Advance) -> Measured:
+    clock = _Clock()
+    answers = _Answers()
+
+    def asked(one: LabelledPair) -> Awaitable[Relations]:
+        pair = RelationPair(one.source, one.target)
+        return client.relate(pairs=[pair], relations=labelled.relations, threshold=0.0)
+
+    known = (await asked(labelled.pairs[0])).edges[0].scores
+    if stranger := next((pair.relation for pair in labelled.pairs if pair.relation not in known), None):
+        raise BadSet(
+            f"{labelled.name}: the service knows no relation {stranger!r}, only {', '.join(known)}: "
+            "give each relation's hypothesis with --relation"
+        )
+    for one in labelled.pairs:
+        [edge] = (await clock.time(asked(one), 1)).edges
+        answers.add(one.relation, edge.relation, edge.confidence)
+        advance(1)
+    return Measured(labelled.name, "classifier", len(labelled.pairs), answers.figures(), clock.latency())
+
+
+async def _texts(client: AsyncClient, labelled: TextSet, advance: Advance) -> Measured:
+    clock = _Clock()
+    answers = _Answers()
+    await client.classify([labelled.texts[0].text], labelled.labels)
+    for one in labelled.texts:
+        [item] = (await clock.time(client.classify([one.text], labelled.labels), 1)).items
+        answers.add(one.label, item.label, item.labels[0].score)
+        advance(1)
+    return Measured(labelled.name, "classifier", len(labelled.texts), answers.figures(), clock.latency())
+
+
+@dataclass(slots=True)
+class _Rankings:
+    """Figures of rankings, one after the other."""
+
+    _ndcg: list[float] = field(default_factory=list)
+    _rr: list[float] = field(default_factory=list)
+    _ap: list[float] = field(default_factory=list)
+
+    def add(self, scores: NDArray[np.floating], relevant: NDArray[np.bool_]) -> None:
+        self._ndcg.append(metrics.ndcg(scores, relevant))
+        self._rr.append(metrics.reciprocal_rank(scores, relevant))
+        self._ap.append(metrics.average_precision(scores, relevant))
+
+    def figures(self) -> dict[str, float]:
+        return {name: float(np.mean(of)) for name, of in zip(RANKING, (self._ndcg, self._rr, self._ap), strict=True)}
+
+
+RANKING = ("nDCG@10", "MRR", "MAP")
+LABELLING = ("accuracy", "macro-F1", "ECE")
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Labels that were right and labels that were given."""
+
+    _gold: list[str] = field(default_factory=list)
+    _given: list[str] = field(default_factory=list)
+    _confidence: list[float] = field(default_factory=list)
+
+    def add(self, gold: str, given: str, confidence: float) -> None:
+        self._gold.append(gold)
+        self._given.append(given)
+        self._confidence.append(confidence)
+
+    def figures(self) -> dict[str, float]:
+        right = np.array([gold == given for gold, given in zip(self._gold, self._given, strict=True)])
+        values: Sequence[float] = (
+            metrics.accuracy(self._gold, self._given),
+            metrics.macro_f1(self._gold, self._given),
+            metrics.calibration_error(np.array(self._confidence), right),
+        )
+        return dict(zip(LABELLING, values, strict=True))
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length 1: a model's vectors need not be."""
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
