@@ -113,11 +113,11 @@ async def run_load(
     return report
 
 
-async def send(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Answer:
-    """One request and what became of it; never raises for what the service did."""
+async def send(client: httpx.AsyncClient, path: str, body: dict[str, Any] | bytes) -> Answer:
+    """One request and what became of it; never raises for what the service did. Bytes are sent as they are."""
     sent_s = time.monotonic()
     try:
-        answer = await client.post(path, json=body)
+        answer = await (client.post(path, content=body) if isinstance(body, bytes) else client.post(path, json=body))
     except httpx.HTTPError as error:
         return Answer(path, sent_s, time.monotonic() - sent_s, 0, detail=f"{type(error).__name__}: {error}")
     return Answer(

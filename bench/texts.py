@@ -3,20 +3,32 @@
 import ast
 import random
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 MEDIAN_WORDS = 90
 """About 120 tokens."""
 SIGMA = 0.9
+PACKAGES = ("fastapi", "httpx", "pydantic", "rich", "starlette", "typer")
 
 
 @cache
 def corpus() -> tuple[str, ...]:
     """Functions and docstrings of standard library modules, in a fixed order."""
+    return _pieces(sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")))
+
+
+@cache
+def package_corpus(packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
+    """The same of installed packages, read as files: nothing is imported."""
+    site = Path(sysconfig.get_paths()["purelib"])
+    return _pieces([file for package in packages for file in sorted((site / package).rglob("*.py"))])
+
+
+def _pieces(files: Iterable[Path]) -> tuple[str, ...]:
     found: list[str] = []
-    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+    for file in files:
         source = file.read_text(encoding="utf-8", errors="replace")
         lines = source.encode().splitlines(keepends=True)
         for node in ast.walk(ast.parse(source)):
