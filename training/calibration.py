@@ -13,13 +13,3 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3.0, 3.0), method="bounded").x))
 
-
-def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, bins: int = 10) -> float:
-    """Mean gap between stated probability and observed frequency over equal-width bins, weighted by size."""
-    index = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = [
-        (index == b).mean() * abs(probabilities[index == b].mean() - targets[index == b].mean())
-        for b in range(bins)
-        if (index == b).any()
-    ]
-    return float(np.sum(gaps))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from transformers import BertForSequenceClassification
 from bench.relations.assemble import balance
 from bench.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
 from bench.relations.metrics import confusion, f1_scores, fit_temperature
-from bench.relations.pairs import LABELS, Pair, read_pairs
+from bench.relations.pairs import LABELS, Pair, read_pairs, seeded
 from bench.relations.prose_pairs import NliRow
-from training.base_model import load_base
+from training.base_model import load_base, load_trained
 from training.batches import Group, PairTokenizer
 from training.classifier_data import Mix, snli_training_rows, to_groups, training_examples
+from training.classifier_defaults import default_examples, find_defaults
 from training.classifier_loss import classifier_loss
 from training.classifier_names import name_examples, read_uses
 from training.classifier_scores import label_logits
@@ -29,9 +31,12 @@ from training.classifier_wordings import pair_premise
 from training.export import export_delta
 from training.loop import LoopSettings, fit
 from training.runtime import seed_everything, tune_process
+from trivet.starter.assemble import assemble
+from trivet.starter.card import read_card
 
 ID2LABEL = {0: "entailment", 1: "not_entailment"}
 MODEL_VERSION = "1"
+SHIPPED = Path("trivet/starter/classifier")
 MAX_TOKENS = 288
 DEV_PER_LABEL = 60  # watched during training; all of the dev pairs set the temperature at the end
 
@@ -49,8 +54,12 @@ def main() -> None:
     seed_everything(settings.seed)
     mix = Mix(**json.loads(args.mix))
     examples = training_examples(args.data, args.prepared, mix, args.seed)
-    names = name_examples(read_uses(args.prepared / "names.jsonl.gz"), mix.names, args.seed) if mix.names else []
-    groups = to_groups([*examples, *names], PairTokenizer(MAX_TOKENS))
+    uses = read_uses(args.prepared / "names.jsonl.gz") if mix.names else []
+    names = name_examples(uses, mix.names, args.seed, mix.long_names)
+    defaults = default_examples(
+        list(find_defaults(read_pairs(args.prepared / "train.jsonl.gz"))), mix.defaults, seeded("defaults", args.seed)
+    )
+    groups = to_groups([*examples, *names, *defaults], PairTokenizer(MAX_TOKENS))
     _describe(groups)
     relations = balance(read_pairs(args.prepared / "dev.jsonl.gz"), DEV_PER_LABEL)
     captions = snli_training_rows(args.data, dev=True)
@@ -71,7 +80,7 @@ def main() -> None:
 
     model = load_base(num_labels=2)
     if args.init:
-        model.load_state_dict(torch.load(args.init, weights_only=True)["model"], strict=False)
+        model.load_state_dict(initial_weights(args.init), strict=False)
     result = fit(
         model,
         groups,
@@ -83,6 +92,19 @@ def main() -> None:
         on_best=export,
     )
     print(json.dumps({"steps": result.steps, "trained_s": round(result.trained_s), **result.best_metrics}))
+
+
+def initial_weights(init: str) -> dict[str, torch.Tensor]:
+    """Weights of a run's `checkpoint.pt`, or of the classifier that is shipped, its temperature taken out again."""
+    if init != "shipped":
+        weights: dict[str, torch.Tensor] = torch.load(init, weights_only=True)["model"]
+        return weights
+    temperature = read_card(SHIPPED / "model.json").metrics["temperature"]
+    with TemporaryDirectory() as folder:
+        state = load_trained(assemble(SHIPPED, Path(folder))).state_dict()
+    return {
+        name: value * temperature if name.startswith("classifier.") else value.clone() for name, value in state.items()
+    }
 
 
 def measure(model: BertForSequenceClassification, relations: list[Pair], captions: list[NliRow]) -> dict[str, float]:
@@ -126,7 +148,9 @@ def _arguments() -> argparse.Namespace:
         default=Path("training/runs/classifier-data"),
         help="folder that training.classifier_prepare wrote",
     )
-    parser.add_argument("--init", type=Path, help="a checkpoint.pt whose weights to begin from")
+    parser.add_argument(
+        "--init", help="a checkpoint.pt whose weights to begin from, or `shipped` for those of the library"
+    )
     parser.add_argument("--mix", default="{}", help="JSON that overrides fields of classifier_data.Mix")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1.5e-4)

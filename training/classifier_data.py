@@ -28,10 +28,13 @@ from training.classifier_topics import Topical
 ENTAILED, NOT_ENTAILED = 0.0, 1.0
 _DEFINED = re.compile(r"^\s*(?:async def|def|class)\s+(\w+)|^(\w+)\s*[:=]", re.M)
 
+_PARAMETER = re.compile(r"(\w+)\s*(?::[^=,]*)?=")
 
 _CODE_KINDS = frozenset(("easy-code", "hard-class", "hard-constant", "hard-function", "hard-import", "hard-method"))
 
-_DETAIL_KINDS = frozenset(("signature-docstring", "summary-body", "default-expansion"))
+_DETAIL_KINDS = frozenset(("signature-docstring", "summary-body"))
+
+_DEFAULT_KINDS = frozenset(("default-expansion", "default-contradiction"))
 
 _ONE_LINERS = frozenset(("uses-constant", "hard-constant", "uses-function", "hard-function"))
 
@@ -79,10 +82,16 @@ class Mix:
     qnli: int = 3000
     boolq: int = 1500
     topics: int = 6000
+    all_relations: float = 0.25
+    """Share of the relation pairs shown with all four hypotheses, as they are served, instead of two."""
     rehearsal: int | None = None
     """Keep only so many of all the above, drawn evenly: what a run on something else repeats so as not to forget it."""
     names: int = 0
     """Groups of code pairs that differ in nothing but the names (`classifier_names`)."""
+    long_names: float = 0.35
+    """Share of those whose texts are as long as the benchmark's."""
+    defaults: int = 0
+    """Groups of a signature with the sentence that agrees and the one that does not (`classifier_defaults`)."""
     details: int = 0
     """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 
@@ -95,11 +104,15 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
     for label in LABELS:
         of_label = [pair for pair in pairs if pair.label == label]
         limit = mix.unrelated if label == "unrelated" else mix.relations_per_label
-        found.extend(relation_example(pair, rng) for pair in draw(of_label, limit, mix.code_share, rng))
+        found.extend(
+            relation_example(pair, rng, 3 if rng.random() < mix.all_relations else 1)
+            for pair in draw(of_label, limit, mix.code_share, rng)
+        )
     rows = snli_training_rows(data)
     for _ in range(mix.snli_repeats):
         for row in rows:
             found.extend(nli_examples(row, rng, "snli"))
+        found.extend(rng.choice(list(nli_examples(row, rng, "snli"))) for row in reversed_rows(rows))
     premises = sorted({row.premise for row in rows} | {row.hypothesis for row in rows})
     for _ in range(mix.captions_repeats):
         found.extend(rng.choice(list(nli_examples(row, rng, "captions"))) for row in invent(premises, rng))
@@ -168,9 +181,20 @@ def shorten(pair: Pair, rng: random.Random) -> tuple[str, str]:
     limit = rng.choice((120, 150, 180, 220, 260, 380))
     defined = _DEFINED.search(pair.second)
     name = next((g for g in defined.groups() if g), "") if defined else ""
+    if pair.kind in _DEFAULT_KINDS:
+        return pair.first, cut_signature(pair.second, pair.first, limit)
     if pair.kind in _ONE_LINERS and rng.random() < 0.35:
         return one_liner(pair.first, name, rng), _cut(pair.second, 150, "", rng)
     return _cut(pair.first, limit, name, rng), _cut(pair.second, limit, "", rng)
+
+
+def cut_signature(code: str, said: str, limit: int) -> str:
+    """A signature cut around the parameter that the sentence is about; whole where that is not found."""
+    lines = tuple(code.splitlines())
+    for line in lines:
+        if any(re.search(rf"\b{name}\b", said) for name in _PARAMETER.findall(line)):
+            return clip_lines(lines, max(limit, len(lines[0]) + len(line) + 12), line)
+    return code
 
 
 def one_liner(code: str, name: str, rng: random.Random) -> str:
@@ -191,6 +215,15 @@ def _cut(text: str, limit: int, around: str, rng: random.Random) -> str:
         anchor = around if around and any(around in line for line in lines[1:]) else rng.choice(lines[1:])
         return clip_lines(tuple(lines), limit, anchor if around else "")
     return text[: limit + 60].rsplit(None, 1)[0]
+
+
+def reversed_rows(rows: Sequence[NliRow]) -> Iterator[NliRow]:
+    """Rows whose label is known with the texts exchanged: a conflict stays one, and what was entailed leaves open."""
+    for row in rows:
+        if row.label == "contradiction":
+            yield NliRow(row.picture, row.hypothesis, row.premise, "contradiction")
+        elif row.label == "entailment" and len(row.premise) > 1.5 * len(row.hypothesis):
+            yield NliRow(row.picture, row.hypothesis, row.premise, "neutral")
 
 
 def nli_examples(row: NliRow, rng: random.Random, source: str) -> Iterator[Example]:

@@ -37,6 +37,8 @@ PER_PACKAGE = 900
 _FEWEST_CHARS = 10
 _LIMITS = (50, 70, 90, 120, 160, 220)
 _LIMIT_WEIGHTS = (2, 3, 3, 3, 2, 1)
+_LONG_LIMITS = (220, 300, 400, 560)
+_LONG_WEIGHTS = (3, 3, 2, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,12 @@ def find_uses(corpus: Corpus, limit: int) -> Iterator[Use]:
             yield Use(edge.user.lines, edge.used.lines, edge.spelled.split(".")[-1], edge.import_line, chosen)
 
 
-def contrast(use: Use, rng: random.Random) -> Contrast | None:
+def contrast(use: Use, rng: random.Random, *, long: bool = False) -> Contrast | None:
     """One way to show a use and its counterpart; None where the cut took the name out of sight."""
-    caller = _show_caller(use, rng)
-    used = _show_definition(use.used, rng)
+    caller = _show_caller(use, rng, long)
+    used = _show_definition(use.used, rng, long)
     other_name, other_lines = rng.choice(use.others)
-    other = _show_definition(other_lines, rng)
+    other = _show_definition(other_lines, rng, long)
     name = use.name
     if rng.random() < 0.2:  # the very definition under another name: nothing but the name is left to compare
         other = _rename(used, name, other_name)
@@ -101,12 +103,12 @@ _FORMS = ("which depends", "which is unrelated", "what unrelated is", "what depe
 _FORM_WEIGHTS = (7, 4, 5, 4)
 
 
-def name_examples(uses: list[Use], count: int, seed: int) -> list[Rows]:
-    """`count` groups; a use comes again, shown in another way, when all have had their turn."""
+def name_examples(uses: list[Use], count: int, seed: int, long_share: float = 0.0) -> list[Rows]:
+    """`count` groups, `long_share` of them in longer texts; a use comes again when all have had their turn."""
     rng = seeded("name examples", seed)
     found: list[Rows] = []
     while len(found) < count:
-        shown = (contrast(use, rng) for use in rng.sample(uses, len(uses)))
+        shown = (contrast(use, rng, long=rng.random() < long_share) for use in rng.sample(uses, len(uses)))
         found.extend(_group(each, rng) for each in shown if each)
     return found[:count]
 
@@ -132,24 +134,26 @@ def _group(shown: Contrast, rng: random.Random) -> Rows:
             return rows((depends, "dependency"), (depends, wrong))
 
 
-def _show_caller(use: Use, rng: random.Random) -> str:
+def _show_caller(use: Use, rng: random.Random, long: bool) -> str:
     if use.import_line and rng.random() < 0.3:
         lines = [line.strip() for line in use.caller if mentions(line, use.name)][:2]
         return "\n".join((use.import_line, "", *lines))[:260]
-    limit = _limit(rng)
-    if rng.random() < 0.4:
+    limit = _limit(rng, long)
+    if not long and rng.random() < 0.4:
         return one_liner("\n".join(use.caller), use.name, rng)[: max(limit, 160)]
     return clip_lines(use.caller, limit, use.name)
 
 
-def _show_definition(lines: tuple[str, ...], rng: random.Random) -> str:
-    limit = _limit(rng)
-    if rng.random() < 0.35:
+def _show_definition(lines: tuple[str, ...], rng: random.Random, long: bool) -> str:
+    limit = _limit(rng, long)
+    if not long and rng.random() < 0.35:
         return one_liner("\n".join(lines), "", rng)[: max(limit, 120)]
     return clip_lines(lines, limit)
 
 
-def _limit(rng: random.Random) -> int:
+def _limit(rng: random.Random, long: bool) -> int:
+    if long:
+        return rng.choices(_LONG_LIMITS, _LONG_WEIGHTS)[0]
     return rng.choices(_LIMITS, _LIMIT_WEIGHTS)[0]
 
 

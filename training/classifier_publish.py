@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.relations.assemble import balance
 from bench.relations.classifier import Classifier, entailment_logits, load_classifier, pair_logits
 from bench.relations.evaluate import as_text, report
 from bench.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES, UNSEEN_WORDINGS
@@ -23,7 +22,6 @@ from bench.relations.metrics import confusion, f1_scores, softmax, threshold_for
 from bench.relations.pairs import LABELS, Pair, read_pairs
 from bench.relations.prose_pairs import snli_rows
 from bench.topics.evaluate import DEFAULT_TEMPLATE, read_topics
-from training.classifier import DEV_PER_LABEL
 from training.export import write_card
 from trivet.starter.assemble import assemble
 from trivet.starter.card import read_card
@@ -66,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     export = args.run_dir / "export"
     classifier = load_classifier(assemble(export, args.run_dir / "assembled"), threads=args.threads)
-    dev = balance(read_pairs(args.prepared / "dev.jsonl.gz"), DEV_PER_LABEL)
+    dev = read_pairs(args.prepared / "dev.jsonl.gz")
     metrics = quick_metrics(classifier, args.data, dev)
     print(json.dumps(metrics, indent=1), flush=True)
     card = read_card(export / "model.json")
@@ -74,7 +72,7 @@ def main() -> None:
         card.metrics["dev"]["temperature"] if "dev" in card.metrics else card.metrics["temperature"]
     )
     metrics["relations"] = relation_metrics(classifier, args.limit)
-    write_card(card.model_copy(update={"metrics": metrics}), export)
+    write_card(card.model_copy(update={"metrics": metrics, "threshold": metrics["threshold"]}), export)
     (export / "README.md").write_text(card_text(metrics), encoding="utf-8")
     if args.ship:
         SHIPPED.mkdir(parents=True, exist_ok=True)

@@ -19,10 +19,10 @@ from training.calibration import fit_temperature
 from training.export import export_delta
 from training.loop import LoopSettings, fit
 from training.mined import MinedGroup, read_mined
-from training.ranking import reciprocal_rank
 from training.ranking_loss import RankingLoss
 from training.runtime import seed_everything, tune_process
 from training.scoring import score
+from trivet.evaluation.metrics import reciprocal_rank
 
 HELD_BACK_GROUPS = 500
 MODEL_VERSION = "2"
@@ -100,13 +100,9 @@ def temperature(model: BertForSequenceClassification, groups: list[Group]) -> fl
 
 
 def _mean_reciprocal_rank(groups: list[Group], logits: np.ndarray) -> float:
-    ranks, start = [], 0
-    for group in groups:
-        rows = len(group.sequences)
-        relevant = frozenset(i for i, s in enumerate(group.sequences) if s.target > 0.5)
-        ranks.append(reciprocal_rank(logits[start : start + rows].tolist(), relevant))
-        start += rows
-    return float(np.mean(ranks))
+    parts = np.split(logits, np.cumsum([len(g.sequences) for g in groups])[:-1])
+    flags = [np.array([s.target > 0.5 for s in g.sequences]) for g in groups]
+    return float(np.mean([reciprocal_rank(*ranking) for ranking in zip(parts, flags, strict=True)]))
 
 
 def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group]]]:

@@ -1,4 +1,4 @@
-"""Ranking metrics and the ranking loss, against values worked out by hand."""
+"""The ranking loss, against values worked out by hand."""
 
 import math
 
@@ -6,23 +6,7 @@ import pytest
 import torch
 
 from training.batches import Batch
-from training.ranking import average_precision, reciprocal_rank
 from training.ranking_loss import RankingLoss, listwise
-
-
-@pytest.mark.parametrize(
-    ("scores", "relevant", "ap", "rr"),
-    [
-        ([0.9, 0.1, 0.5], {0}, 1.0, 1.0),
-        ([0.1, 0.9, 0.5], {0}, 1 / 3, 1 / 3),
-        ([0.9, 0.8, 0.7, 0.6], {0, 2}, (1 + 2 / 3) / 2, 1.0),
-        ([0.5, 0.5], {1}, 0.5, 0.5),
-        ([0.5, 0.4], set(), 0.0, 0.0),
-    ],
-)
-def test_metrics(scores: list[float], relevant: set[int], ap: float, rr: float) -> None:
-    assert average_precision(scores, frozenset(relevant)) == pytest.approx(ap)
-    assert reciprocal_rank(scores, frozenset(relevant)) == pytest.approx(rr)
 
 
 def batch(targets: list[float], group_ids: list[int], similarities: list[float] | None = None) -> Batch:
