@@ -52,7 +52,7 @@ def role_of(command: Sequence[str]) -> str:
     """What a process of the service is, by its command line. Pure."""
     title = command[0] if command else ""
     if title.startswith("ray::ServeReplica:"):
-        return title.split(":")[-1].split(".")[0].split("#")[0].strip()
+        return title.rsplit(":", 1)[-1].split(".", 1)[0]
     for prefix, role in _ACTORS.items():
         if title.startswith(prefix):
             return role

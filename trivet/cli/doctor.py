@@ -1,4 +1,4 @@
-"""`trivet doctor`: what this machine can do, what will run where, and what to change."""
+"""`trivet doctor`: what this machine can do, what will run where, and what to change; where a service's memory is."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,18 @@ from rich.table import Table
 from trivet.cli.config_file import read_serve_file
 from trivet.doctor import examine
 from trivet.errors import ConfigError
+from trivet.host_memory import by_role, measure, service_behind
 from trivet.machine import look
+from trivet.vram.text import format_bytes
 
 _MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
 
 
 def doctor_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Instead: the host memory of the service that runs on this machine.")
+    ] = False,
 ) -> None:
     """Examine this machine. Exits with 1 if something will not work."""
     from trivet.paths import cache_dir
@@ -27,6 +32,9 @@ def doctor_command(
     except ConfigError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error
+    if memory:
+        _show_memory(console, file.port)
+        return
     findings = examine(look((file.port,), cache_dir(file.config.serving.cache_dir)), file.config)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
@@ -35,3 +43,20 @@ def doctor_command(
     console.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def _show_memory(console: Console, port: int) -> None:
+    """Every process of the running service by its role; the sum is what the machine gives."""
+    try:
+        measured = measure(service_behind(port))
+    except ConfigError as error:
+        console.print(f"[red]error:[/red] {error.message}")
+        raise typer.Exit(1) from error
+    table = Table("process", "number", "PSS", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for role, (count, pss_bytes) in by_role(measured).items():
+        table.add_row(role, str(count), format_bytes(pss_bytes))
+    table.add_section()
+    table.add_row("all", str(len(measured)), format_bytes(sum(one.pss_bytes for one in measured)))
+    console.print(table)
