@@ -2,6 +2,7 @@
 
 import inspect
 
+import httpx
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from tests.client.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, Client, Pair, RelationPair
+from trivet.config import CacheConfig
 from trivet.errors import Unavailable
 from trivet.messages import ClassifyRequest, EmbedRequest, PairText, RerankRequest
 
@@ -135,6 +137,15 @@ async def test_the_asynchronous_client_does_the_same(url: str) -> None:
             assert await async_client.relate("a", ["a", "b"]) == client.relate("a", ["a", "b"])
             assert await async_client.models() == client.models()
             assert await async_client.ready() == client.ready()
+
+
+async def test_an_application_in_this_process_is_asked_without_a_port(dispatcher: FakeDispatcher) -> None:
+    transport = httpx.ASGITransport(create_app(dispatcher, ApiSettings(cache=CacheConfig())))
+    headers = {"cache-control": "no-store"}
+    async with AsyncClient("http://in-process", headers=headers, transport=transport) as client:
+        assert (await client.rerank("a", ["a b", "c"])).model == RERANKER.name
+        await client.rerank("a", ["a b", "c"])
+    assert len(dispatcher.requests) == 2  # the second was not answered from what the first left
 
 
 def test_the_clients_have_the_same_methods() -> None:
