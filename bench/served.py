@@ -67,7 +67,7 @@ class Served:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = httpx.get(f"{self.url}/readyz", timeout=10)
                 said = answer.json()
-                if answer.status_code == 200 and said["status"] == "ready":  # type: ignore[index]
+                if answer.status_code == 200 and said.get("status") == "ready":  # type: ignore[attr-defined]
                     return said  # type: ignore[return-value]
             time.sleep(0.25)
         raise RuntimeError(f"not ready: {said}; {self.log.read_text(errors='replace')[-2000:]}")
