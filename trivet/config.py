@@ -204,6 +204,13 @@ class AppConfig(_Frozen):
     def model_for(self, task: Task) -> ModelConfig:
         """The configuration of one of the three models."""
         config: ModelConfig = getattr(self, task)
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least confidence of an edge where a request names none. Null: what the starter classifier was calibrated to."""
+    min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least relevance of a candidate where a request names none. Null: what the starter reranker was calibrated to."""
+
+    pickled_models: tuple[str, ...] = ()
+    """Models, as `model` names them, whose weights may be a pickle. A pickle of any other one is refused."""
         return config
 
     @model_validator(mode="after")

@@ -49,6 +49,19 @@ def read_config(model_dir: Path) -> dict[str, Any]:
     return config
 
 
+def inside(model_dir: Path, name: Any, named_by: Path) -> Path:
+    """A path that one of a checkpoint's own files names, relative to its directory.
+
+    Only the name is judged: the files of a hub's cache are links to where the hub's client keeps them.
+
+    Raises:
+        ModelError: the name is no string, or leads out of the directory.
+    """
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ModelError(f"{named_by} names {name!r}, which is outside of {model_dir}")
+    return model_dir / name
+
+
 def find_weight_files(model_dir: Path) -> list[Path]:
     """The safetensors files of a checkpoint: one file, or the shards that its index names, sorted.
 
@@ -61,7 +74,7 @@ def find_weight_files(model_dir: Path) -> list[Path]:
     index = model_dir / SHARD_INDEX
     if index.is_file():
         weight_map = read_json(index).get("weight_map", {})
-        shards = sorted({model_dir / name for name in weight_map.values()})
+        shards = sorted({inside(model_dir, name, index) for name in weight_map.values()})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:
             raise ModelError(f"{index} names shards that are missing: {', '.join(missing) or '(none named)'}")
@@ -70,6 +83,6 @@ def find_weight_files(model_dir: Path) -> list[Path]:
     if pickles:
         raise ModelError(
             f"{model_dir / pickles[0]} is a pickle, which can run code when it is read; "
-            f"Trivet loads safetensors only ({SINGLE_FILE} is missing)"
+            f"Trivet loads safetensors only ({SINGLE_FILE} is missing), and pickles of models in `pickled_models`"
         )
     raise ModelError(f"{single} is missing")

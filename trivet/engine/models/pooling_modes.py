@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trivet.engine.models.checkpoint import read_json
+from trivet.engine.models.checkpoint import inside, read_json
 from trivet.errors import ModelError
 
 _MODE_OF_FLAG = {
@@ -40,7 +40,7 @@ def read_pooling_modes(model_dir: Path) -> tuple[str, ...]:
         )
     if modules[0].get("path"):
         raise ModelError(f"{modules_file} keeps the encoder in {modules[0]['path']!r}; it must be in {model_dir}")
-    file = model_dir / modules[1]["path"] / "config.json"
+    file = inside(model_dir, modules[1]["path"], modules_file) / "config.json"
     config = read_json(file)
     if not config.get("include_prompt", True):
         raise ModelError(f"{file} leaves the prompt out of pooling (include_prompt: false), which is not supported")
