@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psutil
 from ray import serve
@@ -25,6 +25,7 @@ from trivet.config import AppConfig, Task
 from trivet.engine.engine import Ticket
 from trivet.engine.measure import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
+from trivet.live_config import LiveConfig
 from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
 
 logger = logging.getLogger("ray.serve")
@@ -66,6 +67,7 @@ class ModelReplica:
         """
         started_s = time.monotonic()
         send_library_logs_to_serve()
+        self._config = config
         sink = RaySink()
         self._lane = await asyncio.to_thread(self._open, config, lane, run_id)
         self._engine = self._lane.engine
@@ -90,6 +92,17 @@ class ModelReplica:
     def _open(self, config: AppConfig, lane: Lane, run_id: str) -> OpenLane:
         """The engine of this lane, not yet started; blocking."""
         return open_lane(config, self.task, lane, run_id)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Called by Serve with the deployment's `user_config`, at the start and whenever it changes.
+
+        Raises:
+            ValidationError: a key or a value that `LiveConfig` does not know; Serve keeps what was deployed before.
+        """
+        live = LiveConfig.model_validate(user_config)
+        self._engine.scheduler.max_queued_tokens = live.max_queued_tokens or self._config.limits.max_queued_tokens
+        self._forward_limit_s = live.forward_limit_s or self._config.serving.forward_limit_s
+        logger.info("%s: limits are now %s", self.task, live)
 
     # Serve's batching only collects what arrives together, for one tokenizer call: it never waits, and since it
     # returns tickets instead of results a collected batch never holds a fast request back for a slow one. What runs

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -77,3 +78,9 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = RECOVERY_LI
     while not condition():
         assert time.monotonic() < deadline_s, f"no {what} after {limit_s:g} s"
         time.sleep(0.1)
+
+
+def waiting_tokens(service: Served) -> int:
+    """What all lanes have queued, in their own words; /status may be a second old."""
+    models = httpx.get(f"{service.url}/status", timeout=10).json()["models"].values()
+    return sum(lane["waiting_tokens"] for model in models for lane in model["lanes"].values())

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bench.served import Served
-from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, killed_under_load, one, until
+from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, killed_under_load, one, until, waiting_tokens
 from tests.chaos.steady import bodies, steady_load
 
 pytestmark = pytest.mark.chaos
@@ -122,16 +122,4 @@ def test_callers_leave(service: Served, record: Record) -> None:
     row = record("as many other callers hang up, one after another", report)
     assert left > 100
     assert row["failed"] == 0, row["failures"]
-    until(lambda: _waiting_tokens(service) == 0, "empty queue")
-
-
-def _waiting_tokens(service: Served) -> int:
-    lanes = httpx.get(f"{service.url}/status", timeout=10).json()
-    return _sum_of(lanes, "waiting_tokens")
-
-
-def _sum_of(tree: object, key: str) -> int:
-    """Of every value under that key, however deep."""
-    if isinstance(tree, dict):
-        return sum(value or 0 if name == key else _sum_of(value, key) for name, value in tree.items())
-    return sum(_sum_of(value, key) for value in tree) if isinstance(tree, list) else 0
+    until(lambda: waiting_tokens(service) == 0, "empty queue")

@@ -40,7 +40,8 @@ class Scheduler:
         """
         self._backend = backend
         self._pad_id = pad_id
-        self._max_queued_tokens = max_queued_tokens
+        self.max_queued_tokens = max_queued_tokens
+        """May be changed at any time; what waits already stays."""
         self._clock = clock
         self._queue: FairQueue[Entry] = FairQueue(lambda entry: entry[0].is_abandoned())
         self._arrived = asyncio.Event()
@@ -86,13 +87,13 @@ class Scheduler:
                 taken when nothing waits, so that it is slow instead of impossible.
         """
         waiting = self._queue.waiting_tokens
-        if self._some_left and waiting + job.tokens > self._max_queued_tokens:
+        if self._some_left and waiting + job.tokens > self.max_queued_tokens:
             self._some_left = False
             self._queue.drop_abandoned()  # nobody is to be refused for the sake of those who have gone
             waiting = self._queue.waiting_tokens
-        if waiting and waiting + job.tokens > self._max_queued_tokens:
+        if waiting and waiting + job.tokens > self.max_queued_tokens:
             raise Overloaded(
-                f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self._max_queued_tokens}",
+                f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self.max_queued_tokens}",
                 retry_after_s=self._drain_s(waiting),
             )
         job.ticket = asyncio.get_running_loop().create_future()
