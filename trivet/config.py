@@ -200,10 +200,6 @@ class AppConfig(_Frozen):
     """Label → hypothesis put to the classifier about a pair of texts."""
     absent_relation: str | None = "unrelated"
     """The label that holds only where no window of a long pair shows another one. Null: there is none."""
-
-    def model_for(self, task: Task) -> ModelConfig:
-        """The configuration of one of the three models."""
-        config: ModelConfig = getattr(self, task)
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least confidence of an edge where a request names none. Null: what the starter classifier was calibrated to."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -211,6 +207,10 @@ class AppConfig(_Frozen):
 
     pickled_models: tuple[str, ...] = ()
     """Models, as `model` names them, whose weights may be a pickle. A pickle of any other one is refused."""
+
+    def model_for(self, task: Task) -> ModelConfig:
+        """The configuration of one of the three models."""
+        config: ModelConfig = getattr(self, task)
         return config
 
     @model_validator(mode="after")

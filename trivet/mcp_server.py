@@ -242,7 +242,10 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
         top_k: Annotated[
             int | None, Field(ge=1, description="Classify this many of the most relevant candidates; by default 16.")
         ] = None,
-        min_relevance: Annotated[Share | None, Field(description="Leave out less relevant candidates.")] = None,
+        min_relevance: Annotated[
+            Share | None,
+            Field(description="Leave out less relevant candidates; by default as the server is configured."),
+        ] = None,
         relations: Annotated[
             dict[str, str] | None,
             Field(
@@ -252,7 +255,10 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
                 )
             ),
         ] = None,
-        threshold: Annotated[Share, Field(description="Leave out edges of less confidence.")] = 0.0,
+        threshold: Annotated[
+            Share | None,
+            Field(description="Leave out edges of less confidence; by default as the server is configured."),
+        ] = None,
         long_input: LongInput = "window",
     ) -> Annotated[CallToolResult, RelateAnswer]:
         """Find how a source relates to candidates: the most relevant ones are kept, and each pair's relation is named.

@@ -69,7 +69,7 @@ def test_rerank_puts_the_passage_that_answers_first(client: Client) -> None:
 
 
 def relation_scores(client: Client, source: str, target: str) -> dict[str, float]:
-    answer = client.post("/v1/relations", json={"pairs": [{"source": source, "target": target}]})
+    answer = client.post("/v1/relations", json={"pairs": [{"source": source, "target": target}], "threshold": 0})
     assert answer.status_code == 200, answer.text
     scores: dict[str, float] = answer.json()["edges"][0]["scores"]
     return scores
@@ -144,11 +144,10 @@ def test_a_40_000_character_input_is_read_whole_in_windows(client: Client) -> No
 
 def test_relations_of_300_candidates_answer_and_say_what_was_left_out(client: Client) -> None:
     candidates = [f"def step_{n}(x): return helper_{n % 7}(x) + {n}" for n in range(300)]
-    client.post("/v1/relations", json={"source": "def helper_3(x): return x * 3", "candidates": candidates[:10]})
+    body = {"source": "def helper_3(x): return x * 3", "top_k": 40, "min_relevance": 0, "threshold": 0}
+    client.post("/v1/relations", json=body | {"candidates": candidates[:10]})
     before = replicas_rss_bytes()
-    answer = client.post(
-        "/v1/relations", json={"source": "def helper_3(x): return x * 3", "candidates": candidates, "top_k": 40}
-    )
+    answer = client.post("/v1/relations", json=body | {"candidates": candidates})
     assert answer.status_code == 200
     body = answer.json()
     assert len(body["edges"]) == 40

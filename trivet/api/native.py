@@ -111,7 +111,7 @@ def native_router(service: Service) -> APIRouter:
         selection = await service.in_time(select(service.dispatcher, body, asking), options)
         left_s = max(0.001, service.timeout_s(options) - (time.monotonic() - started_s))
         if wants_lines(request):
-            return await _lines(service, _relations_plan(service, selection, asking, body.threshold), left_s)
+            return await _lines(service, _relations_plan(service, selection, asking), left_s)
         calls: list[Routed[EngineResult]] = [selection.reranked] if selection.reranked else []
         times: RelationsTimes = {"total": 0.0}
         if selection.reranked:
@@ -122,7 +122,7 @@ def native_router(service: Service) -> APIRouter:
             edges, classified = await service.in_time(work, CallOptions(timeout_s=left_s))
             calls.append(classified)
             times["classify"] = _stage_times(classified.result.timings)
-        confident = [edge for edge in edges if edge.confidence >= body.threshold]
+        confident = [edge for edge in edges if edge.confidence >= asking.threshold]
         times["total"] = _ms(time.monotonic() - started_s)
         answer: RelationsAnswer = {
             "object": "list",
@@ -174,13 +174,13 @@ def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, opt
     return Plan(batches, len(body.input), ending=lambda: {"model": card.name})
 
 
-def _relations_plan(service: Service, selection: Selection, asking: Asking, threshold: float) -> Plan:
+def _relations_plan(service: Service, selection: Selection, asking: Asking) -> Plan:
     below_threshold = 0
 
     async def part(candidates: Sequence[Candidate]) -> Part:
         nonlocal below_threshold
         edges, routed = await classify(service.dispatcher, candidates, asking)
-        confident = [edge for edge in edges if edge.confidence >= threshold]
+        confident = [edge for edge in edges if edge.confidence >= asking.threshold]
         below_threshold += len(edges) - len(confident)
         return Part([{"object": "edge", **_edge_answer(edge)} for edge in confident], len(edges), routed)
 

@@ -22,6 +22,10 @@ class Asking:
 
     relations: Mapping[str, str]
     absent_relation: str | None
+    threshold: float
+    """Edges of less confidence are left out."""
+    min_relevance: float
+    """Candidates of less relevance are not classified."""
     long_input: LongInput
     priority: Priority
 
@@ -31,9 +35,24 @@ class Asking:
         return cls(
             relations=body.relations or settings.relations,
             absent_relation=settings.absent_relation if body.relations is None else None,
+            threshold=_threshold(body, settings),
+            min_relevance=_min_relevance(body, settings),
             long_input=body.long_input or options.long_input,
             priority=options.priority,
         )
+
+
+def _threshold(body: CandidatesBody | PairsBody, settings: ApiSettings) -> float:
+    if body.threshold is not None:
+        return body.threshold
+    # A confidence is a share among the relations asked for: what was measured for some says nothing of others.
+    return settings.threshold if body.relations is None else 0.0
+
+
+def _min_relevance(body: CandidatesBody | PairsBody, settings: ApiSettings) -> float:
+    if isinstance(body, PairsBody) or body.min_relevance is None:
+        return settings.min_relevance
+    return body.min_relevance
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,7 @@ async def select(dispatcher: Dispatcher, body: CandidatesBody | PairsBody, askin
         )
     )
     relevance = reranked.result.scores
-    kept = keep_relevant(relevance, top_k=body.top_k, min_relevance=body.min_relevance)
+    kept = keep_relevant(relevance, top_k=body.top_k, min_relevance=asking.min_relevance)
     candidates = tuple(
         Candidate(0, index, PairText(body.source, body.candidates[index]), float(relevance[index]), "candidates")
         for index in kept.indices

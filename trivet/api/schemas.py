@@ -150,7 +150,8 @@ class _RelationsBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
-    threshold: Score = 0.0
+    threshold: Score | None = None
+    """Least confidence of an edge. Left out: what is configured for the configured relations, 0 for the caller's."""
     long_input: LongInput | None = None
 
 
@@ -160,7 +161,8 @@ class CandidatesBody(_RelationsBody):
     source: Text
     candidates: Annotated[list[Text], Field(min_length=1)]
     top_k: Count = 16
-    min_relevance: Score = 0.0
+    min_relevance: Score | None = None
+    """Least relevance of a candidate. Left out: as configured."""
 
 
 class PairsBody(_RelationsBody):

@@ -11,6 +11,7 @@ from pydantic import ByteSize
 from trivet.api.keys import KeyRing
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.paths import cache_dir
+from trivet.starter import shipped_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class ApiSettings:
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     absent_relation: str | None = "unrelated"
+    threshold: float = 0.0
+    """Least confidence of an edge where a request names none. It is of these relations: others have none."""
+    min_relevance: float = 0.0
+    """Least relevance of a candidate where a request names none."""
     model_aliases: Mapping[str, str] = field(default_factory=dict)
     """Further names that clients may send as `model`, each for a served name or a task (`embedder`, …)."""
     truncate_means: Literal["window", "truncate"] = "window"
@@ -53,6 +58,8 @@ class ApiSettings:
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
             absent_relation=config.absent_relation,
+            threshold=_threshold(config),
+            min_relevance=_min_relevance(config),
             max_concurrent_requests=config.serving.max_ongoing_requests,
             max_batch_tokens=config.cpu.token_budget,
             model_aliases=dict(config.api.model_aliases),
@@ -63,6 +70,21 @@ class ApiSettings:
             cache_folder=_cache_folder(config),
             computed_with=_computed_with(config),
         )
+
+
+def _threshold(config: AppConfig) -> float:
+    """As configured, else as measured: with the starter classifier, asked in the words that it was measured with."""
+    if config.threshold is not None:
+        return config.threshold
+    measured = config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
+    return shipped_card("classifier").threshold if measured else 0.0
+
+
+def _min_relevance(config: AppConfig) -> float:
+    """As configured, else as measured with the starter reranker. Scores of other models have other meanings."""
+    if config.min_relevance is not None:
+        return config.min_relevance
+    return shipped_card("reranker").threshold if config.reranker.model == "starter" else 0.0
 
 
 def _cache_folder(config: AppConfig) -> Path:

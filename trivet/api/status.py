@@ -134,6 +134,8 @@ class StatusAnswer(TypedDict):
     reroutes: list[RerouteAnswer]
     relations: dict[str, str]
     absent_relation: str | None
+    threshold: float
+    min_relevance: float
     limits: LimitsAnswer
 
 
@@ -172,6 +174,8 @@ def status_router(
             ],
             "relations": dict(settings.relations),
             "absent_relation": settings.absent_relation,
+            "threshold": settings.threshold,
+            "min_relevance": settings.min_relevance,
             "limits": {"max_inputs": settings.max_inputs, "max_body_bytes": settings.max_body_bytes},
         }
         return json_response(answer, headers={"cache-control": "no-store"})

@@ -31,8 +31,12 @@ def relate_command(
     out: Out = None,
     lines: Lines = False,
     top_k: Annotated[int, typer.Option(min=1, help="Classify this many of the most relevant candidates.")] = 16,
-    min_relevance: Annotated[float, typer.Option(min=0, max=1, help="Leave out less relevant candidates.")] = 0.0,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out edges of less confidence.")] = 0.0,
+    min_relevance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Leave out less relevant candidates. Default: the server's.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Leave out edges of less confidence. Default: the server's.")
+    ] = None,
     relation: Annotated[
         list[str] | None,
         typer.Option("--relation", "-r", help="NAME=HYPOTHESIS, at least two, in place of the server's relations."),

@@ -243,9 +243,9 @@ def relate(
         candidates: What it may relate to.
         pairs: Instead of these two: pairs that are classified as they are.
         top_k: Classify this many of the most relevant candidates; the server's default is 16.
-        min_relevance: Leave out candidates below this, 0..1.
+        min_relevance: Leave out candidates below this, 0..1. None: as the server is configured.
         relations: Relation → hypothesis about (source, candidate), in place of the server's.
-        threshold: Leave out edges of less confidence, 0..1.
+        threshold: Leave out edges of less confidence, 0..1. None: as the server is configured.
         long_input: What becomes of a text longer than the model.
         priority: `bulk` lets interactive requests go first.
         timeout_s: For the whole call, in seconds.

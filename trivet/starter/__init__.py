@@ -10,11 +10,12 @@ from typing import Literal, get_args
 
 from trivet.starter.assemble import assemble
 from trivet.starter.base import base_model_dir
+from trivet.starter.card import ModelCard, read_card
 
 StarterTask = Literal["embedder", "reranker", "classifier"]
 STARTER_TASKS: tuple[StarterTask, ...] = get_args(StarterTask)
 
-__all__ = ["STARTER_TASKS", "StarterTask", "prepare_starter"]
+__all__ = ["STARTER_TASKS", "StarterTask", "prepare_starter", "shipped_card"]
 
 
 def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
@@ -32,3 +33,8 @@ def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
     if task == "embedder":
         return base_model_dir()
     return assemble(Path(__file__).parent / task, cache_dir)
+
+
+def shipped_card(task: Literal["reranker", "classifier"]) -> ModelCard:
+    """What is known of a shipped model; ModelError if this installation carries none."""
+    return read_card(Path(__file__).parent / task / "model.json")

@@ -67,7 +67,7 @@ def assemble(source: Path, cache_dir: Path, *, base: Path | None = None) -> Path
 
 def content_key(card: ModelCard) -> str:
     """Sixteen hex digits that change with the delta, the base or the way they are put together."""
-    content = card.model_dump_json(exclude={"metrics", "version"})
+    content = card.model_dump_json(exclude={"metrics", "version", "threshold"})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

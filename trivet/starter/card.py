@@ -33,6 +33,8 @@ class ModelCard(_Frozen):
     id2label: dict[int, str]
     """Label of every output; a single one means a regression-like score."""
     max_tokens: Annotated[int, Field(gt=2)] = 512
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Score below which an answer had better be left out, as measured: of a relation, or of a candidate."""
     config: dict[str, Any] = {}
     """Further entries of the assembled config.json."""
     metrics: dict[str, Any] = {}

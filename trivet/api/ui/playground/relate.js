@@ -15,7 +15,9 @@ export function wireRelate(status) {
   onSend(byId("relate-form"), byId("relate-outcome"), async () => {
     const source = byId("relate-source").value.trim();
     const candidates = entries(byId("relate-candidates").value);
-    const { answer, route } = await post("v1/relations", { source, candidates, top_k: MOST_DRAWN });
+    // Whoever tries things out wants to see the weak answers too; each shows its confidence.
+    const asked = { source, candidates, top_k: MOST_DRAWN, min_relevance: 0, threshold: 0 };
+    const { answer, route } = await post("v1/relations", asked);
     const edges = answer.edges.map((/** @type {any} */ edge) => ({
       text: candidates[edge.target_index],
       from: source,

@@ -1,0 +1,81 @@
+"""What `/v1/relations` leaves out when the request does not say."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Connect
+from tests.api.fakes import FakeDispatcher
+from trivet.api.settings import ApiSettings
+from trivet.config import DEFAULT_RELATIONS, AppConfig
+from trivet.starter import shipped_card
+
+PAIRS = [{"source": "a b", "target": "a b"}, {"source": "a b", "target": "c d"}]
+NEVER = ApiSettings(threshold=1.0)
+
+
+async def relate(connect: Connect, settings: ApiSettings, **body: Any) -> dict[str, Any]:
+    answer = await connect(FakeDispatcher(), settings).post("/v1/relations", json=body)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+async def test_the_configured_threshold_holds_where_none_is_given(connect: Connect) -> None:
+    answer = await relate(connect, NEVER, pairs=PAIRS)
+    assert answer["edges"] == []
+    assert answer["left_out"]["below_threshold"] == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{"threshold": 0}, {"relations": {"same": "They are alike.", "other": "They differ."}}]
+)
+async def test_it_yields_to_the_request_and_to_relations_it_was_not_measured_for(
+    connect: Connect, body: dict[str, Any]
+) -> None:
+    answer = await relate(connect, NEVER, pairs=PAIRS, **body)
+    assert len(answer["edges"]) == 2
+    assert answer["left_out"]["below_threshold"] == 0
+
+
+async def test_the_configured_relevance_holds_where_none_is_given(connect: Connect) -> None:
+    body = {"source": "a b", "candidates": ["a b", "c d"]}
+    settings = ApiSettings(min_relevance=1.0)
+    assert (await relate(connect, settings, **body))["left_out"]["below_min_relevance"] >= 1
+    assert (await relate(connect, settings, **body, min_relevance=0))["left_out"]["below_min_relevance"] == 0
+
+
+async def test_the_status_tells_what_is_in_force(connect: Connect) -> None:
+    client = connect(FakeDispatcher(), ApiSettings(threshold=0.7, min_relevance=0.1))
+    told = (await client.get("/v1/status")).json()
+    assert (told["threshold"], told["min_relevance"]) == (0.7, 0.1)
+
+
+OTHER_WORDS = {**DEFAULT_RELATIONS, "expansion": "The second text is longer."}
+
+
+@pytest.mark.parametrize(
+    ("config", "threshold"),
+    [
+        ({}, shipped_card("classifier").threshold),
+        ({"threshold": 0.25}, 0.25),
+        ({"classifier": {"model": "some/other-model"}}, 0.0),
+        ({"relations": OTHER_WORDS}, 0.0),
+        ({"relations": OTHER_WORDS, "threshold": 0.25}, 0.25),
+    ],
+)
+def test_the_measured_threshold_is_of_the_starter_and_its_relations(config: dict[str, Any], threshold: float) -> None:
+    assert shipped_card("classifier").threshold > 0
+    assert ApiSettings.from_config(AppConfig.model_validate(config)).threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("config", "min_relevance"),
+    [
+        ({}, shipped_card("reranker").threshold),
+        ({"min_relevance": 0.5}, 0.5),
+        ({"reranker": {"model": "some/other-model"}}, 0.0),
+    ],
+)
+def test_the_measured_relevance_is_of_the_starter(config: dict[str, Any], min_relevance: float) -> None:
+    assert ApiSettings.from_config(AppConfig.model_validate(config)).min_relevance == min_relevance
