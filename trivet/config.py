@@ -51,6 +51,8 @@ class CpuConfig(_Frozen):
     """Threads per CPU replica. Null: every core the process may use."""
     token_budget: PositiveInt = 1024
     """Padded tokens in one forward. A CPU gains little past about 512."""
+    replicas: PositiveInt = 1
+    """CPU replicas of each model, spread over the nodes of a cluster."""
 
 
 class GpuConfig(_Frozen):
@@ -60,6 +62,8 @@ class GpuConfig(_Frozen):
     """`auto` is bf16 where the card supports it, else fp16."""
     token_budget: PositiveInt = 16384
     """Padded tokens in one forward; shrinks by itself when the card runs out of memory."""
+    replicas: PositiveInt = 1
+    """GPU replicas of each model, at most one per node: the number of GPU nodes of a cluster."""
 
 
 class VramConfig(_Frozen):
@@ -110,6 +114,8 @@ class LimitsConfig(_Frozen):
 
     max_body: ByteSize = ByteSize(8 * MIB)
     """Largest request body."""
+    max_open_bodies: ByteSize = ByteSize(256 * MIB)
+    """Bodies of all open requests together, in one ingress; beyond it: 429 with Retry-After."""
     max_inputs: PositiveInt = 2048
     """Most texts, documents, candidates or pairs in one request."""
     max_sequences: PositiveInt = 16384
@@ -135,6 +141,8 @@ class ServingConfig(_Frozen):
     """A forward that runs longer is stuck: its replica is replaced."""
     max_ongoing_requests: PositiveInt = 256
     """Requests that one replica holds at a time."""
+    models_dir: str | None = None
+    """A folder of checkpoints by hub id (`BAAI/bge-reranker-base`), looked into before the hub. Null: none."""
     cache_dir: str | None = None
     """Where converted models are kept. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 

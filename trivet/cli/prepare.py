@@ -1,4 +1,4 @@
-"""`trivet prepare`: fetch, assemble and convert the configured models, so that serving starts from warm caches."""
+"""`trivet prepare`: fetch, verify and convert the configured models, so that serving starts from warm caches."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,10 @@ import typer
 from rich.console import Console
 
 from trivet.cli.config_file import read_serve_file
+from trivet.cli.progress import byte_bar
 from trivet.config import TASKS
 from trivet.errors import TrivetError
+from trivet.vram.text import format_bytes
 
 
 def prepare_command(
@@ -24,10 +26,25 @@ def prepare_command(
         settings = read_serve_file(config).config
         precision = resolve_precision(settings.cpu.precision)
         for task in TASKS:
-            with console.status(f"{task}: preparing {settings.model_for(task).model}"):
-                prepared = prepare_model(settings, task)
+            console.print(f"{task}: looking for {settings.model_for(task).model}")
+            prepared = prepare_model(settings, task)  # the hub's client draws its own bars
+            console.print(f"{task}: {_verify(console, prepared.source.path)}")
+            with console.status(f"{task}: converting for the CPU at {precision}, where that is not done yet"):
                 ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache)
             console.print(f"{task}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir}")
     except TrivetError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error
+
+
+def _verify(console: Console, directory: Path) -> str:
+    """Compare a checkpoint with its published digests; returns what to say about it."""
+    from trivet.engine.checksums import SUMS_FILE, check_digests, published_digests, total_bytes
+
+    digests = published_digests(directory)
+    if not digests:
+        return f"nothing to verify its files by (no {SUMS_FILE} in {directory})"
+    size_bytes = total_bytes(digests)
+    with byte_bar(console, "verifying", size_bytes) as advance:
+        check_digests(digests, advance)
+    return f"{len(digests)} files, {format_bytes(size_bytes)}: as published"

@@ -26,20 +26,23 @@ class ModelSource:
     revision: str
 
 
-def locate_model(spec: str, task: Task, cache: Path, *, allow_pickle: bool = False) -> ModelSource:
+def locate_model(
+    spec: str, task: Task, cache: Path, *, models_dir: Path | None = None, allow_pickle: bool = False
+) -> ModelSource:
     """Find the checkpoint that `spec` names, fetching or assembling it if need be.
 
     Args:
         spec: `starter`, a directory, or a hub id.
         task: which of the three models it is to be.
         cache: where prepared models live.
+        models_dir: a folder of checkpoints by hub id, which then need no hub.
         allow_pickle: weights that are there as a pickle only are read, by torch's restricted reader, and kept as
             safetensors in the cache.
 
     Raises:
         ModelError: nothing of that name, here or at the hub, or a pickle that holds more than tensors.
     """
-    source = _found(spec, task, cache, allow_pickle=allow_pickle)
+    source = _found(spec, task, cache, models_dir, allow_pickle=allow_pickle)
     if not allow_pickle or any(source.path.glob("*.safetensors")) or not pickle_files(source.path):
         return source
     logger.warning("%s: reading the pickle of %s, which the configuration allows by name", task, source.name)
@@ -47,7 +50,7 @@ def locate_model(spec: str, task: Task, cache: Path, *, allow_pickle: bool = Fal
     return ModelSource(source.name, folder, source.revision)
 
 
-def _found(spec: str, task: Task, cache: Path, *, allow_pickle: bool) -> ModelSource:
+def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow_pickle: bool) -> ModelSource:
     if spec == "starter":
         path = prepare_starter(task, cache)
         return ModelSource(f"trivet-starter-{task}", path, _revision(path))
@@ -56,6 +59,10 @@ def _found(spec: str, task: Task, cache: Path, *, allow_pickle: bool) -> ModelSo
         return ModelSource(directory.name, directory, _revision(directory))
     if directory.is_absolute() or spec.startswith((".", "~")):
         raise ModelError(f"{task}.model: there is no directory {spec}")
+    if models_dir is not None:
+        kept = models_dir / spec
+        if kept.is_dir() and kept.resolve().is_relative_to(models_dir.resolve()):
+            return ModelSource(spec, kept, _revision(kept))
     return _from_hub(spec, task, (*_WANTED_FILES, *_PICKLES) if allow_pickle else _WANTED_FILES)
 
 

@@ -34,7 +34,9 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     """Locate one of the three models and read its files; ModelError if it cannot serve the task."""
     cache = cache_dir(config.serving.cache_dir)
     model = config.model_for(task)
-    source = locate_model(model.model, task, cache, allow_pickle=model.model in config.pickled_models)
+    models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
+    allow_pickle = model.model in config.pickled_models
+    source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
     files = ModelFiles.read(source.path, task, model.max_tokens)
     if task == "classifier":
         files.entailment()  # refuses a model without such a label before anything is converted
