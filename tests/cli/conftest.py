@@ -33,8 +33,8 @@ def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `trivet …` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    def run_command(*arguments: str, stdin: str | bytes | None = None, server: str = url) -> Result:
-        return CliRunner().invoke(main, arguments, input=stdin, env={"TRIVET_URL": server, "COLUMNS": "200"})
+    def run_command(*arguments: str, stdin: str | bytes | None = None, server: str = url, columns: int = 200) -> Result:
+        return CliRunner().invoke(main, arguments, input=stdin, env={"TRIVET_URL": server, "COLUMNS": str(columns)})
 
     return run_command
 

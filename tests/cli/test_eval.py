@@ -115,6 +115,13 @@ def test_servers_are_compared_row_by_row(run: Run, own: list[str], url: str) -> 
     assert "tests/fake-reranker" in result.stderr
 
 
+def test_a_narrow_pipe_cuts_no_figure(run: Run, own: list[str]) -> None:
+    result = run("eval", *own, columns=20)
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["set", "models", "items", "nDCG@10", "MRR", "MAP", "p50", "ms", "p95", "ms", "ms/item"] in rows
+    assert ["mine", "embedder", "2", "1.000", "1.000", "1.000"] in [row[:6] for row in rows]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra `eval`")
 def test_the_plot_shows_each_set_and_way(run: Run, own: list[str], tmp_path: Path) -> None:
     assert run("eval", *own, "--set", "topics", "--limit", "8", "--plot", "out.svg").exit_code == 0

@@ -184,11 +184,11 @@ async def _measure(
 
 
 def _show(measured: "list[tuple[str, Measured]]", *, json_lines: bool) -> None:
-    from trivet.evaluation.report import records, table
+    from trivet.evaluation.report import records, show
 
     if json_lines:
         with opened(None) as out:
             for record in records(measured):
                 out.write(json_line(record))
     else:
-        Console().print(table(measured))
+        show(measured, Console())

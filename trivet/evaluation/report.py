@@ -1,16 +1,19 @@
-"""Measurements as a table for people and as records for programs."""
+"""Measurements as tables for people and as records for programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from trivet.evaluation.measure import LABELLING, RANKING, Measured
 
 FIGURES = (*RANKING, *LABELLING)
 """In the order of the columns."""
+_ANY_WIDTH = 10_000
 
 
 def records(measured: Sequence[tuple[str, Measured]]) -> list[dict[str, Any]]:
@@ -28,13 +31,28 @@ def records(measured: Sequence[tuple[str, Measured]]) -> list[dict[str, Any]]:
     ]
 
 
-def table(measured: Sequence[tuple[str, Measured]]) -> Table:
+def show(measured: Sequence[tuple[str, Measured]], console: Console) -> None:
+    """Print one table of rankings and one of labellings, whole: a figure cut to fit a narrow pipe is worth nothing."""
+    for rows in _by_kind(measured):
+        table = _table(rows)
+        needed = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+        console.width = max(console.width, needed)
+        console.print(table)
+
+
+def _by_kind(measured: Sequence[tuple[str, Measured]]) -> list[list[tuple[str, Measured]]]:
+    rankings = [row for row in measured if RANKING[0] in row[1].figures]
+    labellings = [row for row in measured if RANKING[0] not in row[1].figures]
+    return [rows for rows in (rankings, labellings) if rows]
+
+
+def _table(measured: Sequence[tuple[str, Measured]]) -> Table:
     """One row for each measurement; the trio is named where there are several."""
     several = len({trio for trio, _ in measured}) > 1
     shown = [name for name in FIGURES if any(name in one.figures for _, one in measured)]
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in (*(["trio"] if several else []), "set", "models"):
-        found.add_column(heading, overflow="fold")
+        found.add_column(heading, no_wrap=True)
     for heading in ("items", *shown, "p50 ms", "p95 ms", "ms/item"):
         found.add_column(heading, justify="right", no_wrap=True)
     # The same set and models of several trios stand below each other: they are what is to be compared.
