@@ -23,11 +23,19 @@ def draw(measured: Sequence[tuple[str, Measured]], path: Path) -> None:
         name = next(figure_name for figure_name in _MAIN_FIGURE if figure_name in rows[0][1].figures)
         for trio, one in rows:
             label = f"{trio}: {one.way}"
-            axes.scatter(one.latency.p50_ms, one.figures[name], label=label)
+            points = axes.scatter(one.latency.p50_ms, one.figures[name], label=label)
             # A line to the 95th percentile: what one request in twenty waits at least.
-            axes.hlines(one.figures[name], one.latency.p50_ms, one.latency.p95_ms, linewidth=1, alpha=0.5)
+            axes.hlines(
+                one.figures[name],
+                one.latency.p50_ms,
+                one.latency.p95_ms,
+                points.get_facecolor(),
+                linewidth=1,
+                alpha=0.6,
+            )
         axes.set(title=f"{set_name} ({rows[0][1].items})", xlabel="ms per request, p50 to p95", ylabel=name)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="lower right")
