@@ -1,7 +1,8 @@
-"""Export the mean of two runs' weights: `python -m training.classifier_average OLD.pt NEW.pt --share 0.7 --run-dir …`.
+"""Export the best mean of two runs' weights: `python -m training.classifier_average OLD NEW --run-dir …`.
 
 A run on something new forgets some of the old. Between the weights of before and after lies a model that keeps most of
-both, as long as the second run began at the first.
+both, as long as the second run began at the first. How much of the new one is best is decided on all of the dev pairs
+and the captions that watch the training; never on a test row. The temperature is fitted on the same dev pairs.
 """
 
 from __future__ import annotations
@@ -12,38 +13,44 @@ from pathlib import Path
 
 import torch
 
-from bench.relations.assemble import balance
 from bench.relations.pairs import read_pairs
 from training.base_model import load_base
-from training.classifier import DEV_PER_LABEL, ID2LABEL, MODEL_VERSION, measure
+from training.classifier import ID2LABEL, MODEL_VERSION, initial_weights, measure
 from training.classifier_data import snli_training_rows
 from training.export import export_delta
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", type=Path, help="checkpoint.pt that the second run began from")
-    parser.add_argument("new", type=Path, help="checkpoint.pt of the second run")
-    parser.add_argument("--share", type=float, default=0.7, help="how much of the mean is the new weights")
+    parser.add_argument("old", help="checkpoint.pt that the second run began from, or `shipped`")
+    parser.add_argument("new", help="checkpoint.pt of the second run")
+    parser.add_argument(
+        "--shares", default="0.7,0.85,1", help="how much of the mean is the new weights: one or several to choose from"
+    )
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--prepared", type=Path, default=Path("training/runs/classifier-data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    old, new = (torch.load(path, weights_only=True)["model"] for path in (args.old, args.new))
-    model = load_base(num_labels=2)
-    model.load_state_dict(average(old, new, args.share), strict=False)
-    relations = balance(read_pairs(args.prepared / "dev.jsonl.gz"), DEV_PER_LABEL)
-    metrics = measure(model.eval(), relations, snli_training_rows(args.data, dev=True))
-    print(json.dumps(metrics))
+    old, new = initial_weights(args.old), initial_weights(args.new)
+    model = load_base(num_labels=2).eval()
+    relations, captions = read_pairs(args.prepared / "dev.jsonl.gz"), snli_training_rows(args.data, dev=True)
+    best: dict[str, float] = {}
+    for share in map(float, args.shares.split(",")):
+        model.load_state_dict(average(old, new, share), strict=False)
+        metrics = {"share": share, **measure(model, relations, captions)}
+        print(json.dumps(metrics), flush=True)
+        if not best or metrics["mean"] > best["mean"]:
+            best = metrics
+    model.load_state_dict(average(old, new, best["share"]), strict=False)
     export_delta(
         model,
         args.run_dir / "export",
         task="classifier",
         model_version=MODEL_VERSION,
         id2label=ID2LABEL,
-        head_scale=1.0 / metrics["temperature"],
-        metrics={"dev": metrics},
+        head_scale=1.0 / best["temperature"],
+        metrics={"dev": best},
     )
 
 
