@@ -46,7 +46,11 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemet
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
     )
     app.add_middleware(CacheControlMiddleware)
-    app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimitMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        max_open_bytes=settings.max_open_bodies_bytes,
+    )
     if settings.keys is not None:
         app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # outside of what may refuse

@@ -1,4 +1,4 @@
-"""Refuses request bodies over a size, while they arrive: the rest is never held in memory."""
+"""Refuses request bodies over a size, one alone or all together, while they arrive: the rest is never held."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,11 +8,18 @@ from trivet.api.errors import body_too_large, describe
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware; answers 413 as soon as the declared or received size passes the limit."""
+    """ASGI middleware.
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    Answers 413 as soon as the declared or received size of one body passes `max_body_bytes`; 429 as soon as the bodies
+    received by all requests that are still open pass `max_open_bytes` together. A request that is alone may always have
+    its body: it is slow then, not impossible.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_open_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_open_bytes = max_open_bytes
+        self._open_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application behind a counting `receive`."""
@@ -27,13 +34,20 @@ class BodyLimitMiddleware:
             return
         received_bytes = 0
 
+        # HTTPException is the one kind that FastAPI lets pass while it reads a body.
         async def counted_receive() -> Message:
             nonlocal received_bytes
             event = await receive()
-            received_bytes += len(event.get("body", b""))
+            size_bytes = len(event.get("body", b""))
+            received_bytes += size_bytes
+            self._open_bytes += size_bytes
             if received_bytes > self._max_body_bytes:
-                # The one kind of exception that FastAPI lets pass while it reads a body.
                 raise HTTPException(413, message)
+            if self._open_bytes > max(self._max_open_bytes, received_bytes):
+                raise HTTPException(429, f"open requests hold more than {self._max_open_bytes} bytes of bodies")
             return event
 
-        await self._app(scope, counted_receive, send)
+        try:
+            await self._app(scope, counted_receive, send)
+        finally:
+            self._open_bytes -= received_bytes

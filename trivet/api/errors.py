@@ -69,6 +69,8 @@ def describe_any(error: Exception) -> Problem:
             return describe_validation(error)
         case HTTPException(status_code=413):
             return describe(body_too_large(str(error.detail)))
+        case HTTPException(status_code=429):
+            return describe(Overloaded(str(error.detail), retry_after_s=1.0))
         case HTTPException():
             kind = "invalid_request_error" if error.status_code < 500 else "server_error"
             return Problem(error.status_code, str(error.detail), kind)

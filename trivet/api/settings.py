@@ -19,6 +19,7 @@ class ApiSettings:
     """Limits at the door and the relation set."""
 
     max_body_bytes: int = 8 * 1024**2
+    max_open_bodies_bytes: int = 256 * 1024**2
     max_inputs: int = 2048
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
@@ -54,6 +55,7 @@ class ApiSettings:
         """Pick the HTTP side's part of the configuration, and read the keys; ConfigError if those are unreadable."""
         return cls(
             max_body_bytes=int(config.limits.max_body),
+            max_open_bodies_bytes=int(config.limits.max_open_bodies),
             max_inputs=config.limits.max_inputs,
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
