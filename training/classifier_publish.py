@@ -89,8 +89,30 @@ def card_text(metrics: dict[str, Any]) -> str:
         **metrics,
         hypotheses=RELATION_HYPOTHESES,
         unseen_pairs=metrics["relations"]["pairs"] // 5,
+        found=found(metrics["relations"]),
         confusion="\n".join(lines),
     )
+
+
+_CODE = ("easy-code", "hard-class", "hard-constant", "hard-function", "hard-import", "hard-method")
+_TOLD = {
+    "dependency": ["dependency/"],
+    "unrelated_code": [f"unrelated/{kind}" for kind in _CODE],
+    "default_contradiction": ["contradiction/default-contradiction"],
+    "default_expansion": ["expansion/default-expansion"],
+    "snli_contradiction": ["contradiction/snli"],
+    "template_opposite": ["contradiction/template-opposite"],
+}
+
+
+def found(relations: dict[str, Any]) -> dict[str, str]:
+    """`45 of 60` for the kinds of pairs that the card speaks of."""
+    told = {}
+    for name, prefixes in _TOLD.items():
+        of_kind = [v for kind, v in relations["accuracy_by_kind"].items() if kind.startswith(tuple(prefixes))]
+        right, pairs = round(sum(share * count for share, count in of_kind)), sum(count for _, count in of_kind)
+        told[name] = f"{right:,} of {pairs:,}"
+    return told
 
 
 def quick_metrics(classifier: Classifier, data: Path, dev: list[Pair]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from training.classifier_average import average
 from training.classifier_captions import conflicts, cut_short, follows, invent, open_, subject
 from training.classifier_data import ENTAILED, cut_signature, reversed_rows
 from training.classifier_defaults import Default, default_examples, find_defaults, signature
+from training.classifier_publish import found as found_of_kinds
 
 SIGNATURE = "def fetch(url: str, retries: int = 3, *, verify: bool = True, encoding='utf-8') -> bytes:"
 PAIR = Pair("expansion", "signature-docstring", SIGNATURE, "Fetch a page.", "somewhere", "MIT")
@@ -105,3 +106,10 @@ def test_another_activity_shares_no_word_with_the_caption() -> None:
 def test_the_mean_lies_between_the_weights() -> None:
     old, new = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([1.0, 4.0])}
     assert average(old, new, 0.75)["w"].tolist() == [0.75, 3.5]
+
+
+def test_the_card_counts_pairs_over_the_kinds_it_speaks_of() -> None:
+    kinds = {"dependency/import": [0.5, 4], "dependency/uses-class": [1.0, 2], "unrelated/easy-code": [0.25, 8],
+             "unrelated/hard-class": [1.0, 1], "unrelated/easy-leads": [0.0, 9]}  # fmt: skip
+    told = found_of_kinds({"accuracy_by_kind": kinds})
+    assert (told["dependency"], told["unrelated_code"], told["template_opposite"]) == ("4 of 6", "3 of 9", "0 of 0")
