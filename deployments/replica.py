@@ -141,10 +141,12 @@ class ModelReplica:
     async def health(self) -> Health:
         """Who answers here, and from what."""
         parked = self._lane.gpu is not None and self._lane.gpu.parked
+        broken = self._engine.fault or self._engine.scheduler.failing
         return Health(
-            ready=self._engine.has_answered and not parked and self._engine.fault is None,
+            ready=self._engine.has_answered and not parked and broken is None,
             device=self._engine.device,
-            detail=self._engine.fault or ("its weights are off the GPU" if parked else "answers"),
+            detail=broken or ("its weights are off the GPU" if parked else "answers"),
+            failing=broken is not None,
             card=self._engine.card,
             pid=os.getpid(),
             rss_bytes=psutil.Process().memory_info().rss,
@@ -157,6 +159,8 @@ class ModelReplica:
             raise EngineError("the scheduler's loop has ended")
         if self._engine.fault is not None:
             raise EngineError(f"the device is lost to this process: {self._engine.fault}")
+        if self._engine.scheduler.failing is not None:
+            raise EngineError(self._engine.scheduler.failing)
         forward_since_s = self._engine.scheduler.forward_started_s
         if forward_since_s is not None and time.monotonic() - forward_since_s > self._forward_limit_s:
             raise EngineError(f"a forward has been running for more than {self._forward_limit_s:g} s")

@@ -216,6 +216,8 @@ class Health:
     rss_bytes: int = 0
     waiting_tokens: int = 0
     """Tokens queued behind the forward that runs now."""
+    failing: bool = False
+    """Its forwards fail, or its device is lost to it: not a lane that starts, or that gave the card back."""
 
 
 EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest | PredictRequest

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
 from trivet.engine.jobs import Job, usage
 from trivet.engine.rows import Row, TokenBatch
-from trivet.engine.scheduler import Scheduler
+from trivet.engine.scheduler import FAILING_AFTER, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
 
@@ -76,6 +76,24 @@ async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, e
             await bad
         assert scheduler.is_alive
         assert vectors(await scheduler.submit(job(row(3)))) == [[3, 1]]
+
+
+async def test_forwards_that_fail_in_a_row_are_told_until_one_works() -> None:
+    async with running(FailingBackend(lambda: RuntimeError("boom"))) as scheduler:
+        for _ in range(FAILING_AFTER - 1):
+            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing is None  # may be due to what it was given
+        await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing == "the last 3 forwards failed: RuntimeError: boom"
+        await scheduler.submit(job(row(3)))
+        assert scheduler.failing is None
+
+
+async def test_a_gpu_that_refuses_is_not_failing() -> None:
+    async with running(FailingBackend(lambda: GpuUnavailable("no room"))) as scheduler:
+        for _ in range(FAILING_AFTER):
+            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing is None
 
 
 async def test_rows_of_a_caller_who_left_are_never_run() -> None:

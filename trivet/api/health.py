@@ -1,5 +1,6 @@
 """Is the process up, can the models answer, and which ones are there."""
 
+import time
 from typing import Literal
 
 from fastapi import APIRouter
@@ -7,12 +8,15 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import ModelEntry, ModelsAnswer, model_entry
+from trivet.api.cached_readiness import CachedReadiness
 from trivet.api.dialects.error_shapes import documented_errors
 from trivet.api.dialects.route import DialectRoute
 from trivet.api.dispatcher import Lane, Readiness
 from trivet.api.json_response import json_response
 from trivet.api.model_names import find_by_name
 from trivet.api.service import Service
+
+HEALTHZ_MAX_AGE_S = 1.0
 
 Status = Literal["ready", "degraded", "starting", "unavailable"]
 
@@ -21,6 +25,13 @@ class AliveAnswer(TypedDict):
     """`GET /healthz`."""
 
     status: Literal["ok"]
+
+
+class FailingAnswer(TypedDict):
+    """`GET /healthz` while forwards fail."""
+
+    status: Literal["failing"]
+    models: dict[str, str]
 
 
 class LaneAnswer(TypedDict):
@@ -49,6 +60,7 @@ def health_router(service: Service) -> APIRouter:
     """Routes without a model call."""
     router = APIRouter(route_class=DialectRoute)
     lifecycle = _Lifecycle()
+    watched = CachedReadiness(service.dispatcher.readiness, time.monotonic, HEALTHZ_MAX_AGE_S)
     dispatcher = service.dispatcher
     errors = documented_errors("/v1/models")
 
@@ -70,8 +82,18 @@ def health_router(service: Service) -> APIRouter:
             model_entry(find_by_name(await dispatcher.models(), model_id, service.settings.model_aliases))
         )
 
-    @router.get("/healthz", summary="Is the process up", tags=["health"], responses={200: {"model": AliveAnswer}})
+    @router.get(
+        "/healthz",
+        summary="Is the process up, and do its models' forwards work",
+        tags=["health"],
+        responses={200: {"model": AliveAnswer}, 503: {"model": FailingAnswer}},
+    )
     async def healthz() -> Response:
+        # Never waits for a replica: who asks whether the process lives takes silence for a no.
+        failing = _failing_models(watched.known())
+        if failing:
+            answer = FailingAnswer(status="failing", models=failing)
+            return json_response(answer, status=503, headers={"retry-after": "1"})
         return json_response(AliveAnswer(status="ok"))
 
     @router.get(
@@ -89,6 +111,16 @@ def health_router(service: Service) -> APIRouter:
         return json_response(answer, status=503, headers={"retry-after": "1"})
 
     return router
+
+
+def _failing_models(readiness: Readiness | None) -> dict[str, str]:
+    """Models that no lane answers for since forwards fail, and why. One that starts or is parked is none of them."""
+    lanes_of = {} if readiness is None else readiness.lanes
+    return {
+        model: next(health.detail for health in lanes.values() if health.failing)
+        for model, lanes in lanes_of.items()
+        if any(health.failing for health in lanes.values()) and not any(health.ready for health in lanes.values())
+    }
 
 
 class _Lifecycle:

@@ -14,13 +14,16 @@ from trivet.engine.jobs import Job
 from trivet.engine.measure import UNMEASURED
 from trivet.engine.packing import FairQueue
 from trivet.engine.rows import TokenBatch, build_batch
-from trivet.errors import EngineError, Overloaded, TrivetError
+from trivet.errors import EngineError, GpuUnavailable, Overloaded, TrivetError
 from trivet.messages import EngineResult, Floats
 
 logger = logging.getLogger(__name__)
 
 _RATE_SMOOTHING = 0.1
 """Weight of the newest forward in the measured drain rate."""
+
+FAILING_AFTER = 3
+"""Forwards that fail in a row before the backend counts as broken: one or two may be due to what they were given."""
 
 Entry = tuple[Job, int]
 """A job and the index of one of its rows."""
@@ -52,6 +55,8 @@ class Scheduler:
         """Whether rows of jobs that have ended early may be waiting still."""
         self.metrics = UNMEASURED
         """Where forwards are reported; set it before `start`."""
+        self._failures = 0
+        self._last_failure = ""
         self.forward_started_s: float | None = None
         """When the forward now in progress began; None between forwards."""
 
@@ -63,6 +68,16 @@ class Scheduler:
     def is_alive(self) -> bool:
         """Whether the loop runs; a dead one would let every caller wait for ever."""
         return self._loop_task is not None and not self._loop_task.done()
+
+    @property
+    def failing(self) -> str | None:
+        """Why one forward after another fails; None unless the last `FAILING_AFTER` did.
+
+        A GPU that refuses work is not failing: it says so, and its twin answers.
+        """
+        if self._failures < FAILING_AFTER:
+            return None
+        return f"the last {self._failures} forwards failed: {self._last_failure}"
 
     @property
     def waiting_tokens(self) -> int:
@@ -134,17 +149,25 @@ class Scheduler:
             outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.forward, batch)
         except TrivetError as error:
             self.metrics.failed(error)
+            if not isinstance(error, GpuUnavailable):
+                self._note_failure(error.message)
             _fail(entries, error)
             return
         except Exception as error:
             self.metrics.failed(error)
             logger.exception("a forward of %d rows failed", len(batch.input_ids))
+            self._note_failure(f"{type(error).__name__}: {error}")
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
             return
         finally:
             self.forward_started_s = None
+        self._failures = 0
         self._account(entries, batch, self._clock() - started_s)
         _deliver(entries, outputs, where)
+
+    def _note_failure(self, why: str) -> None:
+        self._failures += 1
+        self._last_failure = why
 
     def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
         for job in {id(job): job for job, _ in entries}.values():
