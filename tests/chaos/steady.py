@@ -11,8 +11,8 @@ from typing import Any
 from bench.load import Body, Report, mixed_bodies, run_load
 
 CLIENTS = 16
-PAUSE_S = 0.3
-MAX_WORDS = 150
+PAUSE_S = 0.8
+MAX_WORDS = 100
 LONGEST_S = 240.0
 TIMEOUT_S = 60.0
 
