@@ -82,5 +82,6 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = RECOVERY_LI
 
 def waiting_tokens(service: Served) -> int:
     """What all lanes have queued, in their own words; /status may be a second old."""
-    models = httpx.get(f"{service.url}/status", timeout=10).json()["models"].values()
+    answer = httpx.get(f"{service.url}/v1/status", timeout=10)
+    models = answer.raise_for_status().json()["models"].values()
     return sum(lane["waiting_tokens"] for model in models for lane in model["lanes"].values())

@@ -1,6 +1,7 @@
 """Changes of a running service under load, the way users make them, and its end: nothing that was accepted is lost."""
 
 import asyncio
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -36,7 +37,12 @@ def deploy(
     path.write_text(yaml.safe_dump(file), encoding="utf-8")
     serve = str(this_python().with_name("serve"))
     done = subprocess.run(
-        [serve, "deploy", str(path), "-a", dashboard(service)], capture_output=True, text=True, cwd=ROOT, timeout=60
+        [serve, "deploy", str(path), "-a", dashboard(service)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        env={**os.environ, "RAY_AUTH_MODE": "token"},  # as the dashboard asks for
     )
     assert done.returncode == 0, done.stderr
 
