@@ -4,8 +4,11 @@ No `from __future__ import annotations` here: Ray 2.60 reads the type of `args` 
 with postponed annotations it passes a raw dict and validates nothing.
 """
 
+import logging
+import os
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,6 +22,11 @@ from deployments.options import ingress_options, replica_options
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from trivet.config import AppConfig, Task
+from trivet.ray_env import explain, missing_variables, read_variables
+
+logger = logging.getLogger("ray.serve")
+
+RAY_ENV = Path(__file__).parent / "configs" / "ray.env"
 
 MODELS: tuple[type[ModelReplica], ...] = (Embedder, Reranker, Classifier)
 
@@ -30,7 +38,8 @@ def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
 
 
 def build(args: AppConfig) -> serve.Application:
-    """What `serve_config.yaml` names."""
+    """What `serve_config.yaml` names; says which of Ray's variables its cluster lacks."""
+    _log_missing_variables()
     return graph(args, MODELS)
 
 
@@ -51,3 +60,12 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
         for model in models
     }
     return deployment(Ingress, ingress_options(args)).bind(args, handles, run_id)
+
+
+def _log_missing_variables() -> None:
+    """`build` runs inside the cluster, so its environment is what Ray's processes were started with."""
+    if not RAY_ENV.is_file():
+        return  # installed without the project's folder
+    missing = missing_variables(read_variables(RAY_ENV.read_text(encoding="utf-8")), os.environ)
+    if missing:
+        logger.warning("%s", explain(missing))

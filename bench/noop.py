@@ -70,7 +70,7 @@ def open_noop_engine(config: AppConfig, task: Task) -> Engine:
         name=prepared.source.name,
         revision=prepared.source.revision,
         precision="none",
-        limits=EngineLimits(overlap_tokens=0, max_sequences=1, max_request_tokens=1),
+        limits=EngineLimits(overlap_tokens=0, max_sequences=1_000, max_request_tokens=1_000),
         max_queued_tokens=1,
     )
 

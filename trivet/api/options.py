@@ -19,7 +19,7 @@ class CallOptions:
     long_input: LongInput = "window"
 
 
-def _call_options(
+async def _call_options(  # a plain function would be run in a thread, for every request
     x_request_timeout_seconds: Annotated[
         float | None,
         Header(ge=0.001, le=86400, allow_inf_nan=False, description="Give up after this time, with 408."),

@@ -21,9 +21,14 @@ class ServeFile:
     config: AppConfig
 
     @property
+    def connect_host(self) -> str:
+        """The address of it for this machine."""
+        return "127.0.0.1" if self.host == "0.0.0.0" else self.host
+
+    @property
     def url(self) -> str:
         """Where a client on this machine reaches it."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+        return f"http://{self.connect_host}:{self.port}"
 
 
 def read_serve_file(path: Path) -> ServeFile:

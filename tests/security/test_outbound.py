@@ -1,0 +1,70 @@
+"""A service that starts and serves reaches for nobody outside of its machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.security.conftest import RECORDER, Watched
+from tests.security.recorder.sitecustomize import LOG_VARIABLE, is_local
+from tests.security.test_sockets import place_of
+from trivet.host_memory import tree
+
+REPORTS = """
+import socket
+with socket.socket() as tcp:
+    tcp.setblocking(False)
+    try:
+        tcp.connect(("192.0.2.1", 443))
+    except OSError:
+        pass
+try:
+    socket.getaddrinfo("telemetry.invalid", 443)
+except OSError:
+    pass
+with socket.socket() as here:
+    here.connect_ex(("127.0.0.1", 9))
+"""
+
+
+def test_the_recorder_sees_what_it_is_for(tmp_path: Path) -> None:
+    log = tmp_path / "outbound"
+    environment = {**os.environ, "PYTHONPATH": str(RECORDER), LOG_VARIABLE: str(log)}
+    subprocess.run([sys.executable, "-c", REPORTS], env=environment, check=True, timeout=60)
+    lines = log.read_text().splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["socket.connect", "192.0.2.1", "443"],
+        ["socket.getaddrinfo", "telemetry.invalid", "443"],
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost", "0.0.0.0", "", None])
+def test_this_machine_is_local(host: str | None) -> None:
+    assert is_local(host)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "8.8.8.8", "2001:db8::1", "www.google-analytics.com"])
+def test_others_are_not(host: str) -> None:
+    assert not is_local(host)
+
+
+@pytest.mark.ray
+def test_no_python_process_of_a_service_reaches_out(watched: Watched) -> None:
+    seen = watched.outbound.read_text().splitlines() if watched.outbound.exists() else []
+    assert seen == []
+
+
+@pytest.mark.ray
+def test_no_process_of_a_service_is_connected_outside(watched: Watched) -> None:
+    """The programs that are not Python, too."""
+    outside = []
+    for process in tree(watched.service.root):
+        try:
+            connections = process.net_connections(kind="inet")
+        except psutil.NoSuchProcess:
+            continue
+        outside += [c for c in connections if c.raddr and place_of(c.raddr.ip) != "loopback"]
+    assert outside == []
