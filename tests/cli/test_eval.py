@@ -40,8 +40,8 @@ def own(tmp_path: Path) -> list[str]:
 def test_retrieval_measures_both_ways(run: Run, own: list[str], dispatcher: FakeDispatcher) -> None:
     lines = records(run("eval", *own, "--json"))
     assert [(line["set"], line["way"], line["items"]) for line in lines] == [
-        ("mine", "embedder", 2),
-        ("mine", "embedder → reranker", 2),
+        ("mine.jsonl", "embedder", 2),
+        ("mine.jsonl", "embedder → reranker", 2),
     ]
     for line in lines:
         assert (line["nDCG@10"], line["MRR"], line["MAP"]) == (1.0, 1.0, 1.0)
@@ -108,7 +108,7 @@ def test_the_bundled_sets_are_the_default(run: Run) -> None:
 def test_servers_are_compared_row_by_row(run: Run, own: list[str], url: str) -> None:
     result = run("eval", *own, "--url", url, "--url", url + "/")
     assert result.exit_code == 0, result.output
-    rows = [line.split() for line in result.stdout.splitlines() if "mine" in line]
+    rows = [line.split() for line in result.stdout.splitlines() if "mine.jsonl" in line]
     assert [(row[0], row[2]) for row in rows] == [(url, "embedder"), (f"{url}/", "embedder")] * 2
     assert "nDCG@10" in result.stdout
     assert "accuracy" not in result.stdout
@@ -119,14 +119,14 @@ def test_a_narrow_pipe_cuts_no_figure(run: Run, own: list[str]) -> None:
     result = run("eval", *own, columns=20)
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["set", "models", "items", "nDCG@10", "MRR", "MAP", "p50", "ms", "p95", "ms", "ms/item"] in rows
-    assert ["mine", "embedder", "2", "1.000", "1.000", "1.000"] in [row[:6] for row in rows]
+    assert ["mine.jsonl", "embedder", "2", "1.000", "1.000", "1.000"] in [row[:6] for row in rows]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra `eval`")
 def test_the_plot_shows_each_set_and_way(run: Run, own: list[str], tmp_path: Path) -> None:
     assert run("eval", *own, "--set", "topics", "--limit", "8", "--plot", "out.svg").exit_code == 0
     picture = (tmp_path / "out.svg").read_text()
-    for text in ("mine (2)", "topics (8)", "server: embedder → reranker", "server: classifier", "macro-F1", "nDCG@10"):
+    for text in ("mine.jsonl (2)", "topics (8)", "server: embedder → reranker", "server: classifier", "macro-F1"):
         assert f"<!-- {text} -->" in picture
 
 

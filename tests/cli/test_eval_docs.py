@@ -65,6 +65,6 @@ def test_the_starter_trio_in_this_process(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {line["trio"] for line in lines} == {"serve_config"}
+    assert {line["trio"] for line in lines} == {"serve_config.yaml"}
     [embedder] = [line for line in lines if line["way"] == "embedder"]
     assert embedder["MRR"] > 0.5  # of five questions over 600 sentences: by chance it is 0.01

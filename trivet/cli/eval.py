@@ -119,13 +119,13 @@ def _read(
     try:
         sets += [read_bundled(name, limit=limit) for name in names]
         if retrieval is not None and corpus is not None:
-            sets.append(read_retrieval(retrieval, corpus, name=retrieval.stem, limit=limit))
+            sets.append(read_retrieval(retrieval, corpus, name=str(retrieval), limit=limit))
         if rerank is not None:
-            sets.append(read_rerank(rerank, name=rerank.stem, limit=limit))
+            sets.append(read_rerank(rerank, name=str(rerank), limit=limit))
         if pairs is not None:
-            sets.append(read_pairs(pairs, name=pairs.stem, relations=relations, limit=limit))
+            sets.append(read_pairs(pairs, name=str(pairs), relations=relations, limit=limit))
         if texts is not None:
-            sets.append(read_texts(texts, name=texts.stem, limit=limit))
+            sets.append(read_texts(texts, name=str(texts), limit=limit))
     except BadSet as error:
         raise typer.BadParameter(str(error)) from error
     return sets
@@ -137,7 +137,7 @@ def _trios(
     """Names and ways to reach them; nothing is opened yet."""
     for path in configs:
         try:
-            yield path.stem, _opened(read_serve_file(path).config, timeout_s)
+            yield str(path), _opened(read_serve_file(path).config, timeout_s)
         except TrivetError as error:
             raise typer.BadParameter(error.message) from error
     for url in urls if urls or configs else [None]:
