@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from trivet.config import TASKS
-from trivet.vram.snapshot import decision_for
+from trivet.vram.snapshot import placement_for
 from trivet.vram.types import Decision, Observation, Snapshot
 
 ROUNDS = 200_000
@@ -26,11 +26,11 @@ def snapshot(lane: str) -> Snapshot:
 
 def main() -> None:
     for lane in ("gpu", "cpu"):
-        latest = snapshot(lane)
+        latest = {"node": snapshot(lane)}
         took_ns = np.empty(ROUNDS)
         for index in range(ROUNDS):
             started_ns = time.perf_counter_ns()
-            decision_for(latest, "embedder", time.monotonic(), 5.0)
+            placement_for(latest, "embedder", time.monotonic(), 5.0)
             took_ns[index] = time.perf_counter_ns() - started_ns
         print(
             f"lane {lane}: p50 {np.percentile(took_ns, 50) / 1000:.2f} µs, "

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import stamina
@@ -11,7 +12,8 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from deployments.vram_feed import VramFeed
+from deployments.gpu_router import NODES
+from deployments.vram_feed import ClusterFeed
 from trivet.api.dispatcher import Lane, Readiness, Routed
 from trivet.api.service_status import ServiceStatus, card_status, cpu_only_reason
 from trivet.config import AppConfig, Task
@@ -33,7 +35,7 @@ from trivet.messages import (
     TokenizeResult,
 )
 from trivet.metrics import REROUTES, MetricsSink
-from trivet.vram.snapshot import decision_for
+from trivet.vram.snapshot import Placement, placement_for
 
 logger = logging.getLogger("ray.serve")
 
@@ -55,7 +57,7 @@ class Reroute(NamedTuple):
 class RayDispatcher:
     """A `trivet.api.dispatcher.Dispatcher` over Serve handles."""
 
-    def __init__(self, handles: Handles, feed: VramFeed | None, config: AppConfig, sink: MetricsSink) -> None:
+    def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """`feed` is None where only CPU lanes are bound."""
         self._handles = handles
         self._feed = feed
@@ -91,48 +93,63 @@ class RayDispatcher:
 
     async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> Routed[ResultT]:
         """Send to the lane of this moment; it stays the request's lane unless that lane cannot answer."""
-        lane, reroute = self._route(task)
+        lane: Lane = "cpu"
+        reroute: Reroute | None = None
         reply: EngineResult | TrivetError
-        if lane == "gpu":
-            cause = "gpu_refused"
-            try:
-                reply = await self._call(task, "gpu", request)
-            except Unavailable as error:
-                reply, cause = GpuUnavailable(f"{task}: {error.message}"), "gpu_lost"
+        placement = self._placement(task)
+        if placement is not None and placement.nodes:
+            reply, cause = await self._on_gpu(task, request, placement.nodes)
             if isinstance(reply, GpuUnavailable):
-                lane, reroute = "cpu", Reroute(cause, reply.reason)
+                reroute = Reroute(cause, reply.reason)
                 logger.warning("rerouted to cpu: %s", reply.reason)
+            else:
+                lane = "gpu"
+        elif placement is not None:
+            reroute = Reroute(placement.decision.cause, placement.decision.reason)
         if lane == "cpu":
             if reroute is not None:
                 self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
-            reply = await self._call(task, "cpu", request)
+            reply = await self._retried(task, "cpu", self._handles[task]["cpu"].run.remote, request)
         if isinstance(reply, TrivetError):
             raise reply
         assert isinstance(reply, kind)
         return Routed(reply, lane, reroute.reason if reroute else None)
 
+    async def _on_gpu(
+        self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
+    ) -> tuple[EngineResult | TrivetError, str]:
+        """Ask the nodes with room until one does not refuse; returns its answer, or the last refusal and its cause."""
+        while True:
+            call = partial(self._handles[task]["gpu"].run.remote, **{NODES: nodes})
+            try:
+                reply: EngineResult | TrivetError = await self._retried(task, "gpu", call, request)
+            except Unavailable as error:
+                return GpuUnavailable(f"{task}: {error.message}"), "gpu_lost"
+            if not isinstance(reply, GpuUnavailable):
+                return reply, ""
+            others = tuple(node for node in nodes if node != reply.node)
+            if not others or others == nodes:
+                return reply, "gpu_refused"
+            logger.warning("asking another node's GPU: %s", reply.reason)
+            nodes = others
+
     def lane(self, task: Task) -> Lane:
         """Where a request to this model would be sent now."""
-        return self._route(task)[0]
+        placement = self._placement(task)
+        return "gpu" if placement is not None and placement.nodes else "cpu"
 
     def snapshot_age_s(self) -> float | None:
-        """Time since the VRAM actor was last heard of, or since the start; None where there is no GPU lane."""
+        """Time since the most silent VRAM actor was heard of, or since the start; None without a GPU lane."""
         if self._feed is None:
             return None
-        heard_s = self._started_s if self._feed.latest is None else self._feed.latest.at_s
-        return time.monotonic() - heard_s
+        heard_s = [self._started_s if latest is None else latest.at_s for latest in self._feed.latest.values()]
+        return time.monotonic() - min(heard_s, default=self._started_s)
 
-    def _route(self, task: Task) -> tuple[Lane, Reroute | None]:
+    def _placement(self, task: Task) -> Placement | None:
+        """None where this model has no GPU lane."""
         if self._feed is None or "gpu" not in self._handles[task]:
-            return "cpu", None
-        decision = decision_for(self._feed.latest, task, time.monotonic(), self._grace_s)
-        return decision.lane, None if decision.lane == "gpu" else Reroute(decision.cause, decision.reason)
-
-    async def _call(self, task: Task, lane: Lane, request: EngineRequest) -> EngineResult | TrivetError:
-        reply: EngineResult | TrivetError = await self._retried(
-            task, lane, self._handles[task][lane].run.remote, request
-        )
-        return reply
+            return None
+        return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
 
     async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
         """Call a replica; every request is idempotent, so work of one that was lost is sent again.
@@ -164,9 +181,8 @@ class RayDispatcher:
         return Readiness(lanes, {task: self._reason(task) for task in self._handles})
 
     def _reason(self, task: Task) -> str:
-        if self._feed is None:
-            return "only the cpu lane is bound"
-        return decision_for(self._feed.latest, task, time.monotonic(), self._grace_s).reason
+        placement = self._placement(task)
+        return "only the cpu lane is bound" if placement is None else placement.decision.reason
 
     async def _health(self, task: Task, lane: Lane) -> Health:
         try:
@@ -186,11 +202,15 @@ class RayDispatcher:
         return [self._cards[task] for task in self._handles]
 
     def status(self) -> ServiceStatus:
-        """The card by the last snapshot received."""
+        """The cards by the last snapshots received."""
         if self._feed is None:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
-        card = card_status(self._feed.latest, tuple(self._handles), time.monotonic(), self._config)
-        return ServiceStatus(cards=(card,), policy=self._config.vram)
+        models, now_s = tuple(self._handles), time.monotonic()
+        cards = tuple(
+            card_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
+            for node, snapshot in self._feed.latest.items()
+        )
+        return ServiceStatus(cards=cards, policy=self._config.vram)
 
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:

@@ -6,6 +6,7 @@ import os
 
 from ray.exceptions import RayError
 
+from deployments.gpu_nodes import this_node
 from deployments.lanes import OpenLane
 from deployments.vram_actor import vram_actor
 from deployments.vram_feed import VramFeed
@@ -22,15 +23,15 @@ class GpuKeeper:
     """Runs beside the engine on its event loop."""
 
     def __init__(
-        self, lane: OpenLane, task: Task, actor_name: str, config: AppConfig, run_id: str, sink: MetricsSink
+        self, lane: OpenLane, task: Task, app_name: str, config: AppConfig, run_id: str, sink: MetricsSink
     ) -> None:
         assert lane.gpu is not None
         self._lane = lane
         self._gpu = lane.gpu
         self._task = task
         self._sink = sink
-        self._actor_args = (actor_name, config, run_id)
-        self._feed = VramFeed(actor_name, config, run_id)
+        self._actor_args = (this_node(), app_name, config, run_id)
+        self._feed = VramFeed(*self._actor_args)
         self._loop_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -8,8 +8,7 @@ from deployments.dispatch import RayDispatcher
 from deployments.logs import send_library_logs_to_serve
 from deployments.metrics import RaySink
 from deployments.sampler import IngressSample, Sampler
-from deployments.vram_actor import actor_name
-from deployments.vram_feed import VramFeed
+from deployments.vram_feed import ClusterFeed
 from trivet.api.app import create_app
 from trivet.api.dispatcher import Lane
 from trivet.api.settings import ApiSettings
@@ -28,9 +27,9 @@ class Ingress:
         send_library_logs_to_serve()
         self._config = config
         self._sink = RaySink()
-        self._feed: VramFeed | None = None
+        self._feed: ClusterFeed | None = None
         if any("gpu" in lanes for lanes in handles.values()):
-            self._feed = VramFeed(actor_name(), config, run_id)
+            self._feed = ClusterFeed(serve.get_replica_context().app_name, config, run_id)
             self._feed.start()
         self._dispatcher = RayDispatcher(_pickling(handles), self._feed, config, self._sink)
         self._sampler = Sampler(IngressSample(self._sink, self._dispatcher))
@@ -40,6 +39,7 @@ class Ingress:
         """Called by Serve once the constructor is done."""
         # Serve's proxy puts the request id on the answer.
         telemetry = Telemetry(self._sink, self._config.telemetry.request_log, answer_request_id=False)
+        return create_app(self._dispatcher, ApiSettings.from_config(self._config), telemetry)
 
 
 def _pickling(
@@ -56,4 +56,3 @@ def _pickling(
         }
         for task, lanes in handles.items()
     }
-        return create_app(self._dispatcher, ApiSettings.from_config(self._config), telemetry)

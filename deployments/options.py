@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from deployments.gpu_router import GpuNodeRouter
 from trivet.api.dispatcher import Lane
 from trivet.config import AppConfig, Task
 
@@ -12,6 +13,9 @@ _HEALTH = {
     "graceful_shutdown_wait_loop_s": 0.1,
     "graceful_shutdown_timeout_s": 20.0,
 }
+
+_CPUS = 0.001
+"""Enough to keep replicas off a cluster's head that is started with `num-cpus: 0`."""
 
 # Segments that grow keep mixed lengths from fragmenting the process's share of the card. Read when torch is imported.
 _CUDA_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
@@ -26,8 +30,7 @@ def deployment_name(task: Task, lane: Lane) -> str:
 def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: float) -> dict[str, Any]:
     """Options of one model's deployment on one lane.
 
-    CPUs are not booked (`num_cpus: 0`): six replicas on two cores would wait for ever; threads are bounded in the
-    engine instead.
+    Hardly any CPU is booked: six replicas on two cores would wait for ever; threads are bounded in the engine instead.
 
     Requests that a replica has no place for wait in the ingress's handle, as many again as it has places: the work of a
     replica that is being replaced. Ray's default is any number; beyond ours callers get 429 with Retry-After.
@@ -39,13 +42,21 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
     elif config.device != "simulated" or cluster_gpus:
         gpus = config.model_for(task).gpu_fraction
         env |= _CUDA_ALLOCATOR
-    return {
+    options: dict[str, Any] = {
         "name": deployment_name(task, lane),
-        "ray_actor_options": {"num_cpus": 0, "num_gpus": gpus, "runtime_env": {"env_vars": env}},
+        "num_replicas": config.cpu.replicas,
+        "ray_actor_options": {"num_cpus": _CPUS, "num_gpus": gpus, "runtime_env": {"env_vars": env}},
         "max_ongoing_requests": config.serving.max_ongoing_requests,
         "max_queued_requests": config.serving.max_ongoing_requests,
         **_HEALTH,
     }
+    if lane == "gpu":
+        options |= {
+            "num_replicas": config.gpu.replicas,
+            "max_replicas_per_node": 1,  # decisions are per node: two replicas there would share one card and one fate
+            "request_router_config": {"request_router_class": GpuNodeRouter},
+        }
+    return options
 
 
 def ingress_options(config: AppConfig) -> dict[str, Any]:
@@ -58,7 +69,7 @@ def ingress_options(config: AppConfig) -> dict[str, Any]:
     return {
         "name": "ingress",
         "num_replicas": config.serving.ingress_replicas,
-        "ray_actor_options": {"num_cpus": 0, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}},
+        "ray_actor_options": {"num_cpus": _CPUS, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}},
         "max_ongoing_requests": 4 * config.serving.max_ongoing_requests,
         "max_queued_requests": 4 * config.serving.max_ongoing_requests,
         **_HEALTH,

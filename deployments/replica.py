@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,11 +16,11 @@ import psutil
 from ray import serve
 
 from deployments.gpu_keeper import GpuKeeper
+from deployments.gpu_nodes import this_node
 from deployments.lanes import OpenLane, open_lane
 from deployments.logs import send_library_logs_to_serve
 from deployments.metrics import RaySink
 from deployments.sampler import ReplicaSample, Sampler
-from deployments.vram_actor import actor_name
 from trivet.api.dispatcher import Lane
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Ticket
@@ -77,9 +78,10 @@ class ModelReplica:
         self._sampler.start()
         self._forward_limit_s = config.serving.forward_limit_s
         self._waiting_for_collector: dict[int, float] = {}
+        self._node = this_node()
         self._keeper: GpuKeeper | None = None
         if self._lane.gpu is not None:
-            self._keeper = GpuKeeper(self._lane, self.task, actor_name(), config, run_id, sink)
+            self._keeper = GpuKeeper(self._lane, self.task, serve.get_replica_context().app_name, config, run_id, sink)
             self._keeper.start()
         try:
             await asyncio.to_thread(self._engine.warm_up)
@@ -116,8 +118,8 @@ class ModelReplica:
             call.admitted(ticket)
         return tickets
 
-    async def run(self, request: EngineRequest) -> EngineResult | TrivetError:
-        """Answer one request, or return the error that is its answer."""
+    async def run(self, request: EngineRequest, nodes: Sequence[str] = ()) -> EngineResult | TrivetError:
+        """Answer one request, or return the error that is its answer. `nodes` was for the router: where to look."""
         call = _Call(request)
         self._waiting_for_collector[id(call)] = time.monotonic()
         try:
@@ -131,6 +133,8 @@ class ModelReplica:
             return ticket
         try:
             return await ticket
+        except GpuUnavailable as error:
+            return GpuUnavailable(error.reason, node=self._node)
         except TrivetError as error:
             return error
 

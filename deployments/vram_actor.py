@@ -1,8 +1,8 @@
 """The actor that watches one card: probe, decide, and hand snapshots to whoever waits for the next one.
 
-A plain named, detached actor: Ray restarts it within half a second of a kill, and its memory is lost, so it resumes
-conservatively. It is started by whoever first needs it and ends by itself once nobody has asked for `_LEASE_S`:
-that is how it leaves with the application.
+A plain named, detached actor on the card's node: Ray restarts it within half a second of a kill, and its memory is
+lost, so it resumes conservatively. It is started by whoever first needs it and ends by itself once nobody has asked
+for `_LEASE_S`: that is how it leaves with the application.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import cast
 
 import ray
-from ray import serve
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.logs import send_library_logs_to_serve
 from deployments.metrics import RaySink, report_memory
@@ -32,7 +32,8 @@ logger = logging.getLogger("ray.serve")
 
 NAMESPACE = "trivet"
 HEARTBEAT_S = 1.0
-_LEASE_S = 30.0
+_LEASE_S = 10.0
+"""Feeds ask at least once per heartbeat."""
 _NEIGHBOUR_INTERVAL_S = 3.0
 
 
@@ -48,7 +49,7 @@ def policy_config(config: AppConfig) -> PolicyConfig:
 
 
 class VramActor:
-    """One per card and application."""
+    """One per GPU node and application."""
 
     def __init__(self, config: AppConfig, run_id: str) -> None:
         send_library_logs_to_serve()
@@ -126,15 +127,16 @@ def _restart_on_failure(task: "asyncio.Task[None]") -> None:
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
 
 
-def actor_name() -> str:
-    """The name of this application's actor; called inside a replica."""
-    return f"{serve.get_replica_context().app_name}:vram"
+def actor_name(app_name: str, node: str) -> str:
+    """The name of an application's actor on one node."""
+    return f"{app_name}:vram:{node}"
 
 
-def vram_actor(name: str, config: AppConfig, run_id: str) -> "ActorHandle[VramActor]":
-    """The actor of that name, started if need be."""
+def vram_actor(node: str, app_name: str, config: AppConfig, run_id: str) -> "ActorHandle[VramActor]":
+    """An application's actor on one node, started if need be."""
     actor = ray.remote(VramActor).options(
-        name=name,
+        name=actor_name(app_name, node),
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         namespace=NAMESPACE,
         lifetime="detached",
         get_if_exists=True,

@@ -90,11 +90,15 @@ class Unavailable(TrivetError):
 
 
 class GpuUnavailable(TrivetError):
-    """The GPU lane cannot do this work now; `reason` says why, in words for people."""
+    """The GPU lane cannot do this work now; `reason` says why, in words for people.
 
-    def __init__(self, reason: str) -> None:
+    `node` is the id of the cluster's node that refused, where there is a cluster: another one may have room.
+    """
+
+    def __init__(self, reason: str, *, node: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.node = node
 
 
 class EngineError(TrivetError):

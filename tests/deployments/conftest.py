@@ -39,7 +39,10 @@ def cluster() -> Iterator[str]:
         log_to_driver=False,
         configure_logging=False,
     )
-    serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310})
+    serve.start(
+        proxy_location="HeadOnly",  # nodes that tests add are on this machine, and would want the same port
+        http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310},
+    )
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()

@@ -35,7 +35,7 @@ def test_the_cpu_twin_sees_no_gpu_and_books_nothing() -> None:
     options = replica_options(AppConfig(), "embedder", "cpu", cluster_gpus=1)
     assert options["name"] == "embedder-cpu"
     assert options["ray_actor_options"]["num_gpus"] == 0
-    assert options["ray_actor_options"]["num_cpus"] == 0
+    assert 0 < options["ray_actor_options"]["num_cpus"] <= 0.01
     assert options["ray_actor_options"]["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
 
 

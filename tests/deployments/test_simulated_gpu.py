@@ -2,16 +2,24 @@
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 import ray
 from ray import serve
+from ray.util import list_named_actors
 
-from deployments.vram_actor import NAMESPACE
+import app
+from deployments.gpu_nodes import this_node
+from deployments.vram_actor import NAMESPACE, actor_name
 from tests.deployments.conftest import Client, Run
+from trivet.config import AppConfig
 
 pytestmark = pytest.mark.ray
 
@@ -61,10 +69,54 @@ def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Cli
 
 def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> None:
     embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
-    actor = ray.get_actor("simulated:vram", namespace=NAMESPACE)
+    actor = ray.get_actor(actor_name("simulated", this_node()), namespace=NAMESPACE)
     killed = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
-    os.kill(killed, signal.SIGKILL)
-    # Every request is answered meanwhile: first by the last decision, then conservatively by the CPU.
-    embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
-    embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    with ThreadPoolExecutor() as others, load(client, others) as answered:
+        os.kill(killed, signal.SIGKILL)
+        # Every request is answered meanwhile: first by the last decision, then conservatively by the CPU.
+        embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
+        embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
     assert ray.get(actor.__ray_call__.remote(lambda _: os.getpid())) != killed
+    assert len(answered) > 50
+    assert set(answered) == {200}
+
+
+def test_the_actor_leaves_with_its_application(cluster: str) -> None:
+    args = {"device": "simulated", "vram": {"park_after_s": None}}
+    name = actor_name("brief", this_node())
+    serve.run(app.build(AppConfig.model_validate(args)), name="brief", route_prefix="/brief")
+    ray.get_actor(name, namespace=NAMESPACE)
+    serve.delete("brief")
+    deadline_s = time.monotonic() + 60
+    while exists(name):
+        assert time.monotonic() < deadline_s, "the actor has outlived its application"
+        time.sleep(0.5)
+
+
+def exists(name: str) -> bool:
+    return any(actor["name"] == name for actor in list_named_actors(all_namespaces=True))
+
+
+@contextmanager
+def load(client: Client, pool: ThreadPoolExecutor) -> Iterator[list[int]]:
+    """Four callers at once, of all three models, until the block ends; the status of every answer."""
+    calls = [
+        ("/v1/embeddings", {"input": ["one", "two words"]}),
+        ("/v1/rerank", {"query": "one", "documents": ["two", "three"]}),
+        ("/v1/relations", {"source": "one", "candidates": ["two"]}),
+        ("/v1/embeddings", {"input": "a few words more, for a longer sequence"}),
+    ]
+    answered: list[int] = []
+    enough = threading.Event()
+
+    def call(path: str, body: dict[str, Any]) -> None:
+        while not enough.is_set():
+            answered.append(client.post(path, json=body, headers=NO_CACHE).status_code)
+
+    callers = [pool.submit(call, path, body) for path, body in calls]
+    try:
+        yield answered
+    finally:
+        enough.set()
+    for caller in callers:
+        caller.result()

@@ -2,7 +2,7 @@ import pickle
 import timeit
 
 from trivet.vram.policy import PolicyConfig, decide, initial_state
-from trivet.vram.snapshot import decision_for, lane_for, next_snapshot
+from trivet.vram.snapshot import decision_for, next_snapshot, placement_for
 from trivet.vram.types import Observation, Snapshot
 
 from .fakes import GIB, look
@@ -19,14 +19,14 @@ def snapshot(*, free_bytes: int = 4 * GIB, at_s: float = 100.0) -> Snapshot:
 
 
 def test_a_fresh_snapshot_means_what_it_says() -> None:
-    assert lane_for(snapshot(), "embedder", 105.0, GRACE_S) == "gpu"
-    assert lane_for(snapshot(free_bytes=0), "embedder", 100.0, GRACE_S) == "cpu"
+    assert decision_for(snapshot(free_bytes=0), "embedder", 100.0, GRACE_S).lane == "cpu"
     made = snapshot()
+    assert made.decisions["embedder"].lane == "gpu"
     assert decision_for(made, "embedder", 105.0, GRACE_S) is made.decisions["embedder"]
 
 
 def test_a_snapshot_past_the_grace_period_means_cpu_and_says_why() -> None:
-    assert lane_for(snapshot(), "embedder", 105.1, GRACE_S) == "cpu"
+    assert decision_for(snapshot(), "embedder", 105.1, GRACE_S).lane == "cpu"
     decision = decision_for(snapshot(), "embedder", 108.0, GRACE_S)
     assert (decision.lane, decision.cause) == ("cpu", "no_reading")
     assert decision.reason == "embedder: the last decision about the GPU is 8 s old: goes to cpu"
@@ -39,22 +39,35 @@ def test_a_stale_cpu_decision_keeps_its_own_reason() -> None:
 
 def test_nothing_known_means_cpu() -> None:
     for missing in (None, snapshot()):
-        assert lane_for(missing, "stranger", 100.0, GRACE_S) == "cpu"
         assert decision_for(missing, "stranger", 100.0, GRACE_S).lane == "cpu"
 
 
-def test_both_questions_give_the_same_lane() -> None:
-    for made in (None, snapshot(), snapshot(free_bytes=0)):
-        for model in ("embedder", "stranger"):
-            for now_s in (100.0, 105.0, 105.1, 900.0):
-                assert lane_for(made, model, now_s, GRACE_S) == decision_for(made, model, now_s, GRACE_S).lane
+def test_a_request_goes_to_the_nodes_with_room_and_to_the_cpu_only_where_there_is_none() -> None:
+    room, none, silent = snapshot(), snapshot(free_bytes=0), None
+
+    both = placement_for({"a": room, "b": none, "c": room}, "embedder", 101.0, GRACE_S)
+    assert both.nodes == ("a", "c")
+    assert both.decision is room.decisions["embedder"]
+
+    nowhere = placement_for({"a": none, "b": silent, "c": none}, "embedder", 101.0, GRACE_S)
+    assert nowhere.nodes == ()
+    assert nowhere.decision.lane == "cpu"
+    assert nowhere.decision.cause == "low_memory"
+    said = nowhere.decision.reason.split("; ")
+    assert said == [
+        none.decisions["embedder"].reason,
+        "embedder: no decision about the GPU has arrived yet: goes to cpu",
+    ]
+
+    assert placement_for({}, "embedder", 101.0, GRACE_S).decision.cause == "no_reading"
+    assert placement_for({"a": none}, "embedder", 101.0, GRACE_S).decision is none.decisions["embedder"]
 
 
 def test_the_receiver_measures_age_on_its_own_clock() -> None:
     elsewhere = snapshot(at_s=9_000_000.0)
     here = elsewhere.received(50.0)
-    assert lane_for(here, "embedder", 54.0, GRACE_S) == "gpu"
-    assert lane_for(here, "embedder", 56.0, GRACE_S) == "cpu"
+    assert decision_for(here, "embedder", 54.0, GRACE_S).lane == "gpu"
+    assert decision_for(here, "embedder", 56.0, GRACE_S).lane == "cpu"
     assert (here.version, here.decisions) == (elsewhere.version, elsewhere.decisions)
 
 

@@ -38,13 +38,19 @@ class ServiceStatus:
     policy: VramConfig = field(default_factory=VramConfig)
 
 
-def card_status(snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig) -> CardStatus:
-    """Read one card's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`."""
+def card_status(
+    snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig, *, node: str | None = None
+) -> CardStatus:
+    """Read one card's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`.
+
+    `node` is the machine's name, where there are several.
+    """
+    on_node = f" on {node}" if node else ""
     decisions = {model: decision_for(snapshot, model, now_s, config.vram.grace_s) for model in models}
     simulated = config.device == "simulated"
     if snapshot is None:
         return CardStatus(
-            device="simulated" if simulated else "GPU",
+            device=("simulated" if simulated else "GPU") + on_node,
             simulated=simulated,
             observation=None,
             age_s=None,
@@ -53,7 +59,7 @@ def card_status(snapshot: Snapshot | None, models: Sequence[str], now_s: float, 
         )
     age_s = now_s - snapshot.at_s
     return CardStatus(
-        device=snapshot.device,
+        device=snapshot.device + on_node,
         simulated=simulated,
         observation=snapshot.observation,
         age_s=age_s,

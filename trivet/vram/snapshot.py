@@ -1,13 +1,17 @@
 """Snapshots: when the deciding side sends one, and what the ingress reads from one. Pure, and cheap to ask per request.
 
-The ingress keeps the last snapshot it received and asks `decision_for` for every request; no call leaves the process.
+The ingress keeps the last snapshot of every GPU node and asks `placement_for` for every request; no call leaves the
+process.
 A snapshot is sent when a decision changed and at least every `heartbeat_s`, so that silence means trouble: a snapshot
 older than the grace period means the CPU.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 from trivet.vram.policy import PolicyState
 from trivet.vram.text import format_seconds
-from trivet.vram.types import Decision, Lane, Observation, Snapshot
+from trivet.vram.types import Decision, Observation, Snapshot
 
 
 def next_snapshot(
@@ -46,12 +50,31 @@ def decision_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: f
     return decision
 
 
-def lane_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: float) -> Lane:
-    """Return the lane of a request for `model`: `decision_for` without the reason."""
-    if snapshot is None or now_s - snapshot.at_s > grace_s:
-        return "cpu"
-    decision = snapshot.decisions.get(model)
-    return "cpu" if decision is None else decision.lane
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a request to one model goes now: to the GPU of one of `nodes`, or to the CPU where there are none."""
+
+    nodes: tuple[str, ...]
+    decision: Decision
+    """Of the first of `nodes`; or, for the CPU, why no node's GPU is to be used."""
+
+
+def placement_for(snapshots: Mapping[str, Snapshot | None], model: str, now_s: float, grace_s: float) -> Placement:
+    """Return where a request for `model` goes now, by the latest snapshot of every GPU node.
+
+    Every node decides about its own card; a request goes to the CPU only where none of them has room.
+    """
+    decisions = {node: decision_for(latest, model, now_s, grace_s) for node, latest in snapshots.items()}
+    nodes = tuple(node for node, decision in decisions.items() if decision.lane == "gpu")
+    if nodes:
+        return Placement(nodes, decisions[nodes[0]])
+    if not decisions:
+        return Placement((), decision_for(None, model, now_s, grace_s))
+    first, *others = decisions.values()
+    if not others:
+        return Placement((), first)
+    reasons = dict.fromkeys(decision.reason for decision in (first, *others))
+    return Placement((), replace(first, reason="; ".join(reasons)))
 
 
 def _on_cpu(model: str, now_s: float, why: str) -> Decision:

@@ -1,0 +1,122 @@
+"""Two nodes with a GPU each: a node that loses its room hands over to the other's GPU, and only then to the CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ray
+
+from tests.deployments.conftest import Client, Run
+from trivet.vram.ledger import Ledger, SimulatedCard
+
+pytestmark = pytest.mark.ray
+
+NO_CACHE = {"cache-control": "no-store"}
+GIB = 1024**3
+CARD = SimulatedCard(total_bytes=8 * GIB)
+WAIT_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def second_node(cluster: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another raylet on this machine, with a pretended GPU of its own."""
+    address = ray.get_runtime_context().gcs_address
+    ray_program = Path(sys.executable).with_name("ray")
+    command = [ray_program, "start", "--block", f"--address={address}", "--num-cpus=2", "--num-gpus=1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as node:
+        until(lambda: len(live_nodes()) == 2, "the second node has not joined")
+        yield node
+        if node.poll() is None:
+            node.terminate()
+    until(lambda: len(live_nodes()) == 1, "the second node has not left")
+
+
+@pytest.fixture(scope="module")
+def client(second_node: subprocess.Popen[bytes], run_app: Run) -> Client:
+    client = run_app(
+        "two-nodes",
+        device="simulated",
+        gpu={"replicas": 2},
+        vram={"dwell_s": 1, "probe_interval_s": 0.1, "park_after_s": None},
+    )
+    until(lambda: len(cards(client)) == 2 and all(card["ours_bytes"] for card in cards(client)), "a card is missing")
+    return client
+
+
+def live_nodes() -> list[str]:
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def until(holds: Callable[[], bool], otherwise: str) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline_s, otherwise
+        time.sleep(0.2)
+
+
+def cards(client: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/v1/status").json()["cards"]
+    return found
+
+
+def embed(client: Client, timeout_s: float = 60) -> httpx.Response:
+    answer = client.post("/v1/embeddings", json={"input": "which node am I on?"}, headers=NO_CACHE, timeout=timeout_s)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def on_gpu(client: Client) -> bool:
+    return embed(client).headers["x-trivet-device"] == "simulated:0"
+
+
+def card_of(node: str) -> Ledger:
+    """The modelled card of one node, on which this process then is one more tenant."""
+    (path,) = Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
+    ledger = Ledger(path, CARD, time.monotonic)
+    ledger.attach("stranger")
+    return ledger
+
+
+def squeeze(ledger: Ledger) -> None:
+    ledger.reserve("stranger", ledger.view().free_bytes - GIB // 16)
+
+
+def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
+    first, second = (card_of(node) for node in live_nodes())
+    until(lambda: on_gpu(client), "no GPU answers")
+
+    squeeze(first)
+    until(lambda: min(card["free_bytes"] for card in cards(client)) < GIB // 2, "the first card is not full")
+    (squeezed,) = (row.pid for row in first.view().rows if row.model == "embedder")
+    os.kill(squeezed, signal.SIGSTOP)  # whatever is sent to it now is never answered
+    try:
+        for _ in range(30):
+            answer = embed(client, timeout_s=8)
+            assert answer.headers["x-trivet-device"] == "simulated:0"
+            assert "x-trivet-reroute-reason" not in answer.headers
+    finally:
+        os.kill(squeezed, signal.SIGCONT)
+
+    squeeze(second)
+    until(lambda: not on_gpu(client), "with both cards full the GPU still answers")
+    assert "free, 500 MiB needed" in embed(client).headers["x-trivet-reroute-reason"]
+
+    second.detach("stranger")
+    until(lambda: on_gpu(client), "the second card has room again, and nobody goes there")
+    first.detach("stranger")
+    first.close()
+    second.close()
+
+
+def test_a_lost_node_costs_no_request(client: Client, second_node: subprocess.Popen[bytes]) -> None:
+    until(lambda: on_gpu(client), "no GPU answers")
+    os.killpg(second_node.pid, signal.SIGKILL)
+    until(lambda: on_gpu(client) and len(cards(client)) == 1, "the first node's GPU does not answer alone")

@@ -1,0 +1,66 @@
+"""The manifest for Kubernetes, as far as it can be read without a cluster."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from tests.ops.files import ROOT
+from trivet.config import AppConfig
+from trivet.ray_env import read_variables
+
+Mapping = dict[str, Any]
+
+MANIFEST: Mapping = yaml.safe_load((ROOT / "ops" / "kuberay" / "rayservice.yaml").read_text(encoding="utf-8"))
+CLUSTER: Mapping = MANIFEST["spec"]["rayClusterConfig"]
+HEAD: Mapping = CLUSTER["headGroupSpec"]
+(WORKERS,) = CLUSTER["workerGroupSpecs"]
+CONFIG_FILE: Mapping = yaml.safe_load((ROOT / "configs" / "cluster.yaml").read_text(encoding="utf-8"))
+
+
+def container(group: Mapping) -> Mapping:
+    (only,) = group["template"]["spec"]["containers"]
+    found: Mapping = only
+    return found
+
+
+def test_it_serves_the_cluster_configuration_of_this_project() -> None:
+    embedded = yaml.safe_load(MANIFEST["spec"]["serveConfigV2"])
+    assert embedded == CONFIG_FILE
+    (application,) = ServeDeploySchema.model_validate(embedded).applications
+    assert application.import_path == "app:build"
+
+
+def test_there_is_a_gpu_replica_for_every_gpu_pod() -> None:
+    (application,) = CONFIG_FILE["applications"]
+    config = AppConfig.model_validate(application["args"])
+    assert WORKERS["replicas"] == WORKERS["minReplicas"] == config.gpu.replicas
+    assert container(WORKERS)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in container(HEAD)["resources"]["limits"]
+    assert CONFIG_FILE["proxy_location"] == "EveryNode"
+
+
+def test_its_ray_is_the_one_this_project_is_pinned_to() -> None:
+    pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert pinned is not None
+    assert CLUSTER["rayVersion"] == pinned.group(1)
+
+
+@pytest.mark.parametrize("group", [HEAD, WORKERS], ids=["head", "workers"])
+def test_ray_has_the_variables_it_is_tuned_by_and_pods_have_what_they_need(group: Mapping) -> None:
+    given = {variable["name"]: variable["value"] for variable in container(group)["env"]}
+    listed = read_variables((ROOT / "configs" / "ray.env").read_text(encoding="utf-8"))
+    assert given == {variable.name: variable.value for variable in listed}
+    assert container(group)["envFrom"] == [{"secretRef": {"name": "trivet-keys"}}]
+    assert container(group)["image"].endswith(f":{_version()}")
+    mounted = {mount["name"] for mount in container(group)["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in group["template"]["spec"]["volumes"]}
+    assert group["template"]["spec"]["terminationGracePeriodSeconds"] > 20
+
+
+def _version() -> str:
+    found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    return found.group(1)
