@@ -30,7 +30,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 # Suites with needs or durations of their own; each has a target below.
 SPECIAL := browser or chaos or clients or fuzz or gpu or prometheus
 
-test: setup lint types contracts ## Lint, types, import contracts, all tests of the main suite
+test: setup lint types contracts docs ## Lint, types, import contracts, documentation, all tests of the main suite
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
 
 test-fast: setup ## The inner loop: no Ray, nothing slow

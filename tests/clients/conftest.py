@@ -41,8 +41,9 @@ def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
     python = os.environ.get("TRIVET_PYTHON")
     if not python:
         pytest.fail("give --base-url, or TRIVET_PYTHON: the interpreter that Trivet is installed for")
-    command = [python, "-m", "tests.clients.server", *os.environ.get("TRIVET_CLIENTS_SERVER", "").split()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [python, "-m", "tests.clients.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         address = server.stdout.readline().strip()

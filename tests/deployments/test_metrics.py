@@ -44,7 +44,7 @@ def client(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 def exported(wanted: str, timeout_s: float = 30) -> list[str]:
     """Lines of the node's endpoint, as soon as one of them begins as wanted."""
-    [node] = ray.nodes()
+    [node] = [node for node in ray.nodes() if node["Alive"]]
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     deadline_s = time.monotonic() + timeout_s
     while True:

@@ -1,8 +1,9 @@
-"""README's commands are run, and what it shows of their output is compared with what came back."""
+"""The commands of README and docs are run; what README shows of their output is compared with what came back."""
 
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,28 @@ from tests.deployments.conftest import Client, Run
 
 pytestmark = pytest.mark.ray
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"```bash\n(curl .*?)```\n```json\n(.*?)```", re.DOTALL)
 EXAMPLES = EXAMPLE.findall(README)
+
+PAGES_WITH_TESTS = {
+    "api.md": "tests/api/test_docs.py",
+    "client.md": "tests/client/test_docs.py",
+    "evaluation.md": "tests/cli/test_eval_docs.py",
+}
+"""Pages whose commands a test of their own runs."""
+RUN_ELSEWHERE = {
+    "git clone": "nothing to run before there is a clone",
+    "make serve": "tests/deployments/test_serve.py runs what it runs",
+    ".venv/bin/trivet serve configs/8gb.yaml": "needs a GPU and a model hub; tests/deployments/test_serve.py serves",
+    ".venv/bin/trivet prepare configs/8gb.yaml": "needs a model hub; tests/cli/test_prepare.py prepares from a folder",
+    "ray start --head": "tests/deployments/conftest.py starts a head",
+    "ray start --address": "tests/deployments/test_two_nodes.py starts a second node",
+    "serve deploy configs/cluster.yaml": "tests/ops/test_kuberay.py reads it; test_two_nodes.py has two nodes",
+    "prometheus --config.file": "tests/ops/test_prometheus.py starts it (make test-prometheus)",
+}
+"""Beginnings of commands that are not run here, and what stands in for it."""
 
 VOLATILE = {"id", "timings_ms", "embedding", "revision", "precision", "device", "created"}
 """Fields whose value differs from run to run or from machine to machine; they must be there all the same."""
@@ -74,3 +94,41 @@ def test_the_configuration_table_tells_the_defaults() -> None:
                 assert str(value) == default, key
                 checked += 1
     assert checked >= 6
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command) of every block of bash or sh in README and docs, but for pages with tests of their own."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = []
+    for page in pages:
+        if page.name in PAGES_WITH_TESTS:
+            continue
+        for block in re.findall(
+            r"^```(?:bash|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            # A command begins at the margin; a body in quotes, over several lines, is indented.
+            found += [(page.name, command.strip()) for command in re.split(r"\n(?=\S)", block) if command.strip()]
+    return found
+
+
+def test_pages_with_tests_of_their_own_have_them() -> None:
+    for page, test in PAGES_WITH_TESTS.items():
+        assert f"docs/{page}" in (ROOT / test).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "command"), commands(), ids=lambda value: value[:40])
+def test_each_command_of_the_documentation_works(client: Client, page: str, command: str) -> None:
+    if any(command.startswith(beginning) for beginning in RUN_ELSEWHERE):
+        return
+    command = command.replace("http://127.0.0.1:8000", str(client.base_url).rstrip("/"))
+    command = command.replace("curl ", "curl --fail-with-body ").replace(
+        ".venv/bin/", f"{Path(sys.executable).parent}/"
+    )
+    done = subprocess.run(["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, (page, done.stdout, done.stderr)
+    assert done.stdout
+
+
+def test_nothing_is_excused_that_is_no_longer_there() -> None:
+    for beginning in RUN_ELSEWHERE:
+        assert any(command.startswith(beginning) for _, command in commands()), beginning
