@@ -13,11 +13,14 @@ from trivet.ray_env import read_variables
 
 Mapping = dict[str, Any]
 
-MANIFEST: Mapping = yaml.safe_load((ROOT / "ops" / "kuberay" / "rayservice.yaml").read_text(encoding="utf-8"))
+MANIFEST, POLICY = yaml.safe_load_all((ROOT / "ops" / "kuberay" / "rayservice.yaml").read_text(encoding="utf-8"))
 CLUSTER: Mapping = MANIFEST["spec"]["rayClusterConfig"]
 HEAD: Mapping = CLUSTER["headGroupSpec"]
 (WORKERS,) = CLUSTER["workerGroupSpecs"]
 CONFIG_FILE: Mapping = yaml.safe_load((ROOT / "configs" / "cluster.yaml").read_text(encoding="utf-8"))
+
+SEVERAL_MACHINES = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_AUTH_MODE": "disabled"}
+"""Where pods differ from one machine: Ray's servers are reachable, behind a network policy instead of a token."""
 
 
 def container(group: Mapping) -> Mapping:
@@ -52,7 +55,7 @@ def test_its_ray_is_the_one_this_project_is_pinned_to() -> None:
 def test_ray_has_the_variables_it_is_tuned_by_and_pods_have_what_they_need(group: Mapping) -> None:
     given = {variable["name"]: variable["value"] for variable in container(group)["env"]}
     listed = read_variables((ROOT / "configs" / "ray.env").read_text(encoding="utf-8"))
-    assert given == {variable.name: variable.value for variable in listed}
+    assert given == {variable.name: variable.value for variable in listed} | SEVERAL_MACHINES
     assert container(group)["envFrom"] == [{"secretRef": {"name": "trivet-keys"}}]
     assert container(group)["image"].endswith(f":{_version()}")
     mounted = {mount["name"] for mount in container(group)["volumeMounts"]}
@@ -64,3 +67,10 @@ def _version() -> str:
     found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None
     return found.group(1)
+
+
+def test_strangers_reach_requests_only() -> None:
+    assert POLICY["kind"] == "NetworkPolicy"
+    everybody, insiders = POLICY["spec"]["ingress"]
+    assert everybody == {"ports": [{"port": CONFIG_FILE["http_options"]["port"]}]}
+    assert all("podSelector" in peer for peer in insiders["from"])
