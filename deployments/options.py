@@ -73,4 +73,7 @@ def ingress_options(config: AppConfig) -> dict[str, Any]:
         "max_ongoing_requests": 4 * config.serving.max_ongoing_requests,
         "max_queued_requests": 4 * config.serving.max_ongoing_requests,
         **_HEALTH,
+        # One that is replaced finishes what it has, also where that waits for a model that is being replaced. Work of a
+        # model that is cut off is done again; nobody does an ingress's work again.
+        "graceful_shutdown_timeout_s": config.limits.request_timeout_s + 5.0,
     }

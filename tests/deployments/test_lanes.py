@@ -60,3 +60,8 @@ def test_no_handle_queues_without_end() -> None:
     config = AppConfig.model_validate({"serving": {"max_ongoing_requests": 7}})
     for options in (replica_options(config, "embedder", "cpu", cluster_gpus=0), ingress_options(config)):
         assert 0 < options["max_queued_requests"] <= 4 * 7  # Ray's default, -1, is any number
+
+
+def test_an_ingress_that_is_replaced_may_finish_every_request_it_has() -> None:
+    config = AppConfig.model_validate({"limits": {"request_timeout_s": 120}})
+    assert ingress_options(config)["graceful_shutdown_timeout_s"] > 120
