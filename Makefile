@@ -11,6 +11,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos docs bench bench-peers \
+        bench-serving audit \
         lint types contracts lock readme clean
 
 help: ## List the targets
@@ -62,6 +63,9 @@ bench: setup ## The engine beside its peers; resumes where it stopped; writes do
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.engine_report
 
+bench-serving: setup ## What the path to the engine costs: default, tuned, without Ray; writes docs/benchmarks.md
+	$(BIN)/python -m bench.serving
+
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.squeeze
 
@@ -86,6 +90,11 @@ types: setup ## mypy, strict
 
 contracts: setup ## Import boundaries
 	$(BIN)/lint-imports
+
+audit: setup ## Installed as pinned, and no known vulnerabilities (AUDIT=--strict: fail if pypi.org is not reached)
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(BIN)/python scripts/audit.py --pip-audit .venv-audit/bin/pip-audit $(AUDIT)
 
 lock: setup ## Write constraints.txt anew from what is installed
 	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt

@@ -85,6 +85,7 @@ def own_ports(folder: Path) -> dict[str, str]:
     """What would be shared with other services of this machine."""
     return {
         "RAY_ADDRESS": "local",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

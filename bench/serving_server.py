@@ -7,8 +7,14 @@ the environment has.
 import asyncio
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from trivet.config import AppConfig
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
 
 STARTED_S = time.perf_counter()
 CONFIG = {"device": "cpu", "telemetry": {"request_log": True}}
@@ -48,16 +54,23 @@ async def serve_bare(port: int) -> None:
     from trivet.api.settings import ApiSettings
 
     config = AppConfig.model_validate(CONFIG)
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: "list[socket.socket] | None" = None) -> None:
+            await super().startup(sockets)
+            say_ready()
+
     async with NoopDispatcher(config) as dispatcher:
         http = create_app(dispatcher, ApiSettings.from_config(config))
-        server = uvicorn.Server(uvicorn.Config(http, port=port, log_level="warning", access_log=False))
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.05)
-        say_ready()
-        await asyncio.to_thread(sys.stdin.read)
-        server.should_exit = True
-        await serving
+        server = Announcing(uvicorn.Config(http, port=port, log_level="warning", access_log=False))
+        closing = asyncio.create_task(_close_with_stdin(server))
+        await server.serve()
+        await closing
+
+
+async def _close_with_stdin(server: "uvicorn.Server") -> None:
+    await asyncio.to_thread(sys.stdin.read)
+    server.should_exit = True
 
 
 def main() -> None:

@@ -55,6 +55,8 @@ def run_app(cluster: str) -> Iterator[Run]:
     clients: list[Client] = []
 
     def run(name: str, **args: Any) -> Client:
+        # One ingress, so that a test knows whose cache and counts it meets.
+        args["serving"] = {"ingress_replicas": 1, **args.get("serving", {})}
         serve.run(app.build(AppConfig.model_validate(args)), name=name, route_prefix=f"/{name}")
         deployed.append(name)
         client = httpx.Client(base_url=f"{cluster}/{name}", timeout=310)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any, NotRequired
 
+import numpy as np
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
@@ -221,4 +222,5 @@ def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
 
 
 def _base64(vector: Floats) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    # Straight from the array's memory, which is copied only where it is not contiguous little-endian float32.
+    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4")).decode("ascii")

@@ -1,0 +1,98 @@
+"""Audits the dependencies: what is installed is what constraints.txt pins, fits together, and nothing known is wrong.
+
+Known vulnerabilities come from `pip-audit`, which asks pypi.org for each pinned version. Where that cannot be reached,
+or a mirror answers without such data, they are not checked, and this says so; `--strict` makes it a failure.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
+OURS = {"trivet"}
+TOOLS = {"pip", "setuptools", "wheel"}
+"""What an environment begins with."""
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned(text: str) -> dict[str, str]:
+    """Versions by name, as constraints.txt has them."""
+    return {normal(name): version for name, version in PIN.findall(text)}
+
+
+def installed() -> dict[str, str]:
+    """Versions by name in this environment, without ourselves."""
+    return {
+        normal(found.metadata["Name"]): found.version
+        for found in distributions()
+        if normal(found.metadata["Name"]) not in OURS | TOOLS
+    }
+
+
+def differences(pins: dict[str, str], present: dict[str, str]) -> list[str]:
+    """Sentences about what is installed otherwise than pinned. A build of the same version (`+cpu`) is the same."""
+    said = []
+    for name, version in sorted(present.items()):
+        if name not in pins:
+            said.append(f"{name} {version} is not pinned")
+        elif pins[name].split("+")[0] != version.split("+")[0]:
+            said.append(f"{name} is {version}, pinned is {pins[name]}")
+    return said
+
+
+def vulnerabilities(report: dict[str, object]) -> tuple[list[str], int]:
+    """What a pip-audit report names, and how many packages it could tell nothing about."""
+    found, skipped = [], 0
+    for package in report.get("dependencies", []):  # type: ignore[attr-defined]
+        if "skip_reason" in package:
+            skipped += 1
+        found += [f"{package['name']} {package['version']}: {known['id']}" for known in package.get("vulns", [])]
+    return found, skipped
+
+
+def ask_pip_audit(program: str, constraints: Path) -> dict[str, object] | None:
+    """Its report; None where it is not there or could not ask."""
+    command = [program, "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
+    try:
+        done = subprocess.run([*command, "-r", str(constraints)], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    try:
+        report: dict[str, object] = json.loads(done.stdout)
+    except ValueError:
+        return None
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strict", action="store_true", help="fail where vulnerabilities could not be looked up")
+    parser.add_argument("--pip-audit", default="pip-audit", help="the program; it needs an environment of its own")
+    options = parser.parse_args()
+    constraints = ROOT / "constraints.txt"
+    pins = pinned(constraints.read_text(encoding="utf-8"))
+    wrong = differences(pins, installed())
+    fits = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    if fits.returncode != 0:
+        wrong += fits.stdout.strip().splitlines()
+    report = ask_pip_audit(options.pip_audit, constraints)
+    found, skipped = vulnerabilities(report) if report is not None else ([], len(pins))
+    for line in [*wrong, *found]:
+        print(line)
+    if skipped:
+        print(f"NOT CHECKED for known vulnerabilities: {skipped} of {len(pins)} packages (pypi.org was not reached)")
+    if not wrong and not found:
+        print(f"{len(pins)} pins: installed as pinned" + ("" if skipped else ", and no known vulnerabilities"))
+    raise SystemExit(1 if wrong or found or (skipped and options.strict) else 0)
+
+
+if __name__ == "__main__":
+    main()
