@@ -87,7 +87,7 @@ def test_the_actor_leaves_with_its_application(cluster: str) -> None:
     serve.run(app.build(AppConfig.model_validate(args)), name="brief", route_prefix="/brief")
     ray.get_actor(name, namespace=NAMESPACE)
     serve.delete("brief")
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 120
     while exists(name):
         assert time.monotonic() < deadline_s, "the actor has outlived its application"
         time.sleep(0.5)
