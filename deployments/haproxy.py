@@ -1,7 +1,8 @@
 """`trivet-haproxy`: the HAProxy that Ray brings, with Ray's configuration closed to strangers and plain in refusals.
 
 Ray 2.60 has no setting for what is changed here: its statistics and metrics listen on every interface, everybody on the
-machine may command it through its socket, and where no ingress answers, callers get a bare 500. Ray starts whatever
+machine may command it through its socket, where no ingress answers callers get a bare 500, and a request whose body
+comes in a packet of its own is not sent again when its ingress dies. Ray starts whatever
 `RAY_SERVE_HAPROXY_BINARY_PATH` names and gives it the configuration with `-f`, also at each change of replicas; this
 rewrites the file and becomes HAProxy, under the same process id.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 _INTERNAL_SECTIONS = ("frontend prometheus", "listen stats")
 _EVERY_INTERFACE = re.compile(r"^(\s*bind )\*?:(\d+)\s*$")
 _ERROR_FILE = re.compile(r"^(\s*errorfile (?:502|503|504) )(\S+)\s*$")
+_RETRY_ON = re.compile(r"^(\s*)retry-on ")
 _ADMIN_SOCKET = re.compile(r"^(\s*stats socket \S+ )mode 666 ")
 
 UNAVAILABLE_BODY = (
@@ -33,7 +35,8 @@ UNAVAILABLE = (
 
 
 def closed(config: str, unavailable: Path) -> str:
-    """Ray's configuration with its own pages on loopback, a private socket, and refusals that name a time. Pure.
+    """Ray's configuration with its own pages on loopback, a private socket, requests that can be sent again, and
+    refusals that name a time. Pure.
 
     The address of the service itself is left as `http_options.host` says.
     """
@@ -46,6 +49,9 @@ def closed(config: str, unavailable: Path) -> str:
         if section in _INTERNAL_SECTIONS:
             changed = _EVERY_INTERFACE.sub(r"\g<1>127.0.0.1:\2", changed)
         changed = _ERROR_FILE.sub(rf"\g<1>{unavailable}", changed)
+        if retried := _RETRY_ON.match(changed):
+            # HAProxy sends again only what it had in whole before it sent it the first time.
+            lines.append(f"{retried[1]}option http-buffer-request")
         lines.append(_ADMIN_SOCKET.sub(r"\g<1>mode 600 ", changed))
     return "\n".join(lines) + "\n"
 

@@ -16,6 +16,7 @@ RAYS = """global
     nbthread 1
 defaults
     mode http
+    retry-on conn-failure empty-response
     errorfile 502 /tmp/haproxy-serve/500.http
     errorfile 503 /tmp/haproxy-serve/500.http
     errorfile 504 /tmp/haproxy-serve/500.http
@@ -61,10 +62,14 @@ def test_refusals_name_a_time() -> None:
     assert "retry-after: 2" in head
 
 
+def test_requests_are_held_until_they_can_be_sent_again() -> None:
+    at = lines("*").index("retry-on conn-failure empty-response")
+    assert lines("*")[at - 1] == "option http-buffer-request"
+
+
 def test_nothing_else_changes() -> None:
-    changed = [
-        (old, new) for old, new in zip(RAYS.splitlines(), closed(RAYS, PAGE).splitlines(), strict=True) if old != new
-    ]
+    after = [line for line in closed(RAYS, PAGE).splitlines() if "http-buffer-request" not in line]
+    changed = [(old, new) for old, new in zip(RAYS.splitlines(), after, strict=True) if old != new]
     assert len(changed) == 6
 
 
@@ -74,6 +79,7 @@ def test_the_lines_are_those_that_this_ray_writes() -> None:
         "listen stats\n  bind *:{{ config.stats_port }}\n",
         "    stats socket {{ config.socket_path }} mode 666 level admin",
         "    errorfile 503 {{ config.error_file_path }}\n",
+        "    retry-on {{ config.retry_on }}\n",
         "frontend prometheus\n",
     ):
         assert line in HAPROXY_CONFIG_TEMPLATE
