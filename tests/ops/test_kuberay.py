@@ -53,10 +53,12 @@ def test_its_ray_is_the_one_this_project_is_pinned_to() -> None:
 
 @pytest.mark.parametrize("group", [HEAD, WORKERS], ids=["head", "workers"])
 def test_ray_has_the_variables_it_is_tuned_by_and_pods_have_what_they_need(group: Mapping) -> None:
+    assert container(group)["envFrom"] == [
+        {"configMapRef": {"name": "trivet-ray"}},
+        {"secretRef": {"name": "trivet-keys"}},
+    ]
     given = {variable["name"]: variable["value"] for variable in container(group)["env"]}
-    listed = read_variables((ROOT / "configs" / "ray.env").read_text(encoding="utf-8"))
-    assert given == {variable.name: variable.value for variable in listed} | SEVERAL_MACHINES
-    assert container(group)["envFrom"] == [{"secretRef": {"name": "trivet-keys"}}]
+    assert given == SEVERAL_MACHINES
     assert container(group)["image"].endswith(f":{_version()}")
     mounted = {mount["name"] for mount in container(group)["volumeMounts"]}
     assert mounted == {volume["name"] for volume in group["template"]["spec"]["volumes"]}
@@ -67,6 +69,13 @@ def _version() -> str:
     found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None
     return found.group(1)
+
+
+def test_the_variables_file_means_the_same_to_kubectl() -> None:
+    text = (ROOT / "configs" / "ray.env").read_text(encoding="utf-8")
+    literally = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    assert literally == {variable.name: variable.value for variable in read_variables(text)}
+    assert set(SEVERAL_MACHINES) <= set(literally)
 
 
 def test_strangers_reach_requests_only() -> None:
