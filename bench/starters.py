@@ -3,7 +3,7 @@
 Both read the same texts, on the CPU lane, with the default precision and the default batching, one model after another
 in a process of its own. What counts is how many sequences a second are answered: tokens would not do, since each model
 cuts a text into tokens of its own. The flagship checkpoints have random weights (`bench.checkpoints`): they cost what
-trained ones cost, and what they answer means nothing.
+trained ones cost, and what they answer means nothing. An interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -73,14 +73,16 @@ def main() -> None:
     options = parser.parse_args()
     work = options.cache.absolute() / "work"
     work.mkdir(parents=True, exist_ok=True)
-    cells: dict[str, dict[Task, dict[str, Any]]] = {"starter": {}, "flagship": {}}
+    threads = options.threads or describe_machine()["cores"]
+    result = _begin(options.out, threads)
     for task in TASKS:
         models = {
             "starter": prepare_starter(task, options.cache.absolute() / "models"),
             "flagship": SHAPES[FLAGSHIPS[task]].directory(options.checkpoints.absolute()),
         }
-        written = calls(task, models["starter"], "mixed", LONGEST, CALLS)
-        for name, model in models.items():
+        missing = {name: model for name, model in models.items() if task not in result["cells"][name]}
+        written = calls(task, models["starter"], "mixed", LONGEST, CALLS) if missing else []
+        for name, model in missing.items():
             counted = recount(task, written, TextTokenizer.from_dir(model))
             file = work / f"starters-{task}-{name}.json"
             file.write_text(json.dumps([asdict(call) for call in counted]), encoding="utf-8")
@@ -101,24 +103,32 @@ def main() -> None:
             figures = run_module("bench.in_process", str(work / "spec.json"), threads=options.threads)
             del figures["lengths"]
             figures["sequences_per_cpu_s"] = round(figures["sequences"] / figures["cpu_s"], 2)
-            cells[name][task] = figures
+            result["cells"][name][task] = figures
+            options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             rates = f"{figures['sequences_per_s']} sequences/s, {figures['sequences_per_cpu_s']} per core-second"
-            print(
-                f"{task} {name}: {rates}; cores: own {figures['own_cores']}, others {figures['other_cores']}",
-                flush=True,
-            )
-    result = {
-        "machine": describe_machine(),
-        "threads": options.threads or describe_machine()["cores"],
-        "flagships": FLAGSHIPS,
-        "cells": cells,
-        "ratios": {measure: ratios(cells, measure) for measure in MEASURES},
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+            cores = f"cores: own {figures['own_cores']}, others {figures['other_cores']}"
+            print(f"{task} {name}: {rates}; {cores}", flush=True)
+    result["ratios"] = {measure: ratios(result["cells"], measure) for measure in MEASURES}
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for measure, told in result["ratios"].items():
         print(f"{measure}: " + ", ".join(f"{name} {value}×" for name, value in told.items()))
-    print(f"overall, by the clock: {result['ratios']['sequences_per_s']['overall']}× (wanted: {GOAL:.0f}×)")
+    overall = result["ratios"]["sequences_per_cpu_s"]["overall"]
+    print(f"overall, per core-second: {overall}× (wanted: {GOAL:.0f}×)")
+
+
+def _begin(out: Path, threads: int) -> dict[str, Any]:
+    """What an interrupted run with as many threads has measured already, or nothing."""
+    if out.is_file():
+        earlier: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        if earlier["threads"] == threads and "ratios" not in earlier:
+            return earlier
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return {
+        "machine": describe_machine(),
+        "threads": threads,
+        "flagships": FLAGSHIPS,
+        "cells": {"starter": {}, "flagship": {}},
+    }
 
 
 if __name__ == "__main__":
