@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -71,6 +71,18 @@ squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 c
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos
+
+stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
+	$(BIN)/python -m bench.stress cpu
+	$(BIN)/python -m bench.stress simulated
+	$(BIN)/python -m bench.stress naive
+
+soak: setup ## Half an hour at half load: does memory stay where it is?
+	$(BIN)/python -m bench.stress cpu --soak
+
+resilience-docs: setup ## Write the tables and the plot of docs/resilience.md and docs/memory.md from the results
+	$(BIN)/python -m bench.resilience_report
+	$(BIN)/python -m bench.stress_plot
 
 test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
 	$(PIP) -c constraints.txt -e '.[browser]'

@@ -97,7 +97,7 @@ def own_ports(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def served(args: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> Iterator[Served]:
+def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Start it with these `args`, wait until it is ready, stop it as a user does."""
     folder = Path(tempfile.mkdtemp(prefix="trivet-"))
     port = free_port()
@@ -105,6 +105,8 @@ def served(args: Mapping[str, Any], *, env: Mapping[str, str] | None = None) -> 
     file.write_text(yaml.safe_dump(serve_file(args, port)), encoding="utf-8")
     log = folder / "log"
     command = [str(this_python().with_name("trivet")), "serve", str(file), "--ray-env", str(ROOT / "configs/ray.env")]
+    if lean:
+        command.append("--lean")
     with log.open("wb") as output:
         child = subprocess.Popen(
             command,

@@ -212,7 +212,7 @@ def target(case: Case, options: argparse.Namespace) -> Iterator[tuple[Callable[[
             yield naive.memory, lambda: NaiveClient(naive, DEADLINE_S + HANG_S + 10)
         return
     duration_s = options.minutes * 60
-    with served(args_of(case, duration_s, options.full, options.cache)) as running:
+    with served(args_of(case, duration_s, options.full, options.cache), lean=case == "lean") as running:
         yield running.memory, lambda: trivet_client(running)
 
 

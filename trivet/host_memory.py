@@ -24,6 +24,7 @@ _SCRIPTS = (  # the first that is found in the command line; that of the raylet 
     ("autoscaler", "ray autoscaler"),
     ("trivet serve", "trivet serve"),
     ("serve run", "serve run"),
+    ("deployments.lean", "serve run"),
     ("multiprocessing", "ray dashboard"),  # the resource tracker of its subprocesses
 )
 _ACTORS = {

@@ -37,6 +37,9 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 def serve_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
     ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = Path("configs/ray.env"),
+    lean: Annotated[
+        bool, typer.Option("--lean", help="Without Ray's dashboard: less memory, no `serve deploy` or `serve status`.")
+    ] = False,
 ) -> None:
     """Serve until Ctrl-C."""
     console = Console(stderr=True)
@@ -54,7 +57,7 @@ def serve_command(
     # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
     for request in (signal.SIGINT, signal.SIGTERM):
         signal.signal(request, signal.default_int_handler)
-    child = _start(file, ray_env)
+    child = _start(file, ray_env, lean)
     try:
         _announce(child, file)
         code = child.wait()
@@ -64,14 +67,14 @@ def serve_command(
     raise typer.Exit(code)
 
 
-def _start(file: ServeFile, ray_env: Path) -> "subprocess.Popen[bytes]":
+def _start(file: ServeFile, ray_env: Path, lean: bool) -> "subprocess.Popen[bytes]":
     listed = read_variables(ray_env.read_text(encoding="utf-8"))
     environment = cluster_environment(listed, os.environ, programs=Path(sys.executable).parent)
     if token := token_file(environment, Path.home()):
         ensure_private_token(token)
-    serve = Path(sys.executable).with_name("serve")
+    run = [sys.executable, "-m", "deployments.lean"] if lean else [Path(sys.executable).with_name("serve"), "run"]
     # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-    return subprocess.Popen([serve, "run", str(file.path)], env=environment, start_new_session=True)
+    return subprocess.Popen([*run, str(file.path)], env=environment, start_new_session=True)
 
 
 def _is_taken(file: ServeFile) -> bool:
