@@ -1,8 +1,9 @@
 """`trivet-haproxy`: the HAProxy that Ray brings, with Ray's configuration closed to strangers and plain in refusals.
 
 Ray 2.60 has no setting for what is changed here: its statistics and metrics listen on every interface, everybody on the
-machine may command it through its socket, where no ingress answers callers get a bare 500, and a request whose body
-comes in a packet of its own is not sent again when its ingress dies. Ray starts whatever
+machine may command it through its socket, a UDP socket on every interface sends a line per request to a system log that
+nobody asked for, where no ingress answers callers get a bare 500, or a 404 while HAProxy has not been told of any yet,
+and a request whose body comes in a packet of its own is not sent again when its ingress dies. Ray starts whatever
 `RAY_SERVE_HAPROXY_BINARY_PATH` names and gives it the configuration with `-f`, also at each change of replicas; this
 rewrites the file and becomes HAProxy, under the same process id.
 """
@@ -17,6 +18,10 @@ _INTERNAL_SECTIONS = ("frontend prometheus", "listen stats")
 _EVERY_INTERFACE = re.compile(r"^(\s*bind )\*?:(\d+)\s*$")
 _ERROR_FILE = re.compile(r"^(\s*errorfile (?:502|503|504) )(\S+)\s*$")
 _RETRY_ON = re.compile(r"^(\s*)retry-on ")
+_UNASKED_LOG = re.compile(r"^\s*log 127\.0\.0\.1:514 local0 info\s*$")
+"""What Ray writes unless `RAY_SERVE_HAPROXY_LOG_TARGET` says otherwise."""
+_NOT_FOUND = re.compile(r"^(\s*)http-request return status 404 ")
+_APPLICATION = re.compile(r"^backend http-", re.MULTILINE)
 _ADMIN_SOCKET = re.compile(r"^(\s*stats socket \S+ )mode 666 ")
 
 UNAVAILABLE_BODY = (
@@ -40,14 +45,20 @@ def closed(config: str, unavailable: Path) -> str:
 
     The address of the service itself is left as `http_options.host` says.
     """
+    starting = not _APPLICATION.search(config)
     lines = []
     section = ""
     for line in config.splitlines():
         if line and not line[0].isspace() and not line.startswith("#"):
             section = line.strip()
+        if _UNASKED_LOG.match(line):
+            continue
         changed = line
         if section in _INTERNAL_SECTIONS:
             changed = _EVERY_INTERFACE.sub(r"\g<1>127.0.0.1:\2", changed)
+        if starting and (unknown := _NOT_FOUND.match(changed)):
+            refusal = "http-request return status 503 content-type application/json hdr retry-after 2 string"
+            changed = f"{unknown[1]}{refusal} '{UNAVAILABLE_BODY}'"
         changed = _ERROR_FILE.sub(rf"\g<1>{unavailable}", changed)
         if retried := _RETRY_ON.match(changed):
             # HAProxy sends again only what it had in whole before it sent it the first time.

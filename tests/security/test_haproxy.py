@@ -12,6 +12,7 @@ from deployments.haproxy import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
 
 PAGE = Path("/run/unavailable.http")
 RAYS = """global
+    log 127.0.0.1:514 local0 info
     stats socket /tmp/haproxy-serve/admin.sock mode 666 level admin expose-fd listeners
     nbthread 1
 defaults
@@ -26,6 +27,8 @@ frontend prometheus
 frontend http_frontend
     bind {host}:8000
     acl routes path -i /-/routes
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path '%[path]' not found. Ping .../-/routes."
 backend http-trivet
     server one 127.0.0.1:30000 check
 listen stats
@@ -67,9 +70,25 @@ def test_requests_are_held_until_they_can_be_sent_again() -> None:
     assert lines("*")[at - 1] == "option http-buffer-request"
 
 
+@pytest.mark.parametrize(("target", "kept"), [("127.0.0.1:514", 0), ("/dev/log", 1)])
+def test_requests_are_logged_only_where_somebody_says(target: str, kept: int) -> None:
+    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE)
+    assert made.count("local0") == kept
+
+
+def test_before_the_application_is_known_callers_are_told_to_come_back() -> None:
+    starting = RAYS.replace("backend http-trivet\n    server one 127.0.0.1:30000 check\n", "")
+    [line] = [line for line in closed(starting, PAGE).splitlines() if "http-request return" in line]
+    assert "status 503" in line
+    assert "retry-after 2" in line
+    [line] = [line for line in lines("*") if "http-request return" in line]
+    assert "status 404" in line
+
+
 def test_nothing_else_changes() -> None:
     after = [line for line in closed(RAYS, PAGE).splitlines() if "http-buffer-request" not in line]
-    changed = [(old, new) for old, new in zip(RAYS.splitlines(), after, strict=True) if old != new]
+    rays = [line for line in RAYS.splitlines() if "local0" not in line]
+    changed = [(old, new) for old, new in zip(rays, after, strict=True) if old != new]
     assert len(changed) == 6
 
 
@@ -81,6 +100,9 @@ def test_the_lines_are_those_that_this_ray_writes() -> None:
         "    errorfile 503 {{ config.error_file_path }}\n",
         "    retry-on {{ config.retry_on }}\n",
         "frontend prometheus\n",
+        "    log {{ config.log_target }} local0 info\n",
+        "backend default_backend\n    http-request return status 404 ",
+        "    default_backend default_backend\n",
     ):
         assert line in HAPROXY_CONFIG_TEMPLATE
 
@@ -100,7 +122,11 @@ def test_the_program_becomes_haproxy(tmp_path: Path) -> None:
     """Also under the variable by which Ray finds it, which HAProxy's own package obeys, too."""
     program = Path(sys.executable).with_name("trivet-haproxy")
     file = tmp_path / "haproxy.cfg"
-    file.write_text(RAYS.replace("{host}", "127.0.0.1").replace("/tmp/haproxy-serve", str(tmp_path)))
+    file.write_text(
+        RAYS.replace("backend http-trivet", "backend other")
+        .replace("{host}", "127.0.0.1")
+        .replace("/tmp/haproxy-serve", str(tmp_path))
+    )
     environment = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(program)}
     checked = subprocess.run(
         [program, "-c", "-V", "-f", file], env=environment, capture_output=True, text=True, timeout=60, check=False
