@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class Contender:
     kind: str
     tuned: bool = False
     replicas: int = 1
+    instead: tuple[tuple[str, str], ...] = ()
+    """Variables with other values than the tuned ones."""
 
 
 CONTENDERS = (
@@ -73,6 +75,15 @@ CONTENDERS = (
     Contender("Ray Serve as it comes", "ray"),
     Contender("Trivet's tuned Ray Serve", "ray", tuned=True, replicas=2),
 )
+
+TUNED = CONTENDERS[-1]
+WITHOUT = (
+    Contender("HAProxy", "ray", True, 2, (("RAY_SERVE_ENABLE_HA_PROXY", "0"),)),
+    Contender("RAY_SERVE_THROUGHPUT_OPTIMIZED", "ray", True, 2, (("RAY_SERVE_THROUGHPUT_OPTIMIZED", "0"),)),
+    Contender("RAY_worker_niceness=0", "ray", True, 2, (("RAY_worker_niceness", "15"),)),
+    Contender("the second ingress replica", "ray", True, 1),
+)
+"""The tuned service without one thing each."""
 
 
 def environment(contender: Contender, folder: Path) -> dict[str, str]:
@@ -82,7 +93,9 @@ def environment(contender: Contender, folder: Path) -> dict[str, str]:
     if not contender.tuned:
         return plain
     listed = read_variables((ROOT / "configs" / "ray.env").read_text(encoding="utf-8"))
-    return cluster_environment(listed, {**plain, **own_ports(folder)}, programs=Path(sys.executable).parent)
+    return cluster_environment(
+        listed, {**plain, **own_ports(folder), **dict(contender.instead)}, programs=Path(sys.executable).parent
+    )
 
 
 @contextmanager
@@ -133,11 +146,12 @@ def measured_loop(port: int, requests: Sequence[bytes], clients: int, duration_s
     return loop
 
 
-def measure(contender: Contender) -> dict[str, Any]:
-    """Every route of one contender."""
+def measure(contender: Contender, routes: Sequence[str] = tuple(ROUTES)) -> dict[str, Any]:
+    """Some routes of one contender."""
     cells: dict[str, Any] = {"name": contender.name, "ingress_replicas": contender.replicas, "routes": {}}
     with running(contender, "noop") as (port, root):
-        for route, requests in ROUTES.items():
+        for route in routes:
+            requests = ROUTES[route]
             measured_loop(port, requests, 4, WARM_UP_S)
             one = measured_loop(port, requests, 1, MEASURE_S)
             before = cpu_s(root)
@@ -167,7 +181,7 @@ def measure_engine() -> dict[str, Any]:
     work = calls("embedder", model, "mixed", 256, 400)
     in_process = [engine_in_process(model, work)]
     requests = [post("/v1/embeddings", {"input": list(call.others)}, headers=NO_STORE) for call in work]
-    with running(CONTENDERS[-1], "starter") as (port, _):
+    with running(TUNED, "starter") as (port, _):
         measured_loop(port, requests[::-1], CLIENTS, WARM_UP_S)
         loop = measured_loop(port, requests, CLIENTS, ENGINE_S)
     tokens = sum(sum(work[index].lengths) for index in loop.sent)
@@ -239,6 +253,8 @@ def tables(result: Mapping[str, Any]) -> str:
                 f"| {cells['name']} | {route} | {one['p50_ms']:.1f} / {one['p99_ms']:.1f} "
                 f"| {many['requests_per_s']:,.0f} | {many['p50_ms']:.0f} / {many['p99_ms']:.0f} | {parts} |"
             )
+    if "without" in result:
+        lines += ["", *_without_table(result["without"])]
     if "engine" in result:
         engine = result["engine"]
         before, after = engine["in_process_tokens_per_s"]
@@ -255,6 +271,21 @@ def tables(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _without_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "Embeddings with the tuned service, and without one thing each, in a run of its own:",
+        "",
+        "| without | 1 client: p50 / p99 ms | 16 clients: requests/s |",
+        "|---|--:|--:|",
+    ]
+    for row in rows:
+        cell = row["routes"]["embeddings"]
+        one = cell["one_client"]
+        rate = cell["sixteen_clients"]["requests_per_s"]
+        lines.append(f"| {row['name']} | {one['p50_ms']:.1f} / {one['p99_ms']:.1f} | {rate:,.0f} |")
+    return lines
+
+
 def write_page(text: str) -> None:
     begin, end = "<!-- serving: begin -->", "<!-- serving: end -->"
     page = PAGE.read_text(encoding="utf-8")
@@ -263,7 +294,7 @@ def write_page(text: str) -> None:
     )
 
 
-PARTS = ("path", "engine", "ready")
+PARTS = ("path", "without", "engine", "ready")
 
 
 def main() -> None:
@@ -275,6 +306,9 @@ def main() -> None:
     if "path" in options.parts:
         result["load_before"] = round(os.getloadavg()[0], 1)
         result["contenders"] = [measure(contender) for contender in CONTENDERS]
+    if "without" in options.parts:
+        nothing = replace(TUNED, name="nothing")
+        result["without"] = [measure(contender, ["embeddings"]) for contender in (nothing, *WITHOUT)]
     if "engine" in options.parts:
         result["engine"] = measure_engine()
         print(result["engine"], flush=True)
