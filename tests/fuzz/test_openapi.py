@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.config import ChecksConfig, GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from bench.service import service
@@ -25,18 +26,7 @@ published = create_app(FakeDispatcher(), ApiSettings()).openapi()
 config = SchemathesisConfig(
     projects=ProjectsConfig(
         # Unknown headers and query parameters are no errors in HTTP; unknown fields of bodies are tried all the same.
-        default=ProjectConfig(
-            generation=GenerationConfig(allow_extra_parameters=False),
-            # A deadline of a millisecond is valid, and missed, whatever else the request holds.
-            checks=ChecksConfig.from_dict(
-                {
-                    "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "408", "429"]},
-                    "negative_data_rejection": {
-                        "expected-statuses": ["400", "404", "405", "408", "413", "415", "422", "429"]
-                    },
-                }
-            ),
-        )
+        default=ProjectConfig(generation=GenerationConfig(allow_extra_parameters=False))
     )
 )
 schema = schemathesis.openapi.from_dict(published, config=config)
@@ -45,8 +35,11 @@ OPERATIONS = sum(1 for methods in published["paths"].values() if "post" in metho
 
 # What JSON Schema cannot say: two lists of texts must match in length; prompts and dimensions are the model's own.
 NOT_SAID_BY_THE_SCHEMA = {
-    path: [positive_data_acceptance] for path in ("/score", "/v1/score", "/embed", "/", "/embeddings", "/v1/embeddings")
+    path: [positive_data_acceptance]
+    for path in ("/score", "/v1/score", "/embed", "/", "/similarity", "/embeddings", "/v1/embeddings")
 }
+
+DEADLINE = "x-request-timeout-seconds"
 
 made_up: Counter[str] = Counter()
 """Requests sent, by answer."""
@@ -66,6 +59,9 @@ def base_url() -> Iterator[str]:
     max_examples=-(-CASES // OPERATIONS), deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
 def test_every_answer_is_as_published(case: schemathesis.Case, base_url: str) -> None:
+    # Serve's proxy keeps this time as well, and would answer every other request with a 408 of its own.
+    if case.headers and re.fullmatch(r"0\.(00[1-9]|0[1-9]|[1-9])[0-9]*", str(case.headers.get(DEADLINE))):
+        case.headers[DEADLINE] = "60"
     response = case.call(base_url=base_url)
     made_up[f"{response.status_code // 100}xx"] += 1
     case.validate_response(response, excluded_checks=NOT_SAID_BY_THE_SCHEMA.get(case.operation.path, []))
