@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow
 
 
 def _from_hub(repo_id: str, task: Task, wanted: tuple[str, ...]) -> ModelSource:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     from huggingface_hub import snapshot_download  # only here: a starter or local model needs no hub client
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
