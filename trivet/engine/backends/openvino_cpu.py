@@ -1,5 +1,6 @@
 """The CPU lane: an OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,11 @@ def resolve_precision(asked: Precision) -> CpuPrecision:
     return "bf16" if "BF16" in capabilities else "fp32"
 
 
+SHAPES_KEPT = 100
+"""Compiled kernels are kept by the shape of a batch, in OpenVINO and in oneDNN below it; left alone they keep 5,000 and
+1,024 of them, which is half a megabyte per shape of a small model and grows for days."""
+
+
 def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
     settings: dict[str, Any] = {
         # One stream: a batch uses every thread. Parallel streams repack the weights once each.
@@ -34,6 +40,7 @@ def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "ENABLE_MMAP": True,
         "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_KEPT,
     }
     if precision == "int8":
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
@@ -50,6 +57,8 @@ class OpenVinoBackend:
     fault = None  # a CPU has no context to poison
 
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
+        # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
         core = openvino.Core()
         model = core.read_model(ir_dir / MODEL_FILE)
         compiled = core.compile_model(model, "CPU", _settings(precision, threads))
