@@ -39,7 +39,7 @@ def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
 
 def build(args: AppConfig) -> serve.Application:
     """What `serve_config.yaml` names; says which of Ray's variables its cluster lacks."""
-    _log_missing_variables()
+    log_missing_variables()
     return graph(args, MODELS)
 
 
@@ -62,7 +62,7 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
     return deployment(Ingress, ingress_options(args)).bind(args, handles, run_id)
 
 
-def _log_missing_variables() -> None:
+def log_missing_variables() -> None:
     """`build` runs inside the cluster, so its environment is what Ray's processes were started with."""
     if not RAY_ENV.is_file():
         return  # installed without the project's folder

@@ -1,7 +1,11 @@
 """configs/ray.env: every variable says what it buys, and a cluster that lacks some is told what for."""
 
+import logging
 from pathlib import Path
 
+import pytest
+
+import app
 from trivet.ray_env import Variable, cluster_environment, explain, missing_variables, read_variables
 
 SHIPPED = (Path(__file__).parent.parent / "configs" / "ray.env").read_text()
@@ -56,3 +60,31 @@ def test_the_callers_environment_wins() -> None:
 def test_a_program_that_is_given_by_its_path_stays() -> None:
     own = Variable("RAY_SERVE_HAPROXY_BINARY_PATH", "/usr/sbin/haproxy", "")
     assert cluster_environment([own], {}, programs=Path("/venv/bin"))[own.name] == "/usr/sbin/haproxy"
+
+
+class Kept(logging.Handler):
+    """Messages as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.mark.parametrize("lacking", [(), ("RAY_worker_niceness", "RAY_SERVE_ENABLE_HA_PROXY")])
+def test_the_application_says_what_its_cluster_lacks(monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]) -> None:
+    for variable in read_variables(SHIPPED):
+        if variable.name in lacking:
+            monkeypatch.delenv(variable.name, raising=False)
+        else:
+            monkeypatch.setenv(variable.name, variable.value)
+    kept = Kept()
+    app.logger.addHandler(kept)
+    try:
+        app.log_missing_variables()
+    finally:
+        app.logger.removeHandler(kept)
+    assert len(kept.messages) == bool(lacking)
+    assert all(name in kept.messages[0] for name in lacking)
