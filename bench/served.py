@@ -5,6 +5,7 @@ be killed and everything that belongs to the service can be counted.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from trivet.host_memory import ProcessMemory, measure, role_of, tree
 
 ROOT = Path(__file__).parents[1]
 START_LIMIT_S = 180.0
+_PR_SET_PDEATHSIG = 1
 STOP_LIMIT_S = 90.0
 
 
@@ -115,6 +117,7 @@ def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str
             stderr=subprocess.STDOUT,
             env={**os.environ, **own_ports(folder), **(env or {})},
             start_new_session=True,  # Ctrl-C here stops the measurement, which stops the service
+            preexec_fn=_end_with_parent,
         )
     running = Served(f"http://127.0.0.1:{port}", psutil.Process(child.pid), log)
     try:
@@ -123,6 +126,11 @@ def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str
     finally:
         _stop(child, running)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """A measurement that is killed takes its service along: the kernel sends it SIGTERM."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(child: "subprocess.Popen[bytes]", running: Served) -> None:
