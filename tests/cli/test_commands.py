@@ -189,3 +189,9 @@ def test_a_reader_that_has_enough_is_no_error(url: str, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["line"] == 1
+
+
+def test_the_version_is_the_packages(run: Run) -> None:
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"trivet {version('trivet')}\n"

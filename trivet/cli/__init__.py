@@ -4,8 +4,11 @@
 one; `eval` measures one; `mcp` offers one to an agent.
 """
 
+from typing import Annotated
+
 import typer
 
+import trivet
 from trivet.cli.classify import classify_command
 from trivet.cli.doctor import doctor_command
 from trivet.cli.embed import embed_command
@@ -32,3 +35,18 @@ main.command("relate")(relate_command)
 main.command("index")(index_command)
 main.command("eval")(eval_command)
 main.command("mcp")(mcp_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trivet {trivet.__version__}")
+        raise typer.Exit
+
+
+@main.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and leave.")
+    ] = False,
+) -> None:
+    """Options before the command."""
