@@ -223,4 +223,4 @@ def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
 
 def _base64(vector: Floats) -> str:
     # Straight from the array's memory, which is copied only where it is not contiguous little-endian float32.
-    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4")).decode("ascii")
+    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").data).decode("ascii")
