@@ -5,7 +5,7 @@ in twenty is nonsense, one caller in twenty hangs up. Passes if
 
 - nothing was answered with a 5xx other than 503 with Retry-After, no nonsense was accepted, no connection broke,
 - every request ended within its deadline,
-- host memory (PSS of every process, Ray's included) grew by no more than 5 % after 30 s of the load, or, in the soak, by
+- host memory (PSS of every process, Ray included) grew by no more than 5 % after 30 s of load, or, in the soak, by
   no more than 1 MB per 1,000 requests.
 
 Latency is reported, by length. `naive` is the server of `bench.baseline_fastapi` under the same requests; it has no
