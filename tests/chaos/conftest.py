@@ -18,6 +18,7 @@ from tests.chaos.steady import row, steady_load
 BEFORE_S = 3.0
 AFTER_S = 4.0
 RECOVERY_LIMIT_S = 90.0
+LEAST_ANSWERED = 20
 
 Record = Callable[[str, Report], dict[str, Any]]
 Table = dict[str, dict[str, Any]]
@@ -39,6 +40,7 @@ def table() -> Iterator[Table]:
 def record(table: Table) -> Record:
     def write(fault: str, report: Report) -> dict[str, Any]:
         table[fault] = row(report)
+        assert table[fault]["answered"] >= LEAST_ANSWERED, "too little was asked to tell anything"
         print(fault, table[fault])  # noqa: T201 - seen with -s or on failure
         return table[fault]
 

@@ -24,6 +24,7 @@ def bodies(seed: int) -> Iterator[Body]:
 @contextlib.contextmanager
 def steady_load(url: str, seed: int = 0) -> Iterator[Report]:
     """Load for the length of the block; the report is filled when the block has ended and every answer is there."""
+    next(bodies(0))  # reads the sources that texts are made of
     stop = threading.Event()
     report = Report()
 
