@@ -72,27 +72,27 @@ class Rows:
 class Mix:
     """How many examples of each kind; the shares were set by trials on the dev split (CLASSIFIER.md)."""
 
-    relations_per_label: int = 3000
-    unrelated: int = 5000
-    """More than of the others: half of them are code beside code, the only ones that teach what dependency is not."""
+    relations_per_label: int = 7000
+    unrelated: int = 6800
+    """A good third of them are code beside code, the only ones that teach what dependency is not, beside `names`."""
     code_share: float = 0.5
     """Share of code beside code among the unrelated pairs."""
-    snli_repeats: int = 4
-    captions_repeats: int = 3
+    snli_repeats: int = 8
+    captions_repeats: int = 4
     qnli: int = 3000
-    boolq: int = 1500
-    topics: int = 6000
+    boolq: int = 1200
+    topics: int = 4000
     all_relations: float = 0.25
     """Share of the relation pairs shown with all four hypotheses, as they are served, instead of two."""
     rehearsal: int | None = None
     """Keep only so many of all the above, drawn evenly: what a run on something else repeats so as not to forget it."""
-    names: int = 0
+    names: int = 10_000
     """Groups of code pairs that differ in nothing but the names (`classifier_names`)."""
     long_names: float = 0.35
     """Share of those whose texts are as long as the benchmark's."""
-    defaults: int = 0
+    defaults: int = 5000
     """Groups of a signature with the sentence that agrees and the one that does not (`classifier_defaults`)."""
-    details: int = 0
+    details: int = 1500
     """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 
 
