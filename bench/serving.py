@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,8 +257,7 @@ def tables(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     lines = [
         f"{machine['cores']} cores of {machine['processor']} (family/model {machine['family_model']}); "
-        f"load average before the run: {result.get('load_before', '?')}. The best of three windows of 2.5 s each. "
-        "Others: cores that other programs used meanwhile.",
+        "the best of three windows of 2.5 s each. Others: cores that other programs used meanwhile.",
         "",
         "| served by | route | 1 client: p50 / p99 ms | 16 clients: req/s | p50 / p99 ms | core-ms each | others |",
         "|---|---|--:|--:|--:|---|--:|",
@@ -327,20 +326,18 @@ def main() -> None:
     options = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     result["machine"] = describe_machine()
-    if "path" in options.parts:
-        result["load_before"] = round(os.getloadavg()[0], 1)
-        result["contenders"] = [measure(contender) for contender in CONTENDERS]
-    if "without" in options.parts:
-        nothing = replace(TUNED, name="nothing")
-        result["without"] = [measure(contender, ["embeddings"]) for contender in (nothing, *WITHOUT)]
-    if "engine" in options.parts:
-        result["engine"] = measure_engine()
-        print(result["engine"], flush=True)
-    if "ready" in options.parts:
-        result["ready_s"] = time_to_ready_s()
-        print("ready after", result["ready_s"], flush=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    write_page(tables(result))
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "path": lambda: {"contenders": [measure(contender) for contender in CONTENDERS]},
+        "without": lambda: {
+            "without": [measure(one, ["embeddings"]) for one in (replace(TUNED, name="nothing"), *WITHOUT)]
+        },
+        "engine": lambda: {"engine": measure_engine()},
+        "ready": lambda: {"ready_s": time_to_ready_s()},
+    }
+    for part in options.parts:
+        result |= measures[part]()
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_page(tables(result))
 
 
 if __name__ == "__main__":
