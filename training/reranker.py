@@ -7,6 +7,7 @@ annotated for it), BoolQ and functions of open-source Python packages, with nega
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,17 +50,8 @@ def main() -> None:
     def evaluate(model: BertForSequenceClassification) -> dict[str, float]:
         return measure(model, held_back)
 
-    def export(model: BertForSequenceClassification, metrics: dict[str, float]) -> None:
-        export_delta(
-            model,
-            args.run_dir / "export",
-            task="reranker",
-            model_version=MODEL_VERSION,
-            id2label={0: "relevance"},
-            head_scale=1.0 / temperature(model, held_back["qnli"]),
-            config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}},
-            metrics={"held_back": metrics},
-        )
+    def export_best(model: BertForSequenceClassification, metrics: dict[str, float]) -> None:
+        export(model, metrics, held_back, args.run_dir / "export")
 
     model = load_base(num_labels=1)
     if args.init:
@@ -73,7 +65,7 @@ def main() -> None:
         metric="mean",
         settings=settings,
         run_dir=args.run_dir,
-        on_best=export,
+        on_best=export_best,
     )
     print(json.dumps({"steps": result.steps, "trained_s": round(result.trained_s), **result.best_metrics}))
 
@@ -93,6 +85,22 @@ def measure(model: BertForSequenceClassification, held_back: dict[str, list[Grou
     return metrics
 
 
+def export(
+    model: BertForSequenceClassification, metrics: dict[str, float], held_back: dict[str, list[Group]], folder: Path
+) -> None:
+    """Write what the repository ships, calibrated on the held-back QNLI rows."""
+    export_delta(
+        model,
+        folder,
+        task="reranker",
+        model_version=MODEL_VERSION,
+        id2label={0: "relevance"},
+        head_scale=1.0 / temperature(model, held_back["qnli"]),
+        config={"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}},
+        metrics={"held_back": metrics},
+    )
+
+
 def temperature(model: BertForSequenceClassification, groups: list[Group]) -> float:
     """Temperature that makes the sigmoid a probability on these groups."""
     sequences = [s for g in groups for s in g.sequences]
@@ -109,12 +117,19 @@ def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group
     """Training groups, and those held back by source."""
     tokenizer = PairTokenizer(args.max_tokens)
     training: list[Group] = []
-    held_back: dict[str, list[Group]] = {}
     for name in args.sources:
-        kept, held = split(read_mined(args.data / f"{name}-groups.jsonl.gz"), args.seed)
+        kept, _ = split(read_mined(args.data / f"{name}-groups.jsonl.gz"), args.seed)
         training += _encode(tokenizer, [g.pairs() for g in kept], name)
-        held_back[name] = _encode(tokenizer, [g.pairs(with_added=False) for g in held], name)
-    return training, held_back
+    return training, held_back_groups(args.data, args.sources, max_tokens=args.max_tokens, seed=args.seed)
+
+
+def held_back_groups(data: Path, sources: Sequence[str], *, max_tokens: int, seed: int) -> dict[str, list[Group]]:
+    """The groups that a training of this seed holds back, by source."""
+    tokenizer = PairTokenizer(max_tokens)
+    held = {name: split(read_mined(data / f"{name}-groups.jsonl.gz"), seed)[1] for name in sources}
+    return {
+        name: _encode(tokenizer, [g.pairs(with_added=False) for g in groups], name) for name, groups in held.items()
+    }
 
 
 def split(groups: list[MinedGroup], seed: int) -> tuple[list[MinedGroup], list[MinedGroup]]:

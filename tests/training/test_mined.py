@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import torch
+
 from training.mined import MinedGroup, read_mined, write_mined
 from training.reranker import HELD_BACK_GROUPS, split
+from training.reranker_average import mean
 
 
 def group(number: int, added: int) -> MinedGroup:
@@ -39,3 +42,12 @@ def test_the_split_does_not_depend_on_added_negatives() -> None:
 def test_no_more_is_held_back_than_is_needed() -> None:
     groups = [group(i, 0) for i in range(40 * HELD_BACK_GROUPS)]
     assert len(split(groups, seed=1)[1]) == HELD_BACK_GROUPS
+
+
+def test_the_mean_of_checkpoints() -> None:
+    states = [
+        {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.0)},
+        {"a": torch.tensor([3.0, 6.0]), "b": torch.tensor(1.0)},
+    ]
+    found = mean(states)
+    torch.testing.assert_close(found, {"a": torch.tensor([2.0, 4.0]), "b": torch.tensor(0.5)})
