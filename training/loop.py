@@ -1,4 +1,4 @@
-"""The training loop the starter models share: bf16 autocast, a rate that rises, stays and falls, checkpoints, exact resume.
+"""The training loop the starter models share: bf16 autocast, a rate that rises, stays and falls, exact resume.
 
 It knows nothing of tasks. A task brings groups, a loss `(logits, batch) -> scalar` and an evaluation
 `(model) -> metrics`, and gets back the model of the best evaluation.
