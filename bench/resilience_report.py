@@ -105,10 +105,10 @@ def filled(page: str, name: str, table: str) -> str:
     Raises:
         ValueError: the page has no such marks.
     """
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(page):
         raise ValueError(f"no <!-- {name} --> … <!-- /{name} -->")
-    return pattern.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", page)
+    return pattern.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page)
 
 
 def main() -> None:
