@@ -134,7 +134,7 @@ class ServingConfig(_Frozen):
     """Replicas and Ray."""
 
     ingress_replicas: PositiveInt = 2
-    """Copies of the HTTP ingress. Two use both cores of a small machine, and one answers while the other is replaced."""
+    """Copies of the HTTP ingress. Two use both cores of a small machine; one answers while the other is replaced."""
     retry_s: PositiveFloat = 30.0
     """How long work of a lost replica is sent again before the caller gets 503."""
     forward_limit_s: PositiveFloat = 180.0
