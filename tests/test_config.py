@@ -15,7 +15,7 @@ from trivet.errors import ConfigError
 ROOT = Path(__file__).parent.parent
 SHIPPED = [ROOT / "serve_config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
 
-SERVE_KEYS = {"http_options", "logging_config", "applications"}
+SERVE_KEYS = {"proxy_location", "http_options", "logging_config", "applications"}
 APPLICATION_KEYS = {"name", "route_prefix", "import_path", "args"}
 
 
@@ -73,7 +73,7 @@ def test_shipped_files_validate_and_have_no_misspelt_field(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     assert set(content) <= SERVE_KEYS
     assert set(content["applications"][0]) <= APPLICATION_KEYS
-    expected_host = "0.0.0.0" if path.name == "container.yaml" else "127.0.0.1"
+    expected_host = "0.0.0.0" if path.name in ("container.yaml", "cluster.yaml") else "127.0.0.1"
     assert content["http_options"]["host"] == expected_host
     read_serve_file(path)
 

@@ -8,10 +8,12 @@ import json
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from bench.checkpoints import Kind, write_checkpoint
+from tests.vram.ollama_server import GIB, OllamaServer
 
 MODELS: dict[str, Kind] = {
     "embedder": "nomic-embed-text-v2-moe",
@@ -59,6 +61,10 @@ def main(folder: Path) -> None:
 
     models = {task: {"model": str(write_checkpoint(kind, "tiny", folder / kind))} for task, kind in MODELS.items()}
     port = free_port()
+    neighbour = OllamaServer()
+    neighbour.load("mistral:7b", 5 * GIB, "2099-01-01T00:00:00Z")
+    threading.Thread(target=neighbour.serve_forever, daemon=True).start()
+    settings = {**SETTINGS, "vram": {**SETTINGS["vram"], "ollama_url": neighbour.url}}
     # Without a dashboard, log lines to this process or a word on the terminal.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
@@ -66,7 +72,7 @@ def main(folder: Path) -> None:
             http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310},
             tracing_config=TRACING if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ else None,
         )
-        config = AppConfig.model_validate({**SETTINGS, **models})
+        config = AppConfig.model_validate({**settings, **models})
         serve.run(app.build(config), logging_config=LoggingConfig(encoding="JSON", enable_access_log=False))
         [node] = ray.nodes()
         where = {

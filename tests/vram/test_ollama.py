@@ -1,13 +1,10 @@
 """The client against a small HTTP server on loopback that speaks Ollama's documented API."""
 
-import json
 import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -19,66 +16,10 @@ from trivet.vram.types import Snapshot, Tenant
 from trivet.vram.unload import OllamaHistory, UnloadConfig, models_to_unload
 
 from .fakes import GIB, Clock, look
+from .ollama_server import OllamaServer
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 IDLE = UnloadConfig(mode="idle", idle_after_s=60.0, ask_again_after_s=30.0)
-
-
-class OllamaServer(ThreadingHTTPServer):
-    """Holds loaded models as Ollama lists them; `keep_alive: 0` without a prompt unloads one."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.loaded: dict[str, dict[str, Any]] = {}
-        self.broken_body: bytes | None = None
-
-    def load(self, name: str, vram_bytes: int, expires_at: str) -> None:
-        self.loaded[name] = {
-            "name": name,
-            "model": name,
-            "size": vram_bytes + GIB,
-            "digest": "2ae6f6dd7a3d",
-            "details": {"format": "gguf", "family": "llama", "parameter_size": "7.2B", "quantization_level": "Q4_0"},
-            "expires_at": expires_at,
-            "size_vram": vram_bytes,
-        }
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: OllamaServer
-
-    def do_GET(self) -> None:
-        if self.path == "/api/ps":
-            self.answer(200, {"models": list(self.server.loaded.values())})
-        else:
-            self.answer(404, {"error": "not found"})
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/api/generate" or "prompt" in body or body.get("keep_alive") != 0:
-            self.answer(400, {"error": "this server only unloads"})
-        elif body["model"] not in self.server.loaded:
-            self.answer(404, {"error": f"model '{body['model']}' not found"})
-        else:
-            del self.server.loaded[body["model"]]
-            self.answer(200, {"model": body["model"], "response": "", "done": True, "done_reason": "unload"})
-
-    def answer(self, status: int, value: dict[str, Any]) -> None:
-        body = self.server.broken_body if self.server.broken_body is not None else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Tests read no access log."""
 
 
 @pytest.fixture
