@@ -12,4 +12,3 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         return float(np.logaddexp(0.0, signed.astype(np.float64)).mean())
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3.0, 3.0), method="bounded").x))
-
