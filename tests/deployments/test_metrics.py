@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -102,9 +103,13 @@ def test_the_answer_carries_the_request_id_once(client: Client) -> None:
 def test_a_request_leaves_one_json_line_without_its_text(client: Client) -> None:
     client.post("/v1/embeddings", json={"input": SECRET}, headers={"x-request-id": "mine-2"})
     folder = Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "logs", "serve")
-    [file] = folder.glob("replica_measured_ingress_*.log")
+
+    def lines_of_the_request() -> list[dict[str, Any]]:
+        written = "".join(file.read_text() for file in folder.glob("replica_measured_ingress_*.log"))
+        return [json.loads(line) for line in written.splitlines() if '"mine-2"' in line]
+
     deadline_s = time.monotonic() + 10
-    while not (lines := [json.loads(line) for line in file.read_text().splitlines() if '"mine-2"' in line]):
+    while not (lines := lines_of_the_request()):
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
     [line] = [line for line in lines if "http_route" in line]

@@ -25,22 +25,26 @@ ANSWER = EmbedResult(np.zeros((1, 2), dtype=np.float32), Usage(1, (1,), (False,)
 
 @dataclass
 class Feed:
-    """A feed that stands still."""
+    """A feed that stands still: the latest word of every GPU node."""
 
-    latest: Snapshot | None
+    latest: dict[str, Snapshot | None]
 
 
 class Handle:
-    """A Serve handle whose replica answers, or raises, what it is given."""
+    """A Serve handle whose replicas answer, or raise, what they are given, one after the other; the last one again."""
 
-    def __init__(self, reply: object) -> None:
-        self._reply = reply
+    def __init__(self, *replies: object) -> None:
+        self._replies = list(replies)
         self.run = self
+        self.asked: list[tuple[str, ...]] = []
+        """The nodes that each call named."""
 
-    async def remote(self, request: object) -> object:
-        if isinstance(self._reply, DeploymentUnavailableError):
-            raise self._reply
-        return self._reply
+    async def remote(self, request: object, nodes: tuple[str, ...] = ()) -> object:
+        self.asked.append(nodes)
+        reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        if isinstance(reply, DeploymentUnavailableError):
+            raise reply
+        return reply
 
 
 def snapshot(lane: Lane, cause: Cause) -> Snapshot:
@@ -53,7 +57,10 @@ def snapshot(lane: Lane, cause: Cause) -> Snapshot:
 
 
 def dispatcher(sink: MemorySink, gpu_reply: object, feed: Feed) -> RayDispatcher:
-    handles: Any = {task: {"gpu": Handle(gpu_reply), "cpu": Handle(ANSWER)} for task in TASKS}
+    handles: Any = {
+        task: {"gpu": gpu_reply if isinstance(gpu_reply, Handle) else Handle(gpu_reply), "cpu": Handle(ANSWER)}
+        for task in TASKS
+    }
     return RayDispatcher(handles, feed, AppConfig.model_validate({"serving": {"retry_s": 0.1}}), sink)  # type: ignore[arg-type]
 
 
@@ -70,7 +77,7 @@ async def test_reroutes_are_counted_by_their_cause(
     lane: Lane, cause: Cause, gpu_reply: object, counted: str | None
 ) -> None:
     sink = MemorySink()
-    routed = await dispatcher(sink, gpu_reply, Feed(snapshot(lane, cause))).embed(EmbedRequest(("a",)))
+    routed = await dispatcher(sink, gpu_reply, Feed({"a": snapshot(lane, cause)})).embed(EmbedRequest(("a",)))
     assert routed.lane == ("gpu" if counted is None else "cpu")
     assert sink.touched() == (set() if counted is None else {REROUTES.name})
     assert sink.value(REROUTES, model="embedder", cause=counted or "none") == (0 if counted is None else 1)
@@ -79,16 +86,40 @@ async def test_reroutes_are_counted_by_their_cause(
 async def test_a_lost_gpu_replica_is_a_cause_of_its_own() -> None:
     sink = MemorySink()
     lost = DeploymentUnavailableError.__new__(DeploymentUnavailableError)
-    await dispatcher(sink, lost, Feed(snapshot("gpu", "room"))).embed(EmbedRequest(("a",)))
+    await dispatcher(sink, lost, Feed({"a": snapshot("gpu", "room")})).embed(EmbedRequest(("a",)))
     assert sink.value(REROUTES, model="embedder", cause="gpu_lost") == 1
+
+
+async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cpu() -> None:
+    room = snapshot("gpu", "room")
+    handle = Handle(GpuUnavailable("b is full", node="b"), ANSWER)
+    sink = MemorySink()
+    asking = dispatcher(sink, handle, Feed({"a": room, "b": room, "c": snapshot("cpu", "low_memory")}))
+    routed = await asking.embed(EmbedRequest(("a",)))
+    assert (routed.lane, routed.reroute_reason) == ("gpu", None)
+    assert handle.asked == [("a", "b"), ("a",)]
+    assert sink.touched() == set()
+
+    full = Handle(GpuUnavailable("b is full", node="b"), GpuUnavailable("a is full", node="a"))
+    routed = await dispatcher(sink, full, Feed({"a": room, "b": room})).embed(EmbedRequest(("a",)))
+    assert (routed.lane, routed.reroute_reason) == ("cpu", "a is full")
+    assert full.asked == [("a", "b"), ("a",)]
+    assert sink.value(REROUTES, model="embedder", cause="gpu_refused") == 1
+
+
+async def test_a_refusal_from_a_node_nobody_named_is_not_asked_for_again() -> None:
+    elsewhere = Handle(GpuUnavailable("full", node="z"))
+    routed = await dispatcher(MemorySink(), elsewhere, Feed({"a": snapshot("gpu", "room")})).embed(EmbedRequest(("a",)))
+    assert routed.lane == "cpu"
+    assert len(elsewhere.asked) == 1
 
 
 def test_the_ingress_tells_the_lanes_it_obeys_and_how_old_its_news_is() -> None:
     sink = MemorySink()
-    IngressSample(sink, dispatcher(sink, ANSWER, Feed(snapshot("gpu", "room"))))()
+    IngressSample(sink, dispatcher(sink, ANSWER, Feed({"a": snapshot("gpu", "room")})))()
     assert sink.value(LANE_ON_GPU, model="reranker") == 1
     assert sink.value(RESIDENT, process="ingress") > 1024**2
-    IngressSample(sink, dispatcher(sink, ANSWER, Feed(None)))()
+    IngressSample(sink, dispatcher(sink, ANSWER, Feed({"a": None})))()
     assert sink.value(LANE_ON_GPU, model="reranker") == 0
     assert 0 <= sink.value(SNAPSHOT_AGE) < 60  # since the start, as long as no news has come
 
