@@ -19,7 +19,7 @@ import app
 from deployments.gpu_nodes import this_node
 from deployments.vram_actor import NAMESPACE, actor_name
 from tests.deployments.conftest import Client, Run
-from trivet.config import AppConfig
+from trivet.config import TASKS, AppConfig
 
 pytestmark = pytest.mark.ray
 
@@ -82,7 +82,9 @@ def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> 
 
 
 def test_the_actor_leaves_with_its_application(cluster: str) -> None:
-    args = {"device": "simulated", "vram": {"park_after_s": None}}
+    # Beside the other application of this module, which has booked most of the pretended GPU.
+    shares = {task: {"gpu_fraction": 0.03} for task in TASKS}
+    args = {"device": "simulated", "vram": {"park_after_s": None}, **shares}
     name = actor_name("brief", this_node())
     serve.run(app.build(AppConfig.model_validate(args)), name="brief", route_prefix="/brief")
     ray.get_actor(name, namespace=NAMESPACE)
