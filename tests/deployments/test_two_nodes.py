@@ -79,8 +79,10 @@ def on_gpu(client: Client) -> bool:
 
 def card_of(node: str) -> Ledger:
     """The modelled card of one node, on which this process then is one more tenant."""
-    (path,) = Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
-    ledger = Ledger(path, CARD, time.monotonic)
+    ledgers = [
+        Ledger(path, CARD, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
+    ]
+    (ledger,) = (ledger for ledger in ledgers if ledger.view().rows)  # earlier applications of this node are gone
     ledger.attach("stranger")
     return ledger
 
