@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import time
 from pathlib import Path
 
 import grpc
@@ -65,7 +66,10 @@ def test_the_table_names_nothing_that_is_not_there(watched: Watched) -> None:
 
 def test_the_service_itself_listens_on_loopback(watched: Watched) -> None:
     port = int(watched.service.url.rsplit(":", 1)[1])
-    places = {where for where, ports in listening(watched.service.root).items() if port in ports}
+    deadline_s = time.monotonic() + 30  # HAProxy is replaced when Ray tells it of another ingress replica
+    while not (places := {where for where, ports in listening(watched.service.root).items() if port in ports}):
+        assert time.monotonic() < deadline_s, "nobody listens"
+        time.sleep(0.2)
     assert places == {("haproxy", "loopback")}
 
 
