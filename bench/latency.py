@@ -1,7 +1,9 @@
-"""Small figures about single calls: `python -m bench.latency pair|long|start …` prints JSON. One case, one process.
+"""Small figures about single calls: `python -m bench.latency CASE …` prints JSON. One case, one process.
 
 - `pair`: one rerank pair of 32 tokens, alone, through the engine or through sentence-transformers.
 - `long`: one classification of 8,192 tokens, and what it adds to the process's memory.
+- `behind`: short classifications, one after another without a pause, while texts of 8,192 tokens stream through the
+  same engine; both alone before, for comparison.
 - `start`: from the start of this process to three engines that have answered, conversions done before.
 """
 
@@ -10,7 +12,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,11 @@ from bench.workloads import Call, Writer
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.tokenizer import TextTokenizer
+from trivet.messages import EngineRequest
 
 ROUNDS = 60
 LONG_TOKENS = 8192
+LONG_ROUNDS = 3
 
 
 def pair_of(model: Path, tokens: int) -> Call:
@@ -88,12 +93,17 @@ def pair(model: Path, precision: str, library: str, cache: Path) -> dict[str, An
     return timed(lambda: scorer.predict(call.pairs), ROUNDS)
 
 
-def long(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
-    """One text of the model's full length, once; memory before and at its peak."""
+def long_call(model: Path, seed: int) -> Call:
+    """One pair of `LONG_TOKENS`."""
     hypothesis = "The first text depends on the second."
     tokenizer = TextTokenizer.from_dir(model)
     fixed = len(tokenizer.encode([hypothesis])[0]) + tokenizer.special.pair_tokens
-    call = Call(Writer(tokenizer, seed=2).text(LONG_TOKENS - fixed), (hypothesis,), (LONG_TOKENS,))
+    return Call(Writer(tokenizer, seed).text(LONG_TOKENS - fixed), (hypothesis,), (LONG_TOKENS,))
+
+
+def long(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
+    """One text of the model's full length, once; memory before and at its peak."""
+    call = long_call(model, seed=2)
     short = pair_of(model, 32)
     if library == "trivet":
         engine = open_engine("classifier", model, precision, cache)
@@ -135,6 +145,49 @@ def _long_figures(run: Callable[[Call], object], short: Call, call: Call) -> dic
     }
 
 
+def behind(model: Path, precision: str, cache: Path) -> dict[str, Any]:
+    """Short work beside long work in one engine."""
+    engine = open_engine("classifier", model, precision, cache)
+    short = engine_request("classifier", pair_of(model, 32))
+    longs = [engine_request("classifier", long_call(model, seed)) for seed in range(LONG_ROUNDS)]
+
+    async def one_after_another(requests: Iterable[EngineRequest], until: asyncio.Event | None = None) -> list[float]:
+        took_s = []
+        for request in requests:
+            if until is not None and until.is_set():
+                break
+            began_s = time.perf_counter()
+            await engine.run(request)
+            took_s.append(time.perf_counter() - began_s)
+        return took_s
+
+    async def measured() -> dict[str, Any]:
+        engine.start()
+        await one_after_another([short] * 3)
+        idle_s = await one_after_another([short] * ROUNDS)
+        alone_s = await one_after_another(longs)
+        done = asyncio.Event()
+        beside = asyncio.create_task(one_after_another(repeat(short), until=done))
+        together_s = await one_after_another(longs)
+        done.set()
+        beside_s = await beside
+        await engine.close()
+        idle_p50_s, p99_s = float(np.percentile(idle_s, 50)), float(np.percentile(beside_s, 99))
+        return {
+            "short_idle_p50_ms": round(1000 * idle_p50_s, 1),
+            "short_beside_p50_ms": round(1000 * float(np.percentile(beside_s, 50)), 1),
+            "short_beside_p99_ms": round(1000 * p99_s, 1),
+            "short_answered": len(beside_s),
+            "p99_by_idle_p50": round(p99_s / idle_p50_s, 1),
+            "long_alone_s": [round(took_s, 2) for took_s in alone_s],
+            "long_together_s": [round(took_s, 2) for took_s in together_s],
+            "long_rate_lost": round(1 - sum(alone_s) / sum(together_s), 3),
+        }
+
+    with asyncio.Runner() as runner:
+        return runner.run(measured())
+
+
 def start(checkpoints: Path, precision: str, cache: Path) -> dict[str, Any]:
     """All three flagship shapes, one after another, each through a real forward."""
     began_s = psutil.Process().create_time()
@@ -159,7 +212,7 @@ async def _start(engine: Engine) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("case", choices=("pair", "long", "start"))
+    parser.add_argument("case", choices=("pair", "long", "behind", "start"))
     parser.add_argument("--library", choices=("trivet", "peer"), default="trivet")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="bf16")
     parser.add_argument("--checkpoints", type=Path, default=Path(".cache/bench/checkpoints"))
@@ -167,6 +220,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.case == "start":
         figures = start(options.checkpoints, options.precision, options.cache)
+    elif options.case == "behind":
+        model = SHAPES["ModernBERT-large"].directory(options.checkpoints)
+        figures = behind(model, options.precision, options.cache)
     else:
         measure = {"pair": pair, "long": long}[options.case]
         shape = {"pair": "bge-reranker-base", "long": "ModernBERT-large"}[options.case]

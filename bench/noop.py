@@ -1,7 +1,7 @@
 """An engine that answers at once, so that what is left is the path to it: HTTP, the ingress, the call, the replica."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -44,6 +44,9 @@ class NoopBackend:
 
     def forward(self, batch: TokenBatch) -> Floats:
         return np.zeros((len(batch.input_ids), DIMENSIONS), dtype=np.float32)
+
+    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        yield self.forward(batch)
 
     def close(self) -> None: ...
 

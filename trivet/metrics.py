@@ -106,6 +106,20 @@ PADDED_TOKENS = Metric(
 FORWARD_FAILURES = Metric(
     "trivet_forward_failures_total", "counter", "events", "Forwards that raised, by error class", (*MODEL_LANE, "error")
 )
+INTERRUPTIONS = Metric(
+    "trivet_interruptions_total",
+    "counter",
+    "events",
+    "Shorter batches that ran between two steps of a long forward",
+    MODEL_LANE,
+)
+ABANDONED_TOKENS = Metric(
+    "trivet_abandoned_tokens_total",
+    "counter",
+    "tokens",
+    "Tokens of long forwards that were ended on the way because nobody waited for them any more",
+    MODEL_LANE,
+)
 OOM_SPLITS = Metric(
     "trivet_oom_splits_total", "counter", "events", "Batches run in halves after the GPU ran out of memory", ("model",)
 )

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from bench.checkpoints import KINDS, write_checkpoint
 from trivet.config import Task
-from trivet.engine.ir_cache import INT8_GROUP_SIZE, IrPrecision, ensure_ir
+from trivet.engine.backends.cpu_lane import open_ir
+from trivet.engine.ir_cache import IrPrecision, ensure_ir
 from trivet.engine.models.load import load_torch_model
+from trivet.engine.rows import TokenBatch
 
 pytestmark = pytest.mark.slow  # each conversion is a process that imports torch and traces a model
 
@@ -40,23 +42,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    from trivet.engine.models.telemetry import forbid_telemetry
-
-    if "openvino" not in sys.modules:
-        forbid_telemetry()
-    import openvino
-
     cache = tmp_path_factory.mktemp("ir")
 
-    def compiled(name: str, precision: IrPrecision, hint: str) -> Run:
+    def compiled(name: str, precision: IrPrecision) -> Run:
         ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
-        settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1}
-        if precision == "int8":
-            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
-        model = openvino.Core().compile_model(ir_dir / "openvino_model.xml", "CPU", settings)
+        backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
 
         def run(ids: torch.Tensor, mask: torch.Tensor) -> Floats:
-            return np.array(model({"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0])
+            given = (ids.numpy(), mask.numpy(), torch.zeros_like(ids).numpy())
+            return backend.forward(TokenBatch(*given, useful_tokens=int(mask.sum())))
 
         return run
 
@@ -80,7 +74,7 @@ def _cosines(a: Floats, b: Floats) -> Floats:
 def test_fp32_equals_torch_at_every_length(
     name: str, checkpoints: dict[str, Path], compile_ir: Callable[..., Run]
 ) -> None:
-    run, model = compile_ir(name, "fp32", "f32"), load_torch_model(checkpoints[name], TASKS[name])
+    run, model = compile_ir(name, "fp32"), load_torch_model(checkpoints[name], TASKS[name])
     for lengths in LENGTHS:
         ids, mask = _batch(lengths)
         np.testing.assert_allclose(run(ids, mask), model(ids, mask).numpy(), rtol=0, atol=1e-4, err_msg=str(lengths))
@@ -88,7 +82,7 @@ def test_fp32_equals_torch_at_every_length(
 
 @pytest.mark.parametrize("name", ["nomic-embed-text-v2-moe", "ModernBERT-large-zeroshot-v2.0"])
 def test_padding_changes_nothing(name: str, compile_ir: Callable[..., Run]) -> None:
-    run = compile_ir(name, "fp32", "f32")
+    run = compile_ir(name, "fp32")
     ids, mask = _batch((90,))
     wider = torch.nn.functional.pad(ids, (0, 150), value=1), torch.nn.functional.pad(mask, (0, 150))
     np.testing.assert_allclose(run(*wider), run(ids, mask), rtol=0, atol=1e-5)
@@ -97,7 +91,7 @@ def test_padding_changes_nothing(name: str, compile_ir: Callable[..., Run]) -> N
 def test_bf16_keeps_the_direction_of_real_embeddings(
     checkpoints: dict[str, Path], compile_ir: Callable[..., Run]
 ) -> None:
-    run, model = compile_ir("minilm", "bf16", "bf16"), load_torch_model(checkpoints["minilm"], "embedder")
+    run, model = compile_ir("minilm", "bf16"), load_torch_model(checkpoints["minilm"], "embedder")
     for lengths in [(5, 9, 12), (64, 30), (128, 127), (250,)]:
         ids, mask = _batch(lengths)
         assert _cosines(run(ids, mask), model(ids, mask).numpy()).min() >= 0.9995
@@ -106,7 +100,7 @@ def test_bf16_keeps_the_direction_of_real_embeddings(
 def test_int8_keeps_the_direction_of_real_embeddings_roughly(
     checkpoints: dict[str, Path], compile_ir: Callable[..., Run], record_property: Callable[[str, object], None]
 ) -> None:
-    run, model = compile_ir("minilm", "int8", "bf16"), load_torch_model(checkpoints["minilm"], "embedder")
+    run, model = compile_ir("minilm", "int8"), load_torch_model(checkpoints["minilm"], "embedder")
     ids, mask = _batch((12, 64, 30, 128, 90))
     lowest = float(_cosines(run(ids, mask), model(ids, mask).numpy()).min())
     record_property("lowest_cosine", lowest)

@@ -1,19 +1,24 @@
 """The loop: every submitted job ends, whatever happens to its batch; what waits is merged; the queue is bounded."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
+from tests.engine.fakes import FailingBackend, GatedBackend, SteppingBackend, SummingBackend
 from trivet.engine.jobs import Job, usage
+from trivet.engine.measure import EngineMetrics
 from trivet.engine.rows import Row, TokenBatch
-from trivet.engine.scheduler import FAILING_AFTER, Scheduler
+from trivet.engine.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
+from trivet.metric_sinks import MemorySink
+from trivet.metrics import ABANDONED_TOKENS
 
 
 def row(*values: int) -> Row:
@@ -192,6 +197,9 @@ class SteppedClock:
     def __call__(self) -> float:
         return self.now_s
 
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
 
 class SteppedBackend(GatedBackend):
     """A forward takes `seconds` on the clock."""
@@ -233,3 +241,106 @@ async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
     assert people[0] <= 1  # before an indexing job that came first
     assert people[-1] <= 40 + 40 / 8 + 1  # it costs a person an eighth
     assert sum(at < people[-1] for at in indexing) >= 4  # and goes on meanwhile
+
+
+def long_row(tokens: int) -> Row:
+    return row(*[1] * tokens)
+
+
+async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tuple[int, int], *jobs: Job) -> list[Any]:
+    """Let a step of a forward that is under way wait until these jobs have been queued; returns their tickets."""
+    reached, go_on = threading.Event(), threading.Event()
+    usual = backend.before_step
+
+    def hold(longest: int, step: int) -> None:
+        usual(longest, step)
+        if (longest, step) == at:
+            reached.set()
+            go_on.wait(timeout=30)
+
+    backend.before_step = hold
+    await asyncio.to_thread(reached.wait, 30)
+    tickets = [scheduler.submit(one) for one in jobs]
+    go_on.set()
+    return tickets
+
+
+async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        assert vectors(await short) == [[9, 2]]
+        assert not long.done()
+        assert vectors(await long) == [[80, 80]]
+    assert backend.order[:4] == [(80, 0), (80, 1), (2, 0), (80, 2)]
+
+
+async def test_a_long_row_is_not_overtaken_by_its_like() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8, token_budget=1000)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(long_row(80)))
+        [second] = await submit_during(scheduler, backend, (80, 1), job(long_row(30)))
+        await asyncio.gather(first, second)
+    assert backend.order[:6] == [(80, 0), (80, 1), (80, 2), (80, 3), (80, 4), (30, 0)]
+
+
+async def test_short_rows_take_no_more_than_their_share_of_a_long_forward() -> None:
+    clock = SteppedClock()
+    backend = SteppingBackend(100, uncut_tokens=8, token_budget=2)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=10_000, clock=clock)
+    scheduler.start()
+    backend.before_step = lambda longest, step: clock.advance(1.0)
+    long = scheduler.submit(job(long_row(80)))
+    shorts = await submit_during(scheduler, backend, (80, 0), *(job(row(n, n)) for n in range(2, 200)))
+    await long
+    overtook = sum(ticket.done() for ticket in shorts)
+    await scheduler.close()
+    assert 0.8 * INTERRUPTED_SHARE <= overtook / (overtook + 100) <= INTERRUPTED_SHARE + 0.02
+
+
+async def test_a_long_forward_that_nobody_waits_for_ends_at_its_next_step() -> None:
+    backend = SteppingBackend(1000, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        sink = MemorySink()
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        long.cancel()
+        assert vectors(await short) == [[9, 2]]
+        assert vectors(await scheduler.submit(job(row(6)))) == [[6, 1]]
+    assert len(backend.order) < 10
+    assert sink.value(ABANDONED_TOKENS, model="m", lane="cpu") == 80
+
+
+async def test_a_short_row_that_fails_fails_alone() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(13)))
+
+        def refuse(longest: int, step: int) -> None:
+            if longest == 1:
+                raise ValueError("thirteen")
+
+        backend.before_step = refuse
+        with pytest.raises(EngineError, match="thirteen"):
+            await short
+        assert vectors(await long) == [[80, 80]]
+
+
+async def test_a_long_forward_that_fails_on_the_way_fails_its_own_callers_only() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(7)))
+
+        def refuse(longest: int, step: int) -> None:
+            if longest == 80:
+                raise ValueError("eighty")
+
+        backend.before_step = refuse
+        with pytest.raises(EngineError, match="eighty"):
+            await long
+        assert vectors(await short) == [[7, 1]]
+        assert vectors(await scheduler.submit(job(row(8)))) == [[8, 1]]

@@ -1,5 +1,6 @@
 """What the engine asks of a device."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from trivet.engine.rows import TokenBatch
@@ -28,6 +29,12 @@ class Backend(Protocol):
         Raises:
             GpuUnavailable: this device cannot run even one row now.
             EngineError: the forward failed in a way that its twin would not cure.
+        """
+
+    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        """The same forward in steps, between which another batch may run: None after each, at last the outputs.
+
+        A device that runs a batch from end to end has one step. The iterator may be dropped at any step.
         """
 
     def close(self) -> None:

@@ -3,9 +3,11 @@
 from trivet.engine.rows import TokenBatch
 from trivet.metric_sinks import NO_METRICS
 from trivet.metrics import (
+    ABANDONED_TOKENS,
     BATCH_ROWS,
     BATCH_SECONDS,
     FORWARD_FAILURES,
+    INTERRUPTIONS,
     PADDED_TOKENS,
     QUEUE_OLDEST,
     QUEUE_ROWS,
@@ -29,6 +31,14 @@ class EngineMetrics:
         self._sink.observe(BATCH_ROWS, self._labels, len(batch.input_ids))
         self._sink.count(TOKENS, self._labels, batch.useful_tokens)
         self._sink.count(PADDED_TOKENS, self._labels, batch.padded_tokens)
+
+    def interrupted(self) -> None:
+        """A shorter batch has overtaken a long forward, between two of its steps."""
+        self._sink.count(INTERRUPTIONS, self._labels)
+
+    def abandoned(self, batch: TokenBatch) -> None:
+        """Everybody who waited for a forward has left, and it was ended between two of its steps."""
+        self._sink.count(ABANDONED_TOKENS, self._labels, batch.useful_tokens)
 
     def failed(self, error: Exception) -> None:
         """A forward has raised."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
 from trivet.engine.backends.accelerator import Accelerator
+from trivet.engine.backends.cpu_lane import open_ir
 from trivet.engine.backends.gpu_lane import GpuLaneBackend
-from trivet.engine.backends.openvino_cpu import OpenVinoBackend, resolve_precision
+from trivet.engine.backends.openvino_cpu import resolve_precision
 from trivet.engine.backends.simulated import SimulatedAccelerator
 from trivet.engine.engine import Engine
 from trivet.engine.ir_cache import ensure_ir
@@ -43,11 +44,11 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     return PreparedModel(source, files, cache)
 
 
-def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[OpenVinoBackend, str]:
+def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
     """Convert if need be and compile for the CPU; returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
     ir_dir = ensure_ir(prepared.source.path, prepared.files.task, precision, prepared.cache)
-    backend = OpenVinoBackend(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
+    backend = open_ir(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
     return backend, precision
 
 

@@ -1,12 +1,13 @@
 """The loop of a replica: take the next batch, run it, hand out what came back.
 
 One scheduler per backend. It decides nothing about batches (`packing` does) and holds no tensors; it owns the
-waiting rows, the thread that runs forwards, and the promise that every submitted job ends.
+waiting rows, the thread that runs forwards, and the promise that every submitted job ends. Where the backend cuts a
+long forward into steps, much shorter batches run between them, and one that nobody waits for any more ends there.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from trivet.engine.backend import Backend
@@ -24,6 +25,12 @@ _RATE_SMOOTHING = 0.1
 
 FAILING_AFTER = 3
 """Forwards that fail in a row before the backend counts as broken: one or two may be due to what they were given."""
+
+SHORTER_BY = 4
+"""A forward that pauses lets batches of at most a quarter of its tokens run first: nobody is overtaken by his like."""
+
+INTERRUPTED_SHARE = 0.14
+"""Of its time, how much a long forward may lose to shorter ones. More short work than that takes its turn after it."""
 
 Entry = tuple[Job, int]
 """A job and the index of one of its rows."""
@@ -58,7 +65,7 @@ class Scheduler:
         self._failures = 0
         self._last_failure = ""
         self.forward_started_s: float | None = None
-        """When the forward now in progress began; None between forwards."""
+        """When the step now in progress began; None between steps."""
 
     def start(self) -> None:
         """Start the loop."""
@@ -137,16 +144,27 @@ class Scheduler:
             await self._arrived.wait()
             self._arrived.clear()
             while entries := self._queue.next_batch(self._backend.token_budget):
-                batch, where = build_batch([job.rows[index] for job, index in entries], self._pad_id)
-                await self._run_one(entries, batch, where)
+                await self._run_one(entries)
 
-    async def _run_one(self, entries: list[Entry], batch: TokenBatch, where: list[int]) -> None:
-        started_s = self._clock()
+    async def _run_one(self, entries: list[Entry]) -> None:
+        """One forward, from its first step to what its callers get; shorter ones may run between its steps."""
+        batch, where = build_batch([job.rows[index] for job, index in entries], self._pad_id)
+        now_s = self._clock()
         for job, _ in entries:
-            job.started_s = job.started_s or started_s
-        self.forward_started_s = started_s
+            job.started_s = job.started_s or now_s
+        steps = self._backend.steps(batch)
+        own_s = others_s = 0.0
+        outputs: Floats | None = None
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._backend.forward, batch)
+            while outputs is None:
+                began_s = self._clock()
+                outputs = await self._step(steps)
+                own_s += self._clock() - began_s
+                if outputs is None:
+                    if all(job.is_abandoned() for job, _ in entries):
+                        self.metrics.abandoned(batch)
+                        return
+                    others_s += await self._let_shorter_ones_run(batch, own_s, others_s)
         except TrivetError as error:
             self.metrics.failed(error)
             if not isinstance(error, GpuUnavailable):
@@ -159,11 +177,34 @@ class Scheduler:
             self._note_failure(f"{type(error).__name__}: {error}")
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
             return
+        self._failures = 0
+        self._account(entries, batch, own_s)
+        _deliver(entries, outputs, where)
+
+    async def _step(self, steps: Iterator[Floats | None]) -> Floats | None:
+        self.forward_started_s = self._clock()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, next, steps)
         finally:
             self.forward_started_s = None
-        self._failures = 0
-        self._account(entries, batch, self._clock() - started_s)
-        _deliver(entries, outputs, where)
+
+    async def _let_shorter_ones_run(self, batch: TokenBatch, own_s: float, others_s: float) -> float:
+        """Run what is much shorter than `batch` while its forward pauses; returns the seconds that took.
+
+        Which of them is the fair queue's choice; how many is bounded by the share of its time that a long forward
+        may lose.
+        """
+        began_s = self._clock()
+        most = min(self._backend.token_budget, batch.padded_tokens // SHORTER_BY)
+        lost_s = 0.0
+        while others_s + lost_s <= INTERRUPTED_SHARE * (own_s + others_s + lost_s):
+            shorter = self._queue.next_batch(most, max_tokens=most)
+            if not shorter:
+                break
+            self.metrics.interrupted()
+            await self._run_one(shorter)
+            lost_s = self._clock() - began_s
+        return lost_s
 
     def _note_failure(self, why: str) -> None:
         self._failures += 1

@@ -1,6 +1,7 @@
-"""The CPU lane: an OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
+"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,10 @@ SHAPES_KEPT = 100
 1,024 of them, which is half a megabyte per shape of a small model and grows for days."""
 
 
-def _settings(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
+def settings_for(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
+    """How OpenVINO compiles a graph for this lane."""
+    # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     settings: dict[str, Any] = {
         # One stream: a batch uses every thread. Parallel streams repack the weights once each.
         "PERFORMANCE_HINT": "LATENCY",
@@ -57,17 +61,15 @@ class OpenVinoBackend:
     fault = None  # a CPU has no context to poison
 
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
-        # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
         core = openvino.Core()
         model = core.read_model(ir_dir / MODEL_FILE)
-        compiled = core.compile_model(model, "CPU", _settings(precision, threads))
+        compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; what was mapped for it is then a second copy of the model.
-        self.forward(_packing_batch())
+        self.forward(packing_batch())
         drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
@@ -87,12 +89,19 @@ class OpenVinoBackend:
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
 
+    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        """One step: the graph runs from end to end."""
+        yield self.forward(batch)
+
     def close(self) -> None:
         """Drop the graph, and with it its buffers."""
         del self._request
 
 
-def _packing_batch() -> TokenBatch:
-    """Enough different tokens for every expert of a mixture to be used: 4 rows × 128, ids that any vocabulary has."""
+def packing_batch() -> TokenBatch:
+    """For the first forward, which packs the weights: 4 rows × 128.
+
+    The ids are such that any vocabulary has them, and different enough for every expert of a mixture to be used.
+    """
     ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int64)  # (B, T)
     return TokenBatch(ids, np.ones_like(ids), np.zeros_like(ids), useful_tokens=ids.size)

@@ -4,9 +4,8 @@ It shows, on any laptop, when a real card would run out, split, park and return.
 names its device, and it models no speed.
 """
 
-from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.backend import Backend, BackendOutOfMemory
 from trivet.engine.backends.accelerator import DeviceMemory
-from trivet.engine.backends.openvino_cpu import OpenVinoBackend
 from trivet.engine.rows import TokenBatch
 from trivet.messages import Floats
 from trivet.vram.errors import SimulatedOutOfMemory
@@ -21,9 +20,7 @@ class SimulatedAccelerator:
 
     fault = None
 
-    def __init__(
-        self, inner: OpenVinoBackend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int
-    ) -> None:
+    def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
         """Open a modelled CUDA context; the weights stay off the card until `unpark`. SimulatedOutOfMemory."""
         self._inner = inner
         self._ledger = ledger

@@ -2,6 +2,7 @@
 
 torch, transformers and NNCF live and die here; the serving process maps the result. The output folder holds
 ``openvino_model.xml``, ``openvino_model.bin`` and ``meta.json`` (:class:`IrMeta`), and appears complete or not at all.
+A model that can be cut at its attentions (:mod:`~trivet.engine.models.sections`) has a graph for each part instead.
 
 Precisions:
 
@@ -11,7 +12,8 @@ Precisions:
 - ``int8``: weights as int8 with one scale and one zero point per output channel; activations are quantised while
   running, in groups of ``DYNAMIC_QUANTIZATION_GROUP_SIZE`` = :data:`~trivet.engine.ir_cache.INT8_GROUP_SIZE`.
 
-Each conversion ends by running the written IR against the torch model on two sequences of different length.
+Each conversion ends by running the written IR, as it will be served, against the torch model on two sequences of
+different length.
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from trivet.config import TASKS, Task  # noqa: E402
-from trivet.engine.ir_cache import INT8_GROUP_SIZE, META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.backends.cpu_lane import open_ir  # noqa: E402
+from trivet.engine.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.models import sections  # noqa: E402
 from trivet.engine.models.checkpoint import read_config  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.engine.rows import TokenBatch  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
 _CHECK_LENGTHS = (150, 70)
@@ -63,18 +68,17 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     example = _example_inputs(model.input_names, vocab_size=read_config(model_dir)["vocab_size"])
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**example).numpy()
-    _say("tracing")
-    graph = _trace(model, example)
-    if precision == "int8":
-        _say("compressing weights to int8")
-        graph = _compress_to_int8(graph)
 
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        _say("writing")
-        openvino.save_model(graph, partial / MODEL_FILE, compress_to_fp16=precision != "fp32")
-        del graph, model
+        if sections.can_be_cut(model):
+            for part in sections.parts(model):
+                _write_part(part, precision, partial)
+            sections.describe(model).write(partial, sections.rotary_tables(model))
+        else:
+            _write_whole(model, example, precision, partial)
+        del model
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
@@ -99,35 +103,66 @@ def _example_inputs(names: tuple[str, ...], vocab_size: int) -> dict[str, torch.
     return {name: known[name] for name in names}
 
 
-def _trace(model: Embedder | SequenceClassifier, example: dict[str, torch.Tensor]) -> Any:
-    dynamic = openvino.PartialShape([-1, -1])
+def _write_whole(
+    model: Embedder | SequenceClassifier, example: dict[str, torch.Tensor], precision: IrPrecision, folder: Path
+) -> None:
+    _say("tracing")
+    graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
+    if precision == "int8":
+        _say("compressing weights to int8")
+    _write(graph, precision, folder / MODEL_FILE)
+
+
+def _write_part(part: sections.Part, precision: IrPrecision, folder: Path) -> None:
+    _say(f"tracing {part.name}")
+    _write(_trace(part.module, part.example, part.dynamic, part.outputs), precision, folder / f"{part.name}.xml")
+
+
+def _trace(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    dynamic: dict[str, tuple[int, ...]],
+    outputs: tuple[str, ...],
+) -> Any:
+    """The graph of a module whose inputs may differ from their examples in the `dynamic` dimensions."""
+
+    def shape_of(name: str) -> openvino.PartialShape:
+        return openvino.PartialShape([-1 if at in dynamic[name] else n for at, n in enumerate(example[name].shape)])
+
     with torch.inference_mode(), warnings.catch_warnings():
         # Tracing warns of every Python `if` on a length, and transformers of its own deprecations. What matters, that
         # the graph computes the same at other lengths, is compared with torch instead.
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(
-            model, example_input=example, input=[(name, dynamic, openvino.Type.i64) for name in example]
+            module.eval(),
+            example_input=example,
+            input=[(name, shape_of(name), _IR_TYPES[tensor.dtype]) for name, tensor in example.items()],
         )
-    graph.outputs[0].get_tensor().set_names({"output"})
+    for port, name in zip(graph.outputs, outputs, strict=True):
+        port.get_tensor().set_names({name})
     return graph
 
 
-def _compress_to_int8(graph: Any) -> Any:
-    import nncf
+_IR_TYPES = {torch.int64: openvino.Type.i64, torch.float32: openvino.Type.f32, torch.bool: openvino.Type.boolean}
 
-    return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
+    if precision == "int8":
+        import nncf
+
+        graph = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    openvino.save_model(graph, file, compress_to_fp16=precision != "fp32")
 
 
 def _relative_error(
     ir_dir: Path, precision: IrPrecision, example: dict[str, torch.Tensor], expected: NDArray[np.float32]
 ) -> float:
-    core = openvino.Core()
-    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if has_bf16 and precision != "fp32" else "f32"}
-    if precision == "int8":
-        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
-    compiled = core.compile_model(ir_dir / MODEL_FILE, "CPU", settings)
-    actual = compiled({name: tensor.numpy() for name, tensor in example.items()})[0]
+    given = {name: tensor.numpy() for name, tensor in example.items()}
+    types = given.get("token_type_ids", np.zeros_like(given["input_ids"]))
+    batch = TokenBatch(given["input_ids"], given["attention_mask"], types, int(given["attention_mask"].sum()))
+    backend = open_ir(ir_dir, precision, threads=None, token_budget=batch.padded_tokens)
+    actual = backend.forward(batch)
+    backend.close()
     error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
     if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
         raise ModelError(f"the {precision} graph of {ir_dir} differs from torch by {error:.3g} of its norm")
