@@ -198,9 +198,11 @@ def measure_engine() -> dict[str, Any]:
     work = calls("embedder", model, "mixed", 256, 400)
     in_process = [engine_in_process(model, work)]
     requests = [post("/v1/embeddings", {"input": list(call.others)}, headers=NO_STORE) for call in work]
-    with running(TUNED, "starter") as (port, _):
+    with running(TUNED, "starter") as (port, root):
         measured_loop(port, requests[::-1], CLIENTS, WARM_UP_S)
+        before = cpu_s(root)
         loop = measured_loop(port, requests, CLIENTS, ENGINE_S)
+        spent = {role: used - before.get(role, 0.0) for role, used in cpu_s(root).items()}
     tokens = sum(sum(work[index].lengths) for index in loop.sent)
     in_process.append(engine_in_process(model, work))
     over_http = tokens / loop.took_s
@@ -210,6 +212,12 @@ def measure_engine() -> dict[str, Any]:
         "http_tokens_per_s": round(over_http, 1),
         "http_requests_per_s": round(loop.requests_per_s, 1),
         "share": round(over_http / own, 3),
+        "cores": {
+            role: round(used / loop.took_s, 3)
+            for role, used in sorted(spent.items(), key=lambda item: -item[1])
+            if used > 0.005 * loop.took_s
+        }
+        | {"client": round(loop.generator_cpu_s / loop.took_s, 3)},
     }
 
 

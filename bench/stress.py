@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,7 @@ class Sample:
 
     at_s: float
     pss_mib: float
+    by_role_mib: dict[str, float]
 
 
 class MemoryWatch:
@@ -98,16 +99,36 @@ class MemoryWatch:
             total_mib = sum(one.pss_bytes for one in measured) / MIB
             if not self.samples or total_mib > self.peak_mib:
                 self.peak = measured
-            self.samples.append(Sample(round(time.monotonic() - self.started_s, 1), round(total_mib, 1)))
+            at_s = round(time.monotonic() - self.started_s, 1)
+            roles = {role: size / MIB for role, (_, size) in by_role(measured).items()}
+            self.samples.append(Sample(at_s, round(total_mib, 1), roles))
             if self._done.wait(self._every_s):
                 return
 
 
 def growth(samples: Sequence[Sample], warm_s: float = WARM_S) -> float:
     """How much more the last fifth of the samples holds than the first after `warm_s`; medians, 0.05 is 5 %."""
-    warm = [sample.pss_mib for sample in samples if sample.at_s >= warm_s]
+    first, last = first_and_last(samples, warm_s)
+    return statistics.median(one.pss_mib for one in last) / statistics.median(one.pss_mib for one in first) - 1
+
+
+def growth_by_role_mib(samples: Sequence[Sample], warm_s: float = WARM_S) -> dict[str, float]:
+    """The same for each part of the service, in MiB; those that changed by one or more, the largest first."""
+    first, last = first_and_last(samples, warm_s)
+
+    def held_mib(some: Sequence[Sample], role: str) -> float:
+        return statistics.median(one.by_role_mib.get(role, 0.0) for one in some)
+
+    roles = {role for sample in samples for role in sample.by_role_mib}
+    grown = {role: round(held_mib(last, role) - held_mib(first, role), 1) for role in roles}
+    return dict(sorted(((r, m) for r, m in grown.items() if abs(m) >= 1), key=lambda item: -item[1]))
+
+
+def first_and_last(samples: Sequence[Sample], warm_s: float) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """The first and the last fifth of what was sampled after `warm_s`."""
+    warm = [sample for sample in samples if sample.at_s >= warm_s]
     fifth = max(1, len(warm) // 5)
-    return statistics.median(warm[-fifth:]) / statistics.median(warm[:fifth]) - 1
+    return warm[:fifth], warm[-fifth:]
 
 
 def slope_mib_per_s(samples: Sequence[Sample], warm_s: float = WARM_S) -> float:
@@ -248,13 +269,14 @@ def result_of(
         "longest_s": round(max(outcome.answer.took_s for outcome in outcomes), 1),
         "pss_peak_mib": round(watch.peak_mib),
         "pss_growth": round(growth(watch.samples, warm_s), 4),
+        "pss_growth_by_role_mib": growth_by_role_mib(watch.samples, warm_s),
         "pss_slope_mib_per_1000_requests": round(1000 * slope_mib / per_s, 3),
         "pss_at_peak_mib": {
             role: {"processes": count, "pss_mib": round(size / MIB)}
             for role, (count, size) in by_role(watch.peak).items()
         },
         "load_began_at_s": round(started_s - watch.started_s, 1),
-        "memory": [asdict(sample) for sample in watch.samples],
+        "memory": [{"at_s": sample.at_s, "pss_mib": sample.pss_mib} for sample in watch.samples],
         "timeline": timeline(outcomes, started_s, SAMPLE_S if not options.soak else 60.0),
         "machine": describe_machine(),
     }

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.load import Answer
-from bench.stress import Sample, complaints, growth, slope_mib_per_s, timeline
+from bench.stress import Sample, complaints, growth, growth_by_role_mib, slope_mib_per_s, timeline
 from bench.stress_load import Class, Outcome, Writer
 
 
@@ -41,9 +41,14 @@ def test_what_must_not_happen(one: Outcome, complaint: str | None) -> None:
 
 
 def test_growth_leaves_out_the_warm_up() -> None:
-    samples = [Sample(at_s, 500 if at_s < 30 else 1000 + at_s) for at_s in range(0, 230, 10)]
+    samples = [Sample(at_s, 500 if at_s < 30 else 1000 + at_s, {}) for at_s in range(0, 230, 10)]
     assert growth(samples) == pytest.approx((1205 - 1045) / 1045, abs=0.01)
     assert slope_mib_per_s(samples) == pytest.approx(1.0)
+
+
+def test_growth_is_told_by_part() -> None:
+    samples = [Sample(at_s, 0.0, {"ingress": 100.0, "embedder-cpu": 200.0 + at_s}) for at_s in range(0, 230, 10)]
+    assert growth_by_role_mib(samples) == {"embedder-cpu": pytest.approx(160, abs=10)}
 
 
 def test_the_timeline_counts_by_the_end_of_a_request() -> None:

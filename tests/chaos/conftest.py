@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.served import Served, served
 from tests.chaos.steady import row, steady_load
 
 BEFORE_S = 3.0
+FROZEN_S = 20
 AFTER_S = 4.0
 RECOVERY_LIMIT_S = 90.0
 LEAST_ANSWERED = 20
@@ -70,6 +72,19 @@ def killed_under_load(service: Served, role: str) -> Report:
         victim.kill()
         until(lambda: len({p.pid for p in service.processes(role)} - {victim.pid}) >= len(before), f"a new {role}")
         service.wait_ready(RECOVERY_LIMIT_S)
+        time.sleep(AFTER_S)
+    return report
+
+
+def frozen_under_load(service: Served, role: str) -> Report:
+    """SIGSTOP one process of that role for `FROZEN_S` under load; ends when all lanes are ready again."""
+    with steady_load(service.url) as report:
+        time.sleep(BEFORE_S)
+        frozen = one(service, role)
+        frozen.send_signal(signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        frozen.send_signal(signal.SIGCONT)
+        service.wait_ready()
         time.sleep(AFTER_S)
     return report
 

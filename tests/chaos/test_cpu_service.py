@@ -3,7 +3,6 @@
 import asyncio
 import random
 import resource
-import signal
 import time
 from pathlib import Path
 
@@ -11,7 +10,14 @@ import httpx
 import pytest
 
 from bench.served import Served
-from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, killed_under_load, one, until, waiting_tokens
+from tests.chaos.conftest import (
+    BEFORE_S,
+    Record,
+    frozen_under_load,
+    killed_under_load,
+    until,
+    waiting_tokens,
+)
 from tests.chaos.steady import bodies, steady_load
 
 pytestmark = pytest.mark.chaos
@@ -51,15 +57,7 @@ def test_a_proxy_is_killed(service: Served, record: Record, role: str) -> None:
 
 
 def test_a_replica_freezes_for_20_s(service: Served, record: Record) -> None:
-    with steady_load(service.url) as report:
-        time.sleep(BEFORE_S)
-        frozen = one(service, "reranker-cpu")
-        frozen.send_signal(signal.SIGSTOP)
-        time.sleep(20)
-        frozen.send_signal(signal.SIGCONT)
-        service.wait_ready()
-        time.sleep(AFTER_S)
-    row = record("reranker-cpu, the only lane, frozen for 20 s", report)
+    row = record("reranker-cpu, the only lane, frozen for 20 s", frozen_under_load(service, "reranker-cpu"))
     assert row["failed"] == 0, row["failures"]
 
 

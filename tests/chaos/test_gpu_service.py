@@ -1,13 +1,12 @@
 """Faults of a service with a simulated card: its replicas and its watcher killed or frozen, its driver hung."""
 
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from bench.served import Served
-from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, killed_under_load, one, until
+from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, frozen_under_load, killed_under_load, one, until
 from tests.chaos.steady import steady_load
 
 pytestmark = pytest.mark.chaos
@@ -27,15 +26,7 @@ def test_the_vram_actor_is_killed(service: Served, record: Record) -> None:
 
 
 def test_a_gpu_replica_freezes_for_20_s(service: Served, record: Record) -> None:
-    with steady_load(service.url) as report:
-        time.sleep(BEFORE_S)
-        frozen = one(service, "embedder")
-        frozen.send_signal(signal.SIGSTOP)
-        time.sleep(20)
-        frozen.send_signal(signal.SIGCONT)
-        service.wait_ready()
-        time.sleep(AFTER_S)
-    row = record("embedder on the GPU frozen for 20 s", report)
+    row = record("embedder on the GPU frozen for 20 s", frozen_under_load(service, "embedder"))
     assert row["failed"] == 0, row["failures"]
 
 
