@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from bench.in_process import engine_request
-from bench.machine import Usage, peak_rss_mib
+from bench.machine import Usage, describe_machine, peak_rss_mib
 from bench.shapes import SHAPES, Shape
 from bench.workloads import Call, Writer
 from trivet.config import AppConfig, Task
@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="bf16")
     parser.add_argument("--checkpoints", type=Path, default=Path(".cache/bench/checkpoints"))
     parser.add_argument("--cache", type=Path, default=Path(".cache/bench"))
+    parser.add_argument("--out", type=Path, help="keep the figures in this file too: bench/results/latency.json")
     options = parser.parse_args()
     if options.case == "start":
         figures = start(options.checkpoints, options.precision, options.cache)
@@ -230,6 +231,16 @@ def main() -> None:
         figures = measure(model, options.precision, options.library, options.cache)
     case = {"case": options.case, "library": options.library, "precision": options.precision}
     print(json.dumps(case | figures))
+    if options.out is not None:
+        keep(options.out, case, figures)
+
+
+def keep(file: Path, case: dict[str, Any], figures: dict[str, Any]) -> None:
+    """Put one case's figures into a result file, in the place of earlier ones of the same case."""
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"cases": []}
+    others = [one for one in kept["cases"] if any(one[name] != value for name, value in case.items())]
+    content = {"machine": describe_machine(), "cases": [*others, case | figures]}
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
