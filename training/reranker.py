@@ -26,7 +26,7 @@ from training.scoring import score
 from trivet.evaluation.metrics import reciprocal_rank
 
 HELD_BACK_GROUPS = 500
-MODEL_VERSION = "2"
+MODEL_VERSION = "3"
 LABEL_EVIDENCE = {"qnli": 6.0, "boolq": 6.0, "code": 2.0}
 """Nats by which a label outweighs the embedder's opinion: people's annotations nearly always, mined labels less."""
 
