@@ -50,7 +50,7 @@ class CpuConfig(_Frozen):
     threads: PositiveInt | None = None
     """Threads per CPU replica. Null: every core the process may use."""
     token_budget: PositiveInt = 1024
-    """Padded tokens in one forward. A CPU gains little past about 512."""
+    """Tokens in one forward. A CPU gains little past about 512."""
     replicas: PositiveInt = 1
     """CPU replicas of each model, spread over the nodes of a cluster."""
 

@@ -14,6 +14,7 @@ class SummingBackend:
 
     device = "cpu (sum)"
     fault = None
+    packs = False
 
     def __init__(self, token_budget: int = 64) -> None:
         self.token_budget = token_budget

@@ -30,9 +30,9 @@ def queue_of(items: list[Item]) -> FairQueue[Item]:
     return queue
 
 
-def drain(queue: FairQueue[Item], budget: int) -> list[list[Item]]:
+def drain(queue: FairQueue[Item], budget: int, *, packs: bool = False) -> list[list[Item]]:
     batches = []
-    while batch := queue.next_batch(budget):
+    while batch := queue.next_batch(budget, packs=packs):
         batches.append(batch)
     return batches
 
@@ -50,10 +50,10 @@ items = st.lists(
 budgets = st.integers(1, 20000)
 
 
-@given(items, budgets)
-def test_everything_is_served_once_and_abandoned_items_never(given_items: list[Item], budget: int) -> None:
+@given(items, budgets, st.booleans())
+def test_everything_is_served_once_and_abandoned_items_never(given_items: list[Item], budget: int, packs: bool) -> None:
     queue = queue_of(given_items)
-    served = [id(item) for batch in drain(queue, budget) for item in batch]
+    served = [id(item) for batch in drain(queue, budget, packs=packs) for item in batch]
     assert sorted(served) == sorted(id(item) for item in given_items if not item.abandoned)
     assert len(queue) == 0
     assert queue.waiting_tokens == 0
@@ -74,15 +74,36 @@ def test_a_batch_pads_little(given_items: list[Item], budget: int) -> None:
         assert padded - useful <= NEGLIGIBLE_PADDING_TOKENS or padded <= MAX_PADDING_RATIO * useful
 
 
-@given(items, budgets)
-def test_first_in_first_out_within_a_line(given_items: list[Item], budget: int) -> None:
+@given(items, budgets, st.booleans())
+def test_first_in_first_out_within_a_line(given_items: list[Item], budget: int, packs: bool) -> None:
     order = {id(item): at for at, item in enumerate(given_items)}
     last_seen: dict[tuple[Priority, int], int] = {}
-    for batch in drain(queue_of(given_items), budget):
+    for batch in drain(queue_of(given_items), budget, packs=packs):
         for item in batch:
             line = (item.priority, bucket_of(item.tokens))
             assert order[id(item)] > last_seen.get(line, -1)
             last_seen[line] = order[id(item)]
+
+
+@given(items, budgets)
+def test_a_packed_batch_holds_what_fits_and_leaves_nothing_that_does(given_items: list[Item], budget: int) -> None:
+    queue = queue_of(given_items)
+    waiting = [item for item in given_items if not item.abandoned]
+    while batch := queue.next_batch(budget, packs=True):
+        useful = sum(item.tokens for item in batch)
+        assert len(batch) == 1 or useful <= budget
+        waiting = [item for item in waiting if all(item is not taken for taken in batch)]
+        heads: dict[tuple[Priority, int], Item] = {}
+        for item in waiting:
+            heads.setdefault((item.priority, bucket_of(item.tokens)), item)
+        assert all(useful + head.tokens > budget for head in heads.values())
+
+
+def test_a_packed_batch_is_filled_in_the_order_of_the_turns() -> None:
+    queue = queue_of([Item(0, 400), Item(1, 30), Item(2, 30), Item(3, 90), Item(4, 700)])
+    # All lines are level: the shortest first, each in whole, and what is too long for the rest of the budget waits.
+    assert [item.serial for item in queue.next_batch(600, packs=True)] == [1, 2, 3, 0]
+    assert [item.serial for item in queue.next_batch(600, packs=True)] == [4]
 
 
 def test_a_short_row_passes_a_queue_of_long_ones() -> None:

@@ -49,6 +49,29 @@ def test_equal_rows_are_run_once_but_not_rows_that_differ_in_type_alone() -> Non
     assert build_batch([typed, untyped], pad_id=0)[1] == [0, 1]
 
 
+def test_packed_rows_lie_side_by_side_and_are_found_again() -> None:
+    rows = [single_row(SPECIAL, np.arange(200, 200 + n, dtype=np.int32)) for n in (300, 60, 8, 290, 28)]
+    rows.append(pair_row(SPECIAL, (ids(7, 8),), ids(9, 9, 9)))
+    batch, _ = build_batch(rows, pad_id=0)
+    packed = batch.packed_inputs()
+    shape = (len(batch.bins.sequences), batch.bins.width)
+    assert {array.shape for name, array in packed.items() if name != "members"} == {shape}
+    assert shape[0] * shape[1] == batch.bins.tokens < batch.padded_tokens
+    seen = []
+    for index, (row, members) in enumerate(zip(rows, packed["members"], strict=True)):
+        places = members[members >= 0]
+        seen.extend(places.tolist())
+        assert packed["input_ids"].flatten()[places].tolist() == row.ids().tolist()
+        assert packed["positions"].flatten()[places].tolist() == list(range(row.tokens))
+        assert packed["token_type_ids"].flatten()[places].sum() == row.tokens - row.first_type_1()
+        assert set(packed["sequences"].flatten()[places].tolist()) == {index}
+        assert len({place // batch.bins.width for place in places.tolist()}) == 1, "no row is torn apart"
+    assert len(seen) == len(set(seen)) == batch.useful_tokens
+    filler = np.ones(batch.bins.tokens, dtype=bool)
+    filler[seen] = False
+    assert set(packed["sequences"].flatten()[filler].tolist()) <= {len(rows)}, "filler sees no row and none sees it"
+
+
 def test_halves_keep_rows_and_drop_padding() -> None:
     rows = [single_row(SPECIAL, np.full(n, 7, dtype=np.int32)) for n in (10, 3, 2)]
     first, second = build_batch(rows, pad_id=0)[0].halves()

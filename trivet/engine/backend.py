@@ -16,8 +16,12 @@ class Backend(Protocol):
         """Where it runs, for people: `cpu (openvino bf16)`, `cuda:0`, `simulated:0`."""
 
     @property
+    def packs(self) -> bool:
+        """Whether a forward computes rows of any lengths without padding them to the longest."""
+
+    @property
     def token_budget(self) -> int:
-        """Padded tokens the next batch may hold; it may change from batch to batch."""
+        """Tokens the next batch may hold, padded ones unless it packs; it may change from batch to batch."""
 
     @property
     def fault(self) -> str | None:

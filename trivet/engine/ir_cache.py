@@ -52,7 +52,6 @@ class IrMeta:
     """Name of the checkpoint directory."""
     task: Task
     precision: IrPrecision
-    input_names: list[str]
     output_size: int
     """D of an embedder's vectors; the number of labels otherwise."""
     hidden_size: int
@@ -69,7 +68,6 @@ class IrMeta:
         model_dir: Path,
         task: Task,
         precision: IrPrecision,
-        input_names: list[str],
         output_size: int,
         relative_error: float,
     ) -> Self:
@@ -82,7 +80,6 @@ class IrMeta:
             model=model_dir.name,
             task=task,
             precision=precision,
-            input_names=input_names,
             output_size=output_size,
             hidden_size=config.get("hidden_size") or config.get("n_embd") or output_size,
             max_tokens=positions,
@@ -117,7 +114,8 @@ def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir
     key = hashlib.sha256()
     for part in (task, precision, *(f"{name}={number}" for name, number in sorted(_versions().items()))):
         key.update(part.encode() + b"\0")
-    for file in sorted(Path(__file__).parent.joinpath("models").glob("*.py")):
+    sources = [*Path(__file__).parent.joinpath("models").glob("*.py"), Path(__file__).with_name("bins.py")]
+    for file in sorted(sources):
         key.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     for file in _files_that_matter(model_dir):
         key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + _digest(file, digest_cache_dir))

@@ -25,12 +25,12 @@ class EngineMetrics:
         self._sink = sink
         self._labels = {"model": model, "lane": lane}
 
-    def forwarded(self, batch: TokenBatch, seconds: float) -> None:
-        """A forward has come back."""
+    def forwarded(self, batch: TokenBatch, computed_tokens: int, seconds: float) -> None:
+        """A forward has come back, having computed so many tokens, useful ones and others."""
         self._sink.observe(BATCH_SECONDS, self._labels, seconds)
         self._sink.observe(BATCH_ROWS, self._labels, len(batch.input_ids))
         self._sink.count(TOKENS, self._labels, batch.useful_tokens)
-        self._sink.count(PADDED_TOKENS, self._labels, batch.padded_tokens)
+        self._sink.count(PADDED_TOKENS, self._labels, computed_tokens)
 
     def interrupted(self) -> None:
         """A shorter batch has overtaken a long forward, between two of its steps."""

@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 Rows wait in *lines*, one per (priority, length bucket); a bucket's lengths differ by about a tenth, so a batch
-from one line carries little padding. Lines take turns by start-time fair queueing (Goyal, Vin, Cheng, 1996):
+from one line carries little padding. Where a forward packs rows of any lengths, a batch is filled from one line after
+another, in their order. Lines take turns by start-time fair queueing (Goyal, Vin, Cheng, 1996):
 each line has a virtual time that advances by the tokens it was served, divided by its priority's weight;
 the line that is furthest behind goes next. A line that was empty enters at the current virtual time, so it
 neither pays for its silence nor profits from it. What follows:
@@ -91,12 +92,13 @@ class FairQueue(Generic[T]):
             self._tokens -= sum(tokens for tokens, _ in line.waiting) - sum(tokens for tokens, _ in kept)
             line.waiting = kept
 
-    def next_batch(self, budget_tokens: int, max_tokens: int | None = None) -> list[T]:
-        """Take the next batch: rows × longest ≤ budget, except that one row is taken however long it is.
+    def next_batch(self, budget_tokens: int, max_tokens: int | None = None, *, packs: bool = False) -> list[T]:
+        """Take the next batch, of at most the budget, except that one row is taken however long it is.
 
         Args:
-            budget_tokens: padded tokens the batch may hold.
+            budget_tokens: tokens the batch may hold: rows × longest, or the rows' own where the forward packs.
             max_tokens: leave rows longer than this where they are (for a worker that runs only short ones).
+            packs: rows of any lengths go together, whoever's turn it is; otherwise only those that pad little.
         """
         line = self._line_to_serve(max_tokens)
         if line is None:
@@ -104,28 +106,32 @@ class FairQueue(Generic[T]):
         self._virtual_time = line.virtual_time
         batch: list[T] = []
         longest = useful = 0
-        for candidate in self._nearby(line):
+        for candidate in self._in_turn(max_tokens) if packs else self._nearby(line):
             while candidate.waiting:
                 tokens, item = candidate.waiting[0]
                 if self._is_abandoned(item):
                     self._pop(candidate)
                     continue
                 grown = max(longest, tokens)
-                padded = grown * (len(batch) + 1)
-                if batch and (padded > budget_tokens or not _pads_little(padded, useful + tokens)):
+                computed = useful + tokens if packs else grown * (len(batch) + 1)
+                if batch and (computed > budget_tokens or not _pads_little(computed, useful + tokens)):
                     break
                 batch.append(item)
                 longest, useful = grown, useful + tokens
                 self._pop(candidate)
                 candidate.virtual_time += tokens / WEIGHTS[candidate.priority]
         if not batch and self._items:  # the whole line had been abandoned
-            return self.next_batch(budget_tokens, max_tokens)
+            return self.next_batch(budget_tokens, max_tokens, packs=packs)
         return batch
 
     def _line_to_serve(self, max_tokens: int | None) -> _Line[T] | None:
+        return next(iter(self._in_turn(max_tokens)), None)
+
+    def _in_turn(self, max_tokens: int | None) -> list[_Line[T]]:
+        """The lines whose rows are no longer than that, the one furthest behind first."""
         limit = math.inf if max_tokens is None else bucket_of(max_tokens)
         ready = [line for line in self._lines.values() if line.waiting and line.bucket <= limit]
-        return min(ready, key=lambda line: (line.virtual_time, line.bucket), default=None)
+        return sorted(ready, key=lambda line: (line.virtual_time, line.bucket))
 
     def _nearby(self, line: _Line[T]) -> list[_Line[T]]:
         """The line itself, then those whose rows pad least into it: shorter ones, longest first."""

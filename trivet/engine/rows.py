@@ -6,10 +6,12 @@ once; the ids are copied together only when the row's batch is built.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.engine.bins import Bins, pack, round_up
 from trivet.engine.tokenizer import Ids, SpecialTokens
 
 Int64s = NDArray[np.int64]
@@ -46,7 +48,7 @@ def pair_row(special: SpecialTokens, first: tuple[Ids, ...], second: Ids) -> Row
     return Row(segments, type_1_from, sum(len(segment) for segment in segments))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenBatch:
     """What a backend runs: `input_ids`, `attention_mask`, `token_type_ids`, each (rows, longest) int64."""
 
@@ -57,8 +59,48 @@ class TokenBatch:
 
     @property
     def padded_tokens(self) -> int:
-        """Rows × longest: what the forward costs."""
+        """Rows × longest: what a forward costs that pads."""
         return int(self.input_ids.size)
+
+    @cached_property
+    def bins(self) -> Bins:
+        """Which rows lie side by side in a forward that packs."""
+        return pack(self.attention_mask.sum(axis=1).tolist())
+
+    def padded_inputs(self) -> dict[str, Int64s]:
+        """What a model reads whose rows are padded."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+        }
+
+    def packed_inputs(self) -> dict[str, Int64s]:
+        """What a model reads whose rows lie in bins; see `trivet.engine.models.packed.PackedModel` for the shapes."""
+        lengths = self.attention_mask.sum(axis=1).tolist()
+        bins = self.bins
+        shape = (len(bins.sequences), bins.width)
+        # What fills a bin up is a token like any other, of a sequence that nobody reads.
+        ids, types = np.full(shape, self.input_ids[0, 0]), np.zeros(shape, np.int64)
+        positions, sequences = np.zeros(shape, np.int64), np.full(shape, len(lengths))
+        members = np.full((len(lengths), round_up(max(lengths))), -1)  # (R, L)
+        for at, indices in enumerate(bins.sequences):
+            end = 0
+            for index in indices:
+                tokens = lengths[index]
+                start, end = end, end + tokens
+                ids[at, start:end] = self.input_ids[index, :tokens]
+                types[at, start:end] = self.token_type_ids[index, :tokens]
+                positions[at, start:end] = np.arange(tokens)
+                sequences[at, start:end] = index
+                members[index, :tokens] = at * bins.width + np.arange(start, end)
+        return {
+            "input_ids": ids,
+            "positions": positions,
+            "sequences": sequences,
+            "members": members,
+            "token_type_ids": types,
+        }
 
     def halves(self) -> tuple["TokenBatch", "TokenBatch"]:
         """Split by rows, for a retry after running out of memory; needs at least two rows."""

@@ -143,7 +143,7 @@ class Scheduler:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while entries := self._queue.next_batch(self._backend.token_budget):
+            while entries := self._queue.next_batch(self._backend.token_budget, packs=self._backend.packs):
                 await self._run_one(entries)
 
     async def _run_one(self, entries: list[Entry]) -> None:
@@ -198,7 +198,7 @@ class Scheduler:
         most = min(self._backend.token_budget, batch.padded_tokens // SHORTER_BY)
         lost_s = 0.0
         while others_s + lost_s <= INTERRUPTED_SHARE * (own_s + others_s + lost_s):
-            shorter = self._queue.next_batch(most, max_tokens=most)
+            shorter = self._queue.next_batch(most, max_tokens=most, packs=self._backend.packs)
             if not shorter:
                 break
             self.metrics.interrupted()
@@ -213,7 +213,8 @@ class Scheduler:
     def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
         for job in {id(job): job for job, _ in entries}.values():
             job.forward_s += forward_s
-        self.metrics.forwarded(batch, forward_s)
+        computed = batch.bins.tokens if self._backend.packs else batch.padded_tokens
+        self.metrics.forwarded(batch, computed, forward_s)
         rate = batch.useful_tokens / max(forward_s, 1e-6)
         self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
 

@@ -27,6 +27,8 @@ FREE_CACHE_EVERY_S = 1.0
 class GpuLaneBackend:
     """A `trivet.engine.backend.Backend` over an accelerator."""
 
+    packs = False
+
     def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
         """Begin parked: `unpark` takes the weights to the card.
 

@@ -66,6 +66,7 @@ class OpenVinoBackend:
         compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
+        self.packs = "members" in self._input_names
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; what was mapped for it is then a second copy of the model.
@@ -74,16 +75,12 @@ class OpenVinoBackend:
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens of one forward; constant, since host memory does not run out under a batch."""
+        """Tokens of one forward; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
     def forward(self, batch: TokenBatch) -> Floats:
         """(rows, outputs) float32."""
-        available = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.token_type_ids,
-        }
+        available = batch.packed_inputs() if self.packs else batch.padded_inputs()
         self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
         # The output tensor is reused by the next forward: copy.
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)

@@ -92,6 +92,7 @@ class SectionedBackend:
     """Runs batches through the parts of one model; see `trivet.engine.backend.Backend`."""
 
     fault = None  # a CPU has no context to poison
+    packs = False
 
     def __init__(
         self, ir_dir: Path, meta: SectionsMeta, precision: CpuPrecision, *, threads: int | None, token_budget: int

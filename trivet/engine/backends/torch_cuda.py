@@ -83,11 +83,7 @@ class CudaAccelerator:
     @torch.inference_mode()
     def run(self, batch: TokenBatch) -> Floats:
         """One copy in, one forward, one copy out."""
-        available = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.token_type_ids,
-        }
+        available = batch.padded_inputs()
         try:
             outputs = self._module(**{name: self._to_device(available[name]) for name in self._input_names})
             result: Floats = outputs.float().cpu().numpy()  # (B, outputs): the only wait for the device

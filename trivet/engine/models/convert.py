@@ -43,6 +43,7 @@ from trivet.engine.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  #
 from trivet.engine.models import sections  # noqa: E402
 from trivet.engine.models.checkpoint import read_config  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.engine.models.packed import PackedModel, can_be_packed  # noqa: E402
 from trivet.engine.rows import TokenBatch  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
@@ -65,9 +66,10 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     started = time.monotonic()
     _say(f"loading {model_dir} as a {task}")
     model = load_torch_model(model_dir, task, torch.float32, for_export=True)
-    example = _example_inputs(model.input_names, vocab_size=read_config(model_dir)["vocab_size"])
+    example = _example_batch(vocab_size=read_config(model_dir)["vocab_size"])
+    padded = _tensors(example.padded_inputs())
     with torch.inference_mode():
-        expected: NDArray[np.float32] = model(**example).numpy()
+        expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
 
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
@@ -76,13 +78,15 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
             for part in sections.parts(model):
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
+        elif can_be_packed(model):
+            _write_whole(PackedModel(model), _tensors(example.packed_inputs()), precision, partial)
         else:
-            _write_whole(model, example, precision, partial)
+            _write_whole(model, padded, precision, partial)
         del model
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
-        meta = IrMeta.describe(model_dir, task, precision, list(example), int(expected.shape[1]), error)
+        meta = IrMeta.describe(model_dir, task, precision, int(expected.shape[1]), error)
         meta.write(partial / META_FILE)
         partial.rename(out_dir)
     except BaseException:
@@ -92,21 +96,26 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     return meta
 
 
-def _example_inputs(names: tuple[str, ...], vocab_size: int) -> dict[str, torch.Tensor]:
+def _example_batch(vocab_size: int) -> TokenBatch:
     longest = max(_CHECK_LENGTHS)
-    generator = torch.Generator().manual_seed(0)
-    shape = (len(_CHECK_LENGTHS), longest)
-    mask = (torch.arange(longest)[None, :] < torch.tensor(_CHECK_LENGTHS)[:, None]).long()  # (2, T)
+    mask = (np.arange(longest)[None, :] < np.array(_CHECK_LENGTHS)[:, None]).astype(np.int64)  # (2, T)
     # Ids below 5 are special tokens in most vocabularies: XLM-R counts positions by comparing with its pad id.
-    ids = torch.randint(min(5, vocab_size - 1), vocab_size, shape, generator=generator)  # (2, T)
-    known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    return {name: known[name] for name in names}
+    ids = np.random.default_rng(0).integers(min(5, vocab_size - 1), vocab_size, size=mask.shape)  # (2, T)
+    return TokenBatch(ids, mask, np.zeros_like(ids), useful_tokens=sum(_CHECK_LENGTHS))
+
+
+def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _write_whole(
-    model: Embedder | SequenceClassifier, example: dict[str, torch.Tensor], precision: IrPrecision, folder: Path
+    model: Embedder | SequenceClassifier | PackedModel,
+    inputs: dict[str, torch.Tensor],
+    precision: IrPrecision,
+    folder: Path,
 ) -> None:
     _say("tracing")
+    example = {name: inputs[name] for name in model.input_names}
     graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
     if precision == "int8":
         _say("compressing weights to int8")
@@ -138,6 +147,9 @@ def _trace(
             example_input=example,
             input=[(name, shape_of(name), _IR_TYPES[tensor.dtype]) for name, tensor in example.items()],
         )
+    for port in graph.inputs:
+        # What the graph only passes on shares its tensor, and has the other's name as well.
+        port.get_tensor().set_names(port.get_names() & example.keys())
     for port, name in zip(graph.outputs, outputs, strict=True):
         port.get_tensor().set_names({name})
     return graph
@@ -154,12 +166,7 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
     openvino.save_model(graph, file, compress_to_fp16=precision != "fp32")
 
 
-def _relative_error(
-    ir_dir: Path, precision: IrPrecision, example: dict[str, torch.Tensor], expected: NDArray[np.float32]
-) -> float:
-    given = {name: tensor.numpy() for name, tensor in example.items()}
-    types = given.get("token_type_ids", np.zeros_like(given["input_ids"]))
-    batch = TokenBatch(given["input_ids"], given["attention_mask"], types, int(given["attention_mask"].sum()))
+def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
     backend = open_ir(ir_dir, precision, threads=None, token_budget=batch.padded_tokens)
     actual = backend.forward(batch)
     backend.close()

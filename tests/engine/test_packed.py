@@ -1,0 +1,74 @@
+"""A packed forward gives what the padded one gives, for every model that can be packed and every way of pooling."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trivet.config import Task
+from trivet.engine.models.load import load_torch_model
+from trivet.engine.models.packed import PackedModel, can_be_packed
+from trivet.engine.models.pooling import Pooling
+from trivet.engine.rows import TokenBatch
+
+MODELS: list[tuple[str, Task]] = [
+    ("minilm", "embedder"),
+    ("nomic-embed-text-v2-moe", "embedder"),
+    ("bge-reranker-base", "reranker"),
+    ("starter-reranker", "reranker"),
+    ("starter-classifier", "classifier"),
+]
+MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+lengths = st.lists(st.integers(3, 200), min_size=1, max_size=7)
+
+
+def batch_of(given_lengths: list[int]) -> TokenBatch:
+    rng = np.random.default_rng(sum(given_lengths))
+    mask = (np.arange(max(given_lengths))[None, :] < np.array(given_lengths)[:, None]).astype(np.int64)
+    types = mask * (np.arange(max(given_lengths)) > min(given_lengths) // 2)
+    ids = np.where(mask == 1, rng.integers(5, 900, size=mask.shape), 1)
+    return TokenBatch(ids, mask, types, sum(given_lengths))
+
+
+def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
+    with torch.inference_mode():
+        result: torch.Tensor = model(**{name: torch.from_numpy(arrays[name]) for name in model.input_names})
+    return result
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(given_lengths=lengths)
+def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Task, given_lengths: list[int]) -> None:
+    model = load_torch_model(checkpoints[name], task, for_export=True)
+    batch = batch_of(given_lengths)
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode: str) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
+    model.pooling = Pooling((mode,))
+    batch = batch_of([90, 5, 61, 17])
+    assert len(batch.bins.sequences) < 4, "some share a bin"
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_these_can_be_packed(checkpoints: dict[str, Path], name: str, task: Task) -> None:
+    assert can_be_packed(load_torch_model(checkpoints[name], task))
+
+
+def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:
+    assert not can_be_packed(load_torch_model(checkpoints["ModernBERT-large-zeroshot-v2.0"], "classifier"))
+    model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
+    model.model.base_model.config.max_position_embeddings = 8194
+    assert not can_be_packed(model)
