@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -36,12 +37,36 @@ DOCUMENT_TOKENS = 160
 NEIGHBOURS = 30
 FALSE_NEGATIVE_COSINE = 0.8
 """Texts, or descriptions of functions, nearer than this are taken to mean the same."""
-KINDS = {"summary→body": 0.25, "name→documented": 0.2, "summary→documented": 0.1, "summary→others": 0.45}
-"""What a query is made from, which form its documents have, and what share of the queries is so made.
 
-A query from a summary finds that summary again in a documented function, which no person's query does. So most of these
-groups leave the function itself out, and hold its neighbours.
-"""
+
+Form = Callable[[Function], str]
+"""How much of a function a document shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKind:
+    """Queries made from one thing, over documents that withhold it."""
+
+    share: float
+    form: Form
+
+
+def _undocumented(function: Function) -> str:
+    return function.bare_code
+
+
+def _whole(function: Function) -> str:
+    return function.code
+
+
+KINDS = {
+    "summary→body": QueryKind(0.25, _undocumented),
+    "name→documented": QueryKind(0.2, without_name),
+    "summary→documented": QueryKind(0.1, _whole),
+    "summary→others": QueryKind(0.45, _whole),
+}
+"""A query from a summary finds that summary again in a documented function, which no person's query does. So most of
+these groups leave the function itself out, and hold its neighbours."""
 
 SOURCES = ("qnli", "boolq", "code")
 
@@ -146,7 +171,7 @@ def code_groups(
     drafts: dict[str, list[tuple[int, str]]] = {kind: [] for kind in KINDS}
     for index in rng.permutation(len(functions))[: args.code_groups].tolist():
         function = functions[index]
-        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        kind = str(rng.choice(list(KINDS), p=[one.share for one in KINDS.values()]))
         query = query_from_name(function.name, rng) if kind == "name→documented" else ""
         if not query:
             kind = "summary→others" if kind == "name→documented" else kind
@@ -154,9 +179,13 @@ def code_groups(
         if len(query.split()) >= 2:
             drafts[kind].append((index, query))
     print({kind: len(found) for kind, found in drafts.items()})
+    kept: dict[Form, tuple[list[str], np.ndarray]] = {}
     for kind, found in drafts.items():
-        documents = [_document(f, kind) for f in functions]
-        vectors = embed(documents)
+        form = KINDS[kind].form
+        if form not in kept:
+            documents = [form(f) for f in functions]
+            kept[form] = documents, embed(documents)
+        documents, vectors = kept[form]
         for (index, query), vector in zip(found, embed([query for _, query in found]), strict=True):
             others = [i for i in _nearest(vector, vectors) if functions[i].name != functions[index].name]
             if kind == "summary→others":
@@ -175,16 +204,6 @@ def code_groups(
                 targets=[float(i == index) if right else math.nan for i in chosen],
                 similarities=_rounded(vectors[chosen] @ vector),
             )
-
-
-def _document(function: Function, kind: str) -> str:
-    match kind:
-        case "summary→body":
-            return function.bare_code
-        case "name→documented":
-            return without_name(function)
-        case _:
-            return function.code
 
 
 def _rounded(similarities: np.ndarray) -> list[float]:

@@ -101,7 +101,7 @@ BATCH_SECONDS = Metric(
 BATCH_ROWS = Metric("trivet_batch_rows", "histogram", "rows", "Sequences in one forward", MODEL_LANE, _ROWS)
 TOKENS = Metric("trivet_tokens_total", "counter", "tokens", "Tokens forwarded, padding not counted", MODEL_LANE)
 PADDED_TOKENS = Metric(
-    "trivet_padded_tokens_total", "counter", "tokens", "Tokens forwarded, padding counted", MODEL_LANE
+    "trivet_padded_tokens_total", "counter", "tokens", "Tokens computed, padding counted", MODEL_LANE
 )
 FORWARD_FAILURES = Metric(
     "trivet_forward_failures_total", "counter", "events", "Forwards that raised, by error class", (*MODEL_LANE, "error")
@@ -131,7 +131,7 @@ PARKS = Metric(
     ("model", "step"),
 )
 TOKEN_BUDGET = Metric(
-    "trivet_token_budget_tokens", "gauge", "tokens", "Padded tokens that the next forward may hold", MODEL_LANE
+    "trivet_token_budget_tokens", "gauge", "tokens", "Tokens that the next forward may hold", MODEL_LANE
 )
 QUEUE_TOKENS = Metric("trivet_queue_tokens", "gauge", "tokens", "Tokens waiting for a forward", MODEL_LANE)
 QUEUE_ROWS = Metric("trivet_queue_rows", "gauge", "rows", "Sequences waiting for a forward", MODEL_LANE)

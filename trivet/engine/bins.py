@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 WIDEST = 512
 """Bins are wider only for a sequence that is longer."""
-FINE_STEP, COARSE_STEP, FINE_UP_TO = 32, 64, 128
-"""Widths are multiples of these: a kernel is made for every shape that is met, at the cost of 20 to 80 tokens."""
+STEPS = ((64, 16), (128, 32))
+"""Widths up to the first are multiples of the second; wider ones of `WIDEST_STEP`. A kernel is made for every shape
+that is met, at the cost of 20 to 80 tokens."""
+WIDEST_STEP = 64
 ATTENTION_PER_WIDTH = 1 / 2000
 """What a token costs more per token of its bin's width, relative to a token in a bin of no width (bench/LOG.md)."""
 
@@ -38,13 +40,13 @@ def pack(lengths: Sequence[int]) -> Bins:
     """The cheapest bins for sequences of these lengths."""
     narrowest = round_up(max(lengths))
     widest = max(narrowest, min(round_up(sum(lengths)), WIDEST))
-    widths = {round_up(width) for width in range(narrowest, widest + 1, FINE_STEP)}
+    widths = {round_up(width) for width in range(narrowest, widest + 1, STEPS[0][1])}
     return min((_fill(lengths, width) for width in sorted(widths)), key=lambda bins: bins.cost)
 
 
 def round_up(tokens: int) -> int:
     """To the next width."""
-    step = FINE_STEP if tokens <= FINE_UP_TO else COARSE_STEP
+    step = next((step for most, step in STEPS if tokens <= most), WIDEST_STEP)
     return math.ceil(tokens / step) * step
 
 
