@@ -22,7 +22,7 @@ MODELS: list[tuple[str, Task]] = [
     ("starter-reranker", "reranker"),
     ("starter-classifier", "classifier"),
 ]
-MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+MODES = ("cls", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 lengths = st.lists(st.integers(3, 200), min_size=1, max_size=7)
 
 
@@ -65,6 +65,21 @@ def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode
 @pytest.mark.parametrize(("name", "task"), MODELS)
 def test_these_can_be_packed(checkpoints: dict[str, Path], name: str, task: Task) -> None:
     assert can_be_packed(load_torch_model(checkpoints[name], task))
+
+
+def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
+    model.pooling = Pooling(("cls", "mean"))
+    batch = batch_of([40, 12])
+    packed = run(PackedModel(model), batch.packed_inputs())
+    assert packed.shape == (2, 768)
+    torch.testing.assert_close(packed, run(model, batch.padded_inputs()), rtol=0, atol=1e-5)
+
+
+def test_a_model_that_pools_by_maximum_is_not_packed(checkpoints: dict[str, Path]) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder")
+    model.pooling = Pooling(("mean", "max"))
+    assert not can_be_packed(model)
 
 
 def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.engine.bins import Bins, pack, round_up
+from trivet.engine.bins import Bins, pack
 from trivet.engine.tokenizer import Ids, SpecialTokens
 
 Int64s = NDArray[np.int64]
@@ -83,7 +83,7 @@ class TokenBatch:
         # What fills a bin up is a token like any other, of a sequence that nobody reads.
         ids, types = np.full(shape, self.input_ids[0, 0]), np.zeros(shape, np.int64)
         positions, sequences = np.zeros(shape, np.int64), np.full(shape, len(lengths))
-        members = np.full((len(lengths), round_up(max(lengths))), -1)  # (R, L)
+        firsts = np.zeros(len(lengths), np.int64)
         for at, indices in enumerate(bins.sequences):
             end = 0
             for index in indices:
@@ -93,12 +93,12 @@ class TokenBatch:
                 types[at, start:end] = self.token_type_ids[index, :tokens]
                 positions[at, start:end] = np.arange(tokens)
                 sequences[at, start:end] = index
-                members[index, :tokens] = at * bins.width + np.arange(start, end)
+                firsts[index] = at * bins.width + start
         return {
             "input_ids": ids,
             "positions": positions,
             "sequences": sequences,
-            "members": members,
+            "firsts": firsts,
             "token_type_ids": types,
         }
 

@@ -66,7 +66,7 @@ class OpenVinoBackend:
         compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
-        self.packs = "members" in self._input_names
+        self.packs = "firsts" in self._input_names
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; what was mapped for it is then a second copy of the model.

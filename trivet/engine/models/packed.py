@@ -11,13 +11,14 @@ After Krell et al., "Efficient Sequence Packing without Cross-contamination", 20
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trivet.engine.models.load import Embedder, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
-from trivet.engine.models.pooling import Pooling
 
 _MOST_POSITIONS = 1024
 """The mask has a row and a column for every position of a bin: a model that reads 8,192 tokens is not packed."""
@@ -27,19 +28,19 @@ _POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta"})
 
 
 class PackedModel(nn.Module):
-    """``forward(input_ids (B, N), positions (B, N), sequences (B, N), members (R, L)[, token_type_ids (B, N)])``.
+    """``forward(input_ids (B, N), positions (B, N), sequences (B, N), firsts (R,)[, token_type_ids (B, N)])``.
 
-    R sequences of at most L tokens in B bins of width N, all int64. ``positions`` counts from 0 within each sequence;
-    ``sequences`` tells the sequences of a bin apart (what fills a bin up counts as one more). ``members`` holds the
-    place of each sequence's tokens in the flattened (B·N) bins, -1 behind its last. The result is what the model gives
-    for the same sequences padded: (R, D) or (R, labels) fp32.
+    R sequences in B bins of width N, all int64. ``positions`` counts from 0 within each sequence; ``sequences`` says
+    which of the R each token belongs to, or R for what fills a bin up; ``firsts`` is the place of each sequence's first
+    token in the flattened (B·N) bins. The result is what the model gives for the same sequences padded: (R, D) or
+    (R, labels) fp32.
     """
 
     def __init__(self, model: Embedder | SequenceClassifier) -> None:
         super().__init__()
         self.model = model
         types = ("token_type_ids",) if "token_type_ids" in model.input_names else ()
-        self.input_names = ("input_ids", "positions", "sequences", "members", *types)
+        self.input_names = ("input_ids", "positions", "sequences", "firsts", *types)
         self._encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
         self._first_position = _first_position(self._encoder)
 
@@ -48,7 +49,7 @@ class PackedModel(nn.Module):
         input_ids: Tensor,
         positions: Tensor,
         sequences: Tensor,
-        members: Tensor,
+        firsts: Tensor,
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """See the class."""
@@ -63,18 +64,40 @@ class PackedModel(nn.Module):
                 position_ids=positions + self._first_position,
                 **types,
             ).last_hidden_state
-        places = members if isinstance(self.model, Embedder) else members[:, :1]
-        by_sequence = hidden.flatten(0, 1)[places.clamp(min=0)]  # (R, L or 1, H)
+        tokens = hidden.flatten(0, 1)  # (B·N, H)
         if isinstance(self.model, Embedder):
-            pooling: Pooling = self.model.pooling
-            pooled: Tensor = pooling(by_sequence, (members >= 0).long())
-            return pooled
-        return _logits(self.model.model, by_sequence).float()
+            numbers = torch.arange(firsts.shape[0], device=firsts.device)  # (R,)
+            members = sequences.flatten()[None, :] == numbers[:, None]  # (R, B·N)
+            return pool_packed(self.model.pooling.modes, tokens, members, positions.flatten(), firsts)
+        return _logits(self.model.model, tokens[firsts][:, None]).float()
+
+
+def pool_packed(modes: tuple[str, ...], tokens: Tensor, members: Tensor, positions: Tensor, firsts: Tensor) -> Tensor:
+    """What :class:`Pooling` computes of padded sequences, of packed ones; modes side by side.
+
+    ``tokens`` (N, H), ``members`` (R, N) boolean: which tokens are whose, ``positions`` (N,), ``firsts`` (R,) →
+    (R, modes · H) fp32. Sums are matrix products: gathering every sequence's tokens would take R × longest × H numbers.
+    """
+    tokens = tokens.float()
+    counts = members.sum(dim=1)  # (R,)
+    ones = members.float()  # (R, N)
+    rising = ones * (positions + 1)  # (R, N)
+    poolers: dict[str, Callable[[], Tensor]] = {
+        "cls": lambda: tokens[firsts],
+        "mean": lambda: ones @ tokens / counts[:, None],
+        "mean_sqrt_len_tokens": lambda: ones @ tokens / counts[:, None].sqrt(),
+        "weightedmean": lambda: rising @ tokens / rising.sum(dim=1, keepdim=True),
+        "lasttoken": lambda: tokens[firsts + counts - 1],
+    }
+    return torch.cat([poolers[mode]() for mode in modes], dim=-1)
 
 
 def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
-    """Whether the model's positions and masks can be given from outside, and its head reads first tokens alone."""
+    """Whether the model's positions and masks can be given from outside, and what it reads of a sequence is its first
+    token, its last, or a sum."""
     encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
+    if isinstance(model, Embedder) and "max" in model.pooling.modes:
+        return False  # no sum
     if isinstance(encoder, NomicMoeModel):
         return True
     kind = encoder.config.model_type
