@@ -112,11 +112,12 @@ class Measure:
 
     def fusion_weight(self, groups: list[MinedGroup]) -> float:
         """The weight of the embedder's score, beside the reranker's, that orders these groups best."""
-        labelled = [g for g in groups if len(g.documents) > 1 and not np.isnan(g.targets).any()]
         rankings = [
-            Ranking(g.query, tuple(g.documents), frozenset(np.flatnonzero(g.targets).tolist())) for g in labelled
+            Ranking(g.query, tuple(g.documents), frozenset(np.flatnonzero(g.targets).tolist()))
+            for g in groups
+            if len(g.documents) > 1
         ]
-        similarities = [np.array(g.similarities) for g in labelled]
+        similarities = [np.array(g.similarities) for g in groups if len(g.documents) > 1]
         reranked = self._by_ranking(rankings)
 
         def order(weight: float) -> float:

@@ -20,15 +20,15 @@ from training.calibration import fit_temperature
 from training.export import export_delta
 from training.loop import LoopSettings, fit
 from training.mined import MinedGroup, read_mined
-from training.ranking_loss import RankingLoss, Teaching
+from training.ranking_loss import RankingLoss
 from training.runtime import seed_everything, tune_process
 from training.scoring import score
 from trivet.evaluation.metrics import reciprocal_rank
 
 HELD_BACK_GROUPS = 500
 MODEL_VERSION = "3"
-TEACHING = {"qnli": Teaching(6.0), "boolq": Teaching(6.0), "code": Teaching(1.0, pointwise=True)}
-"""People's annotations nearly always outweigh the embedder's opinion. Mined labels hardly do."""
+LABEL_EVIDENCE = {"qnli": 6.0, "boolq": 6.0, "code": 2.0}
+"""Nats by which a label outweighs the embedder's opinion: people's annotations nearly always, mined labels less."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
     result = fit(
         model,
         training,
-        loss=RankingLoss(teaching=TEACHING if args.teacher else None),
+        loss=RankingLoss(label_evidence=LABEL_EVIDENCE if args.teacher else None),
         evaluate=evaluate,
         metric="mean",
         settings=settings,
@@ -71,10 +71,7 @@ def main() -> None:
 
 
 def measure(model: BertForSequenceClassification, held_back: dict[str, list[Group]]) -> dict[str, float]:
-    """Accuracy at 0.5 on held-back QNLI rows, mean reciprocal rank within held-back mined groups, their mean.
-
-    In groups that nobody labelled, it is the rank of the document that the embedder likes best.
-    """
+    """Accuracy at 0.5 on held-back QNLI rows, mean reciprocal rank within held-back mined groups, their mean."""
     metrics: dict[str, float] = {}
     for source, groups in held_back.items():
         sequences = [s for g in groups for s in g.sequences]
@@ -82,13 +79,8 @@ def measure(model: BertForSequenceClassification, held_back: dict[str, list[Grou
         if source == "qnli":
             targets = np.array([s.target for s in sequences])
             metrics["qnli_accuracy"] = float(((logits > 0) == (targets > 0.5)).mean())
-            continue
-        scored = list(zip(groups, np.split(logits, np.cumsum([len(g.sequences) for g in groups])[:-1]), strict=True))
-        labelled = [reciprocal_rank(found, _wanted(g)) for g, found in scored if g.labelled]
-        taught = [reciprocal_rank(found, _wanted(g)) for g, found in scored if not g.labelled]
-        metrics[f"{source}_mrr"] = float(np.mean(labelled))
-        if taught:
-            metrics[f"{source}_teacher_mrr"] = float(np.mean(taught))
+        else:
+            metrics[f"{source}_mrr"] = _mean_reciprocal_rank(groups, logits)
     metrics["mean"] = float(np.mean(list(metrics.values())))
     return metrics
 
@@ -115,11 +107,10 @@ def temperature(model: BertForSequenceClassification, groups: list[Group]) -> fl
     return fit_temperature(score(model, sequences)[:, 0], np.array([s.target for s in sequences]))
 
 
-def _wanted(group: Group) -> np.ndarray:
-    """Which of the documents should come first: the good one, else the embedder's favourite.  # (N,) bool"""
-    if group.labelled:
-        return np.array([s.target > 0.5 for s in group.sequences])
-    return np.arange(len(group.sequences)) == np.argmax([s.similarity for s in group.sequences])
+def _mean_reciprocal_rank(groups: list[Group], logits: np.ndarray) -> float:
+    parts = np.split(logits, np.cumsum([len(g.sequences) for g in groups])[:-1])
+    flags = [np.array([s.target > 0.5 for s in g.sequences]) for g in groups]
+    return float(np.mean([reciprocal_rank(*ranking) for ranking in zip(parts, flags, strict=True)]))
 
 
 def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group]]]:
@@ -169,7 +160,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")
-    parser.add_argument("--max-tokens", type=int, default=160, help="longer pairs are cut, in training only")
+    parser.add_argument("--max-tokens", type=int, default=112, help="longer pairs are cut, in training only")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--decay", type=float, default=0.5, help="share of the steps in which the rate falls")
     parser.add_argument("--evaluations", type=int, default=6)
