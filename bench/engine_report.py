@@ -23,9 +23,9 @@ _COLOURS = {True: "#2563a8", False: "#a3a3a3"}
 
 
 def grouped(cells: Cells) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(shape, workload) → contender → figures, in the order of measurement."""
+    """(shape, workload) → contender → figures: ours, then the others by name, however often the run was interrupted."""
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for key, figures in cells.items():
+    for key, figures in sorted(cells.items(), key=lambda cell: (cell[0].split(" | ")[2] not in OURS, cell[0])):
         shape, workload, contender = key.split(" | ")
         groups.setdefault((shape, workload), {})[contender] = figures
     return groups
