@@ -15,6 +15,8 @@ from trivet.engine.models.packed import PackedModel, can_be_packed
 from trivet.engine.models.pooling import Pooling
 from trivet.engine.rows import TokenBatch
 
+pytestmark = pytest.mark.slow  # loads every kind of model
+
 MODELS: list[tuple[str, Task]] = [
     ("minilm", "embedder"),
     ("nomic-embed-text-v2-moe", "embedder"),
