@@ -89,3 +89,21 @@ def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> No
     model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
     model.model.base_model.config.max_position_embeddings = 8194
     assert not can_be_packed(model)
+
+
+@pytest.mark.parametrize("kind", ["electra", "roberta", "xlm-roberta", "bert"])
+@pytest.mark.parametrize("task", ["embedder", "classifier"])
+def test_every_kind_that_counts_as_packable_is(tmp_path: Path, kind: str, task: Task) -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = AutoConfig.for_model(kind, vocab_size=1000, max_position_embeddings=300, num_labels=3, **sizes)
+    auto = AutoModel if task == "embedder" else AutoModelForSequenceClassification
+    auto.from_config(config).save_pretrained(tmp_path)
+    model = load_torch_model(tmp_path, task, for_export=True)
+    assert can_be_packed(model)
+    batch = batch_of([90, 5, 61, 17])
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )
