@@ -1,5 +1,6 @@
 """A packed forward gives what the padded one gives, for every model that can be packed and every way of pooling."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivet.config import Task
+from trivet.engine.bins import WIDEST
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.models.packed import PackedModel, can_be_packed
 from trivet.engine.models.pooling import Pooling
@@ -88,6 +90,12 @@ def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> No
     assert not can_be_packed(load_torch_model(checkpoints["ModernBERT-large-zeroshot-v2.0"], "classifier"))
     model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
     model.model.base_model.config.max_position_embeddings = 8194
+    assert not can_be_packed(model)
+
+
+def test_nomic_is_packed_only_where_a_bin_is_no_longer_than_its_positions(checkpoints: dict[str, Path]) -> None:
+    model: Any = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
+    model.encoder.config = replace(model.encoder.config, max_positions=WIDEST - 1)
     assert not can_be_packed(model)
 
 

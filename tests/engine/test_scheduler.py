@@ -18,7 +18,7 @@ from trivet.engine.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
 from trivet.metric_sinks import MemorySink
-from trivet.metrics import ABANDONED_TOKENS
+from trivet.metrics import ABANDONED_TOKENS, PADDED_TOKENS
 
 
 def row(*values: int) -> Row:
@@ -63,6 +63,24 @@ async def test_what_waits_while_a_forward_runs_is_merged_into_the_next() -> None
         backend.gate.set()
         await asyncio.gather(first, *rest)
     assert [len(batch.input_ids) for batch in backend.batches] == [1, 10]
+
+
+@pytest.mark.parametrize(("packs", "batches", "computed"), [(True, [1, 3], 16 + 64), (False, [1, 1, 2], 1 + 50 + 4)])
+async def test_rows_of_any_lengths_are_merged_where_a_forward_packs(
+    packs: bool, batches: list[int], computed: int
+) -> None:
+    backend = GatedBackend(token_budget=64)
+    backend.packs = packs
+    sink = MemorySink()
+    async with running(backend) as scheduler:
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        rest = scheduler.submit(job(row(*range(50)), row(1, 2), row(3, 4)))
+        backend.gate.set()
+        await asyncio.gather(first, rest)
+    assert [len(batch.input_ids) for batch in backend.batches] == batches
+    assert sink.value(PADDED_TOKENS, model="m", lane="cpu") == computed
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ class NomicMoeModel(nn.Module):
 
     ``forward(input_ids (B, T) int64, attention_mask (B, T) int64) -> (B, T, H)`` in the weights' dtype, where
     1 in the mask is a token and 0 padding. Hidden states at padded positions are meaningless. Where several sequences
-    share a row, the mask says which query sees which key, (B, 1, T, T), and ``positions`` (B, T) where each token is.
+    share a row, the mask says which query sees which key, (B, 1, T, T); where in the row a sequence begins is all the
+    same to rotary positions.
     """
 
     def __init__(self, config: NomicMoeConfig) -> None:
@@ -39,12 +40,12 @@ class NomicMoeModel(nn.Module):
         self.emb_ln = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.encoder = _Encoder(config)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, positions: Tensor | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states of the last layer; see the class for shapes."""
         x = self.emb_ln(self.embeddings(input_ids))  # (B, T, H)
         allowed = attention_mask.bool()
         keys_allowed = allowed if allowed.ndim == 4 else allowed[:, None, None, :]  # (B, 1, 1 or T, T)
-        hidden: Tensor = self.encoder(x, keys_allowed, positions)  # (B, T, H)
+        hidden: Tensor = self.encoder(x, keys_allowed)  # (B, T, H)
         return hidden
 
 
@@ -72,11 +73,9 @@ class _Encoder(nn.Module):
         self.register_buffer("cos", cos, persistent=False)  # (P, D) fp32
         self.register_buffer("sin", sin, persistent=False)  # (P, D) fp32
 
-    def forward(self, x: Tensor, keys_allowed: Tensor, positions: Tensor | None) -> Tensor:
-        if positions is None:
-            cos, sin = self.cos[: x.shape[1]], self.sin[: x.shape[1]]  # (T, D)
-        else:
-            cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # (B, 1, T, D)
+    def forward(self, x: Tensor, keys_allowed: Tensor) -> Tensor:
+        tokens = x.shape[1]
+        cos, sin = self.cos[:tokens], self.sin[:tokens]  # (T, D)
         for layer in self.layers:
             x = layer(x, keys_allowed, cos, sin)
         return x

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trivet.engine.bins import WIDEST
 from trivet.engine.models.load import Embedder, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
 
@@ -55,7 +56,7 @@ class PackedModel(nn.Module):
         """See the class."""
         allowed = sequences[:, None, :, None] == sequences[:, None, None, :]  # (B, 1, N, N)
         if isinstance(self._encoder, NomicMoeModel):
-            hidden = self._encoder(input_ids, allowed, positions)  # (B, N, H)
+            hidden = self._encoder(input_ids, allowed)  # (B, N, H)
         else:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             hidden = self._encoder(
@@ -93,13 +94,13 @@ def pool_packed(modes: tuple[str, ...], tokens: Tensor, members: Tensor, positio
 
 
 def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
-    """Whether the model's positions and masks can be given from outside, and what it reads of a sequence is its first
+    """Whether the model's masks and positions can be given from outside, and what it reads of a sequence is its first
     token, its last, or a sum."""
     encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
     if isinstance(model, Embedder) and "max" in model.pooling.modes:
         return False  # no sum
     if isinstance(encoder, NomicMoeModel):
-        return True
+        return encoder.config.max_positions >= WIDEST  # its positions count from the bin's beginning
     kind = encoder.config.model_type
     absolute = getattr(encoder.config, "position_embedding_type", "absolute") == "absolute"
     known = kind in _POSITIONS_FROM_ZERO | _POSITIONS_AFTER_PADDING and not encoder.config.is_decoder

@@ -24,7 +24,7 @@ def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, T
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates ``x`` (B, heads, T, D) by tables (T, D) or (B, 1, T, D), computing in their dtype, returning ``x``'s."""
+    """Rotates ``x`` (B, heads, T, D) by tables (T, D), computing in the tables' dtype, returning ``x``'s dtype."""
     first, second = x.chunk(2, dim=-1)
     swapped = torch.cat((-second, first), dim=-1)  # (B, heads, T, D)
     return (x * cos + swapped * sin).to(x.dtype)
