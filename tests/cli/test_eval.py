@@ -37,11 +37,12 @@ def own(tmp_path: Path) -> list[str]:
     return ["--retrieval", queries, "--corpus", corpus]
 
 
-def test_retrieval_measures_both_ways(run: Run, own: list[str], dispatcher: FakeDispatcher) -> None:
+def test_retrieval_measures_every_way(run: Run, own: list[str], dispatcher: FakeDispatcher) -> None:
     lines = records(run("eval", *own, "--json"))
     assert [(line["set"], line["way"], line["items"]) for line in lines] == [
         ("mine.jsonl", "embedder", 2),
         ("mine.jsonl", "embedder → reranker", 2),
+        ("mine.jsonl", "embedder + reranker", 2),
     ]
     for line in lines:
         assert (line["nDCG@10"], line["MRR"], line["MAP"]) == (1.0, 1.0, 1.0)
@@ -57,9 +58,22 @@ def test_the_reranker_decides_among_what_the_embedder_found(
     corpus = write(tmp_path / "c", [{"id": "far", "text": "x"}, {"id": "near", "text": "send it"}])
     queries = write(tmp_path / "q", [{"query": "send it", "relevant": ["far"]}])
     lines = records(run("eval", "--retrieval", queries, "--corpus", corpus, "--depth", "1", "--json"))
-    assert [line["MRR"] for line in lines] == [0.5, 0.5]
+    assert [line["MRR"] for line in lines] == [0.5, 0.5, 0.5]
     reranked = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
     assert reranked[-1].documents == ("send it",)
+
+
+def test_both_orders_fused_can_be_right_where_either_alone_is_not(run: Run, tmp_path: Path) -> None:
+    # Cosines .73, .64 and .70: first, third and second. Scores .50, .73 and .73: third and twice first.
+    corpus = [{"id": str(at), "text": text} for at, text in enumerate(["it", "send it over here", "send it again now"])]
+    queries = [{"query": "send it", "relevant": ["2"]}]
+    options = ["--retrieval", write(tmp_path / "q", queries), "--corpus", write(tmp_path / "c", corpus)]
+    lines = records(run("eval", *options, "--json"))
+    assert [(line["way"], line["MRR"]) for line in lines] == [
+        ("embedder", 0.5),
+        ("embedder → reranker", 0.5),
+        ("embedder + reranker", 1.0),
+    ]
 
 
 def test_candidates_of_ones_own(run: Run, tmp_path: Path) -> None:
@@ -99,6 +113,7 @@ def test_the_bundled_sets_are_the_default(run: Run) -> None:
     assert [(line["set"], line["way"]) for line in lines] == [
         ("answers", "embedder"),
         ("answers", "embedder → reranker"),
+        ("answers", "embedder + reranker"),
         ("relations", "classifier"),
         ("topics", "classifier"),
     ]
@@ -109,7 +124,7 @@ def test_servers_are_compared_row_by_row(run: Run, own: list[str], url: str) -> 
     result = run("eval", *own, "--url", url, "--url", url + "/")
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.stdout.splitlines() if "mine.jsonl" in line]
-    assert [(row[0], row[2]) for row in rows] == [(url, "embedder"), (f"{url}/", "embedder")] * 2
+    assert [(row[0], row[2]) for row in rows] == [(url, "embedder"), (f"{url}/", "embedder")] * 3
     assert "nDCG@10" in result.stdout
     assert "accuracy" not in result.stdout
     assert "tests/fake-reranker" in result.stderr

@@ -15,6 +15,7 @@ from trivet.evaluation.metrics import (
     macro_f1,
     ndcg,
     reciprocal_rank,
+    reciprocal_rank_fusion,
 )
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
@@ -90,3 +91,14 @@ def test_calibration_by_hand() -> None:
     assert calibration_error(confidence, right) == pytest.approx(0.5 * (0.95 - 0.5) + 0.5 * (1.0 - 0.55))
     assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0.0
     assert calibration_error(np.array([0.75] * 4), np.array([True, True, True, False])) == pytest.approx(0.0)
+
+
+def test_ranks_are_fused_as_published() -> None:
+    fused = reciprocal_rank_fusion(np.array([0.9, 0.1, 0.5]), np.array([2.0, 3.0, 2.0]))
+    assert fused.tolist() == pytest.approx([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62 + 1 / 62])
+
+
+@given(arrays(np.float64, 7, elements=st.floats(-10, 10)))
+def test_a_ranking_fused_with_itself_keeps_its_order(scores: np.ndarray) -> None:
+    fused = reciprocal_rank_fusion(scores, scores)
+    assert ((fused[:, None] > fused[None, :]) == (scores[:, None] > scores[None, :])).all()

@@ -40,7 +40,8 @@ class Measured:
 
     set_name: str
     way: str
-    """`embedder`, `embedder → reranker`, `reranker` or `classifier`."""
+    """`embedder`, `reranker`, `embedder → reranker` (its order), `embedder + reranker` (both orders fused) or
+    `classifier`."""
     items: int
     """Queries, pairs or texts of the set."""
     figures: Mapping[str, float]
@@ -126,7 +127,7 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         answer = await embedding.time_other(client.embed(batch, input_type="document"), len(batch))
         parts.append(answer.to_numpy())
     corpus = _unit(np.concatenate(parts))  # (N, D)
-    embedded, reranked = _Rankings(), _Rankings()
+    embedded, reranked, fused = _Rankings(), _Rankings(), _Rankings()
     for one in labelled.queries:
         query = await embedding.time(client.embed([one.query], input_type="query"), 1)
         similarity = corpus @ _unit(query.to_numpy())[0]  # (N,)
@@ -139,11 +140,13 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         flags = np.isin(np.arange(len(corpus)), list(one.relevant))
         embedded.add(similarity, flags)
         reranked.add(scores, flags)
+        fused.add(metrics.reciprocal_rank_fusion(similarity, scores), flags)
         advance(1)
     count = len(labelled.queries)
     return [
         Measured(labelled.name, "embedder", count, embedded.figures(), embedding.latency()),
         Measured(labelled.name, "embedder → reranker", count, reranked.figures(), both.latency()),
+        Measured(labelled.name, "embedder + reranker", count, fused.figures(), both.latency()),
     ]
 
 
