@@ -23,7 +23,7 @@ class TextPair:
 
     first: str
     second: str
-    target: float  # class index for a classifier, relevance 0..1 for a reranker
+    target: float  # class index for a classifier; relevance 0..1 for a reranker, NaN where nobody says
     similarity: float = math.nan
     """What a teacher says of the two, where one was asked."""
 
@@ -48,6 +48,10 @@ class Group:
     @property
     def max_tokens(self) -> int:
         return max(len(s.ids) for s in self.sequences)
+
+    @property
+    def labelled(self) -> bool:
+        return not any(math.isnan(s.target) for s in self.sequences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ By default the shipped one, as users get it: the delta assembled with the base w
 - QNLI dev: accuracy at 0.5, calibration error.
 - TREC-QA dev: mean average precision and reciprocal rank, beside those of the embedder alone.
 - CoSQA dev: mean reciprocal rank of the gold function among 6,267 for the embedder alone, after reranking its best
-  `--depth`, and after ordering these by both scores, standardised and added. What the embedder's counts in that sum is
-  chosen on held-back code groups of the training data.
+  `--depth`, and with both orders fused, as `trivet eval` does.
 """
 
 import argparse
@@ -26,11 +25,14 @@ from training.batches import PairTokenizer, TextPair
 from training.datasets import Ranking, read_cosqa, read_qnli, read_trecqa
 from training.embedding import Embedder
 from training.export import write_card
-from training.mined import MinedGroup, read_mined
-from training.reranker import split
 from training.runtime import tune_process
 from training.scoring import score
-from trivet.evaluation.metrics import average_precision, calibration_error, reciprocal_rank
+from trivet.evaluation.metrics import (
+    average_precision,
+    calibration_error,
+    reciprocal_rank,
+    reciprocal_rank_fusion,
+)
 from trivet.starter.assemble import assemble
 from trivet.starter.card import read_card
 
@@ -38,7 +40,6 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 """Scores and whether each candidate is relevant, to a figure."""
 
 SETS = ("qnli", "trecqa", "cosqa")
-FUSION_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RETRY_QUERY = "how do I retry a failed HTTP request"
 RETRY_PASSAGES = (
     "Wrap the call so that a timeout or a 503 is tried again after a pause that doubles each time, up to five times, "
@@ -64,9 +65,7 @@ def main() -> None:
         if "trecqa" in args.sets:
             metrics["trecqa_dev"] = measure.trecqa(args.data / "trecqa-dev.csv.gz")
         if "cosqa" in args.sets:
-            _, held_back = split(read_mined(args.data / "code-groups.jsonl.gz"), args.seed)
-            weight = measure.fusion_weight(held_back)
-            metrics["cosqa_dev"] = measure.cosqa(args.data, depth=args.depth, fusion_weight=weight)
+            metrics["cosqa_dev"] = measure.cosqa(args.data, depth=args.depth)
     print(json.dumps(metrics, indent=2))
     if args.update_card:
         card = read_card(args.source / "model.json")
@@ -110,47 +109,35 @@ class Measure:
             "embedder_mrr": _mean(reciprocal_rank, embedded, rankings),
         }
 
-    def fusion_weight(self, groups: list[MinedGroup]) -> float:
-        """The weight of the embedder's score, beside the reranker's, that orders these groups best."""
-        rankings = [
-            Ranking(g.query, tuple(g.documents), frozenset(np.flatnonzero(g.targets).tolist()))
-            for g in groups
-            if len(g.documents) > 1
-        ]
-        similarities = [np.array(g.similarities) for g in groups if len(g.documents) > 1]
-        reranked = self._by_ranking(rankings)
-
-        def order(weight: float) -> float:
-            return _mean(reciprocal_rank, _fused(reranked, similarities, weight), rankings)
-
-        return max(FUSION_WEIGHTS, key=order)
-
-    def cosqa(self, data: Path, *, depth: int, fusion_weight: float) -> dict[str, float]:
-        """The gold function counts 0 for reranking when the embedder did not put it among the best `depth`."""
+    def cosqa(self, data: Path, *, depth: int) -> dict[str, float]:
+        """What the reranker does not see keeps the place that the embedder gave it."""
         queries, functions = read_cosqa(data / "cosqa-retrieval-dev.json.gz", data / "cosqa-code-idx.txt.gz")
         similarity = self._embed([q for q, _ in queries]) @ self._embed(functions).T  # (Q, F)
-        gold = np.array([position for _, position in queries])
-        gold_similarity = similarity[np.arange(len(queries)), gold]
-        ranks = 1 + (similarity > gold_similarity[:, None]).sum(axis=1)
-        found = np.flatnonzero(ranks <= depth)  # reranking cannot change the others: they count 0 with it
-        top = np.argsort(-similarity[found], axis=1, kind="stable")[:, :depth]
-        rankings = [
-            Ranking(queries[q][0], tuple(functions[i] for i in row), frozenset(np.flatnonzero(row == gold[q]).tolist()))
-            for q, row in zip(found.tolist(), top, strict=True)
-        ]
-        reranked = self._by_ranking(rankings)
-        embedded = [similarity[q, row] for q, row in zip(found.tolist(), top, strict=True)]
-        fused = _fused(reranked, embedded, fusion_weight)
-        share = len(found) / len(queries)
+        near = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]  # (Q, depth)
+        pairs = [TextPair(queries[q][0], functions[i], 0.0) for q, row in enumerate(near) for i in row]
+        relevance = _sigmoid(self._scores(pairs)).reshape(near.shape)
+        reranked = similarity.copy()
+        np.put_along_axis(reranked, near, 2.0 + relevance, axis=1)  # ahead of any cosine
+        fused = np.stack([reciprocal_rank_fusion(*rows) for rows in zip(similarity, reranked, strict=True)])
+        gold = np.array([[position] for _, position in queries])  # (Q, 1)
+
+        def reciprocal_ranks(scores: np.ndarray) -> np.ndarray:
+            return 1 / (1 + (scores > np.take_along_axis(scores, gold, 1)).sum(axis=1))
+
+        def standard_error(gained: np.ndarray) -> float:
+            return round(float((gained - embed).std() / len(queries) ** 0.5), 4)
+
+        embed, rerank, both = (reciprocal_ranks(scores) for scores in (similarity, reranked, fused))
         return {
             "queries": len(queries),
             "functions": len(functions),
             "depth": depth,
-            "embed_mrr": round(float((1 / ranks).mean()), 4),
-            "embed_recall_at_depth": round(share, 4),
-            "embed_rerank_mrr": round(share * _mean(reciprocal_rank, reranked, rankings), 4),
-            "fusion_weight": fusion_weight,
-            "embed_rerank_fused_mrr": round(share * _mean(reciprocal_rank, fused, rankings), 4),
+            "embed_mrr": round(float(embed.mean()), 4),
+            "embed_recall_at_depth": round(float((near == gold).any(axis=1).mean()), 4),
+            "embed_rerank_mrr": round(float(rerank.mean()), 4),
+            "embed_rerank_gain_standard_error": standard_error(rerank),
+            "fused_mrr": round(float(both.mean()), 4),
+            "fused_gain_standard_error": standard_error(both),
         }
 
     def _scores(self, pairs: list[TextPair]) -> np.ndarray:
@@ -164,14 +151,6 @@ class Measure:
 def _mean(metric: Metric, scores: list[np.ndarray], rankings: list[Ranking]) -> float:
     flags = [np.isin(np.arange(len(r.candidates)), list(r.relevant)) for r in rankings]
     return round(float(np.mean([metric(s, f) for s, f in zip(scores, flags, strict=True)])), 4)
-
-
-def _fused(reranked: list[np.ndarray], embedded: list[np.ndarray], weight: float) -> list[np.ndarray]:
-    return [_standardised(r) + weight * _standardised(e) for r, e in zip(reranked, embedded, strict=True)]
-
-
-def _standardised(scores: np.ndarray) -> np.ndarray:
-    return (scores - scores.mean()) / (scores.std() + 1e-9)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -189,7 +168,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--update-card", action="store_true", help="record the figures in model.json")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=17, help="the training's, which decides what was held back")
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
+from itertools import chain
 from pathlib import Path
 
 _PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|ISC|HPND|Zlib|Unlicense)\b", re.IGNORECASE)
@@ -46,9 +47,16 @@ def standard_library() -> Origin:
     return Origin("python", sysconfig.get_python_version(), "PSF-2.0", tuple(_python_files(root.rglob("*.py"), root)))
 
 
-def permissive_packages() -> Iterator[Origin]:
-    """Installed distributions whose metadata states a permissive licence and no reciprocal one, by name."""
-    for dist in sorted(distributions(), key=lambda d: d.name.lower()):
+def permissive_packages(folder: Path | None = None) -> Iterator[Origin]:
+    """Distributions, installed or in `folder`, whose metadata states a permissive licence and no reciprocal one.
+
+    By name, each once; the installed one where both are there.
+    """
+    found = chain(distributions(), distributions(path=[str(folder)]) if folder else ())
+    by_name: dict[str, Distribution] = {}
+    for dist in found:
+        by_name.setdefault(dist.name.lower(), dist)
+    for _, dist in sorted(by_name.items()):
         licence = _licence(dist)
         if not _PERMISSIVE.search(licence) or _RECIPROCAL.search(licence):
             continue

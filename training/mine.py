@@ -9,12 +9,15 @@ Writes, beside the downloaded sets,
 Negatives are mostly what the base embedder ranks high and is wrong about. A candidate is not taken as a negative when
 it says nearly the same as the right document, because then it may well be a right answer. Some are drawn blindly: hard
 negatives alone teach what separates an answer from its neighbours, and nothing about texts on another subject. Every
-pair carries the embedder's similarity, for the training to learn from.
+pair carries the embedder's similarity, for the training to learn from. In the groups from which the right function was
+left out there is nothing else to learn from: nobody says which of its neighbours is right.
 """
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -30,11 +33,40 @@ from training.runtime import seed_everything, tune_process
 Embed = Callable[[list[str]], np.ndarray]
 """Texts to unit vectors.  # (N, D)"""
 
-DOCUMENT_TOKENS = 112
+DOCUMENT_TOKENS = 160
 NEIGHBOURS = 30
 FALSE_NEGATIVE_COSINE = 0.8
 """Texts, or descriptions of functions, nearer than this are taken to mean the same."""
 
+
+Form = Callable[[Function], str]
+"""How much of a function a document shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKind:
+    """Queries made from one thing, over documents that withhold it."""
+
+    share: float
+    form: Form
+
+
+def _undocumented(function: Function) -> str:
+    return function.bare_code
+
+
+def _whole(function: Function) -> str:
+    return function.code
+
+
+KINDS = {
+    "summary→body": QueryKind(0.25, _undocumented),
+    "name→documented": QueryKind(0.2, without_name),
+    "summary→documented": QueryKind(0.1, _whole),
+    "summary→others": QueryKind(0.45, _whole),
+}
+"""A query from a summary finds that summary again in a documented function, which no person's query does. So most of
+these groups leave the function itself out, and hold its neighbours."""
 
 SOURCES = ("qnli", "boolq", "code")
 
@@ -103,7 +135,7 @@ def collect_functions(
     args: argparse.Namespace, rng: np.random.Generator
 ) -> tuple[list[Function], list[dict[str, str | int]]]:
     """A sample of functions, few enough per package that none sets the tone, none that an evaluation set holds."""
-    origins: Iterable[Origin] = chain([standard_library()], permissive_packages())
+    origins: Iterable[Origin] = chain([standard_library()], permissive_packages(args.packages))
     held_out = _evaluation_functions(args.data)
     seen: set[str] = set()
     functions: list[Function] = []
@@ -131,54 +163,47 @@ def collect_functions(
 def code_groups(
     functions: list[Function], args: argparse.Namespace, embed: Embed, rng: np.random.Generator
 ) -> Iterable[MinedGroup]:
-    """Queries of three kinds, each over functions in the form that withholds what the query was made from.
+    """Queries of four kinds, each over functions in the form that withholds what the query was made from.
 
     As in search, the candidates are those whose text the embedder puts near the query.
     """
     summaries = embed([f.summary for f in functions])
-    kinds = ("summary→body", "name→documented", "summary→documented")
-    drafts: dict[str, list[tuple[int, str]]] = {kind: [] for kind in kinds}
+    drafts: dict[str, list[tuple[int, str]]] = {kind: [] for kind in KINDS}
     for index in rng.permutation(len(functions))[: args.code_groups].tolist():
         function = functions[index]
-        kind = str(rng.choice(kinds, p=(0.35, 0.3, 0.35)))
+        kind = str(rng.choice(list(KINDS), p=[one.share for one in KINDS.values()]))
         query = query_from_name(function.name, rng) if kind == "name→documented" else ""
         if not query:
-            kind = "summary→documented" if kind == "name→documented" else kind
+            kind = "summary→others" if kind == "name→documented" else kind
             query = query_from_summary(function.summary, rng)
         if len(query.split()) >= 2:
             drafts[kind].append((index, query))
     print({kind: len(found) for kind, found in drafts.items()})
+    kept: dict[Form, tuple[list[str], np.ndarray]] = {}
     for kind, found in drafts.items():
-        documents = [_document(f, kind) for f in functions]
-        vectors = embed(documents)
+        form = KINDS[kind].form
+        if form not in kept:
+            documents = [form(f) for f in functions]
+            kept[form] = documents, embed(documents)
+        documents, vectors = kept[form]
         for (index, query), vector in zip(found, embed([query for _, query in found]), strict=True):
-            wrong = [
-                i
-                for i in _nearest(vector, vectors)
-                if functions[i].name != functions[index].name
-                and summaries[i] @ summaries[index] < FALSE_NEGATIVE_COSINE
-            ]
-            chosen = [index, *rng.choice(wrong, size=min(args.negatives, len(wrong)), replace=False).tolist()]
+            others = [i for i in _nearest(vector, vectors) if functions[i].name != functions[index].name]
+            if kind == "summary→others":
+                right, chosen = [], others
+            else:
+                right, chosen = [index], [i for i in others if summaries[i] @ summaries[index] < FALSE_NEGATIVE_COSINE]
+            if len(chosen) < args.negatives:
+                continue
+            chosen = [*right, *rng.choice(chosen, size=args.negatives, replace=False).tolist()]
             if rng.random() < args.added_share:
                 chosen.append(int(rng.integers(len(functions))))
             chosen = list(dict.fromkeys(chosen))
-            if len(chosen) > args.negatives:
-                yield MinedGroup(
-                    query=query,
-                    documents=[documents[i] for i in chosen],
-                    targets=[float(i == index) for i in chosen],
-                    similarities=_rounded(vectors[chosen] @ vector),
-                )
-
-
-def _document(function: Function, kind: str) -> str:
-    match kind:
-        case "summary→body":
-            return function.bare_code
-        case "name→documented":
-            return without_name(function)
-        case _:
-            return function.code
+            yield MinedGroup(
+                query=query,
+                documents=[documents[i] for i in chosen],
+                targets=[float(i == index) if right else math.nan for i in chosen],
+                similarities=_rounded(vectors[chosen] @ vector),
+            )
 
 
 def _rounded(similarities: np.ndarray) -> list[float]:
@@ -206,11 +231,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
+    parser.add_argument("--packages", type=Path, help="folder of more packages to read, beside the installed ones")
     parser.add_argument("--boolq-groups", type=int, default=1_000)
-    parser.add_argument("--code-groups", type=int, default=4_000)
-    parser.add_argument("--negatives", type=int, default=4, help="per function query")
+    parser.add_argument("--code-groups", type=int, default=16_000)
+    parser.add_argument("--negatives", type=int, default=7, help="per function query")
     parser.add_argument("--added-share", type=float, default=0.25, help="share of the groups with a document added")
-    parser.add_argument("--package-limit", type=int, default=80, help="functions taken from one package")
+    parser.add_argument("--package-limit", type=int, default=150, help="functions taken from one package")
     parser.add_argument("--standard-library-limit", type=int, default=1_500)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)

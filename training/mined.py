@@ -11,11 +11,12 @@ from training.batches import TextPair
 
 @dataclass(frozen=True, slots=True)
 class MinedGroup:
-    """A query, its documents, and for each what the data says (0 or 1) and how near the embedder finds it."""
+    """A query, its documents, and for each what the data says and how near the embedder finds it."""
 
     query: str
     documents: list[str]
     targets: list[float]
+    """1 or 0; NaN, in all of them, where nobody says which is right."""
     similarities: list[float]
     """Cosine of the embedder's vectors of query and document: the reranker's teacher."""
     added: int = 0

@@ -1,6 +1,7 @@
 """The reranker's loss: is this document relevant (pointwise), and in which order do they come (listwise)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -9,17 +10,32 @@ from training.batches import Batch
 
 SIMILARITY_SCALE = 20.0
 """Cosines times this are logits: what the embedder itself was trained with."""
+SIMILARITY_MIDPOINT = 0.5
+"""The cosine at which the teacher, asked about one document alone, is of two minds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """How much a source's labels and the embedder's opinion count."""
+
+    label_evidence: float
+    """Nats by which a label outweighs the embedder's opinion of the order."""
+    pointwise: bool = False
+    """Whether the opinion is also what is learned of each document by itself. Otherwise its label is."""
+
+
+NO_TEACHER = Teaching(label_evidence=float("nan"))
 
 
 class RankingLoss:
-    """Binary cross-entropy on every pair, plus softmax cross-entropy within each group that has one good document.
+    """Binary cross-entropy on every pair, plus softmax cross-entropy within each group that can be ordered.
 
     The first term gives the sigmoid its meaning as a probability; the second compares documents of one query with
-    each other, which is what a reranker is for. Targets are smoothed because mined negatives are sometimes right.
+    each other, which is what a reranker is for. Labels are smoothed because mined negatives are sometimes right.
 
-    Where the teacher was asked, the second term aims at its opinion and the label together: logits of
-    `20 * cosine`, plus `label_evidence` for the good document. Few nats of evidence let the teacher be heard (mined
-    code); many let the label decide (people's annotations).
+    Where the teacher was asked, its opinion and the label make one target: logits of `20 * cosine`, plus
+    `label_evidence` for the good document. Little evidence lets the teacher be heard (mined code), much lets the label
+    decide (people's annotations). Where nobody labelled, the opinion is all there is.
     """
 
     def __init__(
@@ -27,23 +43,38 @@ class RankingLoss:
         *,
         listwise_weight: float = 0.5,
         smoothing: float = 0.05,
-        label_evidence: Mapping[str, float] | None = None,
+        teaching: Mapping[str, Teaching] | None = None,
     ) -> None:
-        """`label_evidence` is in nats per source; a source that is not named keeps to the label."""
+        """`teaching` is by source; a source that is not named keeps to its labels."""
         self._listwise_weight = listwise_weight
         self._smoothing = smoothing
-        self._label_evidence = label_evidence or {}
+        self._teaching = teaching or {}
 
     def __call__(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         scores = logits[:, 0]  # (B,)
-        targets = batch.targets * (1 - 2 * self._smoothing) + self._smoothing
+        teaching = [self._teaching.get(source, NO_TEACHER) for source in batch.sources]
+        evidence = torch.tensor([one.label_evidence for one in teaching])  # (G,)
+        targets = batch.targets * (1 - 2 * self._smoothing) + self._smoothing  # (B,)
+        taught = torch.tensor([one.pointwise for one in teaching])[batch.group_ids]  # (B,)
+        if taught.any():
+            alone = (opinion(batch, evidence) - SIMILARITY_SCALE * SIMILARITY_MIDPOINT).sigmoid()
+            targets = torch.where(taught, alone, targets)
         pointwise = functional.binary_cross_entropy_with_logits(scores, targets)
-        evidence = torch.tensor([self._label_evidence.get(source, float("nan")) for source in batch.sources])  # (G,)
         return pointwise + self._listwise_weight * listwise(scores, batch, evidence)
 
 
+def opinion(batch: Batch, label_evidence: torch.Tensor) -> torch.Tensor:
+    """What teacher and label say together, in nats; NaN where no teacher was asked.
+
+    `label_evidence` is in nats per group.  # (G,) -> (B,)
+    """
+    return SIMILARITY_SCALE * batch.similarities + label_evidence[batch.group_ids] * (batch.targets > 0.5)
+
+
 def listwise(scores: torch.Tensor, batch: Batch, label_evidence: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean over groups, with exactly one good and at least one bad document, of the cross-entropy to the target order.
+    """Mean, over groups of several documents, of the cross-entropy to the target order.
+
+    A group counts that has exactly one good document, or no labels and the teacher's opinion of all its documents.
 
     Args:
         scores: # (B,)
@@ -51,18 +82,18 @@ def listwise(scores: torch.Tensor, batch: Batch, label_evidence: torch.Tensor | 
         label_evidence: nats by which the label outweighs the teacher; NaN keeps to the label.  # (G,)
     """
     groups = len(batch.sources)
+    if label_evidence is None:
+        label_evidence = torch.full((groups,), float("nan"))
     member = batch.group_ids[None, :] == torch.arange(groups)[:, None]  # (G, B)
+    outside = torch.where(member, 0.0, float("-inf"))  # (G, B)
     good = member & (batch.targets[None, :] > 0.5)
-    usable = (good.sum(dim=1) == 1) & (member.sum(dim=1) > 1)
+    told = opinion(batch, label_evidence)[None, :]  # (1, B)
+    taught = (~told.isnan() | ~member).all(dim=1)  # (G,)
+    unlabelled = (batch.targets.isnan()[None, :] | ~member).all(dim=1)
+    usable = ((good.sum(dim=1) == 1) | (unlabelled & taught)) & (member.sum(dim=1) > 1)
     if not usable.any():
         return scores.new_zeros(())
-    outside = torch.where(member, 0.0, float("-inf"))  # (G, B)
-    target = good.float()
-    if label_evidence is not None:
-        opinion = SIMILARITY_SCALE * batch.similarities + label_evidence[:, None] * good  # (G, B)
-        taught = (~opinion.isnan() | ~member).all(dim=1)
-        softened = (opinion.nan_to_num() + outside).softmax(dim=1)
-        target = torch.where(taught[:, None], softened, target)
+    target = torch.where(taught[:, None], (told.nan_to_num() + outside).softmax(dim=1), good.float())
     log_softmax = (scores[None, :] + outside).log_softmax(dim=1)
     losses = -(target * torch.where(member, log_softmax, 0.0)).sum(dim=1)  # (G,)
     return losses[usable].mean()

@@ -20,15 +20,15 @@ from training.calibration import fit_temperature
 from training.export import export_delta
 from training.loop import LoopSettings, fit
 from training.mined import MinedGroup, read_mined
-from training.ranking_loss import RankingLoss
+from training.ranking_loss import RankingLoss, Teaching
 from training.runtime import seed_everything, tune_process
 from training.scoring import score
 from trivet.evaluation.metrics import reciprocal_rank
 
 HELD_BACK_GROUPS = 500
-MODEL_VERSION = "3"
-LABEL_EVIDENCE = {"qnli": 6.0, "boolq": 6.0, "code": 2.0}
-"""Nats by which a label outweighs the embedder's opinion: people's annotations nearly always, mined labels less."""
+MODEL_VERSION = "4"
+TEACHING = {"qnli": Teaching(6.0), "boolq": Teaching(6.0), "code": Teaching(1.0, pointwise=True)}
+"""People's annotations nearly always outweigh the embedder's opinion. Mined labels hardly do."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
     result = fit(
         model,
         training,
-        loss=RankingLoss(label_evidence=LABEL_EVIDENCE if args.teacher else None),
+        loss=RankingLoss(teaching=TEACHING if args.teacher else None),
         evaluate=evaluate,
         metric="mean",
         settings=settings,
@@ -71,7 +71,10 @@ def main() -> None:
 
 
 def measure(model: BertForSequenceClassification, held_back: dict[str, list[Group]]) -> dict[str, float]:
-    """Accuracy at 0.5 on held-back QNLI rows, mean reciprocal rank within held-back mined groups, their mean."""
+    """Accuracy at 0.5 on held-back QNLI rows, mean reciprocal rank within held-back mined groups, their mean.
+
+    In groups that nobody labelled, it is the rank of the document that the embedder likes best.
+    """
     metrics: dict[str, float] = {}
     for source, groups in held_back.items():
         sequences = [s for g in groups for s in g.sequences]
@@ -79,8 +82,13 @@ def measure(model: BertForSequenceClassification, held_back: dict[str, list[Grou
         if source == "qnli":
             targets = np.array([s.target for s in sequences])
             metrics["qnli_accuracy"] = float(((logits > 0) == (targets > 0.5)).mean())
-        else:
-            metrics[f"{source}_mrr"] = _mean_reciprocal_rank(groups, logits)
+            continue
+        scored = list(zip(groups, np.split(logits, np.cumsum([len(g.sequences) for g in groups])[:-1]), strict=True))
+        labelled = [reciprocal_rank(found, _wanted(g)) for g, found in scored if g.labelled]
+        taught = [reciprocal_rank(found, _wanted(g)) for g, found in scored if not g.labelled]
+        metrics[f"{source}_mrr"] = float(np.mean(labelled))
+        if taught:
+            metrics[f"{source}_teacher_mrr"] = float(np.mean(taught))
     metrics["mean"] = float(np.mean(list(metrics.values())))
     return metrics
 
@@ -107,10 +115,11 @@ def temperature(model: BertForSequenceClassification, groups: list[Group]) -> fl
     return fit_temperature(score(model, sequences)[:, 0], np.array([s.target for s in sequences]))
 
 
-def _mean_reciprocal_rank(groups: list[Group], logits: np.ndarray) -> float:
-    parts = np.split(logits, np.cumsum([len(g.sequences) for g in groups])[:-1])
-    flags = [np.array([s.target > 0.5 for s in g.sequences]) for g in groups]
-    return float(np.mean([reciprocal_rank(*ranking) for ranking in zip(parts, flags, strict=True)]))
+def _wanted(group: Group) -> np.ndarray:
+    """Which of the documents should come first: the good one, else the embedder's favourite.  # (N,) bool"""
+    if group.labelled:
+        return np.array([s.target > 0.5 for s in group.sequences])
+    return np.arange(len(group.sequences)) == np.argmax([s.similarity for s in group.sequences])
 
 
 def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group]]]:
@@ -119,7 +128,7 @@ def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group
     training: list[Group] = []
     for name in args.sources:
         kept, _ = split(read_mined(args.data / f"{name}-groups.jsonl.gz"), args.seed)
-        training += _encode(tokenizer, [g.pairs() for g in kept], name)
+        training += encode_groups(tokenizer, [g.pairs() for g in kept], name)
     return training, held_back_groups(args.data, args.sources, max_tokens=args.max_tokens, seed=args.seed)
 
 
@@ -127,9 +136,8 @@ def held_back_groups(data: Path, sources: Sequence[str], *, max_tokens: int, see
     """The groups that a training of this seed holds back, by source."""
     tokenizer = PairTokenizer(max_tokens)
     held = {name: split(read_mined(data / f"{name}-groups.jsonl.gz"), seed)[1] for name in sources}
-    return {
-        name: _encode(tokenizer, [g.pairs(with_added=False) for g in groups], name) for name, groups in held.items()
-    }
+    bare = {name: [g.pairs(with_added=False) for g in groups] for name, groups in held.items()}
+    return {name: encode_groups(tokenizer, pairs, name) for name, pairs in bare.items()}
 
 
 def split(groups: list[MinedGroup], seed: int) -> tuple[list[MinedGroup], list[MinedGroup]]:
@@ -142,7 +150,8 @@ def split(groups: list[MinedGroup], seed: int) -> tuple[list[MinedGroup], list[M
     return [groups[i] for i in order[count:]], [groups[i] for i in order[:count]]
 
 
-def _encode(tokenizer: PairTokenizer, pair_groups: list[list[TextPair]], source: str) -> list[Group]:
+def encode_groups(tokenizer: PairTokenizer, pair_groups: list[list[TextPair]], source: str) -> list[Group]:
+    """Each list of pairs as one group."""
     flat: list[PairSequence] = tokenizer.encode([p for pairs in pair_groups for p in pairs])
     groups, start = [], 0
     for pairs in pair_groups:
@@ -160,7 +169,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")
-    parser.add_argument("--max-tokens", type=int, default=112, help="longer pairs are cut, in training only")
+    parser.add_argument("--max-tokens", type=int, default=192, help="longer pairs are cut, in training only")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--decay", type=float, default=0.5, help="share of the steps in which the rate falls")
     parser.add_argument("--evaluations", type=int, default=6)

@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="receives delta.safetensors and model.json")
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"])
-    parser.add_argument("--max-tokens", type=int, default=112, help="the training's")
+    parser.add_argument("--max-tokens", type=int, default=192, help="the training's")
     parser.add_argument("--seed", type=int, default=17, help="the training's, which decides what was held back")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()

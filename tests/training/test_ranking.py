@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.batches import Batch
-from training.ranking_loss import RankingLoss, listwise
+from training.ranking_loss import RankingLoss, Teaching, listwise
 
 
 def batch(targets: list[float], group_ids: list[int], similarities: list[float] | None = None) -> Batch:
@@ -64,6 +64,36 @@ def test_without_a_whole_opinion_the_label_decides(similarities: list[float], ev
 def test_gradients_are_finite_where_groups_of_both_kinds_meet() -> None:
     logits = torch.tensor([[80.0], [-90.0], [70.0], [1.0]], requires_grad=True)
     rows = batch([0, 1, 1, 0], [0, 0, 1, 1], [0.2, 0.4, math.nan, math.nan])
-    RankingLoss(label_evidence={"": 3.0})(logits, rows).backward()
+    RankingLoss(teaching={"": Teaching(3.0)})(logits, rows).backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_where_nobody_labelled_the_teacher_alone_gives_the_order() -> None:
+    scores = torch.tensor([0.4, -0.3])
+    value = listwise(scores, batch([math.nan, math.nan], [0, 0], [0.50, 0.60]), torch.tensor([3.0]))
+    odds = math.exp(20 * (0.50 - 0.60))
+    first, second = odds / (1 + odds), 1 / (1 + odds)
+    log_total = math.log(math.exp(0.4) + math.exp(-0.3))
+    assert value.item() == pytest.approx(first * (log_total - 0.4) + second * (log_total + 0.3), rel=1e-5)
+
+
+def test_without_labels_and_without_a_teacher_nothing_is_learned_of_the_order() -> None:
+    rows = batch([math.nan, math.nan], [0, 0], [0.5, math.nan])
+    assert listwise(torch.tensor([0.4, -0.3]), rows, torch.tensor([3.0])).item() == 0.0
+
+
+def test_the_teacher_also_says_how_relevant_one_document_is() -> None:
+    loss = RankingLoss(listwise_weight=0.0, teaching={"": Teaching(2.0, pointwise=True)})
+    rows = batch([1, 0, math.nan], [0, 0, 1], [0.45, 0.45, 0.60])
+    told = [20 * (0.45 - 0.5) + 2.0, 20 * (0.45 - 0.5), 20 * (0.60 - 0.5)]
+    scores = [0.7, -0.2, 1.3]
+    value = loss(torch.tensor(scores)[:, None], rows).item()
+    expected = 0.0
+    for nats, score in zip(told, scores, strict=True):
+        target = 1 / (1 + math.exp(-nats))
+        expected -= target * math.log(1 / (1 + math.exp(-score))) + (1 - target) * math.log(1 / (1 + math.exp(score)))
+    assert value == pytest.approx(expected / 3, rel=1e-5)
+    at_its_opinion = loss(torch.tensor(told)[:, None], rows).item()
+    assert at_its_opinion < loss(torch.tensor(told)[:, None] + 0.5, rows).item()
+    assert at_its_opinion < loss(torch.tensor(told)[:, None] - 0.5, rows).item()
