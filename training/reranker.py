@@ -60,7 +60,7 @@ def main() -> None:
     result = fit(
         model,
         training,
-        loss=RankingLoss(teaching=TEACHING if args.teacher else None),
+        loss=RankingLoss(teaching=TEACHING),
         evaluate=evaluate,
         metric="mean",
         settings=settings,
@@ -165,7 +165,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
     parser.add_argument("--run-dir", type=Path, default=Path("training/runs/reranker"))
     parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"], help="what mining has prepared")
-    parser.add_argument("--teacher", action=argparse.BooleanOptionalAction, default=True, help="learn similarities")
     parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")

@@ -6,7 +6,7 @@ it, and is measured on QNLI dev:
 - `full`: every layer learns;
 - `adapters`: low-rank updates of every matrix (LoRA, Hu et al., 2021), the encoder's own weights frozen;
 - `three-layers`: the encoder's first, third and fifth layer;
-- `distilled`: the same three layers, which also learn from `--teacher`, a trained reranker.
+- `distilled`: the same three layers, which also learn from the reranker that is shipped.
 
 Prints a line of JSON for each. A run is repeated, not resumed: it takes minutes.
 """
