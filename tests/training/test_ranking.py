@@ -81,6 +81,10 @@ def test_where_nobody_labelled_the_teacher_alone_gives_the_order() -> None:
 def test_without_labels_and_without_a_teacher_nothing_is_learned_of_the_order() -> None:
     rows = batch([math.nan, math.nan], [0, 0], [0.5, math.nan])
     assert listwise(torch.tensor([0.4, -0.3]), rows, torch.tensor([3.0])).item() == 0.0
+    labelled = batch([1, 0], [0, 0], [0.5, 0.4])
+    both = batch([1, 0, math.nan, math.nan], [0, 0, 1, 1], [0.5, 0.4, 0.5, math.nan])
+    alone = listwise(torch.tensor([0.4, -0.3]), labelled, torch.tensor([3.0])).item()
+    assert listwise(torch.tensor([0.4, -0.3, 1.0, 2.0]), both, torch.tensor([3.0, 3.0])).item() == pytest.approx(alone)
 
 
 def test_the_teacher_also_says_how_relevant_one_document_is() -> None:
