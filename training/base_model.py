@@ -1,12 +1,15 @@
 """The encoder that every starter model begins from: all-MiniLM-L6-v2 with a fresh classification head."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from transformers import BertForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
+from trivet.starter.assemble import assemble
 from trivet.starter.base import base_model_dir
+from trivet.starter.card import read_card
 
 
 def load_base(*, num_labels: int, dropout: float = 0.0) -> BertForSequenceClassification:
@@ -31,6 +34,22 @@ def load_base(*, num_labels: int, dropout: float = 0.0) -> BertForSequenceClassi
 def load_trained(model_dir: Path) -> BertForSequenceClassification:
     """Load an assembled starter model for evaluation, or to continue from."""
     return BertForSequenceClassification.from_pretrained(model_dir, attn_implementation="eager", dtype=torch.float32)
+
+
+def initial_weights(init: str, shipped: Path) -> dict[str, torch.Tensor]:
+    """Weights to begin from: those of a run's `checkpoint.pt`, or, for `shipped`, of the model in that folder.
+
+    A temperature that its card states is taken out of the head again.
+    """
+    if init != "shipped":
+        weights: dict[str, torch.Tensor] = torch.load(init, weights_only=True)["model"]
+        return weights
+    temperature = read_card(shipped / "model.json").metrics.get("temperature", 1.0)
+    with TemporaryDirectory() as folder:
+        state = load_trained(assemble(shipped, Path(folder))).state_dict()
+    return {
+        name: value * temperature if name.startswith("classifier.") else value.clone() for name, value in state.items()
+    }
 
 
 def quiet_transformers() -> None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from transformers import BertForSequenceClassification
 
 from bench.relations.assemble import balance
@@ -20,7 +18,7 @@ from bench.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
 from bench.relations.metrics import confusion, f1_scores, fit_temperature
 from bench.relations.pairs import LABELS, Pair, read_pairs, seeded
 from bench.relations.prose_pairs import NliRow
-from training.base_model import load_base, load_trained
+from training.base_model import initial_weights, load_base
 from training.batches import Group, PairTokenizer
 from training.classifier_data import Mix, snli_training_rows, to_groups, training_examples
 from training.classifier_defaults import default_examples, find_defaults
@@ -31,8 +29,6 @@ from training.classifier_wordings import pair_premise
 from training.export import export_delta
 from training.loop import LoopSettings, fit
 from training.runtime import seed_everything, tune_process
-from trivet.starter.assemble import assemble
-from trivet.starter.card import read_card
 
 ID2LABEL = {0: "entailment", 1: "not_entailment"}
 MODEL_VERSION = "2"
@@ -78,9 +74,9 @@ def main() -> None:
             metrics={"dev": metrics},
         )
 
-    model = load_base(num_labels=2)
+    model = load_base(num_labels=2, dropout=args.dropout)
     if args.init:
-        model.load_state_dict(initial_weights(args.init), strict=False)
+        model.load_state_dict(initial_weights(args.init, SHIPPED), strict=False)
     result = fit(
         model,
         groups,
@@ -92,19 +88,6 @@ def main() -> None:
         on_best=export,
     )
     print(json.dumps({"steps": result.steps, "trained_s": round(result.trained_s), **result.best_metrics}))
-
-
-def initial_weights(init: str) -> dict[str, torch.Tensor]:
-    """Weights of a run's `checkpoint.pt`, or of the classifier that is shipped, its temperature taken out again."""
-    if init != "shipped":
-        weights: dict[str, torch.Tensor] = torch.load(init, weights_only=True)["model"]
-        return weights
-    temperature = read_card(SHIPPED / "model.json").metrics["temperature"]
-    with TemporaryDirectory() as folder:
-        state = load_trained(assemble(SHIPPED, Path(folder))).state_dict()
-    return {
-        name: value * temperature if name.startswith("classifier.") else value.clone() for name, value in state.items()
-    }
 
 
 def measure(model: BertForSequenceClassification, relations: list[Pair], captions: list[NliRow]) -> dict[str, float]:
@@ -154,6 +137,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mix", default="{}", help="JSON that overrides fields of classifier_data.Mix")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1.5e-4)
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--token-budget", type=int, default=2048)
     parser.add_argument("--evaluations", type=int, default=4)
     parser.add_argument("--seed", type=int, default=17)

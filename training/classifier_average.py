@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from bench.relations.pairs import read_pairs
-from training.base_model import load_base
-from training.classifier import ID2LABEL, MODEL_VERSION, initial_weights, measure
+from training.base_model import initial_weights, load_base
+from training.classifier import ID2LABEL, MODEL_VERSION, SHIPPED, measure
 from training.classifier_data import snli_training_rows
 from training.export import export_delta
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, default=Path("training/runs/classifier-data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    old, new = initial_weights(args.old), initial_weights(args.new)
+    old, new = (initial_weights(init, SHIPPED) for init in (args.old, args.new))
     model = load_base(num_labels=2).eval()
     relations, captions = read_pairs(args.prepared / "dev.jsonl.gz"), snli_training_rows(args.data, dev=True)
     best: dict[str, float] = {}

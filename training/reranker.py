@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import BertForSequenceClassification
 
-from training.base_model import load_base
+from training.base_model import initial_weights, load_base
 from training.batches import Group, PairSequence, PairTokenizer, TextPair
 from training.calibration import fit_temperature
 from training.export import export_delta
@@ -26,6 +25,9 @@ from training.scoring import score
 from trivet.evaluation.metrics import reciprocal_rank
 
 HELD_BACK_GROUPS = 500
+HELD_BACK_SEED = 17
+"""The same rows in every run, whatever order it reads the others in: a run may go on from another."""
+SHIPPED = Path("trivet/starter/reranker")
 MODEL_VERSION = "4"
 TEACHING = {"qnli": Teaching(6.0), "boolq": Teaching(6.0), "code": Teaching(1.0, pointwise=True)}
 """People's annotations nearly always outweigh the embedder's opinion. Mined labels hardly do."""
@@ -55,8 +57,7 @@ def main() -> None:
 
     model = load_base(num_labels=1)
     if args.init:
-        saved = torch.load(args.init / "checkpoint.pt", weights_only=True)
-        model.load_state_dict(saved["best_state"], strict=False)
+        model.load_state_dict(initial_weights(args.init, SHIPPED), strict=False)
     result = fit(
         model,
         training,
@@ -127,25 +128,25 @@ def _groups(args: argparse.Namespace) -> tuple[list[Group], dict[str, list[Group
     tokenizer = PairTokenizer(args.max_tokens)
     training: list[Group] = []
     for name in args.sources:
-        kept, _ = split(read_mined(args.data / f"{name}-groups.jsonl.gz"), args.seed)
+        kept, _ = split(read_mined(args.data / f"{name}-groups.jsonl.gz"))
         training += encode_groups(tokenizer, [g.pairs() for g in kept], name)
-    return training, held_back_groups(args.data, args.sources, max_tokens=args.max_tokens, seed=args.seed)
+    return training, held_back_groups(args.data, args.sources, max_tokens=args.max_tokens)
 
 
-def held_back_groups(data: Path, sources: Sequence[str], *, max_tokens: int, seed: int) -> dict[str, list[Group]]:
-    """The groups that a training of this seed holds back, by source."""
+def held_back_groups(data: Path, sources: Sequence[str], *, max_tokens: int) -> dict[str, list[Group]]:
+    """The groups that a training holds back, by source."""
     tokenizer = PairTokenizer(max_tokens)
-    held = {name: split(read_mined(data / f"{name}-groups.jsonl.gz"), seed)[1] for name in sources}
+    held = {name: split(read_mined(data / f"{name}-groups.jsonl.gz"))[1] for name in sources}
     bare = {name: [g.pairs(with_added=False) for g in groups] for name, groups in held.items()}
     return {name: encode_groups(tokenizer, pairs, name) for name, pairs in bare.items()}
 
 
-def split(groups: list[MinedGroup], seed: int) -> tuple[list[MinedGroup], list[MinedGroup]]:
+def split(groups: list[MinedGroup]) -> tuple[list[MinedGroup], list[MinedGroup]]:
     """Groups to train on and groups held back: at most `HELD_BACK_GROUPS`, at most a twentieth.
 
-    Which ones depends on the seed and on how many there are, and on nothing that is in them.
+    Which ones depends on how many there are, and on nothing that is in them.
     """
-    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
+    order = np.random.default_rng(HELD_BACK_SEED).permutation(len(groups)).tolist()
     count = min(HELD_BACK_GROUPS, len(groups) // 20)
     return [groups[i] for i in order[count:]], [groups[i] for i in order[:count]]
 
@@ -165,7 +166,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("training/data"), help="folder of the data sets")
     parser.add_argument("--run-dir", type=Path, default=Path("training/runs/reranker"))
     parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"], help="what mining has prepared")
-    parser.add_argument("--init", type=Path, help="run directory to continue from, with a new rate schedule")
+    parser.add_argument("--init", help="a checkpoint.pt to go on from, with a new rate schedule, or `shipped`")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--token-budget", type=int, default=2048, help="padded tokens per step")
     parser.add_argument("--max-tokens", type=int, default=192, help="longer pairs are cut, in training only")
@@ -174,7 +175,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--nice", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=int, default=17, help="of the order of the groups")
     return parser.parse_args()
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     args = _arguments()
     tune_process(threads=args.threads)
     quiet_transformers()
-    held_back = held_back_groups(args.data, args.sources, max_tokens=args.max_tokens, seed=args.seed)
+    held_back = held_back_groups(args.data, args.sources, max_tokens=args.max_tokens)
     states = [torch.load(path, weights_only=True)["model"] for path in args.checkpoints]
     model = load_base(num_labels=1)
     model.load_state_dict(mean(states), strict=False)
@@ -41,7 +41,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"])
     parser.add_argument("--max-tokens", type=int, default=192, help="the training's")
-    parser.add_argument("--seed", type=int, default=17, help="the training's, which decides what was held back")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 

@@ -98,7 +98,7 @@ class DistillationLoss:
 def main() -> None:
     args = _arguments()
     tune_process(threads=args.threads)
-    kept, _ = split(read_mined(args.data / "qnli-groups.jsonl.gz"), args.seed)
+    kept, _ = split(read_mined(args.data / "qnli-groups.jsonl.gz"))
     groups = encode_groups(PairTokenizer(args.max_tokens), [g.pairs() for g in kept], "qnli")
     dev = read_qnli(args.data / "qnli-dev.tsv.gz")
     sequences = PairTokenizer(512).encode(dev)

@@ -33,15 +33,15 @@ def test_what_mining_added_can_be_left_out() -> None:
 
 def test_the_split_does_not_depend_on_added_negatives() -> None:
     plain, extended = ([group(i, added) for i in range(400)] for added in (0, 2))
-    kept, held_back = split(plain, seed=17)
-    assert (queries(kept), queries(held_back)) == tuple(map(queries, split(extended, seed=17)))
+    kept, held_back = split(plain)
+    assert (queries(kept), queries(held_back)) == tuple(map(queries, split(extended)))
     assert len(held_back) == 20
     assert sorted(queries(kept) + queries(held_back)) == sorted(queries(plain))
 
 
 def test_no_more_is_held_back_than_is_needed() -> None:
     groups = [group(i, 0) for i in range(40 * HELD_BACK_GROUPS)]
-    assert len(split(groups, seed=1)[1]) == HELD_BACK_GROUPS
+    assert len(split(groups)[1]) == HELD_BACK_GROUPS
 
 
 def test_the_mean_of_checkpoints() -> None:
