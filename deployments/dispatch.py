@@ -118,18 +118,20 @@ class RayDispatcher:
     async def _on_gpu(
         self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask the nodes with room until one does not refuse; returns its answer, or the last refusal and its cause."""
+        """Ask the nodes with room until one does not refuse; returns its answer, or why none did and the last cause."""
+        refusals: list[str] = []
         while True:
             call = partial(self._handles[task]["gpu"].run.remote, **{NODES: nodes})
             try:
                 reply: EngineResult | TrivetError = await self._retried(task, "gpu", call, request)
             except Unavailable as error:
-                return GpuUnavailable(f"{task}: {error.message}"), "gpu_lost"
+                return GpuUnavailable("; ".join((*refusals, f"{task}: {error.message}"))), "gpu_lost"
             if not isinstance(reply, GpuUnavailable):
                 return reply, ""
+            refusals.append(reply.reason)
             others = tuple(node for node in nodes if node != reply.node)
             if not others or others == nodes:
-                return reply, "gpu_refused"
+                return GpuUnavailable("; ".join(refusals)), "gpu_refused"
             logger.warning("asking another node's GPU: %s", reply.reason)
             nodes = others
 

@@ -139,7 +139,7 @@ class EmbedResult:
 
 @dataclass(frozen=True, slots=True)
 class RerankResult:
-    """`logits` is (documents,) float32; `scores` are the same in 0..1, by the model's own activation."""
+    """`logits` is (documents,) float32; `scores` are their logistic function, 0..1, whatever the model states."""
 
     logits: Floats
     scores: Floats

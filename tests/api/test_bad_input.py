@@ -117,6 +117,10 @@ async def test_a_wrong_field_is_named(
         ("/v1/classify", r'{"input": "a", "labels": ["\ud800"]}', "labels"),
         ("/v1/classify", r'{"input": "a", "labels": {"\ud800": "h"}}', "labels"),
         ("/v1/relations", r'{"source": "s", "candidates": ["\ud800"]}', "candidates[0]"),
+        ("/v1/rerank", r'{"query": "q", "documents": [{"text": "\ud83d"}]}', "documents[0].text"),
+        ("/v1/rerank", r'{"query": "q", "documents": [{"text": "a", "\ud83d": "b"}]}', "documents[0]"),
+        ("/v1/classify", r'{"input": "a", "labels": ["b"], "hypothesis_template": "\ud83d {}"}', "hypothesis_template"),
+        ("/v1/relations", r'{"source": "s", "candidates": ["c"], "relations": {"a": "\ud83d", "b": "x"}}', "relations"),
     ],
 )
 async def test_a_lone_surrogate_is_refused(

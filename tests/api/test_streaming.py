@@ -97,6 +97,15 @@ async def test_relations_of_candidates(client: httpx.AsyncClient) -> None:
     assert end["usage"] == plain["usage"]
 
 
+async def test_headers_tell_how_the_reranking_was_served(connect: Connect) -> None:
+    client = connect(FakeDispatcher(reroute_reason="the card is full"))
+    body = {"source": "red fox", "candidates": ["fox"], "long_input": "truncate"}
+    response = await client.post("/v1/relations", json=body, headers=LINES)
+    assert response.headers["x-trivet-reroute-reason"] == "the card is full"
+    assert response.headers["x-trivet-device"] == "cpu (fake)"
+    assert "x-trivet-device" not in (await client.post("/v1/embeddings", json={"input": "a"}, headers=LINES)).headers
+
+
 async def test_relations_below_the_threshold_are_counted_not_sent(client: httpx.AsyncClient) -> None:
     pairs = [{"source": "a", "target": "b"}] * 40
     lines = await _lines(client, "/v1/relations", {"pairs": pairs, "relations": RELATION, "threshold": 0.99})

@@ -48,6 +48,19 @@ def test_the_rules_above_a_folder_count(run: Run, folder: Path) -> None:
     ]
 
 
+def test_a_name_that_is_not_utf8_is_skipped_and_told(run: Run, folder: Path) -> None:
+    latin = folder / os.fsdecode(b"d\xe9")
+    latin.mkdir()
+    (latin / "inside.txt").write_text("inside")
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
+    (folder / os.fsdecode(b"l\xefnk.py")).symlink_to("a.py")
+    result = run("embed", "repo")
+    assert [line["path"] for line in records(result)] == TAKEN
+    assert r"skipped repo/caf\xe9.txt: its name is not UTF-8" in result.stderr
+    assert r"skipped repo/d\xe9/inside.txt: its name is not UTF-8" in result.stderr
+    assert r"skipped repo/l\xefnk.py: a link" in result.stderr
+
+
 def test_many_skips_are_counted_by_reason(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
@@ -121,6 +134,11 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
     assert set(lines[0]) == {"path", "relation", "confidence", "scores", "relevance", "windows", "truncated"}
     assert set(lines[0]["scores"]) == {"same", "other"}
     assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
+
+
+def test_the_source_is_no_candidate_even_where_it_is_named(run: Run, folder: Path) -> None:
+    result = run("relate", "-s", "repo/a.py", "repo/a.py", "repo/sub/../a.py", "repo/link.py", "repo/b.md")
+    assert [line["path"] for line in records(result)] == ["repo/b.md"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ def test_both_orders_fused_can_be_right_where_either_alone_is_not(run: Run, tmp_
         ("embedder → reranker", 0.5),
         ("embedder + reranker", 1.0),
     ]
+
+
+def test_a_set_whose_name_is_not_utf8_is_told_of(run: Run, tmp_path: Path) -> None:
+    rows = [{"query": "send again", "documents": ["bake", "send it again"], "relevant": [1]}]
+    name = write(tmp_path / os.fsdecode(b"caf\xe9"), rows)
+    assert {line["set"] for line in records(run("eval", "--rerank", name, "--json"))} == {r"caf\xe9"}
 
 
 def test_candidates_of_ones_own(run: Run, tmp_path: Path) -> None:

@@ -69,6 +69,22 @@ def test_a_second_run_embeds_only_what_is_new(
     assert paths == sorted({*TAKEN, "repo/moved.py"} - {"repo/sub/z.py"})
 
 
+def test_the_index_is_not_indexed_even_where_it_is_named(run: Run, folder: Path) -> None:
+    assert run("index", "repo/a.py", "--out", "repo/i.jsonl").exit_code == 0
+    (folder / "i.jsonl.partial").write_text("what a failed run left")
+    named = ["repo/a.py", "repo/i.jsonl", "repo/i.jsonl.partial"]  # as a shell writes out repo/*
+    assert run("index", *named, "--out", "repo/i.jsonl").exit_code == 0
+    assert [record["path"] for record in index(folder / "i.jsonl")] == ["repo/a.py"]
+
+
+def test_a_name_that_is_not_utf8_does_not_end_it(run: Run, folder: Path, tmp_path: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
+    result = run("index", "repo", "--out", "i.jsonl")
+    assert result.exit_code == 0, result.output
+    assert r"skipped repo/caf\xe9.txt: its name is not UTF-8" in result.stderr
+    assert sorted(record["path"] for record in index(tmp_path / "i.jsonl")) == sorted(TAKEN)
+
+
 def test_the_same_text_in_two_places_is_embedded_once(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
     (tmp_path / "one.txt").write_text("same")
     (tmp_path / "two.txt").write_text("same")

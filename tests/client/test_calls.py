@@ -116,9 +116,26 @@ def test_priority_and_deadline_travel(url: str, dispatcher: FakeDispatcher) -> N
     assert [request.priority for request in dispatcher.requests] == ["bulk", "interactive"]
 
 
-def test_one_string_is_not_a_list_of_texts(client: Client, dispatcher: FakeDispatcher) -> None:
-    with pytest.raises(TypeError, match="texts is one string"):
-        client.embed("abc")
+ONE_STRING: list[tuple[str, str, dict[str, object]]] = [
+    ("texts", "embed", {"texts": "disk full"}),
+    ("texts", "embed_many", {"texts": "disk full"}),
+    ("documents", "rerank", {"query": "q", "documents": "disk full"}),
+    ("texts", "classify", {"texts": "disk full", "labels": ["x", "y"]}),
+    ("labels", "classify", {"texts": ["a"], "labels": "xy"}),
+    ("candidates", "relate", {"source": "a", "candidates": "disk full"}),
+    ("pairs", "relate", {"pairs": "disk full"}),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "arguments"), ONE_STRING)
+async def test_one_string_is_not_a_list_of_texts(
+    url: str, dispatcher: FakeDispatcher, name: str, method: str, arguments: dict[str, object]
+) -> None:
+    with Client(url) as client, pytest.raises(TypeError, match=f"{name} is one string"):
+        getattr(client, method)(**arguments)
+    async with AsyncClient(url) as async_client:
+        with pytest.raises(TypeError, match=f"{name} is one string"):
+            await getattr(async_client, method)(**arguments)
     assert dispatcher.requests == []
 
 

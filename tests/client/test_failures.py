@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from deployments.haproxy import UNAVAILABLE_BODY
 from tests.api.fakes import FakeDispatcher
 from tests.client.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
 from trivet.api.app import create_app
@@ -93,7 +94,6 @@ def test_time_that_runs_out_is_told_with_the_last_reason() -> None:
     now_s = 0.0
     attempts = Attempts(QUICK, timeout_s=2.0, clock=lambda: now_s)
     assert attempts.left_s() == 2.0
-    assert attempts.wait_after(Busy("full", status=503)) is True
     now_s = 1.5
     assert attempts.wait_after(Busy("full", retry_after_s=0.4)) == 0.4
     assert attempts.wait_after(Busy("full", retry_after_s=0.5)) is False
@@ -102,6 +102,32 @@ def test_time_that_runs_out_is_told_with_the_last_reason() -> None:
         attempts.left_s()
     assert isinstance(caught.value.__cause__, Busy)
     assert attempts.wait_after(caught.value) is False
+
+
+def test_its_own_pauses_double_and_stay_below_the_longest() -> None:
+    attempts = Attempts(Retries(wait_initial_s=0.2, wait_max_s=1.0), timeout_s=60.0, clock=lambda: 0.0)
+    for least_s in (0.2, 0.4, 0.8, 1.0, 1.0):
+        assert least_s <= attempts.wait_after(Unreachable("nobody")) <= min(least_s + 0.05, 1.0)
+
+
+def test_its_own_pauses_end_before_the_time_does() -> None:
+    attempts = Attempts(Retries(wait_initial_s=0.2), timeout_s=1.0, clock=lambda: 0.0)
+    assert [bool(attempts.wait_after(Unreachable("nobody"))) for _ in range(3)] == [True, True, True]
+    assert attempts.wait_after(Unreachable("nobody")) is False
+
+
+async def test_nobody_listens_for_as_long_as_it_may_take() -> None:
+    retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s one of 1.2 s would be next
+    with closed_port() as url:
+        started_s = time.monotonic()
+        with Client(url, timeout_s=2.0, retries=retries) as client, pytest.raises(Unreachable, match=url):
+            client.models()
+        assert 0.9 <= time.monotonic() - started_s < 2.0
+        started_s = time.monotonic()
+        async with AsyncClient(url, timeout_s=2.0, retries=retries) as async_client:
+            with pytest.raises(Unreachable, match=url):
+                await async_client.models()
+        assert 0.9 <= time.monotonic() - started_s < 2.0
 
 
 def test_a_server_that_never_answers() -> None:
@@ -226,6 +252,34 @@ def proxy_error(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_errors_that_are_not_trivets(proxy_error: str) -> None:
     with Client(proxy_error) as client, pytest.raises(ServerFailed, match=r"status 502: .*Bad gateway"):
         client.models()
+
+
+STARTING = JSONResponse({"status": "starting", "models": {}}, 503)
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (Response(UNAVAILABLE_BODY, 503, {"retry-after": "0"}, "application/json"), "no ingress answers"),
+        (Response("<html>Nobody there</html>", 503, media_type="text/html"), "status 503: <html>Nobody there"),
+    ],
+    ids=["HAProxy as Trivet sets it up", "another proxy"],
+)
+def test_a_proxy_that_finds_no_server_is_no_word_on_readiness(response: Response, told: str) -> None:
+    server = Scripted(response, response, STARTING)
+    with served(server.app) as url, Client(url, retries=QUICK) as client:
+        assert client.ready().status == "starting"
+    assert len(server.requests) == 3
+    server = Scripted(response)
+    with served(server.app) as url, Client(url, retries=QUICK) as client, pytest.raises(Busy, match=told) as caught:
+        client.ready()
+    assert caught.value.status == 503
+
+
+def test_readiness_that_cannot_be_read_is_told_as_malformed() -> None:
+    server = Scripted(JSONResponse({"status": "ready"}))
+    with served(server.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match=r"/readyz.*models"):
+        client.ready()
 
 
 @pytest.mark.parametrize(

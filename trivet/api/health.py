@@ -124,19 +124,17 @@ def _failing_models(readiness: Readiness | None) -> dict[str, str]:
 
 
 class _Lifecycle:
-    """Tells a service that is starting from one that lost a lane."""
+    """Tells a service that has not answered yet from one that no longer does."""
 
     def __init__(self) -> None:
-        self._was_ready = False
+        self._has_served = False
 
     def status(self, readiness: Readiness) -> Status:
-        """`degraded`: a lane is lost, every model still answers."""
-        if readiness.all_ready:
-            self._was_ready = True
-            return "ready"
-        if not self._was_ready:
-            return "starting"
-        return "degraded" if readiness.all_served else "unavailable"
+        """`degraded`: some lane does not answer, or not yet, and every model has another one that does."""
+        if readiness.all_served:
+            self._has_served = True
+            return "ready" if readiness.all_ready else "degraded"
+        return "unavailable" if self._has_served else "starting"
 
 
 def _readiness_entries(readiness: Readiness) -> dict[str, ModelReadiness]:

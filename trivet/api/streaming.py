@@ -18,7 +18,7 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
-from trivet.api.answers import TokenUsage, token_usage
+from trivet.api.answers import TokenUsage, route_headers, token_usage
 from trivet.api.concurrently import as_finished
 from trivet.api.dialects.error_shapes import ErrorDetail, error_body
 from trivet.api.dispatcher import Routed
@@ -97,13 +97,17 @@ def batches_of(items: Sequence[T], size: int) -> list[tuple[int, Sequence[T]]]:
 
 
 async def lines_response(plan: Plan, *, parallel: int, timeout_s: float) -> Response:
-    """Start the work, and answer as soon as its first batch is done."""
+    """Start the work, and answer as soon as its first batch is done.
+
+    Headers tell how the calls before it were served; of the batches each has a line.
+    """
     parts = as_finished(plan.batches, parallel, timeout_s=timeout_s)
     try:
         first = await anext(parts, None)
     except TimeoutError:
         raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
-    return StreamingResponse(_body(plan, first, parts, timeout_s), media_type=MEDIA_TYPE)
+    headers = route_headers(plan.calls_before) if plan.calls_before else None
+    return StreamingResponse(_body(plan, first, parts, timeout_s), headers=headers, media_type=MEDIA_TYPE)
 
 
 async def _body(

@@ -10,7 +10,7 @@ from typing import Any
 import trivet
 from trivet.messages import ModelCard
 
-FORMAT = "1"
+FORMAT = "2"
 """Raise it when the same request to the same model comes to mean another result."""
 
 Fields = tuple[str | None, ...]

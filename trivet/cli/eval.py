@@ -15,6 +15,7 @@ from rich.console import Console
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, UserError, run
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.hypotheses import hypotheses_of
+from trivet.cli.names import shown
 from trivet.cli.output import in_a_folder, json_line, opened
 from trivet.cli.progress import bar
 from trivet.client import AsyncClient
@@ -119,13 +120,13 @@ def _read(
     try:
         sets += [read_bundled(name, limit=limit) for name in names]
         if retrieval is not None and corpus is not None:
-            sets.append(read_retrieval(retrieval, corpus, name=str(retrieval), limit=limit))
+            sets.append(read_retrieval(retrieval, corpus, name=shown(retrieval), limit=limit))
         if rerank is not None:
-            sets.append(read_rerank(rerank, name=str(rerank), limit=limit))
+            sets.append(read_rerank(rerank, name=shown(rerank), limit=limit))
         if pairs is not None:
-            sets.append(read_pairs(pairs, name=str(pairs), relations=relations, limit=limit))
+            sets.append(read_pairs(pairs, name=shown(pairs), relations=relations, limit=limit))
         if texts is not None:
-            sets.append(read_texts(texts, name=str(texts), limit=limit))
+            sets.append(read_texts(texts, name=shown(texts), limit=limit))
     except BadSet as error:
         raise typer.BadParameter(str(error)) from error
     return sets
@@ -137,7 +138,7 @@ def _trios(
     """Names and ways to reach them; nothing is opened yet."""
     for path in configs:
         try:
-            yield str(path), _opened(read_serve_file(path).config, timeout_s)
+            yield shown(path), _opened(read_serve_file(path).config, timeout_s)
         except TrivetError as error:
             raise typer.BadParameter(error.message) from error
     for url in urls if urls or configs else [None]:

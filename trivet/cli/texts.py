@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from trivet.cli.names import shown
 from trivet.cli.walking import Skipped, walk
 
 STDIN = "-"
@@ -45,13 +46,16 @@ def read_texts(
 ) -> list[Text]:
     """All texts, in the inputs' order; reports on the console what was skipped.
 
-    `left_out` are resolved paths that are not read even though they are inside a folder.
+    `left_out` are resolved paths that are not read, whether a folder brings them or the command line names them: a
+    shell writes out `folder/*` before the command sees it.
     """
     texts: list[Text] = []
     skipped: list[Skipped] = []
-    for found in _files(inputs, left_out):
+    for found in _files(inputs):
         if isinstance(found, Path):
-            found = _read(str(found), found, max_file_bytes)
+            if found.resolve() in left_out:
+                continue
+            found = _read(found, max_file_bytes)
         if isinstance(found, Skipped):
             skipped.append(found)
         elif lines:
@@ -63,20 +67,23 @@ def read_texts(
     return texts
 
 
-def _files(inputs: Iterable[str], left_out: Collection[Path]) -> Iterator[Path | Skipped | Text]:
+def _files(inputs: Iterable[str]) -> Iterator[Path | Skipped | Text]:
     for name in inputs:
         path = Path(name)
         if name == STDIN:
             yield _decoded(STDIN, sys.stdin.buffer.read())
         elif path.is_dir():
-            yield from (found for found in walk(path) if not (isinstance(found, Path) and found.resolve() in left_out))
+            yield from walk(path)
         elif path.exists():
             yield path
         else:
             raise typer.BadParameter(f"there is no file or folder {name!r}")
 
 
-def _read(name: str, path: Path, max_file_bytes: int) -> Text | Skipped:
+def _read(path: Path, max_file_bytes: int) -> Text | Skipped:
+    name = str(path)
+    if shown(name) != name:
+        return Skipped(name, "its name is not UTF-8")  # JSON could not say where its text is from
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_file_bytes:
@@ -99,7 +106,7 @@ def _decoded(name: str, content: bytes) -> Text | Skipped:
 def report_skipped(skipped: list[Skipped], console: Console) -> None:
     """A line for each of the first few, and a count by reason."""
     for one in skipped[:_NAMED_SKIPS]:
-        console.print(f"skipped {one.path}: {one.reason}", markup=False, highlight=False)
+        console.print(f"skipped {shown(one.path)}: {one.reason}", markup=False, highlight=False)
     if len(skipped) > _NAMED_SKIPS:
         counts = Counter(one.reason for one in skipped).most_common()
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts)

@@ -83,9 +83,9 @@ def utf8_bytes(text: str) -> int:
 
 
 def embed_calls(texts: Iterable[str], limits: BatchLimits, options: EmbedOptions) -> Iterator[Call[Embeddings]]:
-    """The requests for any number of texts."""
+    """The requests for any number of texts; TypeError for one string in their place."""
     bulk: EmbedOptions = {"priority": "bulk", **options}
-    for start, batch in batches_of(texts, utf8_bytes, limits):
+    for start, batch in batches_of(calls.not_one_string(texts, "texts"), utf8_bytes, limits):
         yield replace(calls.embed(batch, **bulk), start=start)
 
 

@@ -10,7 +10,7 @@ Each function here is a method of both clients, with the same parameters. Those 
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
@@ -33,6 +33,7 @@ InputType = Literal["query", "document"]
 Priority = Literal["interactive", "bulk"]
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class Call(Generic[AnswerT]):
     """None: the client's."""
     priority: Priority | None = None
     """None: the client's."""
-    answers_at: Collection[int] = (200,)
-    """Statuses under which the answer comes; every other one is an error."""
+    answers_also_at: Collection[int] = ()
+    """Statuses besides 200 under which the answer may come. A body there that is none is an error of that status: a
+    proxy has words of its own."""
     start: int = 0
     """Place of the first input among all inputs, where this call carries only some of them."""
     check: Callable[[AnswerT], None] = _unchecked
@@ -130,7 +132,7 @@ def embed(
         timeout_s: For the whole call, in seconds.
     """
     body = _without_none(
-        input=_texts(texts, "texts"),
+        input=_listed(texts, "texts"),
         encoding_format="base64",  # a quarter of the bytes of decimal numbers, and exact
         dimensions=dimensions,
         input_type=input_type,
@@ -169,7 +171,7 @@ def rerank(
         timeout_s: For the whole call, in seconds.
     """
     body = _without_none(
-        query=query, documents=_texts(documents, "documents"), top_n=top_n, model=model, long_input=long_input
+        query=query, documents=_listed(documents, "documents"), top_n=top_n, model=model, long_input=long_input
     )
     count = len(body["documents"])
 
@@ -206,8 +208,8 @@ def classify(
         timeout_s: For the whole call, in seconds.
     """
     body = _without_none(
-        input=[{"text": item.text, "text_pair": item.text_pair} if isinstance(item, Pair) else item for item in texts],
-        labels=dict(labels) if isinstance(labels, Mapping) else _texts(labels, "labels"),
+        input=[asdict(item) if isinstance(item, Pair) else item for item in _listed(texts, "texts")],
+        labels=dict(labels) if isinstance(labels, Mapping) else _listed(labels, "labels"),
         hypothesis_template=hypothesis_template,
         multi_label=multi_label,
         model=model,
@@ -252,8 +254,8 @@ def relate(
     """
     body = _without_none(
         source=source,
-        candidates=None if candidates is None else _texts(candidates, "candidates"),
-        pairs=None if pairs is None else [{"source": pair.source, "target": pair.target} for pair in pairs],
+        candidates=None if candidates is None else _listed(candidates, "candidates"),
+        pairs=None if pairs is None else [asdict(pair) for pair in _listed(pairs, "pairs")],
         top_k=top_k,
         min_relevance=min_relevance,
         relations=None if relations is None else dict(relations),
@@ -276,13 +278,18 @@ def models(*, timeout_s: float | None = None) -> Call[Models]:
 
 def ready(*, timeout_s: float | None = None) -> Call[Readiness]:
     """Whether every model can answer, and on which device. A server that cannot yet is an answer, not an error."""
-    return Call("/readyz", Readiness, timeout_s=timeout_s, answers_at=(200, 503))
+    return Call("/readyz", Readiness, timeout_s=timeout_s, answers_also_at=(503,))
 
 
-def _texts(texts: Iterable[str], name: str) -> list[str]:
-    if isinstance(texts, str):
-        raise TypeError(f"{name} is one string; give a list of them")  # or each character would be a text
-    return list(texts)
+def not_one_string(items: Iterable[T], name: str) -> Iterable[T]:
+    """The items as they are; TypeError for one string, each character of which would be taken for an item."""
+    if isinstance(items, str):
+        raise TypeError(f"{name} is one string; give a list of them")
+    return items
+
+
+def _listed(items: Iterable[T], name: str) -> list[T]:
+    return list(not_one_string(items, name))
 
 
 def _check_positions(path: str, positions: list[int], count: int) -> None:

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -104,8 +105,11 @@ def failures_told(url: str, timeout_s: float) -> Iterator[None]:
 
 def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     """The answer, or the error that the response stands for."""
-    if response.status_code in call.answers_at:
+    if response.status_code == HTTPStatus.OK:
         return call.read(response.content, response.headers)
+    if response.status_code in call.answers_also_at:
+        with suppress(MalformedAnswer):
+            return call.read(response.content, response.headers)
     error = error_of(response.status_code, response.headers, response.content)
     error.shift(call.start)
     raise error

@@ -1,5 +1,6 @@
 """Whether a call is tried again, and when. Decides, and keeps no time but the clock's; stamina does the waiting."""
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ class Retries:
     attempts: int = 6
     """Most attempts of one call, the first included."""
     wait_initial_s: float = 0.2
-    """Pause after the first failure; it doubles with each further one. Up to a quarter of it is added by chance."""
+    """Pause after the first failure; it doubles with each further one. Up to a quarter of the first is added to each by
+    chance."""
     wait_max_s: float = 10.0
     """Longest of these pauses."""
 
@@ -31,6 +33,7 @@ class Attempts:
         self._timeout_s = timeout_s
         self._clock = clock
         self._deadline_s = clock() + timeout_s
+        self._pause_s = retries.wait_initial_s
         self._last: ClientError | None = None
 
     def left_s(self) -> float:
@@ -42,22 +45,25 @@ class Attempts:
         raise TimedOut(f"no answer within {self._timeout_s:g} s{reason}") from self._last
 
     def wait_after(self, error: Exception) -> bool | float:
-        """Stamina's question: False to give up, True for its own pause, or the pause in seconds."""
+        """Stamina's question: the pause in seconds, or False to give up, also where it would last past the deadline."""
         if not isinstance(error, Busy | Unreachable):
             return False
         self._last = error
-        wait_s = error.retry_after_s if isinstance(error, Busy) else None
-        if wait_s is None:
-            return True
+        own_s = self._next_pause_s()
+        told_s = error.retry_after_s if isinstance(error, Busy) else None
+        wait_s = own_s if told_s is None else told_s
         return wait_s if wait_s < self._deadline_s - self._clock() else False  # or it would wait in vain
 
     def policy(self) -> dict[str, Any]:
-        """Arguments of `stamina.retry_context`."""
+        """Arguments of `stamina.retry_context`. Its own pauses know of no deadline, so `wait_after` names every one."""
         return {
             "on": self.wait_after,
             "attempts": self._retries.attempts,
             "timeout": None,
-            "wait_initial": self._retries.wait_initial_s,
-            "wait_max": self._retries.wait_max_s,
-            "wait_jitter": self._retries.wait_initial_s / 4,
         }
+
+    def _next_pause_s(self) -> float:
+        """The pause for where the server names none; each is twice the one before."""
+        pause_s = self._pause_s + random.uniform(0, self._retries.wait_initial_s / 4)
+        self._pause_s = min(2 * self._pause_s, self._retries.wait_max_s)
+        return min(pause_s, self._retries.wait_max_s)

@@ -19,7 +19,7 @@ from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
 from trivet.engine.tokenizer import TextTokenizer
 from trivet.engine.warm_up import warm_up_request
-from trivet.errors import InvalidInput, TrivetError
+from trivet.errors import TrivetError
 from trivet.messages import (
     ClassifyRequest,
     EmbedRequest,
@@ -76,7 +76,7 @@ class Engine:
             name=name,
             revision=revision,
             max_tokens=files.max_tokens,
-            dimensions=files.hidden_size if files.task == "embedder" else None,
+            dimensions=files.dimensions or None,
             labels=files.labels if files.task == "classifier" else {},
             precision=precision,
             prompts=files.prompts,
@@ -105,7 +105,7 @@ class Engine:
         tokenize_s = time.monotonic() - started_s
         return [self._submit(job, tokenize_s) for job in prepared]
 
-    def _prepare(self, requests: Sequence[EngineRequest]) -> list[Job | InvalidInput]:
+    def _prepare(self, requests: Sequence[EngineRequest]) -> list[Job | TrivetError]:
         return [self._tasks[type(request)].prepare_one(request) for request in requests]
 
     def _submit(self, job: Job | TrivetError, tokenize_s: float) -> Ticket | TrivetError:

@@ -81,7 +81,7 @@ class IrMeta:
             task=task,
             precision=precision,
             output_size=output_size,
-            hidden_size=config.get("hidden_size") or config.get("n_embd") or output_size,
+            hidden_size=config.get("hidden_size") or config.get("n_embd") or config.get("dim") or output_size,
             max_tokens=positions,
             labels={label: int(index) for index, label in (config.get("id2label") or {}).items()},
             relative_error=relative_error,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from trivet.config import Task
 from trivet.engine.models.pooling_modes import read_pooling_modes
@@ -14,8 +14,6 @@ _UNSET_LENGTH = 10**9
 """tokenizer_config.json writes about 1e30 for "no limit"."""
 _OFFSET_POSITION_MODELS = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 """Architectures whose positions start at pad_token_id + 1, so that 514 positions hold 512 tokens."""
-
-Activation = Literal["sigmoid", "identity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,8 @@ class ModelFiles:
     model_type: str
     max_tokens: int
     pad_id: int | None
-    hidden_size: int
+    dimensions: int
+    """Of an embedder's vectors: the hidden size once for each way of pooling, side by side. 0 for other tasks."""
     normalize: bool = False
     """Whether the embedder's own modules end in L2 normalisation."""
     pooling: tuple[str, ...] = ()
@@ -36,7 +35,6 @@ class ModelFiles:
     default_prompt_name: str | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label → index, as in the checkpoint."""
-    activation: Activation = "sigmoid"
 
     @classmethod
     def read(cls, path: Path, task: Task, max_tokens: int | None = None) -> Self:
@@ -53,19 +51,21 @@ class ModelFiles:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
         labels = {str(label): int(index) for index, label in (config.get("id2label") or {}).items()}
         prompts = _json(path / "config_sentence_transformers.json")
+        pooling = read_pooling_modes(path) if task == "embedder" else ()
+        if task == "reranker" and len(labels) > 1:
+            raise ModelError(f"{path.name} has {len(labels)} outputs ({', '.join(labels)}); a reranker has one")
         return cls(
             path=path,
             task=task,
             model_type=str(config.get("model_type", "")),
             max_tokens=max_tokens or limit,
             pad_id=config.get("pad_token_id"),
-            hidden_size=int(config.get("hidden_size") or config.get("n_embd") or 0),
+            dimensions=_hidden_size(path, config) * len(pooling) if task == "embedder" else 0,
             normalize=_ends_in_normalize(path),
-            pooling=read_pooling_modes(path) if task == "embedder" else (),
+            pooling=pooling,
             prompts=dict(prompts.get("prompts") or {}),
             default_prompt_name=prompts.get("default_prompt_name"),
             labels=labels,
-            activation=_activation(config),
         )
 
     def entailment(self) -> tuple[int, int]:
@@ -97,6 +97,18 @@ class ModelFiles:
         if not self.prompts and name in ("query", "document"):
             return ""  # a model without prompts treats both sides alike
         raise KeyError(name)
+
+    def prompt_of_type(self, input_type: str | None) -> str:
+        """The prompt for texts of a kind. Many models have one for queries alone: the other kind gets the default.
+
+        KeyError as `prompt`, for anything but `query` and `document`.
+        """
+        try:
+            return self.prompt(input_type)
+        except KeyError:
+            if input_type not in ("query", "document"):
+                raise
+            return self.prompt(None)
 
 
 _PROMPT_ALIASES = {
@@ -143,21 +155,17 @@ def _token_limit(path: Path, config: Mapping[str, Any]) -> int:
     return min(limits)
 
 
+def _hidden_size(path: Path, config: Mapping[str, Any]) -> int:
+    """Features of one token. DistilBERT calls them `dim`, GPT-2 `n_embd`."""
+    for field_name in ("hidden_size", "n_embd", "dim"):
+        if config.get(field_name):
+            return int(config[field_name])
+    raise ModelError(f"{path.name}: config.json states no hidden_size")
+
+
 def _ends_in_normalize(path: Path) -> bool:
     modules_file = path / "modules.json"
     if not modules_file.is_file():
         return False
     modules = json.loads(modules_file.read_text())
     return bool(modules) and str(modules[-1]["type"]).endswith("Normalize")
-
-
-def _activation(config: Mapping[str, Any]) -> Activation:
-    """A cross-encoder's activation as sentence-transformers reads it: sigmoid unless the config says Identity."""
-    stated = (config.get("sentence_transformers") or {}).get("activation_fn")
-    stated = stated or config.get("sbert_ce_default_activation_function") or "Sigmoid"
-    name = str(stated).rsplit(".", 1)[-1]
-    if name == "Identity":
-        return "identity"
-    if name == "Sigmoid":
-        return "sigmoid"
-    raise ModelError(f"activation {stated} of this reranker is not supported (Sigmoid and Identity are)")

@@ -32,6 +32,8 @@ SHORTER_BY = 4
 INTERRUPTED_SHARE = 0.14
 """Of its time, how much a long forward may lose to shorter ones. More short work than that takes its turn after it."""
 
+_CLOSED = "the engine was closed"
+
 Entry = tuple[Job, int]
 """A job and the index of one of its rows."""
 
@@ -131,12 +133,12 @@ class Scheduler:
             self._some_left = True
 
     async def close(self) -> None:
-        """Stop the loop and fail whatever waits."""
+        """Stop the loop; fail what waits and what a forward is under way for."""
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         while batch := self._queue.next_batch(1 << 40):
-            _fail(batch, EngineError("the engine was closed"))
+            _fail(batch, EngineError(_CLOSED))
         self._thread.shutdown()
 
     async def _run(self) -> None:
@@ -165,6 +167,9 @@ class Scheduler:
                         self.metrics.abandoned(batch)
                         return
                     others_s += await self._let_shorter_ones_run(batch, own_s, others_s)
+        except asyncio.CancelledError:
+            _fail(entries, EngineError(_CLOSED))  # what waits besides is failed by `close`
+            raise
         except TrivetError as error:
             self.metrics.failed(error)
             if not isinstance(error, GpuUnavailable):

@@ -4,8 +4,6 @@ Windows of one text are of equal size (± 0), so that they pack into one bucket 
 three tokens is embedded on its own.
 """
 
-from itertools import product
-
 Span = tuple[int, int]
 """Half-open range of token positions."""
 
@@ -29,20 +27,38 @@ def window_spans(length_tokens: int, room_tokens: int, overlap_tokens: int) -> l
     return [(start, start + size) for start in starts]
 
 
-def pair_spans(first_tokens: int, second_tokens: int, room_tokens: int, overlap_tokens: int) -> list[tuple[Span, Span]]:
-    """Cover two texts that must be read together, in windows of `room_tokens` for both.
+def pair_rooms(first_tokens: int, second_tokens: int, room_tokens: int) -> tuple[int, int]:
+    """How many tokens of each of two texts one input of `room_tokens` shows.
 
-    The text that fits half of the room is kept whole in every window and the other one slides; where neither
-    does, each gets half and every window of one meets every window of the other.
+    Both whole where they fit together. Else the text that fits half of the room is whole and the other one gets the
+    rest; where neither does, each gets half.
     """
     if first_tokens + second_tokens <= room_tokens:
-        return [((0, first_tokens), (0, second_tokens))]
+        return first_tokens, second_tokens
     half = room_tokens // 2
-    first_room = half if second_tokens > half else room_tokens - second_tokens
-    second_room = half if first_tokens > half else room_tokens - first_tokens
-    return list(
-        product(
-            window_spans(first_tokens, first_room, overlap_tokens),
-            window_spans(second_tokens, second_room, overlap_tokens),
-        )
+    if first_tokens > half and second_tokens > half:
+        return half, half
+    return (
+        (room_tokens - second_tokens, second_tokens)
+        if first_tokens > half
+        else (first_tokens, room_tokens - first_tokens)
     )
+
+
+def pair_spans(
+    first_tokens: int, second_tokens: int, room_tokens: int, overlap_tokens: int, *, cut: bool = False
+) -> tuple[list[Span], list[Span]]:
+    """Cover two texts that must be read together, in windows of `room_tokens` for both (see `pair_rooms`).
+
+    Every window of one is to meet every window of the other. The two lists are not multiplied here: two long texts
+    would make millions of pairs before anybody counted them. `cut` leaves only what the first window of each can
+    show when it is filled.
+    """
+    rooms = pair_rooms(first_tokens, second_tokens, room_tokens)
+    if cut:
+        return [(0, rooms[0])], [(0, rooms[1])]
+    first, second = (
+        window_spans(tokens, max(room, 1), overlap_tokens)  # an empty text is one empty window
+        for tokens, room in zip((first_tokens, second_tokens), rooms, strict=True)
+    )
+    return first, second

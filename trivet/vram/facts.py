@@ -75,9 +75,9 @@ def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> 
     return ModelFacts(
         name=name,
         parameters=parameters,
-        hidden=field("hidden_size", "n_embd"),
-        feed_forward=field("intermediate_size", "n_inner"),
-        heads=field("num_attention_heads", "n_head"),
+        hidden=field("hidden_size", "n_embd", "dim"),
+        feed_forward=field("intermediate_size", "n_inner", "hidden_dim"),
+        heads=field("num_attention_heads", "n_head", "n_heads"),
         max_tokens=field("max_trained_positions", "max_position_embeddings") - unused_positions,
         gated=model_type == "modernbert",
         attention="eager" if model_type.startswith("deberta") else "fused",

@@ -26,6 +26,10 @@ def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot
     sink.set(VRAM_READABLE, device, float(observation.known))
     if observation.known:
         _measure_card(sink, observation, device)
+        for model in after.decisions:
+            if not observation.has_replica(model):  # or its last figures would stand for ever
+                sink.set(VRAM_OURS, {**device, "model": model}, 0)
+                sink.set(VRAM_REUSABLE, {**device, "model": model}, 0)
     for model, decision in after.decisions.items():
         if before is None or before.decisions.get(model) != decision:
             sink.count(LANE_DECISIONS, {"model": model, "lane": decision.lane, "cause": decision.cause})

@@ -33,8 +33,10 @@ def _has_text(document: dict[str, str]) -> dict[str, str]:
     return document
 
 
+_MaybeEmpty = Annotated[str, Field(min_length=0)]  # a constraint, so that pydantic looks at it: no half surrogates
+
 DocumentObject = Annotated[
-    dict[str, str],
+    dict[_MaybeEmpty, _MaybeEmpty],
     AfterValidator(_has_text),
     Field(json_schema_extra={"not": {"additionalProperties": {"maxLength": 0}}}),
 ]

@@ -1,13 +1,16 @@
 """What the three tasks share: the tokenizer, the limits, and how a long text is treated."""
 
+import logging
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
 from trivet.engine.tokenizer import TextTokenizer
-from trivet.errors import InputTooLong, InvalidInput
+from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
 from trivet.messages import EngineRequest, LongInput, RerankRequest
+
+logger = logging.getLogger(__name__)
 
 RequestT = TypeVar("RequestT", bound=EngineRequest)
 
@@ -30,13 +33,16 @@ class TaskBase(Generic[RequestT]):
         self.limits = limits
         self.device = device
 
-    def prepare_one(self, request: RequestT) -> Job | InvalidInput:
+    def prepare_one(self, request: RequestT) -> Job | TrivetError:
         """Turn a request into a job, or into the error its caller gets: a bad request fails alone."""
         try:
             job = self._prepare_one(request)
             self._check_tokens(job.tokens, request)
         except InvalidInput as error:
             return error
+        except Exception as error:  # ours, and yet no reason to fail those who were batched with it
+            logger.exception("a request could not be prepared")
+            return EngineError(f"the request could not be prepared: {type(error).__name__}: {error}")
         return job
 
     def _prepare_one(self, request: RequestT) -> Job:

@@ -1,6 +1,7 @@
 """Zero-shot classification: every premise window against every hypothesis, by natural language inference."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -18,8 +19,8 @@ PAIR_FIRST = "First: "
 PAIR_SECOND = "\nSecond: "
 """Two texts become one premise as `First: {text}\\nSecond: {text_pair}`; the starter classifier learned it so."""
 
-Premise = tuple[Ids, ...]
-"""One window of a premise, in pieces."""
+Pieces = tuple[Ids, ...]
+"""What one window adds to a premise. A premise is a window of the first text and one of the second."""
 
 
 class ClassifyTask(TaskBase[ClassifyRequest]):
@@ -42,16 +43,16 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         for index, item in enumerate(request.inputs):
             param = f"{request.param}[{index}]"
             if item.text_pair is None:
-                premises, cut = self._premises(texts[index], room, request, param)
+                firsts, seconds, cut = self._premises(texts[index], room, request, param)
             else:
-                premises, cut = self._pair_premises(texts[index], others[index], room, request, param)
-            self._check_sequences(len(rows) + len(premises) * len(hypotheses), request.param)
+                firsts, seconds, cut = self._pair_premises(texts[index], others[index], room, request, param)
+            count = len(firsts) * len(seconds)
+            self._check_sequences(len(rows) + count * len(hypotheses), request.param)
             rows += [
-                pair_row(self.tokenizer.special, premise, hypothesis)
-                for premise in premises
-                for hypothesis in hypotheses
+                pair_row(self.tokenizer.special, first + second, hypothesis)
+                for first, second, hypothesis in product(firsts, seconds, hypotheses)
             ]
-            windows.append(len(premises))
+            windows.append(count)
             truncated.append(cut)
         used = usage(rows, windows, truncated)
         absent = labels.index(request.absent_label) if request.absent_label in labels else None
@@ -75,22 +76,26 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
                 )
         return limit - max(len(hypothesis) for hypothesis in hypotheses)
 
-    def _premises(self, ids: Ids, room: int, request: ClassifyRequest, param: str) -> tuple[list[Premise], bool]:
+    def _premises(
+        self, ids: Ids, room: int, request: ClassifyRequest, param: str
+    ) -> tuple[list[Pieces], list[Pieces], bool]:
         cut = check_length(request.long_input, len(ids), room, param)
         if cut:
             ids = ids[:room]
         spans = window_spans(len(ids), room, self.limits.overlap_tokens)
-        return [(ids[start:end],) for start, end in spans], cut
+        return [(ids[start:end],) for start, end in spans], [()], cut
 
     def _pair_premises(
         self, first: Ids, second: Ids, room: int, request: ClassifyRequest, param: str
-    ) -> tuple[list[Premise], bool]:
+    ) -> tuple[list[Pieces], list[Pieces], bool]:
         room -= len(self._first) + len(self._second)
         cut = check_length(request.long_input, len(first) + len(second), room, param)
-        spans = pair_spans(len(first), len(second), room, self.limits.overlap_tokens)
-        if cut:
-            spans = spans[:1]
-        return [(self._first, first[a:b], self._second, second[c:d]) for (a, b), (c, d) in spans], cut
+        of_first, of_second = pair_spans(len(first), len(second), room, self.limits.overlap_tokens, cut=cut)
+        return (
+            [(self._first, first[start:end]) for start, end in of_first],
+            [(self._second, second[start:end]) for start, end in of_second],
+            cut,
+        )
 
     def _scores(
         self, outputs: Floats, windows: Sequence[int], labels: int, absent: int | None, multi_label: bool
@@ -99,8 +104,10 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
 
         Single-label: softmax over the labels of their entailment logits. Multi-label: per label the softmax of
         entailment against its opposite, which is the logistic function of their difference. Both as in the
-        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the absent label).
+        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the absent label); as there,
+        a label without another one to win against is weighed against its opposite.
         """
+        multi_label = multi_label or labels == 1
         evidence = outputs[:, self._entailment]  # (rows,)
         if multi_label:
             evidence = evidence - outputs[:, self._opposite]

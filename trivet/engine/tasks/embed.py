@@ -55,18 +55,19 @@ class EmbedTask(TaskBase[EmbedRequest]):
         return [single_row(self.tokenizer.special, lead, content[start:end]) for start, end in spans]
 
     def _prompt(self, request: EmbedRequest) -> str:
-        name = request.prompt_name or request.input_type
         try:
-            return self.files.prompt(name)
-        except KeyError:
+            if request.prompt_name:
+                return self.files.prompt(request.prompt_name)
+            return self.files.prompt_of_type(request.input_type)
+        except KeyError as error:
             raise InvalidInput(
-                f"this model has no prompt named {name!r}; it has {sorted(self.files.prompts)}",
+                f"this model has no prompt named {error.args[0]!r}; it has {sorted(self.files.prompts)}",
                 param="prompt_name" if request.prompt_name else "input_type",
                 code="unknown_prompt",
             ) from None
 
     def _dimensions(self, request: EmbedRequest) -> int:
-        full = self.files.hidden_size
+        full = self.files.dimensions
         if request.dimensions is None:
             return full
         if not 1 <= request.dimensions <= full:

@@ -1,12 +1,14 @@
 """The classifier's own classes, for callers that bring no labels: of a text, or of a premise and a hypothesis."""
 
+from itertools import product
+
 from trivet.engine.heads import softmax
 from trivet.engine.jobs import Job, usage
 from trivet.engine.model_files import ModelFiles
 from trivet.engine.rows import Row, pair_row, single_row
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tokenizer import Ids, TextTokenizer
-from trivet.engine.windows import pair_spans, window_spans
+from trivet.engine.windows import Span, pair_spans, window_spans
 from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
 
 
@@ -23,6 +25,7 @@ class PredictTask(TaskBase[PredictRequest]):
         self._labels = tuple(sorted(files.labels, key=lambda label: files.labels[label]))
 
     def _prepare_one(self, request: PredictRequest) -> Job:
+        special = self.tokenizer.special
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
@@ -30,10 +33,16 @@ class PredictTask(TaskBase[PredictRequest]):
         others = self.tokenizer.encode([item.text_pair or "" for item in request.inputs])
         for index, item in enumerate(request.inputs):
             other = others[index] if item.text_pair is not None else None
-            input_rows, cut = self._rows(texts[index], other, request, f"{request.param}[{index}]")
-            self._check_sequences(len(rows) + len(input_rows), request.param)
-            rows += input_rows
-            windows.append(len(input_rows))
+            of_text, of_other, cut = self._spans(texts[index], other, request, f"{request.param}[{index}]")
+            count = len(of_text) * len(of_other)
+            self._check_sequences(len(rows) + count, request.param)
+            rows += [
+                single_row(special, texts[index][a:b])
+                if other is None
+                else pair_row(special, (texts[index][a:b],), other[c:d])
+                for (a, b), (c, d) in product(of_text, of_other)
+            ]
+            windows.append(count)
             truncated.append(cut)
         used = usage(rows, windows, truncated)
 
@@ -44,19 +53,18 @@ class PredictTask(TaskBase[PredictRequest]):
 
         return Job(rows, finish, request.priority)
 
-    def _rows(self, text: Ids, other: Ids | None, request: PredictRequest, param: str) -> tuple[list[Row], bool]:
-        special, overlap = self.tokenizer.special, self.limits.overlap_tokens
+    def _spans(
+        self, text: Ids, other: Ids | None, request: PredictRequest, param: str
+    ) -> tuple[list[Span], list[Span], bool]:
+        """Windows of both texts, one empty one of a text that is not there, and whether anything is cut."""
+        overlap = self.limits.overlap_tokens
         if other is None:
-            room = self.files.max_tokens - special.single_tokens
+            room = self.files.max_tokens - self.tokenizer.special.single_tokens
             cut = check_length(request.long_input, len(text), room, param)
-            spans = window_spans(room if cut else len(text), room, overlap)
-            rows = [single_row(special, text[start:end]) for start, end in spans]
-        else:
-            room = self.files.max_tokens - special.pair_tokens
-            both = pair_spans(len(text), len(other), room, overlap)
-            rows = [pair_row(special, (text[a:b],), other[c:d]) for (a, b), (c, d) in both]
-            cut = check_length(request.long_input, len(text) + len(other), room, param)
-        return (rows[:1] if cut else rows), cut
+            return window_spans(room if cut else len(text), room, overlap), [(0, 0)], cut
+        room = self.files.max_tokens - self.tokenizer.special.pair_tokens
+        cut = check_length(request.long_input, len(text) + len(other), room, param)
+        return *pair_spans(len(text), len(other), room, overlap, cut=cut), cut
 
 
 def _best_rows(evidence: Floats, windows: list[int]) -> list[int]:

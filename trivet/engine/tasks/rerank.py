@@ -1,12 +1,14 @@
 """Reranking: the query whole, the document in windows, the best window counts."""
 
+from itertools import product
+
 import numpy as np
 
 from trivet.engine.heads import sigmoid
 from trivet.engine.jobs import Job, usage
 from trivet.engine.rows import Row, pair_row
 from trivet.engine.tasks.base import TaskBase, check_length
-from trivet.engine.windows import pair_spans
+from trivet.engine.windows import pair_rooms, pair_spans
 from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings
 
 
@@ -22,30 +24,27 @@ class RerankTask(TaskBase[RerankRequest]):
         special = self.tokenizer.special
         room = self.files.max_tokens - special.pair_tokens
         query, *documents = self.tokenizer.encode([request.query, *request.documents])
-        if check_length(request.long_input, len(query), room // 2, query_param):
-            query = query[: room // 2]
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
         for index, document in enumerate(documents):
-            document_room = max(room - len(query), room // 2)
-            cut = check_length(request.long_input, len(document), document_room, f"{documents_param}[{index}]")
-            if cut:
-                document = document[:document_room]
-            spans = pair_spans(len(query), len(document), room, self.limits.overlap_tokens)
+            query_room, document_room = pair_rooms(len(query), len(document), room)
+            query_cut = check_length(request.long_input, len(query), query_room, query_param)
+            document_cut = check_length(request.long_input, len(document), document_room, f"{documents_param}[{index}]")
+            cut = query_cut or document_cut
+            of_query, of_document = pair_spans(len(query), len(document), room, self.limits.overlap_tokens, cut=cut)
+            count = len(of_query) * len(of_document)
+            self._check_sequences(len(rows) + count, documents_param)
             rows += [
-                pair_row(special, (query[first[0] : first[1]],), document[second[0] : second[1]])
-                for first, second in spans
+                pair_row(special, (query[a:b],), document[c:d]) for (a, b), (c, d) in product(of_query, of_document)
             ]
-            windows.append(len(spans))
+            windows.append(count)
             truncated.append(cut)
-        self._check_sequences(len(rows), documents_param)
         used = usage(rows, windows, truncated)
         starts = np.cumsum([0, *windows[:-1]])
 
         def finish(outputs: Floats, timings: StageTimings) -> RerankResult:
             logits: Floats = np.maximum.reduceat(outputs[:, 0], starts)  # (documents,)
-            scores = logits if self.files.activation == "identity" else sigmoid(logits)
-            return RerankResult(logits, scores, used, timings, self.device)
+            return RerankResult(logits, sigmoid(logits), used, timings, self.device)
 
         return Job(rows, finish, request.priority)
