@@ -1,8 +1,9 @@
-"""Export the best mean of two runs' weights: `python -m training.classifier_average OLD NEW --run-dir …`.
+"""Export the best mean of runs' weights: `python -m training.classifier_average OLD NEW… --run-dir …`.
 
 A run on something new forgets some of the old. Between the weights of before and after lies a model that keeps most of
-both, as long as the second run began at the first. How much of the new one is best is decided on all of the dev pairs
-and the captions that watch the training; never on a test row. The temperature is fitted on the same dev pairs.
+both, as long as the second run began at the first. Several runs from there count equally. How much of what is new is
+best is decided on all of the dev pairs and the captions that watch the training; never on a test row. The temperature
+is fitted on the same dev pairs.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from training.base_model import initial_weights, load_base
 from training.classifier import ID2LABEL, MODEL_VERSION, SHIPPED, measure
 from training.classifier_data import snli_training_rows
 from training.export import export_delta
+from training.reranker_average import mean
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", help="checkpoint.pt that the second run began from, or `shipped`")
-    parser.add_argument("new", help="checkpoint.pt of the second run")
+    parser.add_argument("new", nargs="+", help="checkpoint.pt of the run that followed, or of several")
     parser.add_argument(
         "--shares", default="0.7,0.85,1", help="how much of the mean is the new weights: one or several to choose from"
     )
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, default=Path("training/runs/classifier-data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    old, new = (initial_weights(init, SHIPPED) for init in (args.old, args.new))
+    old, new = initial_weights(args.old, SHIPPED), mean([initial_weights(path, SHIPPED) for path in args.new])
     model = load_base(num_labels=2).eval()
     relations, captions = read_pairs(args.prepared / "dev.jsonl.gz"), snli_training_rows(args.data, dev=True)
     best: dict[str, float] = {}
