@@ -139,6 +139,18 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
 def test_the_source_is_no_candidate_even_where_it_is_named(run: Run, folder: Path) -> None:
     result = run("relate", "-s", "repo/a.py", "repo/a.py", "repo/sub/../a.py", "repo/link.py", "repo/b.md")
     assert [line["path"] for line in records(result)] == ["repo/b.md"]
+    assert "skipped repo/link.py: it is the source" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["embed"], ["rerank", "-q", "q"], ["classify", "-l", "a", "-l", "b"]])
+def test_what_a_command_writes_it_does_not_read(run: Run, folder: Path, command: list[str]) -> None:
+    for _ in range(2):
+        result = run(*command, "repo", "--out", "repo/out.jsonl")
+        assert result.exit_code == 0, result.output
+        paths = {json.loads(line)["path"] for line in (folder / "out.jsonl").read_text().splitlines()}
+        assert "repo/a.py" in paths
+        assert "repo/out.jsonl" not in paths
+    assert "skipped repo/out.jsonl: it is written to" in result.stderr
 
 
 @pytest.mark.parametrize(

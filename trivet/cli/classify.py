@@ -22,7 +22,7 @@ from trivet.cli.calling import (
     told_service,
 )
 from trivet.cli.hypotheses import hypotheses_of
-from trivet.cli.output import Out, json_line, opened
+from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, BatchLimits, Classification, calls
@@ -52,7 +52,7 @@ def classify_command(
         raise typer.BadParameter("--template must contain {} where the label goes")
     hypotheses = hypotheses_of(label, template)
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes)
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
     if not texts:
         fail(console, "nothing to classify")
     many = _calls([text.text for text in texts], hypotheses, multi_label, long_input)

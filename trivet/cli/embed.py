@@ -18,7 +18,7 @@ from trivet.cli.calling import (
     run,
     told_service,
 )
-from trivet.cli.output import Out, json_line, opened
+from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient
@@ -41,7 +41,7 @@ def embed_command(
 ) -> None:
     """Embed texts. Each output line has `path`, `line` with --lines, `model`, `embedding`, `windows`, `truncated`."""
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes)
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
     if not texts:
         fail(console, "nothing to embed")
     options: EmbedOptions = {"input_type": input_type, "dimensions": dimensions, "long_input": long_input}

@@ -13,7 +13,7 @@ from rich.console import Console
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, run, told_service
 from trivet.cli.chunks import chunks_of
 from trivet.cli.index_file import IndexFile, Record
-from trivet.cli.output import in_a_folder, partial_path
+from trivet.cli.output import in_a_folder, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, Embeddings, ServedModel, Service
@@ -56,8 +56,7 @@ def index_command(
 ) -> None:
     """Embed files in chunks, into JSON lines: `path`, `start_line`, `end_line`, `sha256`, `model`, `embedding`, …"""
     console = Console(stderr=True)
-    left_out = {out.resolve(), partial_path(out).resolve()}
-    texts = read_texts(files, console, lines=False, max_file_bytes=max_file_bytes, left_out=left_out)
+    texts = read_texts(files, console, lines=False, max_file_bytes=max_file_bytes, left_out=written(out))
     chunks = [chunk for text in texts for chunk in _located(text, chunk_characters)]
     run(_index(connect(url, key, timeout_s), chunks, out, with_text, dimensions, console), console)
 

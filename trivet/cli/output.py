@@ -41,6 +41,11 @@ def opened(out: Path | None) -> Iterator[BinaryIO]:
     partial.replace(out)
 
 
+def written(out: Path | None) -> dict[Path, str]:
+    """The files that a command itself writes, resolved, and why it does not read them."""
+    return {} if out is None else dict.fromkeys((out.resolve(), partial_path(out).resolve()), "it is written to")
+
+
 def partial_path(out: Path) -> Path:
     """Where a file grows until it is whole."""
     return out.with_name(f"{out.name}.partial")

@@ -19,7 +19,7 @@ from trivet.cli.calling import (
     told_service,
 )
 from trivet.cli.hypotheses import hypotheses_of
-from trivet.cli.output import Out, json_line, opened
+from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, Relations, calls
 from trivet.client.calls import Call
@@ -51,7 +51,7 @@ def relate_command(
     relations = hypotheses_of(relation) if relation else None
     console = Console(stderr=True)
     sources = read_texts([str(source)], console, lines=False, max_file_bytes=max_file_bytes)
-    left_out = {source.resolve()}  # a text is not a candidate of its own
+    left_out = {source.resolve(): "it is the source", **written(out)}
     texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=left_out)
     if not sources or not texts:
         fail(console, "nothing to relate")

@@ -21,7 +21,7 @@ from trivet.cli.calling import (
     run,
     told_service,
 )
-from trivet.cli.output import Out, json_line, opened
+from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, BatchLimits, Ranked, Ranking, calls
@@ -43,7 +43,7 @@ def rerank_command(
 ) -> None:
     """Sort texts, best first. Each output line has `path`, `line` with --lines, `score`, `windows`, `truncated`."""
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes)
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
     if not texts:
         fail(console, "nothing to rerank")
     run(_rerank(connect(url, key, timeout_s), query, texts, long_input, top, out, console), console)

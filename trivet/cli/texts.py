@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from trivet.cli.walking import Skipped, walk
 
 STDIN = "-"
 _NAMED_SKIPS = 10
+_NOTHING: Mapping[Path, str] = {}
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES")]
 Lines = Annotated[bool, typer.Option("--lines", help="Every line is a text of its own, instead of every file.")]
@@ -42,20 +43,19 @@ def read_texts(
     *,
     lines: bool,
     max_file_bytes: int,
-    left_out: Collection[Path] = (),
+    left_out: Mapping[Path, str] = _NOTHING,
 ) -> list[Text]:
     """All texts, in the inputs' order; reports on the console what was skipped.
 
-    `left_out` are resolved paths that are not read, whether a folder brings them or the command line names them: a
-    shell writes out `folder/*` before the command sees it.
+    `left_out` are resolved paths that are not read, and why, whether a folder brings them or the command line names
+    them: a shell writes out `folder/*` before the command sees it.
     """
     texts: list[Text] = []
     skipped: list[Skipped] = []
     for found in _files(inputs):
         if isinstance(found, Path):
-            if found.resolve() in left_out:
-                continue
-            found = _read(found, max_file_bytes)
+            reason = left_out.get(found.resolve())
+            found = Skipped(str(found), reason) if reason else _read(found, max_file_bytes)
         if isinstance(found, Skipped):
             skipped.append(found)
         elif lines:
