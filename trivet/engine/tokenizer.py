@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from trivet.engine.pieces import batches, pieces
 from trivet.errors import ModelError
 from trivet.messages import Token
 
@@ -59,6 +60,7 @@ class TextTokenizer:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special = _derive_special_tokens(tokenizer, pad_id)
+        self._cuts = _gives_the_same_in_pieces(tokenizer)
 
     @classmethod
     def from_dir(cls, path: Path, *, pad_id: int | None = None) -> Self:
@@ -69,9 +71,16 @@ class TextTokenizer:
         return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
-        """Content ids of each text, without special tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [_ids(encoding.ids) for encoding in encodings]
+        """Content ids of each text, without special tokens. Long texts go through in pieces."""
+        pieces_of = [pieces(text) if self._cuts else [text] for text in texts]
+        ids = iter(
+            [
+                _ids(encoding.ids)
+                for batch in batches(piece for of_text in pieces_of for piece in of_text)
+                for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            ]
+        )
+        return [np.concatenate([next(ids) for _ in of_text]) for of_text in pieces_of]
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
         """Each text as tokens with their places in it, for people."""
@@ -100,6 +109,23 @@ def _find_pad_id(tokenizer: Tokenizer) -> int:
         if found is not None:
             return int(found)
     raise ModelError("the tokenizer names no padding token; set pad_token_id in config.json")
+
+
+_PROBES = (
+    "retry a failed request",
+    "Über\n\n  f(x):\n\treturn 日本 x",
+    "one, two; <b>three</b> \u0301 [4]  .",
+    " a  b\nc ",
+)
+
+
+def _gives_the_same_in_pieces(tokenizer: Tokenizer) -> bool:
+    """Whether texts may be cut as `pieces` does: tried out, since any tokenizer may be configured."""
+    return all(
+        [id_ for piece in pieces(probe, 1) for id_ in tokenizer.encode(piece, add_special_tokens=False).ids]
+        == tokenizer.encode(probe, add_special_tokens=False).ids
+        for probe in _PROBES
+    )
 
 
 def _derive_special_tokens(tokenizer: Tokenizer, pad_id: int) -> SpecialTokens:
