@@ -8,3 +8,5 @@ from hypothesis import settings
 settings.register_profile("full", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile(os.environ.get("TRIVET_HYPOTHESIS", "full"))
+
+pytest_plugins = ["tests.api.shared"]

@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.api.fakes import FakeDispatcher
+from tests.api.shared import Behind
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 
@@ -23,10 +25,7 @@ async def connect() -> AsyncIterator[Connect]:
     clients: list[httpx.AsyncClient] = []
 
     def open_client(dispatcher: FakeDispatcher, settings: ApiSettings | None = None) -> httpx.AsyncClient:
-        app = create_app(dispatcher, settings or ApiSettings())
-        # An exception that reached the transport would hide the 500 that a caller sees.
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        client = httpx.AsyncClient(transport=transport, base_url="http://trivet")
+        client = client_of(create_app(dispatcher, settings or ApiSettings()))
         clients.append(client)
         return client
 
@@ -36,5 +35,15 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def client(connect: Connect, dispatcher: FakeDispatcher) -> httpx.AsyncClient:
-    return connect(dispatcher)
+async def client(shared_app: tuple[FastAPI, Behind], dispatcher: FakeDispatcher) -> AsyncIterator[httpx.AsyncClient]:
+    """A client on the shared application; `connect` gives one of its own."""
+    app, behind = shared_app
+    behind.dispatcher = dispatcher
+    async with client_of(app) as client:
+        yield client
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    # An exception that reached the transport would hide the 500 that a caller sees.
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://trivet")

@@ -41,7 +41,8 @@ async def test_without_a_card_it_says_why(client: httpx.AsyncClient) -> None:
     assert embedder["lanes"]["cpu"]["ready"] is True
 
 
-async def test_traffic_shows(client: httpx.AsyncClient) -> None:
+async def test_traffic_shows(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    client = connect(dispatcher)
     await client.post("/v1/embeddings", json={"input": "three short words"})
     await client.post("/v1/relations", json={"source": "a b", "candidates": ["b c", "d"]})
     models = (await status_of(client))["models"]

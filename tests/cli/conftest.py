@@ -1,7 +1,7 @@
 """The command line in this process, against the real HTTP application on a real port."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.api.fakes import FakeDispatcher
-from tests.client.serving import served
-from trivet.api.app import create_app
-from trivet.api.settings import ApiSettings
+from tests.api.shared import Behind
 from trivet.cli import main
 
 Run = Callable[..., Result]
@@ -23,9 +21,10 @@ def dispatcher() -> FakeDispatcher:
 
 
 @pytest.fixture
-def url(dispatcher: FakeDispatcher) -> Iterator[str]:
-    with served(create_app(dispatcher, ApiSettings())) as url:
-        yield url
+def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
+    url, behind = shared_server
+    behind.dispatcher = dispatcher
+    return url
 
 
 @pytest.fixture

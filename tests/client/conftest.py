@@ -5,9 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api.fakes import FakeDispatcher
-from tests.client.serving import served
-from trivet.api.app import create_app
-from trivet.api.settings import ApiSettings
+from tests.api.shared import Behind
 from trivet.client import Client
 
 
@@ -17,9 +15,10 @@ def dispatcher() -> FakeDispatcher:
 
 
 @pytest.fixture
-def url(dispatcher: FakeDispatcher) -> Iterator[str]:
-    with served(create_app(dispatcher, ApiSettings())) as url:
-        yield url
+def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
+    url, behind = shared_server
+    behind.dispatcher = dispatcher
+    return url
 
 
 @pytest.fixture

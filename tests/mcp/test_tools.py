@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.api.fakes import DIMENSIONS, EMBEDDER, FakeDispatcher, vector_of
+from tests.api.shared import Behind
 from tests.client.serving import closed_port, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
@@ -39,9 +40,10 @@ def dispatcher() -> FakeDispatcher:
 
 
 @pytest.fixture
-def url(dispatcher: FakeDispatcher) -> Iterator[str]:
-    with served(create_app(dispatcher, ApiSettings())) as url:
-        yield url
+def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
+    url, behind = shared_server
+    behind.dispatcher = dispatcher
+    return url
 
 
 @asynccontextmanager
