@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from training.base_model import load_base, quiet_transformers
-from training.reranker import export, held_back_groups, measure
+from training.base_model import initial_weights, load_base, quiet_transformers
+from training.reranker import SHIPPED, export, held_back_groups, measure
 from training.runtime import tune_process
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     tune_process(threads=args.threads)
     quiet_transformers()
     held_back = held_back_groups(args.data, args.sources, max_tokens=args.max_tokens)
-    states = [torch.load(path, weights_only=True)["model"] for path in args.checkpoints]
+    states = [initial_weights(path, SHIPPED) for path in args.checkpoints]
     model = load_base(num_labels=1)
     model.load_state_dict(mean(states), strict=False)
     metrics = measure(model, held_back)
@@ -36,7 +36,7 @@ def mean(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("checkpoints", nargs="+", help="checkpoint.pt of runs, or `shipped`")
     parser.add_argument("--out", type=Path, required=True, help="receives delta.safetensors and model.json")
     parser.add_argument("--data", type=Path, default=Path("training/data"))
     parser.add_argument("--sources", nargs="+", default=["qnli", "code", "boolq"])

@@ -29,6 +29,7 @@ def _curls() -> list[tuple[str, str | None]]:
     return calls
 
 
+@pytest.mark.slow
 async def test_the_tables_are_up_to_date() -> None:
     assert await filled(TEXT) == TEXT, "run: python -m tests.api.dialect_table"
 

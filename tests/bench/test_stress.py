@@ -59,6 +59,7 @@ def test_the_timeline_counts_by_the_end_of_a_request() -> None:
     assert rows[0]["short_p50_ms"] == 1000
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_requests() -> None:
     first, again = Writer(7), Writer(7)
     assert [first.next() for _ in range(50)] == [again.next() for _ in range(50)]

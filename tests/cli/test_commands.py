@@ -191,6 +191,7 @@ def test_a_refusal_ends_with_1_and_names_the_field(run: Run) -> None:
     assert "error: input[0] has" in result.stderr
 
 
+@pytest.mark.slow
 def test_no_server_ends_with_1_and_says_where_it_looked(run: Run) -> None:
     with closed_port() as nowhere:
         result = run("embed", "-", stdin="text", server=nowhere)

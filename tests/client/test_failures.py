@@ -116,6 +116,7 @@ def test_its_own_pauses_end_before_the_time_does() -> None:
     assert attempts.wait_after(Unreachable("nobody")) is False
 
 
+@pytest.mark.slow
 async def test_nobody_listens_for_as_long_as_it_may_take() -> None:
     retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s one of 1.2 s would be next
     with closed_port() as url:
@@ -130,6 +131,7 @@ async def test_nobody_listens_for_as_long_as_it_may_take() -> None:
         assert 0.9 <= time.monotonic() - started_s < 2.0
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers() -> None:
     server = Scripted(JSONResponse({}), pause_s=4.0)
     with served(server.app) as url, Client(url) as client, pytest.raises(TimedOut) as caught:

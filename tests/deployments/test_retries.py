@@ -66,6 +66,7 @@ LOST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 async def test_work_of_a_lost_replica_is_sent_again(error: Exception) -> None:
     handle = Handle(error, error, RESULT)

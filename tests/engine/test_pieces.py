@@ -87,6 +87,7 @@ print(tokens, (psutil.Process().memory_info().rss - before) // 2**20)
 """
 
 
+@pytest.mark.slow
 def test_what_a_long_text_leaves_behind() -> None:
     """Two million characters in one go leave some 400 MiB with the process."""
     done = subprocess.run(

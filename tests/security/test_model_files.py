@@ -67,6 +67,7 @@ def test_allowing_another_model_allows_nothing_here(pickled: Path, tmp_path: Pat
         find_weight_files(prepare_model(named, "reranker").source.path)
 
 
+@pytest.mark.slow
 def test_a_pickle_that_the_configuration_names_is_served_as_safetensors(
     pickled: Path, safe: Path, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_pickle_that_the_configuration_names_is_served_as_safetensors(
     assert not (pickled / "model.safetensors").exists()  # the user's folder is left as it is
 
 
+@pytest.mark.slow
 def test_a_pickle_that_would_run_code_is_refused_even_where_it_is_named(pickled: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     torch.save({"weight": torch.zeros(2), "bomb": Bomb(mark)}, pickled / "pytorch_model.bin")
