@@ -109,3 +109,10 @@ def test_the_command_line_names_the_key_too(tmp_path: Path) -> None:
 def test_configuration_is_frozen() -> None:
     with pytest.raises(ValidationError):
         AppConfig().device = "cpu"  # type: ignore[misc]
+
+
+def test_a_prefix_that_trivet_does_not_serve_under_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "serve_config.yaml"
+    file.write_text("applications: [{import_path: 'app:build', route_prefix: /models}]")
+    with pytest.raises(ConfigError, match="'/models'; Trivet's paths begin at /"):
+        read_serve_file(file)

@@ -44,6 +44,8 @@ def read_serve_file(path: Path) -> ServeFile:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: applications[0].args.{key}: {first['msg']}") from error
+    if (prefix := application.get("route_prefix", "/")) != "/":
+        raise ConfigError(f"{path}: applications[0].route_prefix is {prefix!r}; Trivet's paths begin at /")
     http = content.get("http_options") or {}
     # Ray binds every interface where the file names no host.
     return ServeFile(path, http.get("host", "0.0.0.0"), int(http.get("port", 8000)), config)
