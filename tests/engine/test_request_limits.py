@@ -15,6 +15,7 @@ import trivet.engine.tokenizer as tokenizer_module
 from tests.engine.fakes import SummingBackend
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
+from trivet.engine.jobs import Job
 from trivet.engine.model_files import ModelFiles
 from trivet.engine.pieces import batches
 from trivet.engine.tasks.base import EngineLimits, TaskBase, inputs_field
@@ -73,6 +74,13 @@ def test_tokenising_ends_where_the_limit_is_passed(monkeypatch: pytest.MonkeyPat
     assert (refused.param, refused.code) == ("documents", "too_many_tokens")
     assert "the limit is 100000 tokens" in refused.message
     assert 2 * 100_000 <= sum(map(len, seen)) < 3 * 2**17 + 3
+
+
+def test_what_is_cut_anyway_is_no_reason_to_refuse() -> None:
+    task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=1000))
+    job = task.prepare_one(RerankRequest("q", (LONG,), "truncate"))
+    assert isinstance(job, Job)
+    assert job.tokens == 256
 
 
 def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:

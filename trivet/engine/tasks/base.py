@@ -51,9 +51,11 @@ class TaskBase(Generic[RequestT]):
     def _prepare_one(self, request: RequestT) -> Job:
         raise NotImplementedError
 
-    def encode(self, texts: Sequence[str]) -> list[Ids]:
+    def encode(self, texts: Sequence[str], long_input: LongInput) -> list[Ids]:
         """Content ids of each text; no further than a request may go, since nobody else is tokenised meanwhile."""
-        return self.tokenizer.encode(texts, most_tokens=self.limits.max_request_tokens)
+        # A text that will be cut may be short enough then, and one that will be refused is told its own length.
+        limit = self.limits.max_request_tokens if long_input == "window" else None
+        return self.tokenizer.encode(texts, most_tokens=limit)
 
     def _check_sequences(self, count: int, param: str) -> None:
         if count > self.limits.max_sequences:

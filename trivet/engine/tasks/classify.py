@@ -33,13 +33,13 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
 
     def _prepare_one(self, request: ClassifyRequest) -> Job:
         labels = list(request.hypotheses)
-        hypotheses = self.encode([request.hypotheses[label] for label in labels])
+        hypotheses = self.encode([request.hypotheses[label] for label in labels], request.long_input)
         room = self._premise_room(hypotheses, labels)
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        texts = self.encode([item.text for item in request.inputs])
-        others = self.encode([item.text_pair or "" for item in request.inputs])
+        texts = self.encode([item.text for item in request.inputs], request.long_input)
+        others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
             param = f"{request.param}[{index}]"
             if item.text_pair is None:

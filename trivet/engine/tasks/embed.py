@@ -23,8 +23,8 @@ class EmbedTask(TaskBase[EmbedRequest]):
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        prompt_ids = self.encode([prompt])[0] if prompt else None
-        for index, ids in enumerate(self.encode([prompt + text for text in request.texts])):
+        prompt_ids = self.encode([prompt], request.long_input)[0] if prompt else None
+        for index, ids in enumerate(self.encode([prompt + text for text in request.texts], request.long_input)):
             cut = check_length(request.long_input, len(ids), room, f"{request.param}[{index}]")
             text_rows = self._rows(ids[:room] if cut else ids, prompt_ids, room)
             rows += text_rows

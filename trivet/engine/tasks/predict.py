@@ -29,8 +29,8 @@ class PredictTask(TaskBase[PredictRequest]):
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        texts = self.encode([item.text for item in request.inputs])
-        others = self.encode([item.text_pair or "" for item in request.inputs])
+        texts = self.encode([item.text for item in request.inputs], request.long_input)
+        others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
             other = others[index] if item.text_pair is not None else None
             of_text, of_other, cut = self._spans(texts[index], other, request, f"{request.param}[{index}]")

@@ -23,7 +23,7 @@ class RerankTask(TaskBase[RerankRequest]):
         query_param, documents_param = request.params
         special = self.tokenizer.special
         room = self.files.max_tokens - special.pair_tokens
-        query, *documents = self.encode([request.query, *request.documents])
+        query, *documents = self.encode([request.query, *request.documents], request.long_input)
         rows: list[Row] = []
         windows: list[int] = []
         truncated: list[bool] = []
