@@ -43,7 +43,7 @@ test-gpu: setup ## What needs a CUDA device
 test-clients: setup ## Real client libraries (openai, cohere, langchain, llama-index, litellm, …) against the service
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
-	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . -o asyncio_mode=auto tests/clients
+	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/clients -o asyncio_mode=auto tests/clients
 
 test-fuzz: setup ## 10,000 requests made up from the OpenAPI schema
 	$(PIP) -c constraints.txt -e '.[fuzz]'
