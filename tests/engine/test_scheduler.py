@@ -18,7 +18,7 @@ from trivet.engine.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
 from trivet.metric_sinks import MemorySink
-from trivet.metrics import ABANDONED_TOKENS, PADDED_TOKENS
+from trivet.metrics import ABANDONED_TOKENS, INTERRUPTIONS, PADDED_TOKENS
 
 
 def row(*values: int) -> Row:
@@ -286,13 +286,16 @@ async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tupl
 
 async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
     backend = SteppingBackend(5, uncut_tokens=8)
+    sink = MemorySink()
     async with running(backend) as scheduler:
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
         long = scheduler.submit(job(long_row(80)))
         [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
         assert vectors(await short) == [[9, 2]]
         assert not long.done()
         assert vectors(await long) == [[80, 80]]
     assert backend.order[:4] == [(80, 0), (80, 1), (2, 0), (80, 2)]
+    assert sink.value(INTERRUPTIONS, model="m", lane="cpu") == 1
 
 
 async def test_a_long_row_is_not_overtaken_by_its_like() -> None:
