@@ -30,8 +30,9 @@ def main() -> None:
 
 
 def mean(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of each tensor, name by name."""
-    return {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]}
+    """The mean of each tensor that all have, name by name (a shipped model has the frozen ones, too)."""
+    names = set.intersection(*(set(state) for state in states))
+    return {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in sorted(names)}
 
 
 def _arguments() -> argparse.Namespace:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from bench.served import ROOT, Served, serve_file, served
+from bench.served import ROOT, Served, serve_file
 from bench.servers import this_python
 from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, until, waiting_tokens
 from tests.chaos.steady import steady_load
@@ -143,16 +143,3 @@ def test_work_past_its_deadline_is_not_started(service: Served) -> None:
     assert len(late) > 16, "the machine is too quick for this test"
     until(lambda: waiting_tokens(service) == 0, "empty queue", limit_s=5)
     assert took_s < 15
-
-
-def test_the_end_drains_what_was_accepted() -> None:
-    """SIGTERM, as `docker stop` sends it, while requests are under way."""
-    text = "a sentence of some length, which is said again and again. " * 60
-    with served(ARGS) as service, ThreadPoolExecutor(16) as pool:
-        embed(service, "warm")
-        waiting = [pool.submit(embed, service, f"{number} {text}") for number in range(16)]
-        until(lambda: waiting_tokens(service) > 0, "queue", limit_s=10)
-        service.root.terminate()
-        statuses = [future.result().status_code for future in waiting]
-        assert statuses == [200] * 16
-        service.root.wait(60)

@@ -1,4 +1,4 @@
-"""`trivet serve` with the shipped file: it says where it listens, answers, and leaves nothing behind."""
+"""`trivet serve` with the shipped file: it says where it listens, answers what it accepted, leaves nothing behind."""
 
 import signal
 import time
@@ -8,12 +8,14 @@ import psutil
 import pytest
 
 from bench.served import served
+from tests.deployments.under_way import requests_under_way
 from trivet.host_memory import tree
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_it_starts_says_so_answers_and_ends_on_ctrl_c_with_every_process() -> None:
+@pytest.mark.parametrize("asked_by", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C, and most of what stops services
+def test_it_starts_says_so_answers_and_ends_with_every_process(asked_by: signal.Signals) -> None:
     with served({"device": "cpu"}) as service:
         answer = httpx.post(f"{service.url}/v1/embeddings", json={"input": "hello"}, timeout=60)
         assert answer.status_code == 200, answer.text
@@ -25,6 +27,8 @@ def test_it_starts_says_so_answers_and_ends_on_ctrl_c_with_every_process() -> No
             assert time.monotonic() < deadline_s, service.log.read_text(encoding="utf-8")
             time.sleep(0.1)
 
-        service.root.send_signal(signal.SIGINT)
+        with requests_under_way(service) as statuses:
+            service.root.send_signal(asked_by)
+        assert [status.result() for status in statuses] == [200] * len(statuses)
         _, left = psutil.wait_procs(members, timeout=60)
         assert left == []

@@ -16,6 +16,7 @@ from rich.console import Console
 from trivet.api.exposure import exposure_warning
 from trivet.api.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
+from trivet.cli.draining import DRAIN_LIMIT_S, drain
 from trivet.errors import ConfigError
 from trivet.ray_env import cluster_environment, read_variables
 from trivet.ray_token import ensure_private_token, token_file
@@ -62,8 +63,8 @@ def serve_command(
         _announce(child, file)
         code = child.wait()
     except KeyboardInterrupt:
-        console.print("stopping")
-        code = _stop(child)
+        console.print("stopping: answering what was accepted (Ctrl-C again: at once)")
+        code = _stop(child, console)
     raise typer.Exit(code)
 
 
@@ -95,8 +96,13 @@ def _announce(child: "subprocess.Popen[bytes]", file: ServeFile) -> None:
         time.sleep(_POLL_S)
 
 
-def _stop(child: "subprocess.Popen[bytes]") -> int:
-    """Let Serve drain and take its cluster down; kill the process it still is after a minute."""
+def _stop(child: "subprocess.Popen[bytes]", console: Console) -> int:
+    """Answer what was accepted, let Serve take its cluster down; kill the process it still is after a minute."""
+    try:
+        if not drain(child.pid):
+            console.print(f"requests that were not answered within {DRAIN_LIMIT_S:g} s are given up")
+    except KeyboardInterrupt:
+        console.print("requests under way are given up")
     child.send_signal(signal.SIGINT)
     try:
         child.wait(_STOP_TIMEOUT_S)
