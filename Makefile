@@ -70,7 +70,7 @@ squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 c
 	$(BIN)/python -m bench.squeeze
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
-	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos
+	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
 
 stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
 	$(BIN)/python -m bench.stress cpu

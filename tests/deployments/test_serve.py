@@ -14,7 +14,7 @@ from trivet.host_memory import tree
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("asked_by", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C, and most of what stops services
+@pytest.mark.parametrize("asked_by", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)])
 def test_it_starts_says_so_answers_and_ends_with_every_process(asked_by: signal.Signals) -> None:
     with served({"device": "cpu"}) as service:
         answer = httpx.post(f"{service.url}/v1/embeddings", json={"input": "hello"}, timeout=60)
