@@ -3,9 +3,10 @@
 Ray 2.60 has no setting for what is changed here: its statistics and metrics listen on every interface, everybody on the
 machine may command it through its socket, a UDP socket on every interface sends a line per request to a system log that
 nobody asked for, where no ingress answers callers get a bare 500, or a 404 while HAProxy has not been told of any yet,
-and a request whose body comes in a packet of its own is not sent again when its ingress dies. Ray starts whatever
-`RAY_SERVE_HAPROXY_BINARY_PATH` names and gives it the configuration with `-f`, also at each change of replicas; this
-rewrites the file and becomes HAProxy, under the same process id.
+a request whose body comes in a packet of its own is not sent again when its ingress dies, and there is no way to refuse
+what is new while the rest is answered (`trivet.cli.draining`). Ray starts whatever `RAY_SERVE_HAPROXY_BINARY_PATH`
+names and gives it the configuration with `-f`, also at each change of replicas; this rewrites the file and becomes
+HAProxy, under the same process id.
 """
 
 import os
@@ -13,6 +14,8 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from trivet.proxy_state import KEY, MAP_FILE_NAME, RUNNING, STOPPING
 
 _INTERNAL_SECTIONS = ("frontend prometheus", "listen stats")
 _EVERY_INTERFACE = re.compile(r"^(\s*bind )\*?:(\d+)\s*$")
@@ -22,6 +25,8 @@ _UNASKED_LOG = re.compile(r"^\s*log 127\.0\.0\.1:514 local0 info\s*$")
 """What Ray writes unless `RAY_SERVE_HAPROXY_LOG_TARGET` says otherwise."""
 _NOT_FOUND = re.compile(r"^(\s*)http-request return status 404 ")
 _APPLICATION = re.compile(r"^backend http-", re.MULTILINE)
+_SERVICE_SECTION = "frontend http_frontend"
+_BIND = re.compile(r"^(\s*)bind ")
 _ADMIN_SOCKET = re.compile(r"^(\s*stats socket \S+ )mode 666 ")
 
 UNAVAILABLE_BODY = (
@@ -38,10 +43,16 @@ UNAVAILABLE = (
 )
 """What HAProxy itself answers where it has nobody to ask."""
 
+STOPPING_BODY = (
+    '{"error":{"message":"the service is being stopped","type":"unavailable_error","param":null,"code":"stopping"}}'
+)
+STOPPING_RETRY_AFTER_S = 10
+"""About what a service takes that is started again at once."""
 
-def closed(config: str, unavailable: Path) -> str:
-    """Ray's configuration with its own pages on loopback, a private socket, requests that can be sent again, and
-    refusals that name a time. Pure.
+
+def closed(config: str, unavailable: Path, state_map: Path) -> str:
+    """Ray's configuration with its own pages on loopback, a private socket, requests that can be sent again, refusals
+    that name a time, and a map that says whether new requests are refused. Pure.
 
     The address of the service itself is left as `http_options.host` says.
     """
@@ -64,7 +75,19 @@ def closed(config: str, unavailable: Path) -> str:
             # HAProxy sends again only what it had in whole before it sent it the first time.
             lines.append(f"{retried[1]}option http-buffer-request")
         lines.append(_ADMIN_SOCKET.sub(r"\g<1>mode 600 ", changed))
+        if section == _SERVICE_SECTION and (bound := _BIND.match(changed)):
+            lines += [bound[1] + rule for rule in _stopping_rules(state_map)]
     return "\n".join(lines) + "\n"
+
+
+def _stopping_rules(state_map: Path) -> list[str]:
+    stopping = f"if {{ str({KEY}),map({state_map}) -m str {STOPPING} }}"
+    refusal = f"status 503 content-type application/json hdr retry-after {STOPPING_RETRY_AFTER_S}"
+    return [
+        f"http-request return {refusal} string '{STOPPING_BODY}' {stopping}",
+        # Also on what is still answered: who keeps the connection would send the next request on it.
+        f"http-after-response set-header connection close {stopping}",
+    ]
 
 
 def rewritten(arguments: Sequence[str]) -> list[str]:
@@ -74,8 +97,10 @@ def rewritten(arguments: Sequence[str]) -> list[str]:
     original = Path(replaced[at])
     unavailable = original.with_name("unavailable.http")
     unavailable.write_text(UNAVAILABLE, encoding="ascii", newline="")
+    state_map = original.with_name(MAP_FILE_NAME)
+    state_map.write_text(f"{KEY} {RUNNING}\n", encoding="ascii")
     copy = original.with_name(f"closed-{original.name}")
-    copy.write_text(closed(original.read_text(encoding="utf-8"), unavailable), encoding="utf-8")
+    copy.write_text(closed(original.read_text(encoding="utf-8"), unavailable, state_map), encoding="utf-8")
     replaced[at] = str(copy)
     return replaced
 

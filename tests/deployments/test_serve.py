@@ -11,6 +11,9 @@ from bench.served import served
 from tests.deployments.under_way import requests_under_way
 from trivet.host_memory import tree
 
+RAYS_PATIENCE_S = 3
+"""A HAProxy that does not answer three health checks, one a second, is killed by Ray (configs/ray.env)."""
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
@@ -29,6 +32,9 @@ def test_it_starts_says_so_answers_and_ends_with_every_process(asked_by: signal.
 
         with requests_under_way(service) as statuses:
             service.root.send_signal(asked_by)
+            time.sleep(2 * RAYS_PATIENCE_S)
+            assert not any(status.done() for status in statuses)
+            assert httpx.get(f"{service.url}/readyz", timeout=10).status_code == 503
         assert [status.result() for status in statuses] == [200] * len(statuses)
         _, left = psutil.wait_procs(members, timeout=60)
         assert left == []

@@ -11,6 +11,7 @@ from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 from deployments.haproxy import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
 
 PAGE = Path("/run/unavailable.http")
+STATE = Path("/run/state.map")
 RAYS = """global
     log 127.0.0.1:514 local0 info
     stats socket /tmp/haproxy-serve/admin.sock mode 666 level admin expose-fd listeners
@@ -38,7 +39,7 @@ listen stats
 
 
 def lines(host: str) -> list[str]:
-    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE).splitlines()]
+    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE, STATE).splitlines()]
 
 
 def test_its_own_pages_move_to_loopback() -> None:
@@ -72,21 +73,35 @@ def test_requests_are_held_until_they_can_be_sent_again() -> None:
 
 @pytest.mark.parametrize(("target", "kept"), [("127.0.0.1:514", 0), ("/dev/log", 1)])
 def test_requests_are_logged_only_where_somebody_says(target: str, kept: int) -> None:
-    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE)
+    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE, STATE)
     assert made.count("local0") == kept
 
 
 def test_before_the_application_is_known_callers_are_told_to_come_back() -> None:
     starting = RAYS.replace("backend http-trivet\n    server one 127.0.0.1:30000 check\n", "")
-    [line] = [line for line in closed(starting, PAGE).splitlines() if "http-request return" in line]
+    [line] = [line for line in closed(starting, PAGE, STATE).splitlines() if is_rule_of_unknown(line)]
     assert "status 503" in line
     assert "retry-after 2" in line
-    [line] = [line for line in lines("*") if "http-request return" in line]
+    [line] = [line for line in lines("*") if is_rule_of_unknown(line)]
     assert "status 404" in line
 
 
+def is_rule_of_unknown(line: str) -> bool:
+    return "http-request return" in line and "stopping" not in line
+
+
+def test_the_service_asks_the_map_before_anything_else() -> None:
+    at = lines("*").index("bind *:8000")
+    condition = f"if {{ str(service),map({STATE}) -m str stopping }}"
+    refusal, closing = lines("*")[at + 1 : at + 3]
+    assert refusal.startswith("http-request return status 503")
+    assert refusal.endswith(condition)
+    assert closing == f"http-after-response set-header connection close {condition}"
+
+
 def test_nothing_else_changes() -> None:
-    after = [line for line in closed(RAYS, PAGE).splitlines() if "http-buffer-request" not in line]
+    added = ("http-buffer-request", str(STATE))
+    after = [line for line in closed(RAYS, PAGE, STATE).splitlines() if not any(word in line for word in added)]
     rays = [line for line in RAYS.splitlines() if "local0" not in line]
     changed = [(old, new) for old, new in zip(rays, after, strict=True) if old != new]
     assert len(changed) == 6
@@ -100,6 +115,7 @@ def test_the_lines_are_those_that_this_ray_writes() -> None:
         "    errorfile 503 {{ config.error_file_path }}\n",
         "    retry-on {{ config.retry_on }}\n",
         "frontend prometheus\n",
+        "frontend http_frontend\n    bind {{ config.frontend_host }}:",
         "    log {{ config.log_target }} local0 info\n",
         "backend default_backend\n    http-request return status 404 ",
         "    default_backend default_backend\n",
@@ -116,6 +132,7 @@ def test_haproxy_gets_the_closed_copy_and_its_other_arguments(tmp_path: Path) ->
     assert "bind 127.0.0.1:8404" in (tmp_path / "closed-haproxy.cfg").read_text()
     assert original.read_text() == RAYS
     assert (tmp_path / "unavailable.http").read_bytes() == UNAVAILABLE.encode()
+    assert (tmp_path / "state.map").read_text() == "service running\n"
 
 
 def test_the_program_becomes_haproxy(tmp_path: Path) -> None:

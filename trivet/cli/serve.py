@@ -100,7 +100,7 @@ def _stop(child: "subprocess.Popen[bytes]", console: Console) -> int:
     """Answer what was accepted, let Serve take its cluster down; kill the process it still is after a minute."""
     try:
         if not drain(child.pid):
-            console.print(f"requests that were not answered within {DRAIN_LIMIT_S:g} s are given up")
+            console.print(f"what is still open after {DRAIN_LIMIT_S:g} s is given up")
     except KeyboardInterrupt:
         console.print("requests under way are given up")
     child.send_signal(signal.SIGINT)
