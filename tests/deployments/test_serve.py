@@ -25,7 +25,7 @@ def test_it_starts_says_so_answers_and_ends_with_every_process(asked_by: signal.
         members = tree(service.root)
         assert len(members) > 5
 
-        deadline_s = time.monotonic() + 10  # it looks twice a second whether the models answer
+        deadline_s = time.monotonic() + 30  # it looks twice a second whether the models answer
         while f"Trivet listens on {service.url}" not in service.log.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline_s, service.log.read_text(encoding="utf-8")
             time.sleep(0.1)
@@ -38,3 +38,19 @@ def test_it_starts_says_so_answers_and_ends_with_every_process(asked_by: signal.
         assert [status.result() for status in statuses] == [200] * len(statuses)
         _, left = psutil.wait_procs(members, timeout=60)
         assert left == []
+
+
+@pytest.mark.chaos
+def test_who_is_asked_again_does_not_wait_and_leaves_nothing_behind() -> None:
+    with served({"device": "cpu"}) as service:
+        members = tree(service.root)
+        with requests_under_way(service) as statuses:
+            for _ in range(5):  # the first starts the drain, the second ends it, the rest change nothing
+                service.root.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+            _, left = psutil.wait_procs(members, timeout=60)
+        assert left == []
+        assert all(status.exception() for status in statuses)
+        said = service.log.read_text(encoding="utf-8")
+        assert "requests under way are given up" in said
+        assert "Traceback" not in said.partition("requests under way are given up")[2]

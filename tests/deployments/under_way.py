@@ -29,7 +29,7 @@ def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future
         return httpx.post(f"{service.url}/v1/embeddings", json=body, headers=headers, timeout=60).status_code
 
     # An ingress that came last asks the models who they are at its first request: that is to be over.
-    until(lambda: len(ingresses(service)) == len(service.processes("ingress")), "ingress replicas", limit_s=20)
+    until(lambda: len(ingresses(service)) == len(service.processes("ingress")), "ingress replicas")
     for ingress in ingresses(service):
         httpx.get(f"{ingress}/v1/status", timeout=10).raise_for_status()
     model = one(service, "embedder-cpu")
@@ -37,10 +37,11 @@ def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future
         model.send_signal(signal.SIGSTOP)
         try:
             asked = [pool.submit(ask, number) for number in range(count)]
-            until(lambda: accepted(service) == count, "requests under way", limit_s=20)
+            until(lambda: accepted(service) == count, "requests under way")
             yield asked
         finally:
-            model.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # the service may have ended in the block
+                model.send_signal(signal.SIGCONT)
 
 
 def accepted(service: Served) -> int:

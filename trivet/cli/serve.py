@@ -21,6 +21,7 @@ from trivet.errors import ConfigError
 from trivet.ray_env import cluster_environment, read_variables
 from trivet.ray_token import ensure_private_token, token_file
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.5
 
@@ -56,7 +57,7 @@ def serve_command(
         console.print(f"[red]error:[/red] something listens on {file.url} already")
         raise typer.Exit(1)
     # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
-    for request in (signal.SIGINT, signal.SIGTERM):
+    for request in _ENDING:
         signal.signal(request, signal.default_int_handler)
     child = _start(file, ray_env, lean)
     try:
@@ -103,6 +104,8 @@ def _stop(child: "subprocess.Popen[bytes]", console: Console) -> int:
             console.print(f"what is still open after {DRAIN_LIMIT_S:g} s is given up")
     except KeyboardInterrupt:
         console.print("requests under way are given up")
+    for request in _ENDING:  # heard; leaving now would leave a cluster behind
+        signal.signal(request, signal.SIG_IGN)
     child.send_signal(signal.SIGINT)
     try:
         child.wait(_STOP_TIMEOUT_S)
