@@ -153,6 +153,7 @@ def waits(drained: "Future[bool]") -> None:
         drained.result(1.0)
 
 
+@pytest.mark.slow
 def test_what_was_accepted_is_answered_and_what_is_new_is_refused(service: Service, pool: ThreadPoolExecutor) -> None:
     with httpx.Client() as kept:
         assert kept.get(service.url).status_code == 200
@@ -170,6 +171,7 @@ def test_what_was_accepted_is_answered_and_what_is_new_is_refused(service: Servi
         assert drained.result() is True
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_haproxy_that_was_replaced(service: Service, pool: ThreadPoolExecutor) -> None:
     accepted = asked(service, pool)
     service.replace_haproxy()
@@ -181,6 +183,7 @@ def test_it_waits_for_a_haproxy_that_was_replaced(service: Service, pool: Thread
     assert drained.result() is True
 
 
+@pytest.mark.slow
 def test_a_haproxy_that_takes_the_place_of_another_is_told_too(service: Service, pool: ThreadPoolExecutor) -> None:
     accepted = asked(service, pool)
     drained = pool.submit(service.drain)
@@ -193,6 +196,7 @@ def test_a_haproxy_that_takes_the_place_of_another_is_told_too(service: Service,
     assert drained.result() is True
 
 
+@pytest.mark.slow
 def test_it_says_that_something_was_left_open(service: Service, pool: ThreadPoolExecutor) -> None:
     accepted = asked(service, pool)
     assert service.drain(limit_s=0.5) is False
