@@ -76,11 +76,13 @@ class Service:
         return drain(self.parent.pid, limit_s)
 
     def _is_first_in_line(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as admin:
-            if admin.connect_ex(str(self.folder / "admin.sock")) != 0:
-                return False
-            admin.sendall(b"show info\n")
-            return f"Pid: {self.started[-1].pid}\n" in admin.makefile().read()
+        try:
+            with socket.socket(socket.AF_UNIX) as admin:
+                admin.connect(str(self.folder / "admin.sock"))
+                admin.sendall(b"show info\n")
+                return f"Pid: {self.started[-1].pid}\n" in admin.makefile().read()
+        except OSError:
+            return False  # nobody listens yet, or who did has just left
 
 
 def until(condition: Callable[[], bool]) -> None:

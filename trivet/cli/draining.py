@@ -77,8 +77,8 @@ def _is_quiet(service_pid: int) -> bool:
     Where replicas changed a moment ago Ray has started a second one, which has the socket now; the first answers what
     it has and ends.
     """
-    living = dict(_proxies(service_pid))
     try:
+        living = dict(_proxies(service_pid))
         asked = [
             _tell(config, f"set map {config.with_name(MAP_FILE_NAME)} {KEY} {STOPPING}")
             for config in set(living.values())
