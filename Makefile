@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos stress soak resilience-docs docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -37,13 +37,16 @@ test: setup lint types contracts docs ## Lint, types, import contracts, document
 test-fast: setup ## The inner loop: no Ray, nothing slow
 	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 -m 'not (ray or slow or $(SPECIAL))'
 
+test-research: setup ## The tests of what trains models and builds benchmark data
+	$(BIN)/python -m pytest -n 2 research/tests
+
 test-gpu: setup ## What needs a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
 test-clients: setup ## Real client libraries (openai, cohere, langchain, llama-index, litellm, …) against the service
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
-	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/clients -o asyncio_mode=auto tests/clients
+	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/integrations -o asyncio_mode=auto tests/integrations
 
 test-fuzz: setup ## 10,000 requests made up from the OpenAPI schema
 	$(PIP) -c constraints.txt -e '.[fuzz]'
@@ -60,29 +63,29 @@ bench-peers: setup ## Install the benchmark's peer into .cache/peers
 	PYTHON=$(abspath $(BIN)/python) bench/peers/setup.sh
 
 bench: setup ## The engine beside its peers; resumes where it stopped; writes docs/benchmarks.md
-	$(BIN)/python -m bench.engine
-	$(BIN)/python -m bench.engine_report
+	$(BIN)/python -m bench.engine.compare
+	$(BIN)/python -m bench.engine.report
 
 bench-serving: setup ## What the path to the engine costs: default, tuned, without Ray; writes docs/benchmarks.md
-	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.serving.compare
 
 squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
-	$(BIN)/python -m bench.squeeze
+	$(BIN)/python -m bench.resilience.squeeze
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
 
 stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
-	$(BIN)/python -m bench.stress cpu
-	$(BIN)/python -m bench.stress simulated
-	$(BIN)/python -m bench.stress naive
+	$(BIN)/python -m bench.resilience.stress cpu
+	$(BIN)/python -m bench.resilience.stress simulated
+	$(BIN)/python -m bench.resilience.stress naive
 
 soak: setup ## Half an hour at half load: does memory stay where it is?
-	$(BIN)/python -m bench.stress cpu --soak
+	$(BIN)/python -m bench.resilience.stress cpu --soak
 
 resilience-docs: setup ## Write the tables and the plot of docs/resilience.md and docs/memory.md from the results
-	$(BIN)/python -m bench.resilience_report
-	$(BIN)/python -m bench.stress_plot
+	$(BIN)/python -m bench.resilience.report
+	$(BIN)/python -m bench.resilience.stress_plot
 
 test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chromium fonts-inter)
 	$(PIP) -c constraints.txt -e '.[browser]'

@@ -8,7 +8,6 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,17 +15,15 @@ from ray import serve
 
 from deployments.classifier import Classifier
 from deployments.embedder import Embedder
+from deployments.environment.variables import explain, missing_variables, shipped_variables
 from deployments.ingress import Ingress
 from deployments.lanes import bound_lanes
 from deployments.options import ingress_options, replica_options
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from trivet.config import AppConfig, Task
-from trivet.ray_env import explain, missing_variables, read_variables
 
 logger = logging.getLogger("ray.serve")
-
-RAY_ENV = Path(__file__).parent / "configs" / "ray.env"
 
 MODELS: tuple[type[ModelReplica], ...] = (Embedder, Reranker, Classifier)
 
@@ -64,8 +61,6 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
 
 def log_missing_variables() -> None:
     """`build` runs inside the cluster, so its environment is what Ray's processes were started with."""
-    if not RAY_ENV.is_file():
-        return  # installed without the project's folder
-    missing = missing_variables(read_variables(RAY_ENV.read_text(encoding="utf-8")), os.environ)
+    missing = missing_variables(shipped_variables(), os.environ)
     if missing:
         logger.warning("%s", explain(missing))

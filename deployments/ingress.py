@@ -4,16 +4,16 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.dispatch import RayDispatcher
-from deployments.logs import send_library_logs_to_serve
-from deployments.metrics import RaySink
-from deployments.sampler import IngressSample, Sampler
-from deployments.vram_feed import ClusterFeed
+from deployments.dispatcher import RayDispatcher
+from deployments.observability.logs import send_library_logs_to_serve
+from deployments.observability.metrics import RaySink
+from deployments.observability.sampler import IngressSample, Sampler
+from deployments.vram.feed import ClusterFeed
 from trivet.api.app import create_app
-from trivet.api.dispatcher import Lane
+from trivet.api.middleware.telemetry import Telemetry
 from trivet.api.settings import ApiSettings
-from trivet.api.telemetry import Telemetry
 from trivet.config import AppConfig, Task
+from trivet.dispatch.protocol import Lane
 
 
 @serve.ingress()

@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from deployments.simulated_card import simulated_ledger
-from trivet.api.dispatcher import Lane
+from deployments.vram.simulated_card import simulated_ledger
 from trivet.config import AppConfig, Task
-from trivet.engine.backends.gpu_lane import GpuLaneBackend
+from trivet.dispatch.protocol import Lane
+from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
 from trivet.engine.open import (
     open_cpu_engine,

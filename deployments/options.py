@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
-from deployments.gpu_router import GpuNodeRouter
-from trivet.api.dispatcher import Lane
+from deployments.router import GpuNodeRouter
 from trivet.config import AppConfig, Task
+from trivet.dispatch.protocol import Lane
 
 _HEALTH = {
     "health_check_period_s": 1.0,  # an only replica is back in 2.7 s instead of 6.5 s

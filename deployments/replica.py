@@ -15,18 +15,18 @@ from typing import Any, ClassVar
 import psutil
 from ray import serve
 
-from deployments.gpu_keeper import GpuKeeper
-from deployments.gpu_nodes import this_node
 from deployments.lanes import OpenLane, open_lane
-from deployments.logs import send_library_logs_to_serve
-from deployments.metrics import RaySink
-from deployments.sampler import ReplicaSample, Sampler
-from trivet.api.dispatcher import Lane
+from deployments.live_config import LiveConfig
+from deployments.nodes import this_node
+from deployments.observability.logs import send_library_logs_to_serve
+from deployments.observability.metrics import RaySink
+from deployments.observability.sampler import ReplicaSample, Sampler
+from deployments.vram.controller import GpuKeeper
 from trivet.config import AppConfig, Task
+from trivet.dispatch.protocol import Lane
 from trivet.engine.engine import Ticket
-from trivet.engine.measure import EngineMetrics
+from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
-from trivet.live_config import LiveConfig
 from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
 
 logger = logging.getLogger("ray.serve")

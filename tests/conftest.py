@@ -9,4 +9,4 @@ settings.register_profile("full", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile(os.environ.get("TRIVET_HYPOTHESIS", "full"))
 
-pytest_plugins = ["tests.api.shared"]
+pytest_plugins = ["tests.support.shared_app"]

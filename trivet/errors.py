@@ -12,7 +12,7 @@
     └── EngineError            a forward failed for a reason that no retry will cure
 
 Errors cross process borders, so every one survives pickling with all its fields. They do not know HTTP:
-`trivet.api.errors` is the one place that turns them into answers.
+`trivet.api.errors.problem` is the one place that turns them into answers.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Every metric Trivet has, as data, and the protocol through which code reports to them.
 
-The library reports to a `MetricsSink` that it is given and never knows where the numbers go: `deployments.metrics`
-sends them to Ray's Prometheus endpoint; `trivet.metric_sinks` has those that need no server. docs/operations.md
-describes each metric to its reader; a test keeps the two in step.
+The library reports to a `MetricsSink` that it is given and never knows where the numbers go:
+`deployments.observability.metrics` sends them to Ray's Prometheus endpoint; `trivet.metric_sinks` has those that need
+no server. docs/operations.md describes each metric to its reader; a test keeps the two in step.
 
 Labels are few and bounded: no texts, paths, request ids or process ids. Ray itself adds the node and the process.
 """

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.api.fakes import FakeDispatcher
-from tests.api.shared import Behind
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.shared_app import Behind
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 

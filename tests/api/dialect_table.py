@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.app import create_app
-from trivet.api.dialects.choose import RULES
-from trivet.api.keys import KeyRing, hash_key
+from trivet.api.dialect import RULES
+from trivet.api.middleware.keys import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 from trivet.errors import Overloaded
 

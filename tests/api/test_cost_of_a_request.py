@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.fakes import FakeDispatcher, vector_of
+from tests.support.dispatcher import FakeDispatcher, vector_of
 from trivet.messages import ClassifyRequest, RerankRequest
 
 MANY = [f"fox number {number}" for number in range(300)]

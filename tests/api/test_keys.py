@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.environment.exposure import exposure_warning, warn_if_exposed
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
-from trivet.api.exposure import exposure_warning, warn_if_exposed
-from trivet.api.keys import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, KeyUsage, hash_key, new_key
+from tests.support.dispatcher import FakeDispatcher
+from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, KeyUsage, hash_key, new_key
 from trivet.api.settings import ApiSettings
 from trivet.errors import ConfigError
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import EMBEDDER, RERANKER, FakeDispatcher
+from tests.support.dispatcher import EMBEDDER, RERANKER, FakeDispatcher
 from trivet.api.settings import ApiSettings
 
 SETTINGS = ApiSettings(model_aliases={"text-embedding-3-small": "embedder", "Rerank-V3.5": RERANKER.name})

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.cache.gated import GatedDispatcher
+from tests.support.gated import GatedDispatcher
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.config import AppConfig

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.settings import ApiSettings
 from trivet.config import DEFAULT_RELATIONS, AppConfig
 from trivet.starter import shipped_card

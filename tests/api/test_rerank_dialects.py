@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.fakes import RERANKER, FakeDispatcher, vector_of
+from tests.support.dispatcher import RERANKER, FakeDispatcher, vector_of
 from trivet.messages import RerankRequest
 
 QUERY = "red fox"

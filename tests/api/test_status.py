@@ -9,15 +9,15 @@ import httpx
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from tests.ui.simulated import SimulatedDispatcher
-from trivet.api.cached_readiness import CachedReadiness
-from trivet.api.dispatcher import Readiness
-from trivet.api.reroutes import KEPT, RerouteLog
-from trivet.api.service_status import card_status, cpu_only_reason
-from trivet.api.status import card_answer
-from trivet.api.watched import WatchedDispatcher
+from trivet.api.routes.status import card_answer
 from trivet.config import TASKS, AppConfig
+from trivet.dispatch.protocol import Readiness
+from trivet.dispatch.readiness_cache import CachedReadiness
+from trivet.dispatch.reroutes import KEPT, RerouteLog
+from trivet.dispatch.status import card_status, cpu_only_reason
+from trivet.dispatch.traffic import WatchedDispatcher
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.settings import ApiSettings
 from trivet.errors import EngineError, Overloaded
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import CLASSIFIER, EMBEDDER, RERANKER, FakeDispatcher, sigmoid, softmax, vector_of
+from tests.support.dispatcher import CLASSIFIER, EMBEDDER, RERANKER, FakeDispatcher, sigmoid, softmax, vector_of
 from trivet.api.settings import ApiSettings
 from trivet.errors import DeadlineExceeded, EngineError, Overloaded, TrivetError, Unavailable
 from trivet.messages import EmbedRequest, PredictRequest, RerankRequest

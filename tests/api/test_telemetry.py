@@ -9,11 +9,11 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.api.fakes import DEVICE, TIMINGS, FakeDispatcher
+from tests.support.dispatcher import DEVICE, TIMINGS, FakeDispatcher
 from trivet.api.app import create_app
-from trivet.api.keys import KeyRing, hash_key
+from trivet.api.middleware.keys import KeyRing, hash_key
+from trivet.api.middleware.telemetry import MAX_REQUEST_ID, UNMATCHED, Telemetry, TelemetryMiddleware
 from trivet.api.settings import ApiSettings
-from trivet.api.telemetry import MAX_REQUEST_ID, UNMATCHED, Telemetry, TelemetryMiddleware
 from trivet.errors import Overloaded
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import CALL_FAILURES, METRICS, REQUEST_SECONDS, REQUESTS, STAGE_SECONDS

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.api.conftest import Connect
-from tests.api.fakes import FakeDispatcher
-from trivet.api.keys import KeyRing, hash_key
+from tests.support.dispatcher import FakeDispatcher
+from trivet.api.middleware.keys import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 
 UI = files("trivet.api").joinpath("ui")

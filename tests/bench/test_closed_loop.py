@@ -1,7 +1,7 @@
 import asyncio
 
-from bench.closed_loop import run_blocks, run_closed_loop
-from bench.workloads import Call
+from bench.load.closed_loop import run_blocks, run_closed_loop
+from bench.load.workloads import Call
 
 CALLS = [Call("", ("a", "b"), (3, 4)), Call("", ("c", "d"), (5, 6))]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.engine_report import BEGIN, END, grouped, markdown, replace_between, svg
+from bench.engine.report import BEGIN, END, grouped, markdown, replace_between, svg
 
 FIGURES = {
     "sequences_per_s": 10.0,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bench.latency import keep
+from bench.engine.latency import keep
 
 
 def test_a_case_is_kept_once(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.shapes import read_cost
+from bench.engine.shapes import read_cost
 
 
 def written(folder: Path, **config: object) -> Path:

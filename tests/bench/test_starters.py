@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.starters import ratios, recount
-from bench.workloads import Call
-from trivet.engine.tokenizer import TextTokenizer
+from bench.engine.starters import ratios, recount
+from bench.load.workloads import Call
+from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.starter import prepare_starter
 
 

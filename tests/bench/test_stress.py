@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.load import Answer
-from bench.stress import Sample, complaints, growth, growth_by_role_mib, slope_mib_per_s, timeline
-from bench.stress_load import Class, Outcome, Writer
+from bench.load.http import Answer
+from bench.resilience.stress import Sample, complaints, growth, growth_by_role_mib, slope_mib_per_s, timeline
+from bench.resilience.stress_load import Class, Outcome, Writer
 
 
 def outcome(kind: Class, status: int, *, took_s: float = 1.0, retry_after: str = "", sent_s: float = 0.0) -> Outcome:

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.checkpoints import write_checkpoint
-from bench.workloads import MEDIAN_TOKENS, SEQUENCES_PER_CALL, SHORT_TOKENS, calls, target_lengths
-from trivet.engine.tokenizer import TextTokenizer
+from bench.load.workloads import MEDIAN_TOKENS, SEQUENCES_PER_CALL, SHORT_TOKENS, calls, target_lengths
+from tests.support.checkpoints import write_checkpoint
+from trivet.engine.text.tokenizer import TextTokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.api.fakes import CLASSIFIER, EMBEDDER
+from tests.support.dispatcher import CLASSIFIER, EMBEDDER
+from trivet.cache.adapters import ClassifyParts, EmbedParts, PredictParts, RerankParts
 from trivet.cache.keys import Fields, input_keys, model_fields
-from trivet.cache.parts import ClassifyParts, EmbedParts, PredictParts, RerankParts
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard, PairText, PredictRequest, RerankRequest
 
 MODEL = model_fields(EMBEDDER, "overlap 64")

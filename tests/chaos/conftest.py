@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from bench.load import Report
-from bench.served import Served, served
+from bench.load.http import Report
+from bench.support.served import Served, served
 from tests.chaos.steady import row, steady_load
 
 BEFORE_S = 3.0

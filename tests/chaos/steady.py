@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bench.load import Body, Report, mixed_bodies, run_load
+from bench.load.http import Body, Report, mixed_bodies, run_load
 
 CLIENTS = 16
 PAUSE_S = 0.8

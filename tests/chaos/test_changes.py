@@ -14,8 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from bench.served import ROOT, Served, serve_file
-from bench.servers import this_python
+from bench.support.served import ROOT, Served, serve_file
+from bench.support.servers import this_python
 from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, until, waiting_tokens
 from tests.chaos.steady import steady_load
 

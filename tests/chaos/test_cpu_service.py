@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.served import Served
+from bench.support.served import Served
 from tests.chaos.conftest import (
     BEFORE_S,
     Record,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.served import Served
+from bench.support.served import Served
 from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, frozen_under_load, killed_under_load, one, until
 from tests.chaos.steady import steady_load
 

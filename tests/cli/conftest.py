@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.api.fakes import FakeDispatcher
-from tests.api.shared import Behind
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.shared_app import Behind
 from trivet.cli import main
 
 Run = Callable[..., Result]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.api.fakes import DEVICE, EMBEDDER, FakeDispatcher, vector_of
 from tests.cli.conftest import TAKEN, Run, records
-from tests.client.serving import FailsAtFirst, closed_port, served
+from tests.support.dispatcher import DEVICE, EMBEDDER, FakeDispatcher, vector_of
+from tests.support.serving import FailsAtFirst, closed_port, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import EngineError, Overloaded

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.fakes import FakeDispatcher
 from tests.cli.conftest import Run, records
-from tests.client.serving import closed_port
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.serving import closed_port
 from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
 
 # The fake reranker counts words in common, the fake embedder adds up a vector for each word.

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.api.fakes import EMBEDDER, FakeDispatcher
 from tests.cli.conftest import TAKEN, Run
-from tests.client.serving import served
+from tests.support.dispatcher import EMBEDDER, FakeDispatcher
+from tests.support.serving import served
 from trivet.api.app import create_app
-from trivet.api.dispatcher import Routed
 from trivet.api.settings import ApiSettings
 from trivet.cli.index_file import IndexFile
 from trivet.cli.output import json_line
+from trivet.dispatch.protocol import Routed
 from trivet.errors import EngineError
 from trivet.messages import EmbedRequest, EmbedResult, ModelCard
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.fakes import FakeDispatcher
-from tests.api.shared import Behind
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.shared_app import Behind
 from trivet.client import Client
 
 

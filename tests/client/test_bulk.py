@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.api.fakes import WINDOW_CHARACTERS, FakeDispatcher, vector_of
-from tests.client.serving import FailsAtFirst, served
+from tests.support.dispatcher import WINDOW_CHARACTERS, FakeDispatcher, vector_of
+from tests.support.serving import FailsAtFirst, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused

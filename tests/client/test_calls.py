@@ -6,8 +6,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.fakes import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
-from tests.client.serving import served
+from tests.support.dispatcher import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
+from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, Client, Pair, RelationPair

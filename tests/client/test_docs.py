@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.fakes import FakeDispatcher
-from tests.client.serving import served
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.serving import served
 from trivet import client as package
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings

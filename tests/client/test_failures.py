@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from deployments.haproxy import UNAVAILABLE_BODY
-from tests.api.fakes import FakeDispatcher
-from tests.client.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
+from deployments.haproxy.launcher import UNAVAILABLE_BODY
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
 from trivet.api.app import create_app
-from trivet.api.keys import KeyRing, hash_key, new_key
+from trivet.api.middleware.keys import KeyRing, hash_key, new_key
 from trivet.api.settings import ApiSettings
 from trivet.client import (
     AsyncClient,

@@ -13,10 +13,10 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 import app
-from bench.checkpoints import write_checkpoint
-from deployments.metrics import RaySink
+from deployments.observability.metrics import RaySink
 from tests.deployments.conftest import Client
 from tests.ops.simulated_app import MODELS
+from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig
 from trivet.metrics import METRICS, PARKS, RESIDENT
 

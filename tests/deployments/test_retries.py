@@ -10,7 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from deployments.dispatch import RayDispatcher
+from deployments.dispatcher import RayDispatcher
 from trivet.config import AppConfig
 from trivet.errors import Overloaded, Unavailable
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from ray.serve.exceptions import DeploymentUnavailableError
 
-from deployments.dispatch import RayDispatcher
-from deployments.logs import library_logger, send_library_logs_to_serve, serve_logger
-from deployments.sampler import IngressSample, ReplicaSample, Sampler
+from deployments.dispatcher import RayDispatcher
+from deployments.observability.logs import library_logger, send_library_logs_to_serve, serve_logger
+from deployments.observability.sampler import IngressSample, ReplicaSample, Sampler
 from trivet.config import TASKS, AppConfig
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage

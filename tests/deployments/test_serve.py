@@ -7,12 +7,13 @@ import httpx
 import psutil
 import pytest
 
-from bench.served import served
+from bench.support.served import served
 from tests.deployments.under_way import requests_under_way
-from trivet.host_memory import tree
+from trivet.doctor.host_memory import tree
 
 RAYS_PATIENCE_S = 3
-"""A HAProxy that does not answer three health checks, one a second, is killed by Ray (configs/ray.env)."""
+"""A HAProxy that does not answer three health checks, one a second, is killed by Ray (deployments/environment/ray.env).
+"""
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -16,8 +16,8 @@ from ray import serve
 from ray.util import list_named_actors
 
 import app
-from deployments.gpu_nodes import this_node
-from deployments.vram_actor import NAMESPACE, actor_name
+from deployments.nodes import this_node
+from deployments.vram.actor import NAMESPACE, actor_name
 from tests.deployments.conftest import Client, Run
 from trivet.config import TASKS, AppConfig
 

@@ -15,7 +15,7 @@ import pytest
 import ray
 
 from tests.deployments.conftest import Client, Run
-from trivet.vram.ledger import Ledger, SimulatedCard
+from trivet.simulation.ledger import Ledger, SimulatedCard
 
 pytestmark = pytest.mark.ray
 

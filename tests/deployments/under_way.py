@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from bench.served import Served
+from bench.support.served import Served
 from tests.chaos.conftest import one, until
 
 INGRESS = re.compile(r"^\s*server SERVE_REPLICA_\S+ (\S+)", re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from trivet.config import AppConfig
-from trivet.doctor import Finding, examine
-from trivet.machine import Machine, look, processor_flags
+from trivet.doctor.checks import Finding, examine
+from trivet.doctor.machine import Machine, look, processor_flags
 from trivet.vram.types import Observation
 
 GIB = 1024**3

@@ -7,9 +7,9 @@ import sys
 import psutil
 import pytest
 
-from bench.ports import free_port
+from bench.support.ports import free_port
+from trivet.doctor.host_memory import ProcessMemory, by_role, measure, role_of, service_behind, tree
 from trivet.errors import ConfigError
-from trivet.host_memory import ProcessMemory, by_role, measure, role_of, service_behind, tree
 
 
 @pytest.mark.parametrize(

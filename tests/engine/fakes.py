@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from trivet.engine.rows import TokenBatch
+from trivet.engine.batch.sequences import TokenBatch
 from trivet.messages import Floats
 
 

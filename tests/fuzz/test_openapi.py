@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from bench.service import service
-from tests.api.fakes import FakeDispatcher
+from bench.support.service import service
+from tests.support.dispatcher import FakeDispatcher
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 

@@ -12,8 +12,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from trivet.config import AppConfig
+from trivet.engine.batch.sequences import Row, build_batch
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
-from trivet.engine.rows import Row, build_batch
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EmbedResult
 from trivet.vram.probe import NvmlProbe

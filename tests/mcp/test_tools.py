@@ -16,9 +16,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.fakes import DIMENSIONS, EMBEDDER, FakeDispatcher, vector_of
-from tests.api.shared import Behind
-from tests.client.serving import closed_port, served
+from tests.support.dispatcher import DIMENSIONS, EMBEDDER, FakeDispatcher, vector_of
+from tests.support.serving import closed_port, served
+from tests.support.shared_app import Behind
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import Unavailable

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoints import Kind, write_checkpoint
+from tests.support.checkpoints import Kind, write_checkpoint
 from tests.vram.ollama_server import GIB, OllamaServer
 
 MODELS: dict[str, Kind] = {
@@ -21,7 +21,7 @@ MODELS: dict[str, Kind] = {
     "classifier": "ModernBERT-large-zeroshot-v2.0",
 }
 
-TRACING = {"enabled": True, "exporter_import_path": "deployments.tracing:otlp", "sampling_ratio": 1.0}
+TRACING = {"enabled": True, "exporter_import_path": "deployments.observability.tracing:otlp", "sampling_ratio": 1.0}
 
 STORY_S = 36.0
 """When the stranger has left the card again."""

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from deployments.environment.variables import SHIPPED_FILE, read_variables
 from tests.ops.files import ROOT
 from trivet.config import AppConfig
-from trivet.ray_env import read_variables
 
 Mapping = dict[str, Any]
 
@@ -72,7 +72,7 @@ def _version() -> str:
 
 
 def test_the_variables_file_means_the_same_to_kubectl() -> None:
-    text = (ROOT / "configs" / "ray.env").read_text(encoding="utf-8")
+    text = SHIPPED_FILE.read_text(encoding="utf-8")
     literally = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
     assert literally == {variable.name: variable.value for variable in read_variables(text)}
     assert set(SEVERAL_MACHINES) <= set(literally)

@@ -25,7 +25,7 @@ RARE = {
     for metric in (CACHE_DISK_FAILURES, FORWARD_FAILURES, VRAM_TENANT, INTERRUPTIONS, ABANDONED_TOKENS)
 }
 """Metrics that this load need not touch; tenants need an Ollama beside us, and forwards run in steps with ModernBERT's
-shape alone, which the starter models do not have (tests/engine/test_scheduler.py has both)."""
+shape alone, which the starter models do not have (tests/engine/scheduling/test_scheduler.py has both)."""
 
 
 def test_rules_and_configuration_are_valid() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.served import Served, served
+from bench.support.served import Served, served
 from tests.security.recorder.sitecustomize import LOG_VARIABLE
 
 RECORDER = Path(__file__).parent / "recorder"

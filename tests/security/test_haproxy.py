@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
-from deployments.haproxy import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
+from deployments.haproxy.launcher import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
 
 PAGE = Path("/run/unavailable.http")
 STATE = Path("/run/state.map")

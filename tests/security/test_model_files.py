@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.checkpoints import write_checkpoint
+from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig
-from trivet.engine.models.checkpoint import find_weight_files
-from trivet.engine.models.pooling_modes import read_pooling_modes
+from trivet.engine.checkpoint.files import find_weight_files
+from trivet.engine.checkpoint.pooling import read_pooling_modes
 from trivet.engine.open import prepare_model
 from trivet.errors import ModelError
 

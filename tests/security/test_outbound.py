@@ -11,7 +11,7 @@ import pytest
 from tests.security.conftest import RECORDER, Watched
 from tests.security.recorder.sitecustomize import LOG_VARIABLE, is_local
 from tests.security.test_sockets import place_of
-from trivet.host_memory import tree
+from trivet.doctor.host_memory import tree
 
 REPORTS = """
 import socket
@@ -56,7 +56,7 @@ def test_the_recorder_sees_what_it_is_for(tmp_path: Path) -> None:
 
 HUB = """
 from pathlib import Path
-from trivet.engine.model_source import locate_model
+from trivet.engine.checkpoint.source import locate_model
 from trivet.errors import ModelError
 try:
     locate_model("nobody/nothing", "embedder", Path())

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.security.conftest import Watched
-from trivet.host_memory import role_of, tree
+from trivet.doctor.host_memory import role_of, tree
 
 pytestmark = pytest.mark.ray
 

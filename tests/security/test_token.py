@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.environment.token import ensure_private_token, readable_by_others, token_file
 from tests.security.conftest import Watched
 from tests.security.test_sockets import listening
-from trivet.ray_token import ensure_private_token, readable_by_others, token_file
 
 
 def mode(file: Path) -> int:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.api.fakes import FakeDispatcher
-from trivet.api.dispatcher import Lane, Readiness, Routed
-from trivet.api.service_status import ServiceStatus, card_status
+from tests.support.dispatcher import FakeDispatcher
 from trivet.config import TASKS, AppConfig
+from trivet.dispatch.protocol import Lane, Readiness, Routed
+from trivet.dispatch.status import ServiceStatus, card_status
 from trivet.messages import Health
-from trivet.vram.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
 from trivet.vram.snapshot import decision_for

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, get_args
 import httpx
 import pytest
 
-from tests.api.fakes import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher
 from tests.ui.conftest import PHONE, OpenPage, served
 from tests.ui.simulated import SimulatedDispatcher
 from trivet.api.app import create_app
-from trivet.api.keys import KeyRing, hash_key
+from trivet.api.middleware.keys import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 from trivet.vram.types import Cause
 

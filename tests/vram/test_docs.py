@@ -14,17 +14,16 @@ from typing import get_args
 
 import pytest
 
-from trivet.vram.facts import CATALOGUE
-from trivet.vram.ledger import Ledger, SimulatedCard, SimulatedProbe
+from tests.vram.fakes import GIB, Clock
+from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.units import format_bytes, format_seconds
 from trivet.vram.monitor import Monitor
-from trivet.vram.plan_table import render
-from trivet.vram.planner import Assumptions, Plan, plan
+from trivet.vram.planning.facts import CATALOGUE
+from trivet.vram.planning.planner import Assumptions, Plan, plan
+from trivet.vram.planning.presets import PRESETS
+from trivet.vram.planning.table import render
 from trivet.vram.policy import PolicyConfig
-from trivet.vram.presets import PRESETS
-from trivet.vram.text import format_bytes, format_seconds
 from trivet.vram.types import Cause
-
-from .fakes import GIB, Clock
 
 PAGE = Path(__file__).parents[2] / "docs" / "vram.md"
 MODELS = ("embedder", "reranker", "classifier")

@@ -2,10 +2,9 @@ import logging
 
 import pytest
 
+from tests.vram.fakes import GIB, MIB, Clock, ShownProbe
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
-
-from .fakes import GIB, MIB, Clock, ShownProbe
 
 CONFIG = PolicyConfig(dwell_s=5.0, grace_s=5.0)
 

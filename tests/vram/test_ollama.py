@@ -8,15 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from trivet.vram.neighbour import Neighbour, describe
-from trivet.vram.ollama import OllamaClient, OllamaUnavailable
+from tests.vram.fakes import GIB, Clock, look
+from tests.vram.ollama_server import OllamaServer
+from trivet.vram.ollama.client import OllamaClient, OllamaUnavailable
+from trivet.vram.ollama.unload import OllamaHistory, UnloadConfig, models_to_unload
+from trivet.vram.ollama.watcher import Neighbour, describe
 from trivet.vram.policy import PolicyConfig, decide, initial_state
 from trivet.vram.snapshot import next_snapshot
 from trivet.vram.types import Snapshot, Tenant
-from trivet.vram.unload import OllamaHistory, UnloadConfig, models_to_unload
-
-from .fakes import GIB, Clock, look
-from .ollama_server import OllamaServer
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 IDLE = UnloadConfig(mode="idle", idle_after_s=60.0, ask_again_after_s=30.0)
@@ -139,7 +138,7 @@ def snapshot(free_bytes: int) -> Snapshot:
 async def test_an_idle_model_is_unloaded_while_we_starve(
     server: OllamaServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="trivet.vram.neighbour")
+    caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
     server.load("mistral:7b", 5 * GIB, (NOW + timedelta(minutes=4)).isoformat())
     clock = Clock()
     async with OllamaClient(server.url) as client:
@@ -161,7 +160,7 @@ async def test_an_idle_model_is_unloaded_while_we_starve(
 async def test_a_silent_neighbour_is_logged_once_and_raises_nothing(
     server: OllamaServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="trivet.vram.neighbour")
+    caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
     server.broken_body = b"<html>"
     async with OllamaClient(server.url) as client:
         neighbour = Neighbour(client, UnloadConfig(), Clock(), lambda: NOW)

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from tests.vram.fakes import GIB, MIB
 from trivet.errors import ConfigError, ModelError
 from trivet.vram.errors import DoesNotFit
-from trivet.vram.facts import CATALOGUE, ModelFacts, facts_for, facts_from_config
-from trivet.vram.plan_table import HEADER, render, rows
-from trivet.vram.planner import Assumptions, Plan, nearest_preset, needed, plan
-from trivet.vram.presets import PRESETS
-
-from .fakes import GIB, MIB
+from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for, facts_from_config
+from trivet.vram.planning.planner import Assumptions, Plan, nearest_preset, needed, plan
+from trivet.vram.planning.presets import PRESETS
+from trivet.vram.planning.table import HEADER, render, rows
 
 FLAGSHIP = tuple(CATALOGUE[name] for name in PRESETS["8gb"].models)
 

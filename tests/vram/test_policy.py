@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vram.fakes import GIB, MIB, look
 from trivet.errors import ConfigError
 from trivet.vram.policy import ModelState, PolicyConfig, PolicyState, changes, decide, initial_state
 from trivet.vram.types import Cause, Decision, Lane, Observation
-
-from .fakes import GIB, MIB, look
 
 CONFIG = PolicyConfig(
     reroute_below_bytes=500 * MIB, resume_above_bytes=GIB, dwell_s=10.0, grace_s=5.0, park_after_s=60.0

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 import trivet
+from tests.vram.fakes import GIB, MIB
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
-
-from .fakes import GIB, MIB
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")

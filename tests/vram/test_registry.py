@@ -1,9 +1,8 @@
 import subprocess
 import sys
 
+from tests.vram.fakes import MIB
 from trivet.vram.registry import Registry, ReplicaReport, process_exists
-
-from .fakes import MIB
 
 
 def report(

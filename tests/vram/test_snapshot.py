@@ -1,11 +1,10 @@
 import pickle
 import timeit
 
+from tests.vram.fakes import GIB, look
 from trivet.vram.policy import PolicyConfig, decide, initial_state
 from trivet.vram.snapshot import decision_for, next_snapshot, placement_for
 from trivet.vram.types import Observation, Snapshot
-
-from .fakes import GIB, look
 
 GRACE_S = 5.0
 

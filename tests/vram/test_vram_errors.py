@@ -2,11 +2,10 @@ import pickle
 
 import pytest
 
+from tests.vram.fakes import MIB
 from trivet.errors import ConfigError, TrivetError
 from trivet.vram.errors import DoesNotFit, SimulatedOutOfMemory
-from trivet.vram.ollama import OllamaUnavailable
-
-from .fakes import MIB
+from trivet.vram.ollama.client import OllamaUnavailable
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,25 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import trivet
-from trivet.api.admission import AdmittedDispatcher
-from trivet.api.body_limit import BodyLimitMiddleware
-from trivet.api.cache_control import CacheControlMiddleware
-from trivet.api.cached import CachedDispatcher
-from trivet.api.call_meter import CallMeter
 from trivet.api.dialects.routers import dialect_routers
-from trivet.api.disconnect import DisconnectMiddleware
-from trivet.api.dispatcher import Dispatcher
-from trivet.api.error_handlers import install_error_handlers
-from trivet.api.health import health_router
-from trivet.api.keys import KeyMiddleware
-from trivet.api.native import native_router
+from trivet.api.errors.handlers import install_error_handlers
+from trivet.api.middleware.body_limit import BodyLimitMiddleware
+from trivet.api.middleware.cache_control import CacheControlMiddleware
+from trivet.api.middleware.disconnect import DisconnectMiddleware
+from trivet.api.middleware.keys import KeyMiddleware
+from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
+from trivet.api.routes.health import health_router
+from trivet.api.routes.native import native_router
+from trivet.api.routes.status import status_router
+from trivet.api.routes.ui import ui_router
 from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
-from trivet.api.status import status_router
-from trivet.api.telemetry import Telemetry, TelemetryMiddleware
-from trivet.api.ui_files import ui_router
-from trivet.api.watched import WatchedDispatcher
-from trivet.cache.results import Results, open_results
+from trivet.cache.store import Results, open_results
+from trivet.dispatch.admission import AdmittedDispatcher
+from trivet.dispatch.caching import CachedDispatcher
+from trivet.dispatch.call_meter import CallMeter
+from trivet.dispatch.protocol import Dispatcher
+from trivet.dispatch.traffic import WatchedDispatcher
 
 
 def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:

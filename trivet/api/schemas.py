@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 from pydantic_core import PydanticCustomError
 
-from trivet.api.dialects.choose import TAG_PREFIX
+from trivet.api.dialect import TAG_PREFIX
 from trivet.messages import InputType, LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]

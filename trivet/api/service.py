@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from trivet.api.concurrently import as_finished
-from trivet.api.dispatcher import Dispatcher
 from trivet.api.model_names import find_card
 from trivet.api.options import CallOptions
 from trivet.api.settings import ApiSettings
 from trivet.config import Task
+from trivet.dispatch.concurrency import as_finished
+from trivet.dispatch.protocol import Dispatcher
 from trivet.errors import DeadlineExceeded, InvalidInput
 from trivet.messages import ModelCard
 

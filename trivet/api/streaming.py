@@ -18,11 +18,11 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
-from trivet.api.answers import TokenUsage, route_headers, token_usage
-from trivet.api.concurrently import as_finished
-from trivet.api.dialects.error_shapes import ErrorDetail, error_body
-from trivet.api.dispatcher import Routed
-from trivet.api.errors import describe_any
+from trivet.api.answer_types import TokenUsage, route_headers, token_usage
+from trivet.api.errors.bodies import ErrorDetail, error_body
+from trivet.api.errors.problem import describe_any
+from trivet.dispatch.concurrency import as_finished
+from trivet.dispatch.protocol import Routed
 from trivet.errors import DeadlineExceeded, TrivetError
 from trivet.messages import EngineResult
 

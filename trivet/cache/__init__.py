@@ -2,5 +2,5 @@
 
 `keys` names an input, `parts` takes requests and results apart and together, `entry` is what is kept of one input,
 `memory` and `disk` keep it, `shelf` keeps disk work off the event loop, `results` is both stores as one, and `flights`
-are the calls in progress that others may join. `trivet.api.cached` is the dispatcher that uses them.
+are the calls in progress that others may join. `trivet.dispatch.caching` is the dispatcher that uses them.
 """

@@ -1,7 +1,7 @@
 """Entries in an SQLite file, up to a number of bytes, for several processes at once. Blocking; one thread at a time.
 
 The file holds hashes and numbers, never a text. It must be on a local disk, as SQLite's write-ahead log must. What
-cannot be read or written raises `sqlite3.Error` or `OSError`: `trivet.cache.shelf` decides what becomes of that.
+cannot be read or written raises `sqlite3.Error` or `OSError`: `trivet.cache.disk_worker` decides what becomes of that.
 """
 
 import os

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from trivet.cli.config_file import read_serve_file
-from trivet.doctor import examine
+from trivet.doctor.checks import examine
+from trivet.doctor.host_memory import by_role, measure, service_behind
+from trivet.doctor.machine import look
 from trivet.errors import ConfigError
-from trivet.host_memory import by_role, measure, service_behind
-from trivet.machine import look
-from trivet.vram.text import format_bytes
+from trivet.units import format_bytes
 
 _MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
 

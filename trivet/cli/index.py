@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, run, told_service
-from trivet.cli.chunks import chunks_of
 from trivet.cli.index_file import IndexFile, Record
 from trivet.cli.output import in_a_folder, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient, Embeddings, ServedModel, Service
 from trivet.client.bulk import EmbedOptions, joined_service
+from trivet.relations.chunking import chunks_of
 
 DEFAULT_CHUNK_CHARACTERS = 1500
 

@@ -25,7 +25,7 @@ def mcp_command(
     """Offer embed, rerank, classify and relate as tools of the Model Context Protocol."""
     console = Console(stderr=True)
     try:
-        from trivet.mcp_server import serve_http, serve_stdio
+        from trivet.mcp.server import serve_http, serve_stdio
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mcp":
             raise

@@ -7,10 +7,10 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from trivet.errors import ConfigError, ModelError
-from trivet.vram.facts import DTYPES, Dtype, facts_for
-from trivet.vram.plan_table import render
-from trivet.vram.planner import Assumptions, plan
-from trivet.vram.presets import PRESETS
+from trivet.vram.planning.facts import DTYPES, Dtype, facts_for
+from trivet.vram.planning.planner import Assumptions, plan
+from trivet.vram.planning.presets import PRESETS
+from trivet.vram.planning.table import render
 
 _SIZE: TypeAdapter[ByteSize] = TypeAdapter(ByteSize)
 

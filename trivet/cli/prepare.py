@@ -10,16 +10,16 @@ from trivet.cli.config_file import read_serve_file
 from trivet.cli.progress import byte_bar
 from trivet.config import TASKS
 from trivet.errors import TrivetError
-from trivet.vram.text import format_bytes
+from trivet.units import format_bytes
 
 
 def prepare_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
 ) -> None:
     """Make everything ready that `serve` would otherwise do at its first start."""
-    from trivet.engine.backends.openvino_cpu import resolve_precision
-    from trivet.engine.ir_cache import ensure_ir
     from trivet.engine.open import prepare_model
+    from trivet.engine.openvino.backend import resolve_precision
+    from trivet.engine.openvino.ir_cache import ensure_ir
 
     console = Console(stderr=True)
     try:
@@ -39,7 +39,7 @@ def prepare_command(
 
 def _verify(console: Console, directory: Path) -> str:
     """Compare a checkpoint with its published digests; returns what to say about it."""
-    from trivet.engine.checksums import SUMS_FILE, check_digests, published_digests, total_bytes
+    from trivet.engine.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
 
     digests = published_digests(directory)
     if not digests:

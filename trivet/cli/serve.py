@@ -13,13 +13,13 @@ import httpx
 import typer
 from rich.console import Console
 
-from trivet.api.exposure import exposure_warning
-from trivet.api.keys import ENVIRONMENT_VARIABLE
+from deployments.environment.exposure import exposure_warning
+from deployments.environment.token import ensure_private_token, token_file
+from deployments.environment.variables import SHIPPED_FILE, cluster_environment, read_variables
+from deployments.haproxy.draining import DRAIN_LIMIT_S, drain
+from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
-from trivet.cli.draining import DRAIN_LIMIT_S, drain
 from trivet.errors import ConfigError
-from trivet.ray_env import cluster_environment, read_variables
-from trivet.ray_token import ensure_private_token, token_file
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _STOP_TIMEOUT_S = 60.0
@@ -38,7 +38,7 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 
 def serve_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
-    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = Path("configs/ray.env"),
+    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = SHIPPED_FILE,
     lean: Annotated[
         bool, typer.Option("--lean", help="Without Ray's dashboard: less memory, no `serve deploy` or `serve status`.")
     ] = False,

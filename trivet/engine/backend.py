@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from trivet.engine.rows import TokenBatch
+from trivet.engine.batch.sequences import TokenBatch
 from trivet.errors import TrivetError
 from trivet.messages import Floats
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from trivet.config import Task
 from trivet.engine.backend import Backend
-from trivet.engine.jobs import Job
-from trivet.engine.model_files import ModelFiles
-from trivet.engine.rows import build_batch
-from trivet.engine.scheduler import Scheduler
+from trivet.engine.batch.sequences import build_batch
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.scheduling.jobs import Job
+from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
 from trivet.engine.tasks.classify import ClassifyTask
 from trivet.engine.tasks.embed import EmbedTask
 from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
-from trivet.engine.tokenizer import TextTokenizer
-from trivet.engine.warm_up import warm_up_request
+from trivet.engine.tasks.warm_up import warm_up_request
+from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import TrivetError
 from trivet.messages import (
     ClassifyRequest,

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
-from trivet.engine.backends.accelerator import Accelerator
-from trivet.engine.backends.cpu_lane import open_ir
-from trivet.engine.backends.gpu_lane import GpuLaneBackend
-from trivet.engine.backends.openvino_cpu import resolve_precision
-from trivet.engine.backends.simulated import SimulatedAccelerator
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.checkpoint.source import ModelSource, locate_model
+from trivet.engine.cuda.accelerator import Accelerator
+from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
-from trivet.engine.ir_cache import ensure_ir
-from trivet.engine.model_files import ModelFiles
-from trivet.engine.model_source import ModelSource, locate_model
+from trivet.engine.openvino.backend import resolve_precision
+from trivet.engine.openvino.ir_cache import ensure_ir
+from trivet.engine.openvino.open import open_ir
 from trivet.engine.tasks.base import EngineLimits
 from trivet.paths import cache_dir
-from trivet.vram.facts import facts_from_directory
-from trivet.vram.ledger import Ledger
+from trivet.simulation.accelerator import SimulatedAccelerator
+from trivet.simulation.ledger import Ledger
+from trivet.vram.planning.facts import facts_from_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
     """The GPU lane on CUDA. Begins parked."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
-    from trivet.engine.backends.torch_cuda import DTYPES, CudaAccelerator, resolve_dtype
+    from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
     from trivet.engine.models.load import load_torch_model
 
     task = prepared.files.task

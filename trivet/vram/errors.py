@@ -1,7 +1,7 @@
 """Errors of the VRAM subsystem. Probing never raises to its caller: a card that cannot be read is an observation."""
 
 from trivet.errors import ConfigError, TrivetError
-from trivet.vram.text import format_bytes
+from trivet.units import format_bytes
 
 
 class SimulatedOutOfMemory(TrivetError):

@@ -44,7 +44,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trivet.errors import ConfigError
-from trivet.vram.text import format_bytes, format_seconds
+from trivet.units import format_bytes, format_seconds
 from trivet.vram.types import Cause, Decision, Lane, Observation
 
 _MIB = 1024 * 1024

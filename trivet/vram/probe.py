@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from trivet.units import format_seconds
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES, CardReading, attribute
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
 from trivet.vram.nvml import CardUnreadable, NvmlSession
 from trivet.vram.registry import Registry
-from trivet.vram.text import format_seconds
 from trivet.vram.types import Observation
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ older than the grace period means the CPU.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from trivet.units import format_seconds
 from trivet.vram.policy import PolicyState
-from trivet.vram.text import format_seconds
 from trivet.vram.types import Decision, Observation, Snapshot
 
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answers import new_id, route_headers
-from trivet.api.dialects.error_shapes import documented_errors
-from trivet.api.dialects.ranking import rank
-from trivet.api.dialects.route import DialectRoute
-from trivet.api.json_response import json_response
+from trivet.api.answer_types import new_id, route_headers
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
 from trivet.api.options import Options
+from trivet.api.ranking import rank
+from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 

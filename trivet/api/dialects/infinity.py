@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answers import (
+from trivet.api.answer_types import (
     EmbeddingsAnswer,
     LabelScore,
     TokenUsage,
@@ -18,12 +18,12 @@ from trivet.api.answers import (
     route_headers,
     token_usage,
 )
-from trivet.api.dialects.choose import schema_condition
-from trivet.api.dialects.error_shapes import documented_errors
-from trivet.api.dialects.ranking import rank
-from trivet.api.dialects.route import DialectRoute
-from trivet.api.json_response import json_response
+from trivet.api.dialect import schema_condition
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
 from trivet.api.options import CallOptions, Options
+from trivet.api.ranking import rank
+from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, EncodingFormat, Text, Texts
 from trivet.api.service import Service
 from trivet.config import Task

@@ -12,14 +12,14 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answers import TokenUsage, new_id, route_headers, token_usage
-from trivet.api.dialects.choose import TAG_PREFIX
+from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
-from trivet.api.dialects.error_shapes import documented_errors
-from trivet.api.dialects.ranking import rank
-from trivet.api.dialects.route import DialectRoute
-from trivet.api.json_response import json_response
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
 from trivet.api.options import Options
+from trivet.api.ranking import rank
+from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 from trivet.messages import LongInput

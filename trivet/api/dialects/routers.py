@@ -6,7 +6,7 @@ from trivet.api.dialects.cohere import cohere_router
 from trivet.api.dialects.infinity import infinity_router
 from trivet.api.dialects.rerank_v1 import rerank_v1_router
 from trivet.api.dialects.shared import shared_router
-from trivet.api.dialects.tei import tei_router
+from trivet.api.dialects.tei.routes import tei_router
 from trivet.api.dialects.vllm import vllm_router
 from trivet.api.service import Service
 

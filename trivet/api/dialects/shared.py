@@ -6,12 +6,13 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Discriminator, Tag
 from starlette.responses import Response
 
-from trivet.api.dialects import infinity, tei, vllm
-from trivet.api.dialects.choose import TAG_PREFIX, schema_condition, tag_chooser
-from trivet.api.dialects.error_shapes import documented_errors
-from trivet.api.dialects.route import DialectRoute
+from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.dialects import infinity, vllm
+from trivet.api.dialects.tei import routes as tei
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
 from trivet.api.options import Options
-from trivet.api.request_record import note_dialect
+from trivet.api.request_context import note_dialect
 from trivet.api.service import Service
 
 

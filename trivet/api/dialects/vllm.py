@@ -14,17 +14,17 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answers import TokenUsage, new_id, route_headers, token_usage
-from trivet.api.dialects.choose import TAG_PREFIX, schema_condition, tag_chooser
-from trivet.api.dialects.error_shapes import documented_errors
-from trivet.api.dialects.ranking import rank
-from trivet.api.dialects.route import DialectRoute
-from trivet.api.dispatcher import Routed
-from trivet.api.json_response import json_response
+from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
 from trivet.api.options import CallOptions, Options
-from trivet.api.positions import told_by_position
+from trivet.api.ranking import rank
+from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
+from trivet.dispatch.field_index import told_by_position
+from trivet.dispatch.protocol import Routed
 from trivet.errors import InvalidInput
 from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from trivet.config import Task
+from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
+from trivet.engine.checkpoint.nomic import is_nomic_moe
 from trivet.engine.models import banded
-from trivet.engine.models.checkpoint import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.models.nomic_config import is_nomic_moe
 from trivet.engine.models.nomic_moe import load_nomic_moe
 from trivet.engine.models.pooling import Pooling, read_pooling
 from trivet.engine.models.rotary import TableRotary

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from trivet.engine.jobs import Job
-from trivet.engine.model_files import ModelFiles
-from trivet.engine.tokenizer import Ids, TextTokenizer, TooManyTokens
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.scheduling.jobs import Job
+from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
 from trivet.messages import EngineRequest, LongInput, RerankRequest
 

@@ -5,13 +5,13 @@ from itertools import product
 
 import numpy as np
 
-from trivet.engine.heads import sigmoid, softmax
-from trivet.engine.jobs import Job, usage
-from trivet.engine.model_files import ModelFiles
-from trivet.engine.rows import Row, pair_row
+from trivet.engine.batch.sequences import Row, pair_row
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
-from trivet.engine.tokenizer import Ids, TextTokenizer
-from trivet.engine.windows import pair_spans, window_spans
+from trivet.engine.tasks.heads import sigmoid, softmax
+from trivet.engine.text.tokenizer import Ids, TextTokenizer
+from trivet.engine.text.windows import pair_spans, window_spans
 from trivet.errors import InvalidInput
 from trivet.messages import ClassifyRequest, ClassifyResult, Floats, StageTimings
 

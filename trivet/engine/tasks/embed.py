@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from trivet.engine.heads import l2_normalize, pool_windows
-from trivet.engine.jobs import Job, usage
-from trivet.engine.rows import Row, single_row
+from trivet.engine.batch.sequences import Row, single_row
+from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import TaskBase, check_length
-from trivet.engine.tokenizer import Ids
-from trivet.engine.windows import window_spans
+from trivet.engine.tasks.heads import l2_normalize, pool_windows
+from trivet.engine.text.tokenizer import Ids
+from trivet.engine.text.windows import window_spans
 from trivet.errors import InvalidInput
 from trivet.messages import EmbedRequest, EmbedResult, Floats, StageTimings
 

@@ -2,13 +2,13 @@
 
 from itertools import product
 
-from trivet.engine.heads import softmax
-from trivet.engine.jobs import Job, usage
-from trivet.engine.model_files import ModelFiles
-from trivet.engine.rows import Row, pair_row, single_row
+from trivet.engine.batch.sequences import Row, pair_row, single_row
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
-from trivet.engine.tokenizer import Ids, TextTokenizer
-from trivet.engine.windows import Span, pair_spans, window_spans
+from trivet.engine.tasks.heads import softmax
+from trivet.engine.text.tokenizer import Ids, TextTokenizer
+from trivet.engine.text.windows import Span, pair_spans, window_spans
 from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
 
 

@@ -4,11 +4,11 @@ from itertools import product
 
 import numpy as np
 
-from trivet.engine.heads import sigmoid
-from trivet.engine.jobs import Job, usage
-from trivet.engine.rows import Row, pair_row
+from trivet.engine.batch.sequences import Row, pair_row
+from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import TaskBase, check_length
-from trivet.engine.windows import pair_rooms, pair_spans
+from trivet.engine.tasks.heads import sigmoid
+from trivet.engine.text.windows import pair_rooms, pair_spans
 from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings
 
 

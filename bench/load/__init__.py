@@ -1,0 +1,1 @@
+"""Load generators and the texts that they send."""

@@ -1,0 +1,1 @@
+"""Stress, a squeezed GPU, and how memory behaves."""

@@ -1,0 +1,1 @@
+"""The path from HTTP to the engine and back."""

@@ -1,0 +1,1 @@
+"""Servers, ports and facts about the machine, for the benchmarks and some tests."""

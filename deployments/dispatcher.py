@@ -1,0 +1,224 @@
+"""Routes engine requests to lanes: the newest decision chooses, a GPU that cannot answer hands over to its twin."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import stamina
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from deployments.router import NODES
+from deployments.vram.feed import ClusterFeed
+from trivet.config import AppConfig, Task
+from trivet.dispatch.protocol import Lane, Readiness, Routed
+from trivet.dispatch.status import ServiceStatus, card_status, cpu_only_reason
+from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
+from trivet.messages import (
+    ClassifyRequest,
+    ClassifyResult,
+    EmbedRequest,
+    EmbedResult,
+    EngineRequest,
+    EngineResult,
+    Health,
+    ModelCard,
+    PredictRequest,
+    PredictResult,
+    RerankRequest,
+    RerankResult,
+    TokenizeRequest,
+    TokenizeResult,
+)
+from trivet.metrics import REROUTES, MetricsSink
+from trivet.vram.snapshot import Placement, placement_for
+
+logger = logging.getLogger("ray.serve")
+
+Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
+
+_REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
+_HEALTH_TIMEOUT_S = 5.0
+
+ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
+
+
+class Reroute(NamedTuple):
+    """Why the CPU gets work that the GPU might have had: for metrics, and for people."""
+
+    cause: str
+    reason: str
+
+
+class RayDispatcher:
+    """A `trivet.dispatch.protocol.Dispatcher` over Serve handles."""
+
+    def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
+        """`feed` is None where only CPU lanes are bound."""
+        self._handles = handles
+        self._feed = feed
+        self._config = config
+        self._sink = sink
+        self._started_s = time.monotonic()
+        self._grace_s = config.vram.grace_s
+        self._retry_s = config.serving.retry_s
+        self._cards: dict[Task, ModelCard] = {}
+
+    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+        """Embed texts."""
+        return await self._run("embedder", request, EmbedResult)
+
+    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
+        """Score documents against a query."""
+        return await self._run("reranker", request, RerankResult)
+
+    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
+        """Score hypotheses about premises."""
+        return await self._run("classifier", request, ClassifyResult)
+
+    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
+        """Score the classifier's own classes."""
+        return await self._run("classifier", request, PredictResult)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Show texts as tokens; the CPU replica does it, since no device is needed."""
+        shown: TokenizeResult = await self._retried(
+            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
+        )
+        return shown
+
+    async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> Routed[ResultT]:
+        """Send to the lane of this moment; it stays the request's lane unless that lane cannot answer."""
+        lane: Lane = "cpu"
+        reroute: Reroute | None = None
+        reply: EngineResult | TrivetError
+        placement = self._placement(task)
+        if placement is not None and placement.nodes:
+            reply, cause = await self._on_gpu(task, request, placement.nodes)
+            if isinstance(reply, GpuUnavailable):
+                reroute = Reroute(cause, reply.reason)
+                logger.warning("rerouted to cpu: %s", reply.reason)
+            else:
+                lane = "gpu"
+        elif placement is not None:
+            reroute = Reroute(placement.decision.cause, placement.decision.reason)
+        if lane == "cpu":
+            if reroute is not None:
+                self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
+            reply = await self._retried(task, "cpu", self._handles[task]["cpu"].run.remote, request)
+        if isinstance(reply, TrivetError):
+            raise reply
+        assert isinstance(reply, kind)
+        return Routed(reply, lane, reroute.reason if reroute else None)
+
+    async def _on_gpu(
+        self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
+    ) -> tuple[EngineResult | TrivetError, str]:
+        """Ask the nodes with room until one does not refuse; returns its answer, or why none did and the last cause."""
+        refusals: list[str] = []
+        while True:
+            call = partial(self._handles[task]["gpu"].run.remote, **{NODES: nodes})
+            try:
+                reply: EngineResult | TrivetError = await self._retried(task, "gpu", call, request)
+            except Unavailable as error:
+                return GpuUnavailable("; ".join((*refusals, f"{task}: {error.message}"))), "gpu_lost"
+            if not isinstance(reply, GpuUnavailable):
+                return reply, ""
+            refusals.append(reply.reason)
+            others = tuple(node for node in nodes if node != reply.node)
+            if not others or others == nodes:
+                return GpuUnavailable("; ".join(refusals)), "gpu_refused"
+            logger.warning("asking another node's GPU: %s", reply.reason)
+            nodes = others
+
+    def lane(self, task: Task) -> Lane:
+        """Where a request to this model would be sent now."""
+        placement = self._placement(task)
+        return "gpu" if placement is not None and placement.nodes else "cpu"
+
+    def snapshot_age_s(self) -> float | None:
+        """Time since the most silent VRAM actor was heard of, or since the start; None without a GPU lane."""
+        if self._feed is None:
+            return None
+        heard_s = [self._started_s if latest is None else latest.at_s for latest in self._feed.latest.values()]
+        return time.monotonic() - min(heard_s, default=self._started_s)
+
+    def _placement(self, task: Task) -> Placement | None:
+        """None where this model has no GPU lane."""
+        if self._feed is None or "gpu" not in self._handles[task]:
+            return None
+        return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
+
+    async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
+        """Call a replica; every request is idempotent, so work of one that was lost is sent again.
+
+        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose twin is at hand.
+        """
+        attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
+        try:
+            async for attempt in stamina.retry_context(
+                on=_REPLICA_LOST, attempts=attempts, timeout=timeout_s, wait_initial=0.1, wait_max=2.0
+            ):
+                with attempt:
+                    reply = await _unless_cancelled(call(request))
+        except BackPressureError as error:
+            raise Overloaded(f"{task} on {lane}: {error.message}", retry_after_s=1.0) from error
+        except _REPLICA_LOST as error:
+            raise Unavailable(f"no {lane} replica answers ({type(error).__name__})", retry_after_s=5.0) from error
+        return reply
+
+    async def readiness(self) -> Readiness:
+        """Ask one replica of every bound lane."""
+        bound = [(task, lane) for task, lanes in self._handles.items() for lane in lanes]
+        answers = await asyncio.gather(*(self._health(task, lane) for task, lane in bound))
+        lanes: dict[str, dict[Lane, Health]] = {}
+        for (task, lane), health in zip(bound, answers, strict=True):
+            lanes.setdefault(task, {})[lane] = health
+            if health.card is not None:
+                self._cards[task] = health.card
+        return Readiness(lanes, {task: self._reason(task) for task in self._handles})
+
+    def _reason(self, task: Task) -> str:
+        placement = self._placement(task)
+        return "only the cpu lane is bound" if placement is None else placement.decision.reason
+
+    async def _health(self, task: Task, lane: Lane) -> Health:
+        try:
+            async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+                health: Health = await self._handles[task][lane].health.remote()
+                return health
+        except (*_REPLICA_LOST, TimeoutError, BackPressureError) as error:
+            return Health(False, lane, f"no answer: {type(error).__name__}")
+
+    async def models(self) -> Sequence[ModelCard]:
+        """The three cards, asked for once."""
+        if len(self._cards) < len(self._handles):
+            await self.readiness()
+        missing = [task for task in self._handles if task not in self._cards]
+        if missing:
+            raise Unavailable(f"still starting: {', '.join(missing)}", retry_after_s=2.0)
+        return [self._cards[task] for task in self._handles]
+
+    def status(self) -> ServiceStatus:
+        """The cards by the last snapshots received."""
+        if self._feed is None:
+            return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
+        models, now_s = tuple(self._handles), time.monotonic()
+        cards = tuple(
+            card_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
+            for node, snapshot in self._feed.latest.items()
+        )
+        return ServiceStatus(cards=cards, policy=self._config.vram)
+
+
+async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:
+    """Await a replica's answer; take the call back where nobody waits for it any more (left, or out of time)."""
+    try:
+        return await response
+    except asyncio.CancelledError:
+        response.cancel()  # type: ignore[no-untyped-call]  # to stop awaiting is not enough: the replica would work on
+        raise

@@ -1,0 +1,1 @@
+"""HAProxy as Trivet runs it: the rewritten configuration, and draining."""

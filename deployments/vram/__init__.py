@@ -1,0 +1,1 @@
+"""The VRAM actor of each GPU node, and the replicas and ingresses that follow its decisions."""

@@ -1,0 +1,147 @@
+"""The actor that watches one card: probe, decide, and hand snapshots to whoever waits for the next one.
+
+A plain named, detached actor on the card's node: Ray restarts it within half a second of a kill, and its memory is
+lost, so it resumes conservatively. It is started by whoever first needs it and ends by itself once nobody has asked
+for `_LEASE_S`: that is how it leaves with the application.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from deployments.observability.logs import send_library_logs_to_serve
+from deployments.observability.metrics import RaySink, report_memory
+from deployments.vram.probes import build_probe
+from trivet.config import TASKS, AppConfig
+from trivet.vram.measure import measure_snapshot, measure_tenants
+from trivet.vram.monitor import Monitor
+from trivet.vram.ollama.client import OllamaClient
+from trivet.vram.ollama.unload import UnloadConfig
+from trivet.vram.ollama.watcher import Neighbour
+from trivet.vram.policy import PolicyConfig
+from trivet.vram.registry import Registry, ReplicaReport
+from trivet.vram.types import Snapshot, Tenant
+
+logger = logging.getLogger("ray.serve")
+
+NAMESPACE = "trivet"
+HEARTBEAT_S = 1.0
+_LEASE_S = 10.0
+"""Feeds ask at least once per heartbeat."""
+_NEIGHBOUR_INTERVAL_S = 3.0
+
+
+def policy_config(config: AppConfig) -> PolicyConfig:
+    """The policy's part of the configuration."""
+    return PolicyConfig(
+        reroute_below_bytes=config.vram.reroute_below,
+        resume_above_bytes=config.vram.resume_above,
+        dwell_s=config.vram.dwell_s,
+        grace_s=config.vram.grace_s,
+        park_after_s=config.vram.park_after_s,
+    )
+
+
+class VramActor:
+    """One per GPU node and application."""
+
+    def __init__(self, config: AppConfig, run_id: str) -> None:
+        send_library_logs_to_serve()
+        self._sink = RaySink()
+        self._registry = Registry()
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._monitor = Monitor(
+            build_probe(config, self._registry, run_id),
+            policy_config(config),
+            TASKS,
+            time.monotonic,
+            heartbeat_s=HEARTBEAT_S,
+            resumed=restarted,
+        )
+        self._interval_s = config.vram.probe_interval_s
+        self._changed = asyncio.Condition()
+        self._last_asked_s = time.monotonic()
+        self._tenants: tuple[Tenant, ...] = ()
+        self._tasks = [asyncio.get_running_loop().create_task(self._watch(), name="vram-watch")]
+        if config.vram.ollama_url is not None:
+            neighbour = Neighbour(
+                OllamaClient(str(config.vram.ollama_url)),
+                UnloadConfig(mode=config.vram.ollama_unload),
+                time.monotonic,
+            )
+            self._tasks.append(asyncio.get_running_loop().create_task(self._ask(neighbour), name="vram-neighbour"))
+        for task in self._tasks:
+            task.add_done_callback(_restart_on_failure)
+
+    async def next_snapshot(self, seen: tuple[int, float] | None) -> Snapshot:
+        """Wait for a snapshot other than the one `seen` (version, at_s), and return it. The push of a decision."""
+        self._last_asked_s = time.monotonic()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._latest_other_than(seen) is not None)
+        snapshot = self._latest_other_than(seen)
+        assert snapshot is not None
+        return replace(snapshot, tenants=self._tenants)
+
+    async def report(self, report: ReplicaReport) -> None:
+        """Take a GPU replica's word about its process and its allocator."""
+        self._registry.report(report)
+
+    def _latest_other_than(self, seen: tuple[int, float] | None) -> Snapshot | None:
+        latest = self._monitor.latest
+        if latest is None or (latest.version, latest.at_s) == seen:
+            return None
+        return latest
+
+    async def _watch(self) -> None:
+        while time.monotonic() - self._last_asked_s < _LEASE_S:
+            before = self._monitor.latest
+            snapshot = await asyncio.to_thread(self._monitor.tick)
+            if snapshot is not None:
+                measure_snapshot(self._sink, before, snapshot)
+                report_memory(self._sink, "vram-actor")
+                async with self._changed:
+                    self._changed.notify_all()
+            await asyncio.sleep(self._interval_s)
+        logger.info("nobody has asked about VRAM for %g s: the application is gone, and so am I", _LEASE_S)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+
+    async def _ask(self, neighbour: Neighbour) -> None:
+        """Keep the tenants' names; a slow neighbour delays no decision."""
+        while True:
+            if (latest := self._monitor.latest) is not None:
+                before, self._tenants = self._tenants, await neighbour.tick(latest)
+                measure_tenants(self._sink, before, self._tenants, latest.device)
+            await asyncio.sleep(_NEIGHBOUR_INTERVAL_S)
+
+
+def _restart_on_failure(task: "asyncio.Task[None]") -> None:
+    """An actor that no longer watches must not look alive: Ray starts a fresh one."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("%s failed: the VRAM actor starts again", task.get_name(), exc_info=error)
+        ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
+
+
+def actor_name(app_name: str, node: str) -> str:
+    """The name of an application's actor on one node."""
+    return f"{app_name}:vram:{node}"
+
+
+def vram_actor(node: str, app_name: str, config: AppConfig, run_id: str) -> "ActorHandle[VramActor]":
+    """An application's actor on one node, started if need be."""
+    actor = ray.remote(VramActor).options(
+        name=actor_name(app_name, node),
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=-1,
+        num_cpus=0,
+    )
+    return cast("ActorHandle[VramActor]", actor.remote(config, run_id))

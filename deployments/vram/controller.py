@@ -1,0 +1,77 @@
+"""Keeps one GPU replica in step with the VRAM decisions: reports its memory, parks and returns its weights."""
+
+import asyncio
+import logging
+import os
+
+from ray.exceptions import RayError
+
+from deployments.lanes import OpenLane
+from deployments.nodes import this_node
+from deployments.vram.actor import vram_actor
+from deployments.vram.feed import VramFeed
+from trivet.config import AppConfig, Task
+from trivet.errors import GpuUnavailable
+from trivet.metrics import PARKS, MetricsSink
+
+logger = logging.getLogger("ray.serve")
+
+_STEP_S = 0.5
+
+
+class GpuKeeper:
+    """Runs beside the engine on its event loop."""
+
+    def __init__(
+        self, lane: OpenLane, task: Task, app_name: str, config: AppConfig, run_id: str, sink: MetricsSink
+    ) -> None:
+        assert lane.gpu is not None
+        self._lane = lane
+        self._gpu = lane.gpu
+        self._task = task
+        self._sink = sink
+        self._actor_args = (this_node(), app_name, config, run_id)
+        self._feed = VramFeed(*self._actor_args)
+        self._loop_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to follow decisions and to report."""
+        self._feed.start()
+        self._loop_task = asyncio.get_running_loop().create_task(self._keep(), name="gpu-keeper")
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._feed.stop()
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._obey()
+            await self._report()
+            await asyncio.sleep(_STEP_S)
+
+    async def _obey(self) -> None:
+        snapshot = self._feed.latest
+        decision = snapshot.decisions.get(self._task) if snapshot is not None else None
+        if decision is None or decision.parked == self._gpu.parked:
+            return
+        if decision.parked:
+            await asyncio.to_thread(self._gpu.park)
+            self._sink.count(PARKS, {"model": self._task, "step": "park"})
+        elif await asyncio.to_thread(self._gpu.unpark):
+            self._sink.count(PARKS, {"model": self._task, "step": "return"})
+            try:
+                await asyncio.to_thread(self._lane.engine.warm_up)
+            except GpuUnavailable as error:
+                logger.warning("%s: back on the GPU, but its first forward failed: %s", self._task, error.reason)
+
+    async def _report(self) -> None:
+        report = self._lane.report(self._task, os.getpid())
+        assert report is not None
+        try:
+            actor = await asyncio.to_thread(vram_actor, *self._actor_args)
+            await actor.report.remote(report)
+        except RayError as error:
+            # The feed says once that the actor is gone, and again that it is back; a report more or less is no news.
+            logger.debug("report to the VRAM actor failed: %s", error)

@@ -1,0 +1,94 @@
+"""Keeps the latest snapshots of VRAM decisions in this process, so that routing a request asks nobody."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from ray.exceptions import RayError
+
+from deployments.nodes import gpu_nodes
+from deployments.vram.actor import vram_actor
+from trivet.config import AppConfig
+from trivet.vram.types import Snapshot
+
+logger = logging.getLogger("ray.serve")
+
+_RETRY_S = 0.2
+_LOOK_FOR_NODES_EVERY_S = 2.0
+
+
+class VramFeed:
+    """Long-polls one node's actor; `latest` is None until the first answer and grows old when the actor is gone."""
+
+    def __init__(self, node: str, app_name: str, config: AppConfig, run_id: str) -> None:
+        self._actor_args = (node, app_name, config, run_id)
+        self._task: asyncio.Task[None] | None = None
+        self.latest: Snapshot | None = None
+
+    def start(self) -> None:
+        """Begin to follow, on the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._follow(), name="vram-feed")
+
+    def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self) -> None:
+        seen: tuple[int, float] | None = None
+        lost = False
+        while True:
+            try:
+                actor = await asyncio.to_thread(vram_actor, *self._actor_args)
+                while True:
+                    snapshot = await actor.next_snapshot.remote(seen)
+                    seen = (snapshot.version, snapshot.at_s)
+                    self.latest = snapshot.received(time.monotonic())
+                    if lost:
+                        logger.info("the VRAM actor answers again")
+                        lost = False
+            except RayError as error:
+                if not lost:
+                    logger.warning("the VRAM actor does not answer (%s); the last decision holds for now", error)
+                    lost = True
+                await asyncio.sleep(_RETRY_S)
+
+
+class ClusterFeed:
+    """A feed per GPU node; nodes come and go."""
+
+    def __init__(self, app_name: str, config: AppConfig, run_id: str) -> None:
+        self._app_name = app_name
+        self._config = config
+        self._run_id = run_id
+        self._feeds: dict[str, VramFeed] = {}
+        self._names: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def latest(self) -> Mapping[str, Snapshot | None]:
+        """The latest snapshot by node; None where no word has come from it yet."""
+        return {node: feed.latest for node, feed in self._feeds.items()}
+
+    def node_name(self, node: str) -> str | None:
+        """What people call this node; None where it is the only one, and needs no name."""
+        return self._names.get(node) if len(self._feeds) > 1 else None
+
+    def start(self) -> None:
+        """Begin to follow, on the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._follow_nodes(), name="gpu-nodes")
+
+    async def _follow_nodes(self) -> None:
+        while True:
+            try:
+                self._names = await asyncio.to_thread(gpu_nodes, self._config)
+            except RayError as error:
+                logger.warning("the cluster's nodes cannot be listed now (%s); those known are kept", error)
+            for node in self._feeds.keys() - self._names.keys():
+                logger.info("node %s has left", node)
+                self._feeds.pop(node).stop()
+            for node in self._names.keys() - self._feeds.keys():
+                self._feeds[node] = VramFeed(node, self._app_name, self._config, self._run_id)
+                self._feeds[node].start()
+            await asyncio.sleep(_LOOK_FOR_NODES_EVERY_S)

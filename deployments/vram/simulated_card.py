@@ -1,0 +1,61 @@
+"""The modelled card of `device: simulated`, as one machine's replicas and VRAM actor share it."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from deployments.nodes import this_node
+from trivet.config import TASKS, AppConfig
+from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
+from trivet.vram.types import Observation
+
+_DEADLINE_S = 1.0
+_HANG_POLL_S = 0.05
+
+
+def ledger_path(run_id: str) -> Path:
+    """Where the card of one run of the application is kept. While `<path>.hangs` exists, its driver hangs."""
+    return Path(tempfile.gettempdir()) / f"trivet-{run_id}-{this_node()[:12]}.ledger"
+
+
+def simulated_ledger(config: AppConfig, run_id: str) -> Ledger:
+    """The ledger of this node's card in one run of the application."""
+    card = SimulatedCard(
+        total_bytes=int(config.simulated.vram),
+        foreign=tuple((at_s, int(size)) for at_s, size in config.simulated.foreign),
+    )
+    return Ledger(ledger_path(run_id), card, time.monotonic)
+
+
+class StartingProbe:
+    """A simulated probe that lets the stranger's schedule begin once every model's weights are on the card.
+
+    Its driver can hang like a real one, and is waited for no longer than `NvmlProbe` waits.
+    """
+
+    def __init__(self, ledger: Ledger, hangs: Path) -> None:
+        """`hangs`: a file; the driver answers nobody while it exists."""
+        self._ledger = ledger
+        self._probe = SimulatedProbe(ledger, time.monotonic)
+        self._hangs = hangs
+        self._thread: DeadlineThread[Observation] = DeadlineThread("simulated-driver")
+        self._started = False
+
+    def _look(self) -> Observation:
+        while self._hangs.exists():
+            time.sleep(_HANG_POLL_S)
+        return self._probe.read()
+
+    def read(self) -> Observation:
+        """See `trivet.vram.probe.Probe`."""
+        try:
+            observation = self._thread.call(self._look, timeout_s=_DEADLINE_S)
+        except (CallTimedOut, StillHanging):
+            return Observation.unknown(at_s=time.monotonic(), device="simulated:0", reason="the simulated driver hangs")
+        if not self._started and observation.known:
+            loaded = set(observation.ours_bytes) - observation.parked
+            if loaded >= set(TASKS):
+                self._ledger.start()
+                self._started = True
+        return observation

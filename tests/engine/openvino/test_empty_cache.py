@@ -1,0 +1,36 @@
+"""`empty_cache` costs up to 20 s of stalls per request when it is called per request: only recovery and parking may."""
+
+import ast
+from pathlib import Path
+
+import trivet
+
+ROOT = Path(trivet.__file__).parent.parent
+ALLOWED = {
+    ("trivet/engine/cuda/runner.py", "free_cache"),
+    ("trivet/simulation/accelerator.py", "free_cache"),
+}
+FREE_CACHE_ALLOWED = {
+    ("trivet/engine/cuda/backend.py", "_after_oom"),
+    ("trivet/engine/cuda/runner.py", "park"),
+}
+
+
+def callers(method: str) -> set[tuple[str, str]]:
+    """(file, function) of every call of a method of that name in the product's code."""
+    found = set()
+    for file in (*ROOT.glob("trivet/**/*.py"), *ROOT.glob("deployments/*.py")):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == method:
+                        found.add((file.relative_to(ROOT).as_posix(), function.name))
+    return found
+
+
+def test_the_driver_is_asked_in_one_place_per_device() -> None:
+    assert callers("empty_cache") == ALLOWED
+
+
+def test_and_that_place_is_reached_by_recovery_and_parking_alone() -> None:
+    assert callers("free_cache") == FREE_CACHE_ALLOWED

@@ -1,0 +1,117 @@
+"""A packed forward gives what the padded one gives, for every model that can be packed and every way of pooling."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trivet.config import Task
+from trivet.engine.batch.packing import WIDEST
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.models.load import load_torch_model
+from trivet.engine.models.pooling import Pooling
+from trivet.engine.openvino.export.packed import PackedModel, can_be_packed
+
+pytestmark = pytest.mark.slow  # loads every kind of model
+
+MODELS: list[tuple[str, Task]] = [
+    ("minilm", "embedder"),
+    ("nomic-embed-text-v2-moe", "embedder"),
+    ("bge-reranker-base", "reranker"),
+    ("starter-reranker", "reranker"),
+    ("starter-classifier", "classifier"),
+]
+MODES = ("cls", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+lengths = st.lists(st.integers(3, 200), min_size=1, max_size=7)
+
+
+def batch_of(given_lengths: list[int]) -> TokenBatch:
+    rng = np.random.default_rng(sum(given_lengths))
+    mask = (np.arange(max(given_lengths))[None, :] < np.array(given_lengths)[:, None]).astype(np.int64)
+    types = mask * (np.arange(max(given_lengths)) > min(given_lengths) // 2)
+    ids = np.where(mask == 1, rng.integers(5, 900, size=mask.shape), 1)
+    return TokenBatch(ids, mask, types, sum(given_lengths))
+
+
+def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
+    with torch.inference_mode():
+        result: torch.Tensor = model(**{name: torch.from_numpy(arrays[name]) for name in model.input_names})
+    return result
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(given_lengths=lengths)
+def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Task, given_lengths: list[int]) -> None:
+    model = load_torch_model(checkpoints[name], task, for_export=True)
+    batch = batch_of(given_lengths)
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode: str) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
+    model.pooling = Pooling((mode,))
+    batch = batch_of([90, 5, 61, 17])
+    assert len(batch.bins.sequences) < 4, "some share a bin"
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("name", "task"), MODELS)
+def test_these_can_be_packed(checkpoints: dict[str, Path], name: str, task: Task) -> None:
+    assert can_be_packed(load_torch_model(checkpoints[name], task))
+
+
+def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
+    model.pooling = Pooling(("cls", "mean"))
+    batch = batch_of([40, 12])
+    packed = run(PackedModel(model), batch.packed_inputs())
+    assert packed.shape == (2, 768)
+    torch.testing.assert_close(packed, run(model, batch.padded_inputs()), rtol=0, atol=1e-5)
+
+
+def test_a_model_that_pools_by_maximum_is_not_packed(checkpoints: dict[str, Path]) -> None:
+    model = load_torch_model(checkpoints["minilm"], "embedder")
+    model.pooling = Pooling(("mean", "max"))
+    assert not can_be_packed(model)
+
+
+def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:
+    assert not can_be_packed(load_torch_model(checkpoints["ModernBERT-large-zeroshot-v2.0"], "classifier"))
+    model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
+    model.model.base_model.config.max_position_embeddings = 8194
+    assert not can_be_packed(model)
+
+
+def test_nomic_is_packed_only_where_a_bin_is_no_longer_than_its_positions(checkpoints: dict[str, Path]) -> None:
+    model: Any = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
+    model.encoder.config = replace(model.encoder.config, max_positions=WIDEST - 1)
+    assert not can_be_packed(model)
+
+
+@pytest.mark.parametrize("kind", ["electra", "roberta", "xlm-roberta", "bert"])
+@pytest.mark.parametrize("task", ["embedder", "classifier"])
+def test_every_kind_that_counts_as_packable_is(tmp_path: Path, kind: str, task: Task) -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = AutoConfig.for_model(kind, vocab_size=1000, max_position_embeddings=300, num_labels=3, **sizes)
+    auto = AutoModel if task == "embedder" else AutoModelForSequenceClassification
+    auto.from_config(config).save_pretrained(tmp_path)
+    model = load_torch_model(tmp_path, task, for_export=True)
+    assert can_be_packed(model)
+    batch = batch_of([90, 5, 61, 17])
+    torch.testing.assert_close(
+        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
+    )

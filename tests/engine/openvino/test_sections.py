@@ -1,0 +1,150 @@
+"""A model cut at its attentions computes what it computes in one piece, at every length around every cut."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.checkpoints import write_checkpoint
+from trivet.config import AppConfig
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.models.load import SequenceClassifier, load_torch_model
+from trivet.engine.open import open_cpu_engine
+from trivet.engine.openvino.ir_cache import ensure_ir
+from trivet.engine.openvino.open import open_ir
+from trivet.engine.openvino.sectioned_backend import (
+    DENSE_LOCAL_TOKENS,
+    GLOBAL_QUERIES,
+    LOCAL_QUERIES,
+    SLICE_ROWS,
+    UNCUT_TOKENS,
+    SectionedBackend,
+    slices,
+    window_mask,
+    windows,
+)
+from trivet.messages import ClassifyRequest, ClassifyResult, PairText
+
+REACH = 64
+
+
+@given(rows=st.integers(1, 5000))
+def test_slices_cover_all_rows_once_and_come_in_few_sizes(rows: int) -> None:
+    cut = slices(rows)
+    assert [part.start for part in cut] == list(range(0, rows, SLICE_ROWS))
+    assert cut[-1].start < rows <= cut[-1].stop
+    sizes = {part.stop - part.start for part in cut}
+    assert all(size <= SLICE_ROWS and size % (8 if size <= 64 else 32) == 0 for size in sizes)
+    assert cut[-1].stop - rows < (8 if rows % SLICE_ROWS <= 64 else 32)
+
+
+@given(tokens=st.integers(1, 2000), reach=st.one_of(st.none(), st.integers(1, 200)))
+def test_windows_let_every_query_see_just_the_keys_within_reach(tokens: int, reach: int | None) -> None:
+    seen = 0
+    for queries, keys in windows(tokens, reach):
+        mask = window_mask(queries, keys, reach)[0, 0]  # (queries or 1, keys)
+        assert queries.start == seen
+        seen = queries.stop
+        for query in (queries.start, queries.stop - 1):
+            allowed = np.arange(keys.start, keys.stop)[mask[(query - queries.start) % len(mask)]]
+            first, last = (0, tokens - 1) if reach is None else (max(0, query - reach), min(tokens - 1, query + reach))
+            assert (allowed[0], allowed[-1], len(allowed)) == (first, last, last - first + 1)
+    assert seen == tokens
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sections") / "modernbert"
+    return write_checkpoint("ModernBERT-large-zeroshot-v2.0", "tiny", folder, seed=3)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ir")
+
+
+@pytest.fixture(scope="module")
+def backend(checkpoint: Path, cache: Path) -> SectionedBackend:
+    opened = open_ir(ensure_ir(checkpoint, "classifier", "fp32", cache), "fp32", threads=2, token_budget=1024)
+    assert isinstance(opened, SectionedBackend)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint: Path) -> SequenceClassifier:
+    model = load_torch_model(checkpoint, "classifier")
+    assert isinstance(model, SequenceClassifier)
+    return model
+
+
+def batch_of(*lengths: int) -> TokenBatch:
+    ids = np.random.default_rng(sum(lengths)).integers(5, 900, size=(len(lengths), max(lengths)))
+    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+    return TokenBatch(np.where(mask == 1, ids, 1), mask, np.zeros_like(mask), sum(lengths))
+
+
+EDGES = (1, 8, 9, 63, 64, 65, LOCAL_QUERIES, DENSE_LOCAL_TOKENS, DENSE_LOCAL_TOKENS + 1, 2 * LOCAL_QUERIES + REACH)
+LONG_EDGES = (SLICE_ROWS - 1, SLICE_ROWS, SLICE_ROWS + 1, GLOBAL_QUERIES + 1, 2 * SLICE_ROWS + 7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", [*EDGES, *LONG_EDGES])
+def test_logits_equal_torch_in_one_piece(tokens: int, backend: SectionedBackend, reference: SequenceClassifier) -> None:
+    for batch in (batch_of(tokens), batch_of(tokens, max(1, tokens - 50), max(1, tokens // 3))):
+        expected = reference(torch.tensor(batch.input_ids), torch.tensor(batch.attention_mask)).numpy()
+        np.testing.assert_allclose(backend.forward(batch), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
+@given(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=4))
+def test_what_stands_beside_a_row_does_not_change_it(lengths: list[int], backend: SectionedBackend) -> None:
+    together = backend.forward(batch_of(*lengths))
+    whole = batch_of(*lengths)
+    for row, length in enumerate(lengths):
+        ids, mask = whole.input_ids[row : row + 1, :length], whole.attention_mask[row : row + 1, :length]
+        alone = backend.forward(TokenBatch(ids, mask, np.zeros_like(mask), length))
+        np.testing.assert_allclose(together[row], alone[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_another_batch_between_any_two_steps_changes_neither(backend: SectionedBackend) -> None:
+    long, short = batch_of(700), batch_of(30, 20)
+    expected_long, expected_short = backend.forward(long), backend.forward(short)
+    pauses = 0
+    for outputs in backend.steps(long):
+        if outputs is None:
+            pauses += 1
+            np.testing.assert_array_equal(backend.forward(short), expected_short)
+    assert pauses > 4 * len(slices(700))
+    np.testing.assert_array_equal(outputs, expected_long)
+
+
+@pytest.mark.slow
+def test_only_batches_worth_an_interruption_are_cut(backend: SectionedBackend) -> None:
+    assert len(list(backend.steps(batch_of(UNCUT_TOKENS)))) == 1
+    assert len(list(backend.steps(batch_of(UNCUT_TOKENS + 1)))) > 1
+
+
+@pytest.mark.slow
+async def test_a_short_text_is_classified_while_a_long_one_is_under_way(checkpoint: Path, cache: Path) -> None:
+    settings_of = {"classifier": {"model": str(checkpoint)}, "serving": {"cache_dir": str(cache)}}
+    engine = open_cpu_engine(AppConfig.model_validate(settings_of | {"cpu": {"precision": "fp32"}}), "classifier")
+    engine.start()
+    labels = {"a": "This is a.", "b": "This is b."}
+    short = ClassifyRequest((PairText("a few words"),), labels)
+    long = ClassifyRequest((PairText("many words " * 2000),), labels)
+    quiet_short, quiet_long = await engine.run(short), await engine.run(long)
+    [under_way] = await engine.admit([long])
+    assert isinstance(under_way, asyncio.Future)
+    beside = await engine.run(short)
+    assert not under_way.done()
+    for quiet, later in ((quiet_short, beside), (quiet_long, await under_way)):
+        assert isinstance(quiet, ClassifyResult)
+        assert isinstance(later, ClassifyResult)
+        np.testing.assert_array_equal(quiet.scores, later.scores)
+    await engine.close()

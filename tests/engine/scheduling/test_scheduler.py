@@ -1,0 +1,368 @@
+"""The loop: every submitted job ends, whatever happens to its batch; what waits is merged; the queue is bounded."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.engine.fakes import FailingBackend, GatedBackend, SteppingBackend, SummingBackend
+from trivet.engine.batch.sequences import Row, TokenBatch
+from trivet.engine.scheduling.jobs import Job, usage
+from trivet.engine.scheduling.metrics import EngineMetrics
+from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
+from trivet.errors import EngineError, GpuUnavailable, Overloaded
+from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
+from trivet.metric_sinks import MemorySink
+from trivet.metrics import ABANDONED_TOKENS, INTERRUPTIONS, PADDED_TOKENS
+
+
+def row(*values: int) -> Row:
+    return Row((np.asarray(values, dtype=np.int32),), 1, len(values))
+
+
+def job(*rows: Row, priority: Priority = "interactive") -> Job:
+    def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
+        return EmbedResult(outputs, usage(rows, [1] * len(rows), [False] * len(rows)), timings, "cpu (sum)")
+
+    return Job(rows, finish, priority)
+
+
+@asynccontextmanager
+async def running(backend: SummingBackend, max_queued_tokens: int = 10_000) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        await scheduler.close()
+
+
+def vectors(result: EngineResult) -> list[list[float]]:
+    assert isinstance(result, EmbedResult)
+    return [[float(value) for value in vector] for vector in result.vectors]
+
+
+async def test_rows_come_back_in_the_order_of_the_request() -> None:
+    async with running(SummingBackend(token_budget=6)) as scheduler:
+        rows = [row(*range(1, n + 1)) for n in (9, 1, 5, 2, 7)]
+        result = await scheduler.submit(job(*rows))
+    assert vectors(result) == [[45, 9], [1, 1], [15, 5], [3, 2], [28, 7]]
+
+
+async def test_what_waits_while_a_forward_runs_is_merged_into_the_next() -> None:
+    backend = GatedBackend(token_budget=64)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        rest = [scheduler.submit(job(row(n, n))) for n in range(2, 12)]
+        backend.gate.set()
+        await asyncio.gather(first, *rest)
+    assert [len(batch.input_ids) for batch in backend.batches] == [1, 10]
+
+
+@pytest.mark.parametrize(("packs", "batches", "computed"), [(True, [1, 3], 16 + 64), (False, [1, 1, 2], 1 + 50 + 4)])
+async def test_rows_of_any_lengths_are_merged_where_a_forward_packs(
+    packs: bool, batches: list[int], computed: int
+) -> None:
+    backend = GatedBackend(token_budget=64)
+    backend.packs = packs
+    sink = MemorySink()
+    async with running(backend) as scheduler:
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        rest = scheduler.submit(job(row(*range(50)), row(1, 2), row(3, 4)))
+        backend.gate.set()
+        await asyncio.gather(first, rest)
+    assert [len(batch.input_ids) for batch in backend.batches] == batches
+    assert sink.value(PADDED_TOKENS, model="m", lane="cpu") == computed
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (lambda: GpuUnavailable("no room"), GpuUnavailable),
+        (lambda: RuntimeError("boom"), EngineError),
+        (lambda: MemoryError(), EngineError),
+    ],
+)
+async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, expected: type[Exception]) -> None:
+    async with running(FailingBackend(raised)) as scheduler:  # type: ignore[arg-type]
+        good, bad = scheduler.submit(job(row(1), row(2))), scheduler.submit(job(row(5), row(13)))
+        assert vectors(await good) == [[1, 1], [2, 1]]
+        with pytest.raises(expected):
+            await bad
+        assert scheduler.is_alive
+        assert vectors(await scheduler.submit(job(row(3)))) == [[3, 1]]
+
+
+async def test_forwards_that_fail_in_a_row_are_told_until_one_works() -> None:
+    async with running(FailingBackend(lambda: RuntimeError("boom"))) as scheduler:
+        for _ in range(FAILING_AFTER - 1):
+            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing is None  # may be due to what it was given
+        await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing == "the last 3 forwards failed: RuntimeError: boom"
+        await scheduler.submit(job(row(3)))
+        assert scheduler.failing is None
+
+
+async def test_a_gpu_that_refuses_is_not_failing() -> None:
+    async with running(FailingBackend(lambda: GpuUnavailable("no room"))) as scheduler:
+        for _ in range(FAILING_AFTER):
+            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        assert scheduler.failing is None
+
+
+async def test_rows_of_a_caller_who_left_are_never_run() -> None:
+    backend = GatedBackend(token_budget=1)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        leaving, staying = scheduler.submit(job(row(2), row(3))), scheduler.submit(job(row(4)))
+        leaving.cancel()
+        backend.gate.set()
+        await asyncio.gather(first, staying)
+    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+
+
+async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    backend = GatedBackend()
+    async with running(backend, max_queued_tokens=5) as scheduler:
+        running_job = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        waiting = scheduler.submit(job(row(1, 2, 3)))
+        with pytest.raises(Overloaded) as refused:
+            scheduler.submit(job(row(1, 2, 3)))
+        assert refused.value.retry_after_s >= 1
+        backend.gate.set()
+        await asyncio.gather(running_job, waiting)
+        assert scheduler.waiting_tokens == 0
+
+
+async def test_a_job_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
+    async with running(SummingBackend(), max_queued_tokens=2) as scheduler:
+        assert vectors(await scheduler.submit(job(row(1, 1, 1, 1)))) == [[4, 4]]
+
+
+async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
+    backend = GatedBackend()
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
+    scheduler.start()
+    under_way = scheduler.submit(job(row(1)))
+    await asyncio.to_thread(backend.entered.wait)
+    waiting = scheduler.submit(job(row(2)))
+    backend.gate.set()
+    await scheduler.close()
+    for ticket in (under_way, waiting):
+        with pytest.raises(EngineError, match="closed"):
+            await asyncio.wait_for(ticket, 10)
+    assert not scheduler.is_alive
+
+
+async def test_timings_are_filled_in() -> None:
+    async with running(SummingBackend()) as scheduler:
+        result = await scheduler.submit(job(row(1), row(2)))
+    assert isinstance(result, EmbedResult)
+    assert result.timings.forward_s > 0
+    assert result.timings.queue_s >= 0
+
+
+async def test_nobody_is_refused_for_the_sake_of_those_who_left() -> None:
+    backend = GatedBackend(token_budget=1)
+    async with running(backend, max_queued_tokens=6) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        leaving = scheduler.submit(job(row(2, 2, 2), row(3, 3)))
+        with pytest.raises(Overloaded):
+            scheduler.submit(job(row(4, 4)))
+        leaving.cancel()
+        await asyncio.sleep(0)  # the loop tells the scheduler
+        staying = scheduler.submit(job(row(4, 4)))
+        assert scheduler.waiting_tokens == 2
+        backend.gate.set()
+        await asyncio.gather(first, staying)
+    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+
+
+async def test_a_refusal_names_when_half_of_the_queue_is_done_at_the_measured_rate() -> None:
+    clock = SteppedClock()
+    backend = SteppedBackend(clock, seconds=4.0)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=clock)
+    scheduler.start()
+    await scheduler.submit(job(row(*range(1, 9))))  # 8 tokens in 4 s
+    backend.gate.clear()
+    backend.entered.clear()
+    held = scheduler.submit(job(row(1)))
+    await asyncio.to_thread(backend.entered.wait)
+    waiting = scheduler.submit(job(*(row(*[n] * 10) for n in range(1, 11))))
+    with pytest.raises(Overloaded) as refused:
+        scheduler.submit(job(row(1)))
+    assert refused.value.retry_after_s == 0.5 * 100 / 2.0
+    backend.gate.set()
+    await asyncio.gather(held, waiting)
+    await scheduler.close()
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class SteppedBackend(GatedBackend):
+    """A forward takes `seconds` on the clock."""
+
+    def __init__(self, clock: SteppedClock, seconds: float) -> None:
+        super().__init__(token_budget=1000)
+        self._clock = clock
+        self._seconds = seconds
+        self.gate.set()
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        outputs = super().forward(batch)
+        self._clock.now_s += self._seconds
+        return outputs
+
+
+async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
+    backend = GatedBackend(token_budget=10)
+    done: list[tuple[str, int]] = []
+
+    def noting(name: str) -> Callable[[object], None]:
+        return lambda _: done.append((name, len(backend.batches)))
+
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(row(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        bulk = [scheduler.submit(job(row(*[n] * 10), priority="bulk")) for n in range(1, 41)]
+        person = [scheduler.submit(job(row(*[n] * 10))) for n in range(101, 141)]
+        for ticket in bulk:
+            ticket.add_done_callback(noting("bulk"))
+        for ticket in person:
+            ticket.add_done_callback(noting("person"))
+        backend.gate.set()
+        await asyncio.gather(first, *bulk, *person)
+        await asyncio.sleep(0)
+    names = [name for name, _ in done]
+    people = [at for at, name in enumerate(names) if name == "person"]
+    indexing = [at for at, name in enumerate(names) if name == "bulk"]
+    assert people[0] <= 1  # before an indexing job that came first
+    assert people[-1] <= 40 + 40 / 8 + 1  # it costs a person an eighth
+    assert sum(at < people[-1] for at in indexing) >= 4  # and goes on meanwhile
+
+
+def long_row(tokens: int) -> Row:
+    return row(*[1] * tokens)
+
+
+async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tuple[int, int], *jobs: Job) -> list[Any]:
+    """Let a step of a forward that is under way wait until these jobs have been queued; returns their tickets."""
+    reached, go_on = threading.Event(), threading.Event()
+    usual = backend.before_step
+
+    def hold(longest: int, step: int) -> None:
+        usual(longest, step)
+        if (longest, step) == at:
+            reached.set()
+            go_on.wait(timeout=30)
+
+    backend.before_step = hold
+    await asyncio.to_thread(reached.wait, 30)
+    tickets = [scheduler.submit(one) for one in jobs]
+    go_on.set()
+    return tickets
+
+
+async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    sink = MemorySink()
+    async with running(backend) as scheduler:
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        assert vectors(await short) == [[9, 2]]
+        assert not long.done()
+        assert vectors(await long) == [[80, 80]]
+    assert backend.order[:4] == [(80, 0), (80, 1), (2, 0), (80, 2)]
+    assert sink.value(INTERRUPTIONS, model="m", lane="cpu") == 1
+
+
+async def test_a_long_row_is_not_overtaken_by_its_like() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8, token_budget=1000)
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(long_row(80)))
+        [second] = await submit_during(scheduler, backend, (80, 1), job(long_row(30)))
+        await asyncio.gather(first, second)
+    assert backend.order[:6] == [(80, 0), (80, 1), (80, 2), (80, 3), (80, 4), (30, 0)]
+
+
+async def test_short_rows_take_no_more_than_their_share_of_a_long_forward() -> None:
+    clock = SteppedClock()
+    backend = SteppingBackend(100, uncut_tokens=8, token_budget=2)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=10_000, clock=clock)
+    scheduler.start()
+    backend.before_step = lambda longest, step: clock.advance(1.0)
+    long = scheduler.submit(job(long_row(80)))
+    shorts = await submit_during(scheduler, backend, (80, 0), *(job(row(n, n)) for n in range(2, 200)))
+    await long
+    overtook = sum(ticket.done() for ticket in shorts)
+    await scheduler.close()
+    assert 0.8 * INTERRUPTED_SHARE <= overtook / (overtook + 100) <= INTERRUPTED_SHARE + 0.02
+
+
+async def test_a_long_forward_that_nobody_waits_for_ends_at_its_next_step() -> None:
+    backend = SteppingBackend(1000, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        sink = MemorySink()
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        long.cancel()
+        assert vectors(await short) == [[9, 2]]
+        assert vectors(await scheduler.submit(job(row(6)))) == [[6, 1]]
+    assert len(backend.order) < 10
+    assert sink.value(ABANDONED_TOKENS, model="m", lane="cpu") == 80
+
+
+async def test_a_short_row_that_fails_fails_alone() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(13)))
+
+        def refuse(longest: int, step: int) -> None:
+            if longest == 1:
+                raise ValueError("thirteen")
+
+        backend.before_step = refuse
+        with pytest.raises(EngineError, match="thirteen"):
+            await short
+        assert vectors(await long) == [[80, 80]]
+
+
+async def test_a_long_forward_that_fails_on_the_way_fails_its_own_callers_only() -> None:
+    backend = SteppingBackend(5, uncut_tokens=8)
+    async with running(backend) as scheduler:
+        long = scheduler.submit(job(long_row(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(row(7)))
+
+        def refuse(longest: int, step: int) -> None:
+            if longest == 80:
+                raise ValueError("eighty")
+
+        backend.before_step = refuse
+        with pytest.raises(EngineError, match="eighty"):
+            await long
+        assert vectors(await short) == [[7, 1]]
+        assert vectors(await scheduler.submit(job(row(8)))) == [[8, 1]]

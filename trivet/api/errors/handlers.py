@@ -1,0 +1,29 @@
+"""Errors outside every route: unknown paths, wrong methods, failures of middleware."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from trivet.api.errors.bodies import error_response
+from trivet.api.errors.problem import describe_any
+
+logger = logging.getLogger(__name__)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer them in the shape of their path; the routes' own errors never come here (see `dialects.route`)."""
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        answer = error_response(describe_any(error), request.url.path)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return error_response(describe_any(error), request.url.path)
+
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_unexpected)

@@ -1,0 +1,1 @@
+"""ASGI middleware, one file each; `trivet.api.app` states their order once."""

@@ -1,0 +1,1 @@
+"""Trivet's own routes, one file each."""

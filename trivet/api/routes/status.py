@@ -1,0 +1,266 @@
+"""`GET /v1/status`: the card, the lanes and why, and the traffic of the last two minutes, for people and pages."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from fastapi import APIRouter
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+import trivet
+from trivet.api.errors.bodies import documented_errors
+from trivet.api.errors.route import DialectRoute
+from trivet.api.responses import json_response
+from trivet.api.settings import ApiSettings
+from trivet.config import TASKS, Task
+from trivet.dispatch.protocol import Lane, Readiness
+from trivet.dispatch.readiness_cache import CachedReadiness
+from trivet.dispatch.status import CardStatus, ServiceStatus
+from trivet.dispatch.traffic import ModelTraffic, WatchedDispatcher
+from trivet.messages import Health
+from trivet.vram.types import Cause
+
+PATH = "/v1/status"
+
+_READINESS_MAX_AGE_S = 2.0
+
+
+class PolicyAnswer(TypedDict):
+    """The settings behind the decisions."""
+
+    reroute_below_bytes: int
+    resume_above_bytes: int
+    dwell_s: float
+    grace_s: float
+    park_after_s: float | None
+
+
+class TenantAnswer(TypedDict):
+    """A stranger's model on the card. `expires_at` (ISO 8601) is when it leaves if nobody uses it."""
+
+    name: str
+    vram_bytes: int
+    expires_at: str
+
+
+class CardAnswer(TypedDict):
+    """One card. Sizes are 0 where `unknown_reason` says why it could not be read."""
+
+    device: str
+    simulated: bool
+    age_s: float | None
+    unknown_reason: str | None
+    total_bytes: int
+    free_bytes: int
+    ours_bytes: dict[str, int]
+    reusable_bytes: dict[str, int]
+    foreign_bytes: int | None
+    attribution_note: str | None
+    tenants: list[TenantAnswer]
+
+
+class LaneState(TypedDict):
+    """One replica's own word. `waiting_tokens` is what it has queued."""
+
+    ready: bool
+    device: str
+    detail: str
+    rss_bytes: int
+    waiting_tokens: int
+
+
+class LastMinute(TypedDict):
+    """This process's calls of a model within 60 s; latencies are None where none was answered."""
+
+    calls: int
+    failed: int
+    rerouted: int
+    tokens: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class SecondBySecond(TypedDict):
+    """One number per second, the oldest first."""
+
+    calls: list[int]
+    tokens: list[int]
+    p50_ms: list[float | None]
+
+
+class ModelState(TypedDict):
+    """Where a model's next request goes and why, and how it has been doing."""
+
+    name: str | None
+    precision: str | None
+    lane: Lane
+    cause: Cause | None
+    reason: str
+    lane_age_s: float | None
+    parked: bool
+    in_flight: int
+    lanes: dict[Lane, LaneState]
+    last_minute: LastMinute
+    seconds: SecondBySecond
+
+
+class RerouteAnswer(TypedDict):
+    """Requests of one model that went to the CPU for one reason; moments are Unix time."""
+
+    model: str
+    reason: str
+    requests: int
+    first_at_s: float
+    last_at_s: float
+
+
+class LimitsAnswer(TypedDict):
+    """What one request may ask for."""
+
+    max_inputs: int
+    max_body_bytes: int
+
+
+class StatusAnswer(TypedDict):
+    """`GET /v1/status`."""
+
+    object: str
+    version: str
+    at_s: float
+    cards: list[CardAnswer]
+    cpu_only_reason: str | None
+    policy: PolicyAnswer
+    models: dict[str, ModelState]
+    reroutes: list[RerouteAnswer]
+    relations: dict[str, str]
+    absent_relation: str | None
+    threshold: float
+    min_relevance: float
+    limits: LimitsAnswer
+
+
+def status_router(
+    watched: WatchedDispatcher, settings: ApiSettings, unix_clock: Callable[[], float] = time.time
+) -> APIRouter:
+    """The one route."""
+    router = APIRouter(route_class=DialectRoute, tags=["health"])
+    readiness = CachedReadiness(watched.readiness, time.monotonic, _READINESS_MAX_AGE_S)
+
+    @router.get(
+        PATH,
+        summary="The card, the lanes and why, recent traffic",
+        responses={200: {"model": StatusAnswer}, **documented_errors(PATH)},
+    )
+    async def status() -> Response:
+        service = watched.status()
+        lanes = await readiness.latest()
+        answer: StatusAnswer = {
+            "object": "status",
+            "version": trivet.__version__,
+            "at_s": unix_clock(),
+            "cards": [card_answer(card) for card in service.cards],
+            "cpu_only_reason": service.cpu_only_reason,
+            "policy": _policy(service),
+            "models": {task: _model(task, service, lanes, watched.traffic[task]) for task in TASKS},
+            "reroutes": [
+                {
+                    "model": row.model,
+                    "reason": row.reason,
+                    "requests": row.requests,
+                    "first_at_s": row.first_at_s,
+                    "last_at_s": row.last_at_s,
+                }
+                for row in watched.reroutes.newest_first()
+            ],
+            "relations": dict(settings.relations),
+            "absent_relation": settings.absent_relation,
+            "threshold": settings.threshold,
+            "min_relevance": settings.min_relevance,
+            "limits": {"max_inputs": settings.max_inputs, "max_body_bytes": settings.max_body_bytes},
+        }
+        return json_response(answer, headers={"cache-control": "no-store"})
+
+    return router
+
+
+def _policy(service: ServiceStatus) -> PolicyAnswer:
+    policy = service.policy
+    return {
+        "reroute_below_bytes": int(policy.reroute_below),
+        "resume_above_bytes": int(policy.resume_above),
+        "dwell_s": policy.dwell_s,
+        "grace_s": policy.grace_s,
+        "park_after_s": policy.park_after_s,
+    }
+
+
+def card_answer(card: CardStatus) -> CardAnswer:
+    """One card as `/v1/status` shows it."""
+    seen = card.observation
+    return {
+        "device": card.device,
+        "simulated": card.simulated,
+        "age_s": card.age_s,
+        "unknown_reason": "no reading has arrived yet" if seen is None else seen.unknown_reason,
+        "total_bytes": seen.total_bytes if seen else 0,
+        "free_bytes": seen.free_bytes if seen else 0,
+        "ours_bytes": dict(seen.ours_bytes) if seen else {},
+        "reusable_bytes": dict(seen.reusable_bytes) if seen else {},
+        "foreign_bytes": seen.foreign_bytes if seen else None,
+        "attribution_note": seen.attribution_note if seen else None,
+        "tenants": [
+            {"name": tenant.name, "vram_bytes": tenant.vram_bytes, "expires_at": tenant.expires_at.isoformat()}
+            for tenant in card.tenants
+        ],
+    }
+
+
+def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: ModelTraffic) -> ModelState:
+    healths = readiness.lanes.get(task, {})
+    named = next((health.card for health in healths.values() if health.card is not None), None)
+    # Several cards serve a model as one: it is on the GPU as long as any of them takes it.
+    chosen = min(service.cards, key=lambda card: card.decisions[task].lane != "gpu", default=None)
+    decision = chosen.decisions[task] if chosen else None
+    summary = traffic.rolling.summary()
+    series = traffic.rolling.series()
+    return {
+        "name": named.name if named else None,
+        "precision": named.precision if named else None,
+        "lane": decision.lane if decision else "cpu",
+        "cause": decision.cause if decision else None,
+        "reason": decision.reason if decision else service.cpu_only_reason or "only the cpu lane is bound",
+        "lane_age_s": chosen.lane_age_s[task] if chosen else None,
+        "parked": decision.parked if decision else False,
+        "in_flight": traffic.in_flight,
+        "lanes": _lanes(healths),
+        "last_minute": {
+            "calls": summary.calls,
+            "failed": summary.failed,
+            "rerouted": summary.rerouted,
+            "tokens": summary.tokens,
+            "p50_ms": _ms(summary.p50_s),
+            "p95_ms": _ms(summary.p95_s),
+        },
+        "seconds": {
+            "calls": list(series.calls),
+            "tokens": list(series.tokens),
+            "p50_ms": [_ms(p50_s) for p50_s in series.p50_s],
+        },
+    }
+
+
+def _lanes(healths: Mapping[Lane, Health]) -> dict[Lane, LaneState]:
+    return {
+        lane: {
+            "ready": health.ready,
+            "device": health.device,
+            "detail": health.detail,
+            "rss_bytes": health.rss_bytes,
+            "waiting_tokens": health.waiting_tokens,
+        }
+        for lane, health in healths.items()
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)

@@ -1,0 +1,1 @@
+"""Facts about this machine, and what they mean for a configuration."""

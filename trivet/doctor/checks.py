@@ -1,0 +1,110 @@
+"""Judges a machine against a configuration: what will run where, and what to change. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trivet.config import AppConfig
+from trivet.doctor.machine import Machine
+from trivet.units import format_bytes
+
+Level = Literal["ok", "note", "problem"]
+
+GIB = 1024**3
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+COMFORTABLE_MEMORY_BYTES = 4 * GIB
+"""What the starter models and Ray take together, with room for a request."""
+OBJECT_STORE_BYTES = GIB // 2
+FREE_DISK_BYTES = 4 * GIB
+"""Room for the conversion of a large model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line for a person. `advice` is empty where there is nothing to do."""
+
+    level: Level
+    subject: str
+    text: str
+    advice: str = ""
+
+
+def examine(machine: Machine, config: AppConfig) -> list[Finding]:
+    """Everything worth knowing, in the order a person asks."""
+    return [
+        _gpu(machine, config),
+        _precision(machine, config),
+        _memory(machine),
+        _shared_memory(machine),
+        _ports(machine),
+        _cache(machine),
+    ]
+
+
+def _gpu(machine: Machine, config: AppConfig) -> Finding:
+    gpu = machine.gpu
+    if config.device == "simulated":
+        size = format_bytes(config.simulated.vram)
+        return Finding("note", "GPU", f"simulated: a modelled card of {size}; forwards run on the CPU")
+    if config.device == "cpu":
+        return Finding("ok", "GPU", "not used (device: cpu)")
+    if gpu.known:
+        return Finding(
+            "ok", "GPU", f"{gpu.device}: {format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
+        )
+    if config.device == "cuda":
+        return Finding(
+            "problem", "GPU", f"device is cuda, but no card can be read: {gpu.unknown_reason}", "use device: auto"
+        )
+    return Finding("note", "GPU", f"none ({gpu.unknown_reason}): all models run on the CPU")
+
+
+def _precision(machine: Machine, config: AppConfig) -> Finding:
+    native = sorted(machine.processor_flags & BF16_FLAGS)
+    asked = config.cpu.precision
+    cores = f"{machine.cores} cores"
+    if asked in ("auto", "bf16") and native:
+        return Finding("ok", "CPU lane", f"{cores}, bf16 in hardware ({', '.join(native)})")
+    if asked == "bf16":
+        return Finding(
+            "problem", "CPU lane", f"{cores}, but bf16 is not in hardware: slower than fp32", "use cpu.precision: auto"
+        )
+    if asked == "auto":
+        advice = "cpu.precision: int8 is several times faster here" if machine.processor_flags & INT8_FLAGS else ""
+        return Finding("note", "CPU lane", f"{cores}, fp32: this processor has no bf16", advice)
+    return Finding("ok", "CPU lane", f"{cores}, {asked} by choice")
+
+
+def _memory(machine: Machine) -> Finding:
+    text = f"{format_bytes(machine.available_bytes)} available of {format_bytes(machine.memory_bytes)}"
+    if machine.available_bytes < COMFORTABLE_MEMORY_BYTES:
+        return Finding(
+            "problem", "Memory", text, f"close something: {format_bytes(COMFORTABLE_MEMORY_BYTES)} are comfortable"
+        )
+    return Finding("ok", "Memory", text)
+
+
+def _shared_memory(machine: Machine) -> Finding:
+    free = machine.shared_memory_free_bytes
+    if free is None:
+        return Finding("note", "/dev/shm", "there is none: Ray keeps its object store on disk")
+    if free < OBJECT_STORE_BYTES:
+        return Finding("problem", "/dev/shm", f"{format_bytes(free)} free", "in a container: run with --shm-size=1g")
+    return Finding("ok", "/dev/shm", f"{format_bytes(free)} free")
+
+
+def _ports(machine: Machine) -> Finding:
+    if machine.ports_in_use:
+        taken = ", ".join(map(str, machine.ports_in_use))
+        return Finding("problem", "Ports", f"in use: {taken}", "stop what listens there, or change http_options.port")
+    return Finding("ok", "Ports", "free")
+
+
+def _cache(machine: Machine) -> Finding:
+    free = format_bytes(machine.disk_free_bytes)
+    text = f"{machine.cache_dir}: {format_bytes(machine.cache_bytes)}, {free} free on disk"
+    if machine.disk_free_bytes < FREE_DISK_BYTES:
+        return Finding("problem", "Model cache", text, "converting a large model needs room: set serving.cache_dir")
+    if machine.cache_bytes == 0:
+        return Finding("note", "Model cache", text, "trivet prepare fills it before the first start")
+    return Finding("ok", "Model cache", text)

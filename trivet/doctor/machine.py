@@ -1,0 +1,72 @@
+"""What this machine is: processor, memory, card, ports, caches. Looks, and judges nothing: see `trivet.doctor.checks`."""
+
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from trivet.vram.probe import NvmlProbe
+from trivet.vram.registry import Registry
+from trivet.vram.types import Observation
+
+_CPUINFO = Path("/proc/cpuinfo")
+_PROBE_TIMEOUT_S = 10.0
+"""Opening a driver for the first time may take seconds, and a person is waiting for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Facts about this machine at one moment."""
+
+    cores: int
+    processor_flags: frozenset[str]
+    memory_bytes: int
+    available_bytes: int
+    shared_memory_free_bytes: int | None
+    """Free space of /dev/shm, where Ray keeps its object store; None where there is no such folder."""
+    gpu: Observation
+    ports_in_use: tuple[int, ...]
+    cache_dir: Path
+    cache_bytes: int
+    disk_free_bytes: int
+
+
+def look(ports: tuple[int, ...], cache_dir: Path) -> Machine:
+    """Look at everything once; takes seconds where a driver hangs."""
+    memory = psutil.virtual_memory()
+    shared = Path("/dev/shm")
+    existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
+    return Machine(
+        cores=len(psutil.Process().cpu_affinity()),
+        processor_flags=processor_flags(_CPUINFO.read_text() if _CPUINFO.exists() else ""),
+        memory_bytes=memory.total,
+        available_bytes=memory.available,
+        shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
+        gpu=NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read(),
+        ports_in_use=tuple(port for port in ports if _is_taken(port)),
+        cache_dir=cache_dir,
+        cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),
+        disk_free_bytes=shutil.disk_usage(existing).free,
+    )
+
+
+def processor_flags(cpuinfo: str) -> frozenset[str]:
+    """The first `flags` line of /proc/cpuinfo; empty where there is none."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

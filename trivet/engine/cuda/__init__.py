@@ -1,0 +1,1 @@
+"""The GPU backend: token budgets, out-of-memory recovery, offloading; `runner` is the only file with torch."""

@@ -1,0 +1,54 @@
+"""What the GPU lane asks of a device that has memory of its own: run, run out, free, park."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.messages import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """An allocator about itself, in bytes."""
+
+    held_bytes: int
+    """Taken from the card, in use or not."""
+    reusable_bytes: int
+    """The part of it that no tensor occupies."""
+    weights_bytes: int
+    """What the weights take when they are on the card."""
+
+
+class Accelerator(Protocol):
+    """A device with a memory that can run out. Blocking; never called by two threads at once."""
+
+    @property
+    def device(self) -> str:
+        """`cuda:0`, `simulated:0`."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why this process can never use the device again (a poisoned context); None while it can."""
+
+    def run(self, batch: TokenBatch) -> Floats:
+        """(rows, outputs) float32.
+
+        Raises:
+            BackendOutOfMemory: the batch did not fit; nothing is left allocated by it.
+            GpuUnavailable: the device is lost.
+        """
+
+    def free_cache(self) -> None:
+        """Return what the allocator holds free to the card. Slow: recovery and parking only."""
+
+    def park(self) -> None:
+        """Take the weights off the card."""
+
+    def unpark(self) -> None:
+        """Put them back; BackendOutOfMemory, and still parked, where they do not fit."""
+
+    def memory(self) -> DeviceMemory:
+        """What the allocator holds now."""
+
+    def close(self) -> None:
+        """Give everything back."""

@@ -1,0 +1,135 @@
+"""The GPU lane: running out of memory is an event with a next step, and the weights can leave and return.
+
+Out of memory: free the cache (rate-limited), halve the token budget, run the batch in two halves. A single row that
+does not fit is `GpuUnavailable`, and its caller's CPU twin takes it. What to try next is decided in
+`trivet.engine.cuda.token_budget`, which is pure.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
+from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
+from trivet.errors import GpuUnavailable
+from trivet.messages import Floats
+
+logger = logging.getLogger(__name__)
+
+FREE_CACHE_EVERY_S = 1.0
+"""Freeing an allocator's cache costs up to seconds of the next forwards; once per this long at the most."""
+
+
+class GpuLaneBackend:
+    """A `trivet.engine.backend.Backend` over an accelerator."""
+
+    packs = False
+
+    def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
+        """Begin parked: `unpark` takes the weights to the card.
+
+        Args:
+            accelerator: the device.
+            model: names it in messages.
+            token_budget: the most padded tokens that one forward is given.
+            clock: monotonic seconds.
+        """
+        self._accelerator = accelerator
+        self._model = model
+        self._clock = clock
+        self._budget_config = BudgetConfig(max_tokens=token_budget, min_tokens=min(256, token_budget))
+        self._budget = full_budget(self._budget_config)
+        self._freed_s = float("-inf")
+        self._lock = threading.Lock()  # a forward and a park never meet
+        self.parked = True
+        self.oom_splits = 0
+        """Batches that were run in halves since the start."""
+
+    @property
+    def device(self) -> str:
+        """The accelerator's name."""
+        return self._accelerator.device
+
+    @property
+    def fault(self) -> str | None:
+        """Why this process must be replaced; None while it need not."""
+        return self._accelerator.fault
+
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens of the next batch."""
+        return self._budget.tokens
+
+    def memory(self) -> DeviceMemory:
+        """What the allocator holds now."""
+        return self._accelerator.memory()
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        """(rows, outputs) float32; GpuUnavailable while parked, or where one row does not fit."""
+        with self._lock:
+            if self.parked:
+                raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
+            return self._run(batch)
+
+    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        """One step: on a GPU the longest batch is short."""
+        yield self.forward(batch)
+
+    def _run(self, batch: TokenBatch) -> Floats:
+        try:
+            outputs = self._accelerator.run(batch)
+        except BackendOutOfMemory as error:
+            self._after_oom(batch, error)
+        else:
+            self._budget = after_success(self._budget_config, self._budget, batch.padded_tokens)
+            return outputs
+        # Outside of the except block: a live traceback would keep the failed forward's tensors alive.
+        first, second = batch.halves()
+        joined: Floats = np.concatenate([self._run(first), self._run(second)])
+        return joined
+
+    def _after_oom(self, batch: TokenBatch, error: BackendOutOfMemory) -> None:
+        rows = len(batch.input_ids)
+        self._budget = after_oom(self._budget_config, self._budget, batch.padded_tokens)
+        if self._clock() - self._freed_s >= FREE_CACHE_EVERY_S:
+            self._accelerator.free_cache()
+            self._freed_s = self._clock()
+        if rows == 1:
+            raise GpuUnavailable(f"{self._model}: {batch.padded_tokens} tokens do not fit the GPU: {error.message}")
+        self.oom_splits += 1
+        logger.warning(
+            "%s: out of GPU memory with %d rows × %d tokens: running two halves, token budget now %d",
+            self._model,
+            rows,
+            batch.input_ids.shape[1],
+            self._budget.tokens,
+        )
+
+    def park(self) -> None:
+        """Wait for the forward that runs, then take the weights off the card."""
+        with self._lock:
+            if not self.parked:
+                self._accelerator.park()
+                self.parked = True
+                logger.warning("%s: its weights have left the GPU", self._model)
+
+    def unpark(self) -> bool:
+        """Put the weights back; whether that worked."""
+        with self._lock:
+            if self.parked:
+                try:
+                    self._accelerator.unpark()
+                except BackendOutOfMemory as error:
+                    logger.warning("%s: its weights do not fit back yet: %s", self._model, error.message)
+                    return False
+                self.parked = False
+                logger.info("%s: its weights are back on the GPU", self._model)
+        return True
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._accelerator.close()

@@ -1,0 +1,137 @@
+"""The GPU lane on CUDA: a torch module in 16 bits under a cap on the process's share of the card."""
+
+import logging
+from collections.abc import Callable
+from typing import Literal, Protocol, cast
+
+import torch
+
+from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.batch.sequences import Int64s, TokenBatch
+from trivet.engine.cuda.accelerator import DeviceMemory
+from trivet.errors import GpuUnavailable
+from trivet.messages import Floats
+
+logger = logging.getLogger(__name__)
+
+CudaDtype = Literal["bf16", "fp16"]
+
+_POISON = (
+    "device-side assert",
+    "illegal memory access",
+    "illegal address",
+    "unspecified launch failure",
+    "GPU is lost",
+)
+"""After these the CUDA context of this process answers nothing but errors."""
+
+
+DTYPES: dict[CudaDtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_dtype(asked: Literal["auto", "bf16", "fp16"]) -> CudaDtype:
+    """What `auto` means on this card."""
+    if asked != "auto":
+        return asked
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+class NamedInputs(Protocol):
+    """A module that says which of a batch's arrays it takes; see `trivet.engine.models.load`."""
+
+    input_names: tuple[str, ...]
+
+
+class CudaAccelerator:
+    """An `Accelerator` over one torch module; see `trivet.engine.cuda.accelerator`.
+
+    `device` is `cuda` in service. On `cpu` the same code runs without a card, for tests of everything but the card.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[torch.dtype], torch.nn.Module],
+        dtype: torch.dtype,
+        *,
+        cap_fraction: float,
+        device: Literal["cuda", "cpu"] = "cuda",
+    ) -> None:
+        """Load the module on the host; `unpark` takes it to the card.
+
+        Args:
+            load: builds the module on the host in the given dtype.
+            dtype: of weights and activations.
+            cap_fraction: largest share of the card that this process's allocator may take.
+            device: where it runs.
+        """
+        self._on_card = device == "cuda"
+        if self._on_card:
+            torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
+            torch.cuda.set_per_process_memory_fraction(cap_fraction)
+        self._target = device
+        self._module = load(dtype).eval()
+        self._input_names = cast("NamedInputs", self._module).input_names
+        self._weights_bytes = sum(tensor.nbytes for tensor in (*self._module.parameters(), *self._module.buffers()))
+        self._fault: str | None = None
+        self.device = f"cuda:{torch.cuda.current_device()}" if self._on_card else "cpu (torch)"
+
+    @property
+    def fault(self) -> str | None:
+        """The error that poisoned the context, if one has."""
+        return self._fault
+
+    @torch.inference_mode()
+    def run(self, batch: TokenBatch) -> Floats:
+        """One copy in, one forward, one copy out."""
+        available = batch.padded_inputs()
+        try:
+            outputs = self._module(**{name: self._to_device(available[name]) for name in self._input_names})
+            result: Floats = outputs.float().cpu().numpy()  # (B, outputs): the only wait for the device
+        except torch.OutOfMemoryError as error:
+            raise BackendOutOfMemory(_first_sentence(error)) from None  # the traceback would hold the tensors
+        except RuntimeError as error:
+            if any(sign in str(error) for sign in _POISON):
+                self._fault = str(error).splitlines()[0]
+                raise GpuUnavailable(f"the CUDA context is lost: {self._fault}") from error
+            raise
+        return result
+
+    def _to_device(self, array: Int64s) -> torch.Tensor:
+        """(B, T) int64 on the device, without waiting for the copy."""
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self._target, non_blocking=True) if self._on_card else tensor
+
+    def free_cache(self) -> None:
+        """Return cached blocks to the driver."""
+        if self._on_card:
+            torch.cuda.empty_cache()
+
+    def park(self) -> None:
+        """Move the weights to host memory."""
+        self._module.to("cpu")
+        self.free_cache()
+
+    def unpark(self) -> None:
+        """Move them back; a half-moved module goes to the host again."""
+        try:
+            self._module.to(self._target)
+        except torch.OutOfMemoryError as error:
+            message = _first_sentence(error)
+        else:
+            return
+        self.park()
+        raise BackendOutOfMemory(message)
+
+    def memory(self) -> DeviceMemory:
+        """The caching allocator's own figures; zeros without a card."""
+        reserved = torch.cuda.memory_reserved() if self._on_card else 0
+        allocated = torch.cuda.memory_allocated() if self._on_card else 0
+        return DeviceMemory(reserved, reserved - allocated, self._weights_bytes)
+
+    def close(self) -> None:
+        """Drop the module; what it held goes with the process."""
+        del self._module
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).split(". ")[0]

@@ -1,0 +1,104 @@
+"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trivet.config import Precision
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.openvino.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
+from trivet.engine.openvino.mapped import drop_resident_pages
+from trivet.engine.openvino.telemetry import forbid_telemetry
+from trivet.messages import Floats
+
+forbid_telemetry()
+
+import openvino  # noqa: E402 - its import alone would report to strangers
+
+CpuPrecision = Literal["fp32", "bf16", "int8"]
+
+
+def resolve_precision(asked: Precision) -> CpuPrecision:
+    """What `auto` means on this processor: bf16 where it multiplies bf16 natively, else fp32."""
+    if asked != "auto":
+        return asked
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in capabilities else "fp32"
+
+
+SHAPES_KEPT = 100
+"""Compiled kernels are kept by the shape of a batch, in OpenVINO and in oneDNN below it; left alone they keep 5,000 and
+1,024 of them, which is half a megabyte per shape of a small model and grows for days."""
+
+
+def settings_for(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
+    """How OpenVINO compiles a graph for this lane."""
+    # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
+    settings: dict[str, Any] = {
+        # One stream: a batch uses every thread. Parallel streams repack the weights once each.
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_MMAP": True,
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_KEPT,
+    }
+    if precision == "int8":
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = INT8_GROUP_SIZE
+        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return settings
+
+
+class OpenVinoBackend:
+    """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
+
+    fault = None  # a CPU has no context to poison
+
+    def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
+        core = openvino.Core()
+        model = core.read_model(ir_dir / MODEL_FILE)
+        compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
+        self._request = compiled.create_infer_request()
+        self._input_names = [port.get_any_name() for port in compiled.inputs]
+        self.packs = "firsts" in self._input_names
+        self._token_budget = token_budget
+        self.device = f"cpu (openvino {precision})"
+        # The first forward packs the weights; what was mapped for it is then a second copy of the model.
+        self.forward(packing_batch())
+        drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens of one forward; constant, since host memory does not run out under a batch."""
+        return self._token_budget
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        """(rows, outputs) float32."""
+        available = batch.packed_inputs() if self.packs else batch.padded_inputs()
+        self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
+        # The output tensor is reused by the next forward: copy.
+        outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
+        return outputs
+
+    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        """One step: the graph runs from end to end."""
+        yield self.forward(batch)
+
+    def close(self) -> None:
+        """Drop the graph, and with it its buffers."""
+        del self._request
+
+
+def packing_batch() -> TokenBatch:
+    """For the first forward, which packs the weights: 4 rows × 128.
+
+    The ids are such that any vocabulary has them, and different enough for every expert of a mixture to be used.
+    """
+    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int64)  # (B, T)
+    return TokenBatch(ids, np.ones_like(ids), np.zeros_like(ids), useful_tokens=ids.size)

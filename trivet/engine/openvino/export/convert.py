@@ -1,0 +1,206 @@
+"""Converts a checkpoint to OpenVINO IR, as a process of its own: ``python -m trivet.engine.openvino.export.convert``.
+
+torch, transformers and NNCF live and die here; the serving process maps the result. The output folder holds
+``openvino_model.xml``, ``openvino_model.bin`` and ``meta.json`` (:class:`IrMeta`), and appears complete or not at all.
+A model that can be cut at its attentions (:mod:`~trivet.engine.openvino.export.sections`) has a graph for each part
+instead.
+
+Precisions:
+
+- ``fp32``: weights as fp32.
+- ``bf16``: weights as fp16, which the CPU plugin turns into bf16 when it packs them (fp16 keeps more of their
+  mantissa than storing bf16 would). Executed in bf16 by ``INFERENCE_PRECISION_HINT``.
+- ``int8``: weights as int8 with one scale and one zero point per output channel; activations are quantised while
+  running, in groups of ``DYNAMIC_QUANTIZATION_GROUP_SIZE`` = :data:`~trivet.engine.openvino.ir_cache.INT8_GROUP_SIZE`.
+
+Each conversion ends by running the written IR, as it will be served, against the torch model on two sequences of
+different length.
+"""
+
+from __future__ import annotations
+
+from trivet.engine.openvino.telemetry import forbid_telemetry
+
+forbid_telemetry()
+
+import argparse  # noqa: E402 - telemetry must be shut before anything imports openvino
+import gc  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, get_args  # noqa: E402
+
+import numpy as np  # noqa: E402
+import openvino  # noqa: E402
+import torch  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from trivet.config import TASKS, Task  # noqa: E402
+from trivet.engine.batch.sequences import TokenBatch  # noqa: E402
+from trivet.engine.checkpoint.files import read_config  # noqa: E402
+from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.engine.openvino.export import sections  # noqa: E402
+from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
+from trivet.engine.openvino.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.openvino.open import open_ir  # noqa: E402
+from trivet.errors import ModelError, TrivetError  # noqa: E402
+
+_CHECK_LENGTHS = (150, 70)
+"""Tokens of the two sequences that are traced and compared: more than two blocks of local attention, and padding."""
+
+_LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
+"""Largest ‖IR - torch‖ / ‖torch‖ allowed. Generous at the lower precisions: it is there to catch a graph that computes
+something else (whose error is about 1), not to measure rounding: a reranker's only logit may be near zero."""
+
+
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> IrMeta:
+    """Writes the IR of one checkpoint to ``out_dir``, replacing nothing: the folder must not exist.
+
+    Peak memory is about twice the checkpoint's size, of which one is the checkpoint itself, mapped.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded for the task, or its IR does not compute what torch does.
+    """
+    started = time.monotonic()
+    _say(f"loading {model_dir} as a {task}")
+    model = load_torch_model(model_dir, task, torch.float32, for_export=True)
+    example = _example_batch(vocab_size=read_config(model_dir)["vocab_size"])
+    padded = _tensors(example.padded_inputs())
+    with torch.inference_mode():
+        expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
+
+    partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        if sections.can_be_cut(model):
+            for part in sections.parts(model):
+                _write_part(part, precision, partial)
+            sections.describe(model).write(partial, sections.rotary_tables(model))
+        elif can_be_packed(model):
+            _write_whole(PackedModel(model), _tensors(example.packed_inputs()), precision, partial)
+        else:
+            _write_whole(model, padded, precision, partial)
+        del model
+        gc.collect()
+        _say("checking against torch")
+        error = _relative_error(partial, precision, example, expected)
+        meta = IrMeta.describe(model_dir, task, precision, int(expected.shape[1]), error)
+        meta.write(partial / META_FILE)
+        partial.rename(out_dir)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _say(f"done in {time.monotonic() - started:.0f} s; relative error {error:.1e}")
+    return meta
+
+
+def _example_batch(vocab_size: int) -> TokenBatch:
+    longest = max(_CHECK_LENGTHS)
+    mask = (np.arange(longest)[None, :] < np.array(_CHECK_LENGTHS)[:, None]).astype(np.int64)  # (2, T)
+    # Ids below 5 are special tokens in most vocabularies: XLM-R counts positions by comparing with its pad id.
+    ids = np.random.default_rng(0).integers(min(5, vocab_size - 1), vocab_size, size=mask.shape)  # (2, T)
+    return TokenBatch(ids, mask, np.zeros_like(ids), useful_tokens=sum(_CHECK_LENGTHS))
+
+
+def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _write_whole(
+    model: Embedder | SequenceClassifier | PackedModel,
+    inputs: dict[str, torch.Tensor],
+    precision: IrPrecision,
+    folder: Path,
+) -> None:
+    _say("tracing")
+    example = {name: inputs[name] for name in model.input_names}
+    graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
+    if precision == "int8":
+        _say("compressing weights to int8")
+    _write(graph, precision, folder / MODEL_FILE)
+
+
+def _write_part(part: sections.Part, precision: IrPrecision, folder: Path) -> None:
+    _say(f"tracing {part.name}")
+    _write(_trace(part.module, part.example, part.dynamic, part.outputs), precision, folder / f"{part.name}.xml")
+
+
+def _trace(
+    module: torch.nn.Module,
+    example: dict[str, torch.Tensor],
+    dynamic: dict[str, tuple[int, ...]],
+    outputs: tuple[str, ...],
+) -> Any:
+    """The graph of a module whose inputs may differ from their examples in the `dynamic` dimensions."""
+
+    def shape_of(name: str) -> openvino.PartialShape:
+        return openvino.PartialShape([-1 if at in dynamic[name] else n for at, n in enumerate(example[name].shape)])
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Tracing warns of every Python `if` on a length, and transformers of its own deprecations. What matters, that
+        # the graph computes the same at other lengths, is compared with torch instead.
+        warnings.simplefilter("ignore")
+        graph = openvino.convert_model(
+            module.eval(),
+            example_input=example,
+            input=[(name, shape_of(name), _IR_TYPES[tensor.dtype]) for name, tensor in example.items()],
+        )
+    for port in graph.inputs:
+        # What the graph only passes on shares its tensor, and has the other's name as well.
+        port.get_tensor().set_names(port.get_names() & example.keys())
+    for port, name in zip(graph.outputs, outputs, strict=True):
+        port.get_tensor().set_names({name})
+    return graph
+
+
+_IR_TYPES = {torch.int64: openvino.Type.i64, torch.float32: openvino.Type.f32, torch.bool: openvino.Type.boolean}
+
+
+def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
+    if precision == "int8":
+        import nncf
+
+        graph = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    openvino.save_model(graph, file, compress_to_fp16=precision != "fp32")
+
+
+def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
+    backend = open_ir(ir_dir, precision, threads=None, token_budget=batch.padded_tokens)
+    actual = backend.forward(batch)
+    backend.close()
+    error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
+    if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
+        raise ModelError(f"the {precision} graph of {ir_dir} differs from torch by {error:.3g} of its norm")
+    return error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a command-line tool, read by ir_cache
+
+
+def main() -> int:
+    """Command line; the last line on stderr says what went wrong."""
+    parser = argparse.ArgumentParser(description="Convert a checkpoint to OpenVINO IR.")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--precision", choices=get_args(IrPrecision), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to create")
+    args = parser.parse_args()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when load.py imports transformers
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    if args.out.exists():
+        parser.error(f"{args.out} exists")
+    try:
+        convert(args.model, args.task, args.precision, args.out)
+    except TrivetError as error:
+        _say(f"error: {error.message}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

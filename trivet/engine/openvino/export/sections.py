@@ -1,0 +1,249 @@
+"""ModernBERT cut at its attentions, so that a long forward is many short steps instead of one.
+
+Between two attentions every token is on its own: output projection, feed-forward block, norms and the next layer's
+queries, keys and values. Such a *section* runs over any slice of the rows of a batch, one slice after another, and
+needs memory for one slice only. An attention has no weights and may be cut by queries. Whoever runs the parts may do
+something else between any two of them: that is how short work does not wait behind 8,192 tokens.
+
+The parts, and what flows between them (N rows, H hidden size, h heads of size D):
+
+    section 0:      ids (N,), cos, sin (N, D)                        -> hidden (N, H), query, key, value (N, h, D)
+    section i:      hidden, mixed (N, h, D), cos, sin                -> hidden, query, key, value
+    section layers: hidden, mixed                                    -> hidden
+    attention:      query (B, Tq, h, D), key, value (B, Tk, h, D),
+                    allowed (B, 1, Tq | 1, Tk) boolean               -> mixed (B, Tq, h, D)
+    head:           hidden (B, T, H), attention_mask (B, T)          -> output (B, outputs) fp32
+
+Queries and keys leave their section rotated. The modules borrow transformers' own layers and parameters; what is
+written here is only where they are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trivet.engine.models.load import Embedder, SequenceClassifier
+from trivet.engine.models.rotary import TableRotary, rotate
+from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, SectionsMeta, section_name
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module with examples of its inputs, by name; dimensions in `dynamic` may differ from the example's."""
+
+    name: str
+    module: nn.Module
+    example: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    dynamic: dict[str, tuple[int, ...]]
+
+
+class _Projections(nn.Module):
+    """A layer's norm, queries, keys and values: three products instead of one whose result would have to be cut."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.norm = layer.attn_norm
+        self.head_size = layer.attn.head_dim
+        self.query, self.key, self.value = _cut_linear(layer.attn.Wqkv, 3)
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        normed = self.norm(hidden)  # (N, H)
+        heads = (-1, self.head_size)
+        query, key, value = (
+            product(normed).unflatten(-1, heads) for product in (self.query, self.key, self.value)
+        )  # each (N, h, D)
+        cos, sin = cos[:, None], sin[:, None]  # (N, 1, D)
+        return rotate(query, cos, sin), rotate(key, cos, sin), value
+
+
+class _AfterAttention(nn.Module):
+    """The rest of a layer. The two halves of the gated feed-forward block are products of their own too."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.mix_heads = layer.attn.Wo
+        self.norm = layer.mlp_norm
+        self.act = layer.mlp.act
+        self.inner, self.gate = _cut_linear(layer.mlp.Wi, 2)
+        self.outer = layer.mlp.Wo
+
+    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+        hidden = hidden + self.mix_heads(mixed.flatten(1))  # (N, H)
+        normed = self.norm(hidden)
+        after: Tensor = hidden + self.outer(self.act(self.inner(normed)) * self.gate(normed))
+        return after
+
+
+class FirstSection(nn.Module):
+    """Embeddings, and what layer 0 attends with."""
+
+    def __init__(self, embeddings: nn.Module, layer: Any) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.projections = _Projections(layer)
+
+    def forward(self, ids: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the module."""
+        hidden: Tensor = self.embeddings(input_ids=ids)  # (N, H)
+        return hidden, *self.projections(hidden, cos, sin)
+
+
+class MiddleSection(nn.Module):
+    """From one layer's attention to the next one's."""
+
+    def __init__(self, layer: Any, following: Any) -> None:
+        super().__init__()
+        self.after_attention = _AfterAttention(layer)
+        self.projections = _Projections(following)
+
+    def forward(self, hidden: Tensor, mixed: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the module."""
+        hidden = self.after_attention(hidden, mixed)  # (N, H)
+        return hidden, *self.projections(hidden, cos, sin)
+
+
+class LastSection(nn.Module):
+    """From the last attention to the encoder's output."""
+
+    def __init__(self, layer: Any, final_norm: nn.Module) -> None:
+        super().__init__()
+        self.after_attention = _AfterAttention(layer)
+        self.final_norm = final_norm
+
+    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+        """See the module."""
+        normed: Tensor = self.final_norm(self.after_attention(hidden, mixed))
+        return normed  # (N, H)
+
+
+class Attention(nn.Module):
+    """Scaled-dot-product attention over rows laid out as the sections leave them."""
+
+    def __init__(self, head_size: int) -> None:
+        super().__init__()
+        self.scale = head_size**-0.5
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+        """See the module."""
+        q, k, v = (rows.transpose(1, 2) for rows in (query, key, value))  # each (B, h, T, D)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=self.scale)
+        return mixed.transpose(1, 2)  # (B, Tq, h, D)
+
+
+class EmbedderHead(nn.Module):
+    """An embedder's pooling."""
+
+    def __init__(self, pooling: nn.Module) -> None:
+        super().__init__()
+        self.pooling = pooling
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """See the module."""
+        pooled: Tensor = self.pooling(hidden, attention_mask)
+        return pooled
+
+
+class ClassifierHead(nn.Module):
+    """ModernBERT's classification head: pool, dense, norm, logits."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.dense, self.classifier = model.head, model.classifier
+        self.takes_mean = model.config.classifier_pooling == "mean"
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """See the module."""
+        if self.takes_mean:
+            mask = attention_mask.to(torch.float32)[..., None]  # (B, T, 1)
+            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (B, H)
+        else:
+            pooled = hidden[:, 0]
+        logits: Tensor = self.classifier(self.dense(pooled))
+        return logits.float()
+
+
+def can_be_cut(model: Embedder | SequenceClassifier) -> bool:
+    """Whether `parts` knows this model: a ModernBERT with the plain rotary positions."""
+    return isinstance(getattr(_encoder(model), "rotary_emb", None), TableRotary)
+
+
+def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
+    """All parts, in the order in which they first run."""
+    encoder = _encoder(model)
+    config = encoder.config
+    heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    layers = list(encoder.layers)
+    rows = 7  # any number: it is traced as a symbol
+    hidden = torch.randn(rows, config.hidden_size)
+    mixed = torch.randn(rows, heads, size)
+    rotary = {"cos": torch.randn(rows, size), "sin": torch.randn(rows, size)}
+    ids = torch.randint(min(5, config.vocab_size - 1), config.vocab_size, (rows,))
+    leaves = ("next_hidden", "query", "key", "value")
+
+    def section(index: int, module: nn.Module, example: dict[str, Tensor], outputs: tuple[str, ...]) -> Part:
+        return Part(section_name(index), module, example, outputs, dict.fromkeys(example, (0,)))
+
+    yield section(0, FirstSection(encoder.embeddings, layers[0]), {"ids": ids, **rotary}, leaves)
+    for index, (layer, following) in enumerate(pairwise(layers), start=1):
+        yield section(index, MiddleSection(layer, following), {"hidden": hidden, "mixed": mixed, **rotary}, leaves)
+    last = LastSection(layers[-1], encoder.final_norm)
+    yield section(len(layers), last, {"hidden": hidden, "mixed": mixed}, leaves[:1])
+
+    queries, keys = torch.randn(2, 7, heads, size), torch.randn(2, 9, heads, size)
+    yield Part(
+        ATTENTION,
+        Attention(size),
+        {"query": queries, "key": keys, "value": keys, "allowed": torch.ones(2, 1, 7, 9, dtype=torch.bool)},
+        ("next_mixed",),
+        {"query": (0, 1), "key": (0, 1), "value": (0, 1), "allowed": (0, 2, 3)},
+    )
+    head = EmbedderHead(model.pooling) if isinstance(model, Embedder) else ClassifierHead(model.model)
+    mask = torch.ones(2, rows, dtype=torch.int64)
+    yield Part(
+        HEAD,
+        head,
+        {"hidden": torch.randn(2, rows, config.hidden_size), "attention_mask": mask},
+        ("output",),
+        {"hidden": (0, 1), "attention_mask": (0, 1)},
+    )
+
+
+def describe(model: Embedder | SequenceClassifier) -> SectionsMeta:
+    """What whoever runs the parts must know."""
+    encoder = _encoder(model)
+    config = encoder.config
+    return SectionsMeta(
+        layer_types=list(config.layer_types),
+        reach_tokens=config.sliding_window,
+        hidden_size=config.hidden_size,
+        heads=config.num_attention_heads,
+    )
+
+
+def rotary_tables(model: Embedder | SequenceClassifier) -> dict[str, Any]:
+    """`<layer type>_cos` and `_sin`, each (positions, D) fp32 numpy."""
+    return {name: table.numpy() for name, table in _encoder(model).rotary_emb.named_buffers()}
+
+
+def _encoder(model: Embedder | SequenceClassifier) -> Any:
+    return model.encoder if isinstance(model, Embedder) else getattr(model.model, "model", None)
+
+
+def _cut_linear(linear: nn.Linear, count: int) -> list[nn.Linear]:
+    """A linear layer as several, each giving an equal share of its outputs in their order. Weights stay shared."""
+    biases = [None] * count if linear.bias is None else list(linear.bias.chunk(count))
+    cut = []
+    for weight, bias in zip(linear.weight.chunk(count), biases, strict=True):
+        part = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        part.weight = nn.Parameter(weight, requires_grad=False)
+        part.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        cut.append(part)
+    return cut

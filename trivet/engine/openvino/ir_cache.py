@@ -1,0 +1,225 @@
+"""Converted models on disk: found by key, converted once by a process of its own, mapped by every replica.
+
+Imports neither torch nor OpenVINO. A key stands for everything that the graph depends on: the checkpoint's weights
+and JSON files by content, task, precision, the converter's source, and the versions of the libraries it uses. Folders
+never change once they exist; an outdated one is simply no longer looked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Self
+
+from filelock import FileLock, Timeout
+
+import trivet
+from trivet.config import Task
+from trivet.engine.checkpoint.files import SHARD_INDEX, find_weight_files, read_config, read_json
+from trivet.errors import ModelError
+
+MODEL_FILE = "openvino_model.xml"
+META_FILE = "meta.json"
+
+IrPrecision = Literal["fp32", "bf16", "int8"]
+
+INT8_GROUP_SIZE = 64
+"""Activations per quantisation group of an int8 graph: DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. It must
+divide the width of every matrix product, or that product falls back to a slower kernel: 64 divides those of all three
+flagships, 128 does not divide ModernBERT-large's 2,624. Larger is quicker and coarser; bench/LOG.md has the table."""
+
+_ENGINE = Path(__file__).parent.parent
+_SOURCES = ("models/*.py", "checkpoint/*.py", "openvino/export/*.py", "batch/packing.py")
+"""Code that decides what a graph computes."""
+_VERSIONED = ("openvino", "nncf", "torch", "transformers")
+_SETTLED_S = 2.0
+"""A file changed less than this before it was hashed may change again within one tick of its timestamp."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IrMeta:
+    """What a serving process needs to know about an IR folder without torch or transformers."""
+
+    model: str
+    """Name of the checkpoint directory."""
+    task: Task
+    precision: IrPrecision
+    output_size: int
+    """D of an embedder's vectors; the number of labels otherwise."""
+    hidden_size: int
+    max_tokens: int | None
+    """Positions the architecture has; the tokenizer's own limit may be lower."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    relative_error: float = 0.0
+    """‖IR - torch fp32‖ / ‖torch fp32‖ on the conversion's example."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def describe(
+        cls,
+        model_dir: Path,
+        task: Task,
+        precision: IrPrecision,
+        output_size: int,
+        relative_error: float,
+    ) -> Self:
+        """Facts of a conversion that has just been done."""
+        config = read_config(model_dir)
+        positions = config.get("max_position_embeddings") or config.get("max_trained_positions")
+        if positions and config.get("model_type") in ("xlm-roberta", "roberta", "camembert"):
+            positions -= config.get("pad_token_id", 1) + 1  # their positions start after the pad id
+        return cls(
+            model=model_dir.name,
+            task=task,
+            precision=precision,
+            output_size=output_size,
+            hidden_size=config.get("hidden_size") or config.get("n_embd") or config.get("dim") or output_size,
+            max_tokens=positions,
+            labels={label: int(index) for index, label in (config.get("id2label") or {}).items()},
+            relative_error=relative_error,
+            versions=_versions(),
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes the facts as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, ir_dir: Path) -> Self:
+        """Reads ``meta.json`` of an IR folder; ModelError where it is missing or not what this version writes."""
+        try:
+            return cls(**read_json(ir_dir / META_FILE))
+        except TypeError as error:
+            raise ModelError(f"{ir_dir / META_FILE} is not of this version: {error}") from error
+
+
+def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir: Path | None = None) -> str:
+    """A hexadecimal SHA-256 over everything that the converted graph depends on.
+
+    Hashing gigabytes takes seconds; with ``digest_cache_dir`` a file's digest is kept there and reused as long as the
+    file's inode, size, modification and change time are the same and were settled when it was hashed.
+
+    Raises:
+        ModelError: the directory holds no checkpoint.
+    """
+    read_config(model_dir)  # refuses what is not a checkpoint, by name
+    key = hashlib.sha256()
+    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(_versions().items()))):
+        key.update(part.encode() + b"\0")
+    for file in sorted(file for pattern in _SOURCES for file in _ENGINE.glob(pattern)):
+        key.update(file.relative_to(_ENGINE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    for file in _files_that_matter(model_dir):
+        key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + _digest(file, digest_cache_dir))
+    return key.hexdigest()
+
+
+def ensure_ir(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path) -> Path:
+    """The IR folder of a checkpoint, converting it first where there is none yet.
+
+    Any number of processes may ask at the same time: one converts, the others wait. Progress goes to the log.
+
+    Raises:
+        ModelError: the checkpoint cannot be converted; the message is the converter's.
+    """
+    model_dir = model_dir.resolve()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    key = ir_key(model_dir, task, precision, cache_dir / "digests")
+    ir_dir = cache_dir / f"{model_dir.name}-{task}-{precision}-{key[:16]}"
+    if ir_dir.is_dir():
+        return ir_dir
+    lock = FileLock(cache_dir / f"{ir_dir.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process that converts %s", model_dir.name)
+        lock.acquire()
+    try:
+        if not ir_dir.is_dir():
+            _convert_in_subprocess(model_dir, task, precision, ir_dir)
+    finally:
+        lock.release()
+    return ir_dir
+
+
+def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path) -> None:
+    logger.info("converting %s to OpenVINO %s, once; kept in %s", model_dir.name, precision, ir_dir.parent)
+    command = [sys.executable, "-m", "trivet.engine.openvino.export.convert"]
+    command += ["--model", str(model_dir), "--task", task, "--precision", precision, "--out", str(ir_dir)]
+    # The child must find the same trivet as this process, installed or not.
+    search_path = [str(Path(trivet.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search_path))}
+    last = ""
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None  # asked for above
+        for line in child.stderr:
+            if line.strip():
+                last = line.strip()
+                logger.info("%s: %s", model_dir.name, last)
+    if child.returncode != 0 or not ir_dir.is_dir():
+        raise ModelError(
+            f"converting {model_dir} for {task} at {precision} failed (exit {child.returncode}): "
+            f"{last.removeprefix('error: ')}"
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _VERSIONED}
+
+
+def _files_that_matter(model_dir: Path) -> Iterable[Path]:
+    """Weights, and the JSON files that the loader reads; a tokenizer does not change the graph."""
+    yield model_dir / "config.json"
+    for optional in (SHARD_INDEX, "modules.json"):
+        if (model_dir / optional).is_file():
+            yield model_dir / optional
+    yield from sorted(model_dir.glob("*/config.json"))
+    yield from find_weight_files(model_dir)
+
+
+def _digest(file: Path, cache_dir: Path | None) -> bytes:
+    if cache_dir is None:
+        return _hash(file)
+    stat = file.stat()
+    identity = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    entry = cache_dir / f"{hashlib.sha256(str(file.resolve()).encode()).hexdigest()}.json"
+    known = _read_entry(entry)
+    if known.get("identity") == identity:
+        return bytes.fromhex(str(known["digest"]))
+    settled = time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED_S
+    digest = _hash(file)
+    if settled:
+        _write_entry(entry, {"identity": identity, "digest": digest.hex()})
+    return digest
+
+
+def _hash(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+def _read_entry(entry: Path) -> dict[str, object]:
+    try:
+        known = json.loads(entry.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}  # not hashed yet, or a torn write: hash again
+    return known if isinstance(known, dict) else {}
+
+
+def _write_entry(entry: Path, known: dict[str, object]) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = entry.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(known), encoding="utf-8")
+    partial.replace(entry)

@@ -1,0 +1,16 @@
+"""The CPU lane, whichever way a model was converted."""
+
+from pathlib import Path
+
+from trivet.engine.backend import Backend
+from trivet.engine.openvino.backend import CpuPrecision, OpenVinoBackend
+from trivet.engine.openvino.sectioned_backend import SectionedBackend
+from trivet.engine.openvino.sections_meta import SectionsMeta
+
+
+def open_ir(ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> Backend:
+    """Compile what an IR folder holds: one graph, or one per part of a model that is cut at its attentions."""
+    sections = SectionsMeta.read(ir_dir)
+    if sections is None:
+        return OpenVinoBackend(ir_dir, precision, threads=threads, token_budget=token_budget)
+    return SectionedBackend(ir_dir, sections, precision, threads=threads, token_budget=token_budget)

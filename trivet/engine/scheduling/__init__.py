@@ -1,0 +1,1 @@
+"""Which sequences run together, and when."""

@@ -1,0 +1,65 @@
+"""The simulated GPU: forwards run on the CPU, memory is accounted on a modelled card.
+
+It shows, on any laptop, when a real card would run out, split, park and return. It says `simulated` wherever it
+names its device, and it models no speed.
+"""
+
+from trivet.engine.backend import Backend, BackendOutOfMemory
+from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.cuda.accelerator import DeviceMemory
+from trivet.messages import Floats
+from trivet.simulation.ledger import Ledger
+from trivet.vram.errors import SimulatedOutOfMemory
+from trivet.vram.planning.facts import Dtype, ModelFacts
+
+SIMULATED_DTYPE: Dtype = "bf16"
+
+
+class SimulatedAccelerator:
+    """An `Accelerator` over a CPU backend and a shared ledger."""
+
+    fault = None
+
+    def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
+        """Open a modelled CUDA context; the weights stay off the card until `unpark`. SimulatedOutOfMemory."""
+        self._inner = inner
+        self._ledger = ledger
+        self._model = model
+        self._bytes_per_token = facts.activation_bytes_per_token(SIMULATED_DTYPE)
+        self._weights_bytes = facts.weights_bytes(SIMULATED_DTYPE)
+        self.device = "simulated:0"
+        ledger.attach(model, cap_bytes=cap_bytes)
+
+    def run(self, batch: TokenBatch) -> Floats:
+        """Reserve what the forward would take on a card, then run it on the CPU."""
+        try:
+            with self._ledger.holding(self._model, batch.padded_tokens * self._bytes_per_token):
+                return self._inner.forward(batch)
+        except SimulatedOutOfMemory as error:
+            raise BackendOutOfMemory(error.message) from error
+
+    def free_cache(self) -> None:
+        """Give the modelled cache back."""
+        self._ledger.empty_cache(self._model)
+
+    def park(self) -> None:
+        """Take the modelled weights off the card."""
+        self._ledger.park(self._model)
+
+    def unpark(self) -> None:
+        """Put them back."""
+        try:
+            self._ledger.load(self._model, self._weights_bytes)
+        except SimulatedOutOfMemory as error:
+            raise BackendOutOfMemory(error.message) from error
+
+    def memory(self) -> DeviceMemory:
+        """This process's row of the ledger."""
+        row = next(row for row in self._ledger.view().rows if row.model == self._model)
+        return DeviceMemory(row.held_bytes, row.held_bytes - row.active_bytes, row.weights_bytes)
+
+    def close(self) -> None:
+        """Leave the card."""
+        self._ledger.detach(self._model)
+        self._ledger.close()
+        self._inner.close()

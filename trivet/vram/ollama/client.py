@@ -1,0 +1,67 @@
+"""A client of the two documented Ollama calls that matter here: who holds memory, and please unload.
+
+`GET /api/ps`, and `POST /api/generate` with `keep_alive: 0` and no prompt. Decides nothing: see
+`trivet.vram.ollama.unload`. A server that gives no usable answer is `OllamaUnavailable`, never another exception.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import httpx
+
+from trivet.errors import TrivetError
+from trivet.vram.types import Tenant
+
+
+class OllamaUnavailable(TrivetError):
+    """The Ollama server gave no usable answer."""
+
+
+class OllamaClient:
+    """A client of one server, such as `http://127.0.0.1:11434`. Close it, or use it as an async context manager.
+
+    Proxies and credentials from the environment are not used: this is a neighbour on the same machine.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def loaded(self) -> tuple[Tenant, ...]:
+        """Return the models that are loaded, those on the CPU included. Raises `OllamaUnavailable`."""
+        answer = await self._json("GET", "/api/ps")
+        try:
+            return tuple(_model(entry) for entry in answer["models"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise OllamaUnavailable(f"Ollama /api/ps: unexpected answer: {error!r}") from error
+
+    async def unload(self, name: str) -> None:
+        """Ask the server to drop a model as soon as it is idle. Raises `OllamaUnavailable`."""
+        await self._json("POST", "/api/generate", {"model": name, "keep_alive": 0, "stream": False})
+
+    async def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            response = await self._http.request(method, path, json=body)
+            response.raise_for_status()
+            return response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise OllamaUnavailable(f"Ollama {path}: {error or type(error).__name__}") from error
+
+
+def _model(entry: Mapping[str, Any]) -> Tenant:
+    expires_at = datetime.fromisoformat(entry["expires_at"])
+    return Tenant(
+        name=str(entry["name"]),
+        vram_bytes=int(entry.get("size_vram", 0)),
+        expires_at=expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC),
+    )

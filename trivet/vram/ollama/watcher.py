@@ -1,0 +1,84 @@
+"""The Ollama server beside us, once per tick: name what it holds, and carry out what `trivet.vram.ollama.unload`
+decides.
+
+Never raises for the server's sake: without an answer there is no attribution, and nothing else is lost. Logs when the
+set of its models changes, when it stops or begins to answer, and each request to unload.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from trivet.units import format_bytes
+from trivet.vram.ollama.client import OllamaClient, OllamaUnavailable
+from trivet.vram.ollama.unload import OllamaHistory, UnloadConfig, models_to_unload
+from trivet.vram.types import Cause, Observation, Snapshot, Tenant
+
+log = logging.getLogger(__name__)
+
+_STARVED: frozenset[Cause] = frozenset({"low_memory", "parked"})
+
+
+def calendar() -> datetime:
+    """Return the present moment of the calendar."""
+    return datetime.now(UTC)
+
+
+class Neighbour:
+    """One Ollama server. `clock` is monotonic seconds; `today` is the calendar that its expiries are read against."""
+
+    def __init__(
+        self,
+        client: OllamaClient,
+        config: UnloadConfig,
+        clock: Callable[[], float],
+        today: Callable[[], datetime] = calendar,
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._today = today
+        self._history = OllamaHistory()
+        self._logged: str | None = None
+
+    async def tick(self, snapshot: Snapshot) -> tuple[Tenant, ...]:
+        """Return what the server holds, after asking it to unload what should go; empty when it does not answer."""
+        try:
+            models = await self._client.loaded()
+            self._note(", ".join(sorted(model.name for model in models)), describe(snapshot.observation, models))
+            await self._unload(snapshot, models)
+        except OllamaUnavailable as error:
+            self._note(error.message, error.message)
+            return ()
+        return models
+
+    async def _unload(self, snapshot: Snapshot, models: Sequence[Tenant]) -> None:
+        starving = sorted(name for name, decision in snapshot.decisions.items() if decision.cause in _STARVED)
+        names, self._history = models_to_unload(
+            self._config,
+            self._history,
+            models,
+            starving=bool(starving),
+            now_s=self._clock(),
+            now=self._today(),
+        )
+        for name in names:
+            log.warning("asking ollama to unload %s, which is idle while %s has no room", name, ", ".join(starving))
+            await self._client.unload(name)
+
+    def _note(self, state: str, line: str) -> None:
+        """Log `line` when `state` is not what it was; its numbers change at every look."""
+        if state != self._logged:
+            self._logged = state
+            log.info("%s", line)
+
+
+def describe(observation: Observation, models: Sequence[Tenant]) -> str:
+    """Return one line on who the strangers are: "foreign 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
+    total = "unknown" if observation.foreign_bytes is None else format_bytes(observation.foreign_bytes)
+    named = ", ".join(
+        f"ollama {model.name} {format_bytes(model.vram_bytes)} until {model.expires_at.astimezone(UTC):%H:%M:%S}Z"
+        for model in models
+        if model.vram_bytes > 0
+    )
+    return f"foreign {total}: {named or 'none of it known to ollama'}"

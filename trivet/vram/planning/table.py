@@ -1,0 +1,68 @@
+"""A plan as people read it: rows of text, and those rows aligned. Decides nothing."""
+
+from collections.abc import Sequence
+
+from trivet.units import format_bytes
+from trivet.vram.planning.planner import Plan
+
+HEADER = ("", "weights", "activations", "token budget", "context", "process", "memory fraction", "num_gpus")
+
+
+def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
+    """Return the table without its header: a row per model, then what else the card is divided into, then the card."""
+    assume = plan.assumptions
+    shares = tuple(
+        (
+            model.model.split("/")[-1],
+            format_bytes(model.weights_bytes),
+            format_bytes(model.activation_bytes),
+            f"{model.budget_tokens:,}",
+            format_bytes(model.context_bytes),
+            format_bytes(model.process_bytes),
+            f"{model.memory_fraction:.3f}",
+            f"{model.num_gpus:.3f}",
+        )
+        for model in plan.models
+    )
+    rest = tuple(
+        _only_process(what, size_bytes)
+        for what, size_bytes in (
+            ("driver and firmware (assumed)", assume.driver_bytes),
+            ("left to others", assume.foreign_bytes),
+            ("kept free for the policy", assume.kept_free_bytes),
+            ("not planned for", plan.unplanned_bytes),
+            ("the card", plan.card_bytes),
+        )
+    )
+    return shares + rest
+
+
+def render(plan: Plan) -> str:
+    """Return the plan as an aligned table with its assumptions below, ready to print."""
+    context, workspace = map(format_bytes, (plan.assumptions.context_bytes, plan.assumptions.workspace_bytes))
+    return "\n".join(
+        (
+            *_aligned((HEADER, *rows(plan))),
+            "",
+            f"At {plan.models[0].dtype}. A process is its CUDA context (assumed: {context}) and its cap.",
+            f"A cap is weights, activations of one full token budget and {workspace} of workspace.",
+            "Activations are estimated until a replica has measured its own at warm-up.",
+        )
+    )
+
+
+def _only_process(what: str, size_bytes: int) -> tuple[str, ...]:
+    return tuple({0: what, HEADER.index("process"): format_bytes(size_bytes)}.get(i, "") for i in range(len(HEADER)))
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Left-align the first column and right-align the others; a rule under the header."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
