@@ -1,4 +1,4 @@
-"""Routes engine requests to lanes: the newest decision chooses, a GPU that cannot answer hands over to its twin."""
+"""Routes engine requests: the newest decision chooses the GPU or the CPU; what the GPU refuses, the CPU answers."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.router import NODES
 from deployments.vram.feed import ClusterFeed
-from trivet.config import AppConfig, Task
-from trivet.dispatch.protocol import Lane, Readiness, Routed
-from trivet.dispatch.status import ServiceStatus, card_status, cpu_only_reason
+from trivet.config import AppConfig, Lane, Task
+from trivet.dispatch.protocol import Readiness, Routed
+from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.messages import (
     ClassifyRequest,
@@ -156,7 +156,7 @@ class RayDispatcher:
     async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
         """Call a replica; every request is idempotent, so work of one that was lost is sent again.
 
-        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose twin is at hand.
+        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose CPU replica is at hand.
         """
         attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
         try:
@@ -204,15 +204,15 @@ class RayDispatcher:
         return [self._cards[task] for task in self._handles]
 
     def status(self) -> ServiceStatus:
-        """The cards by the last snapshots received."""
+        """The GPUs by the last snapshots received."""
         if self._feed is None:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
         models, now_s = tuple(self._handles), time.monotonic()
-        cards = tuple(
-            card_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
+        gpus = tuple(
+            gpu_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
             for node, snapshot in self._feed.latest.items()
         )
-        return ServiceStatus(cards=cards, policy=self._config.vram)
+        return ServiceStatus(gpus=gpus, policy=self._config.vram)
 
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:

@@ -12,8 +12,7 @@ from deployments.vram.feed import ClusterFeed
 from trivet.api.app import create_app
 from trivet.api.middleware.telemetry import Telemetry
 from trivet.api.settings import ApiSettings
-from trivet.config import AppConfig, Task
-from trivet.dispatch.protocol import Lane
+from trivet.config import AppConfig, Lane, Task
 
 
 @serve.ingress()

@@ -3,9 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from deployments.vram.simulated_card import simulated_ledger
-from trivet.config import AppConfig, Task
-from trivet.dispatch.protocol import Lane
+from deployments.vram.simulated_gpu import simulated_ledger
+from trivet.config import AppConfig, Lane, Task
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
 from trivet.engine.open import (
@@ -38,12 +37,12 @@ class OpenLane:
             held_bytes=memory.held_bytes,
             reusable_bytes=memory.reusable_bytes,
             weights_bytes=memory.weights_bytes,
-            parked=self.gpu.parked,
+            offloaded=self.gpu.offloaded,
         )
 
 
 def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
-    """The lanes to bind; the CPU twin always is.
+    """The lanes to bind; the CPU replica always is.
 
     Raises:
         ConfigError: `device: cuda` on a cluster without a GPU. Ray would wait for one for ever.
@@ -64,5 +63,5 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str) -> OpenLan
         backend, precision = open_simulated_backend(config, prepared, simulated_ledger(config, run_id))
     else:
         backend, precision = open_cuda_backend(config, prepared)
-    backend.unpark()  # where the card has no room yet, the replica starts without its weights and its twin serves
+    backend.reload()  # without room yet it starts without its weights, and the CPU replica serves
     return OpenLane(open_engine(config, prepared, backend, precision), backend)

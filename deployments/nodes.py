@@ -1,4 +1,4 @@
-"""Which nodes of the cluster have a card of ours to watch."""
+"""Which nodes of the cluster have a GPU of ours to watch."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from trivet.config import AppConfig
 
 
 def gpu_nodes(config: AppConfig) -> dict[str, str]:
-    """Live nodes with a GPU, by id, each with its name; every live node where cards are modelled and none books one.
+    """Live nodes with a GPU, by id, each with its name; every live node where GPUs are modelled and none books one.
 
     Blocks while it asks the cluster.
     """

@@ -4,8 +4,7 @@ import os
 from typing import Any
 
 from deployments.router import GpuNodeRouter
-from trivet.config import AppConfig, Task
-from trivet.dispatch.protocol import Lane
+from trivet.config import AppConfig, Lane, Task
 
 _HEALTH = {
     "health_check_period_s": 1.0,  # an only replica is back in 2.7 s instead of 6.5 s
@@ -17,13 +16,13 @@ _HEALTH = {
 _CPUS = 0.001
 """Enough to keep replicas off a cluster's head that is started with `num-cpus: 0`."""
 
-# Segments that grow keep mixed lengths from fragmenting the process's share of the card. Read when torch is imported.
+# Segments that grow keep mixed lengths from fragmenting the process's share of the GPU. Read when torch is imported.
 _CUDA_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
 _NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "true"}
 
 
 def deployment_name(task: Task, lane: Lane) -> str:
-    """`embedder` on the GPU, `embedder-cpu` for its twin."""
+    """`embedder` on the GPU, `embedder-cpu` for its CPU replica."""
     return task if lane == "gpu" else f"{task}-cpu"
 
 
@@ -53,7 +52,7 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
     if lane == "gpu":
         options |= {
             "num_replicas": config.gpu.replicas,
-            "max_replicas_per_node": 1,  # decisions are per node: two replicas there would share one card and one fate
+            "max_replicas_per_node": 1,  # decisions are per node: two replicas there would share one GPU and one fate
             "request_router_config": {"request_router_class": GpuNodeRouter},
         }
     return options

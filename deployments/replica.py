@@ -22,9 +22,8 @@ from deployments.observability.logs import send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import ReplicaSample, Sampler
 from deployments.vram.controller import GpuKeeper
-from trivet.config import AppConfig, Task
-from trivet.dispatch.protocol import Lane
-from trivet.engine.engine import Ticket
+from trivet.config import AppConfig, Lane, Task
+from trivet.engine.engine import ResultFuture
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
 from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
@@ -40,20 +39,20 @@ class _Call:
     """A request while it is collected. Serve admits what was collected even if its caller has left by then."""
 
     request: EngineRequest
-    ticket: Ticket | None = None
+    future: ResultFuture | None = None
     left: bool = False
 
-    def admitted(self, ticket: Ticket | TrivetError) -> None:
-        if isinstance(ticket, TrivetError):
+    def admitted(self, future: ResultFuture | TrivetError) -> None:
+        if isinstance(future, TrivetError):
             return
-        self.ticket = ticket
+        self.future = future
         if self.left:
-            ticket.cancel()
+            future.cancel()
 
     def leave(self) -> None:
         self.left = True
-        if self.ticket is not None:
-            self.ticket.cancel()
+        if self.future is not None:
+            self.future.cancel()
 
 
 class ModelReplica:
@@ -107,32 +106,32 @@ class ModelReplica:
         logger.info("%s: limits are now %s", self.task, live)
 
     # Serve's batching only collects what arrives together, for one tokenizer call: it never waits, and since it
-    # returns tickets instead of results a collected batch never holds a fast request back for a slow one. What runs
+    # returns futures instead of results a collected batch never holds a fast request back for a slow one. What runs
     # together is decided behind it, by the engine's scheduler.
     @serve.batch(max_batch_size=256, batch_wait_timeout_s=0.0, max_concurrent_batches=1024)
-    async def _collect(self, calls: list[_Call]) -> list[Ticket | TrivetError]:
+    async def _collect(self, calls: list[_Call]) -> list[ResultFuture | TrivetError]:
         for call in calls:
             self._waiting_for_collector.pop(id(call), None)
-        tickets = await self._engine.admit([call.request for call in calls])
-        for call, ticket in zip(calls, tickets, strict=True):
-            call.admitted(ticket)
-        return tickets
+        futures = await self._engine.admit([call.request for call in calls])
+        for call, future in zip(calls, futures, strict=True):
+            call.admitted(future)
+        return futures
 
     async def run(self, request: EngineRequest, nodes: Sequence[str] = ()) -> EngineResult | TrivetError:
         """Answer one request, or return the error that is its answer. `nodes` was for the router: where to look."""
         call = _Call(request)
         self._waiting_for_collector[id(call)] = time.monotonic()
         try:
-            ticket = await self._collect(call)
+            future = await self._collect(call)
         except asyncio.CancelledError:
             call.leave()
             raise
         finally:
             self._waiting_for_collector.pop(id(call), None)
-        if isinstance(ticket, TrivetError):
-            return ticket
+        if isinstance(future, TrivetError):
+            return future
         try:
-            return await ticket
+            return await future
         except GpuUnavailable as error:
             return GpuUnavailable(error.reason, node=self._node)
         except TrivetError as error:
@@ -144,12 +143,12 @@ class ModelReplica:
 
     async def health(self) -> Health:
         """Who answers here, and from what."""
-        parked = self._lane.gpu is not None and self._lane.gpu.parked
+        offloaded = self._lane.gpu is not None and self._lane.gpu.offloaded
         broken = self._engine.fault or self._engine.scheduler.failing
         return Health(
-            ready=self._engine.has_answered and not parked and broken is None,
+            ready=self._engine.has_answered and not offloaded and broken is None,
             device=self._engine.device,
-            detail=broken or ("its weights are off the GPU" if parked else "answers"),
+            detail=broken or ("its weights are off the GPU" if offloaded else "answers"),
             failing=broken is not None,
             card=self._engine.card,
             pid=os.getpid(),

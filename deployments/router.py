@@ -21,7 +21,7 @@ class GpuNodeRouter(RequestRouter):
     ) -> list[list[RunningReplica]]:
         """Return two replicas to ask for the shorter queue, in random order."""
         nodes = pending_request.kwargs.get(NODES, ()) if pending_request is not None else ()
-        # Where none of the nodes has a replica any more, any will do: it answers, or refuses and its twin takes over.
+        # Where none of the nodes has a replica any more, any will do: what it refuses, the CPU replica answers.
         candidates = on_nodes(candidate_replicas, nodes) or candidate_replicas
         return [random.sample(candidates, min(2, len(candidates)))]
 

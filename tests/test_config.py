@@ -116,3 +116,23 @@ def test_a_prefix_that_trivet_does_not_serve_under_is_refused(tmp_path: Path) ->
     file.write_text("applications: [{import_path: 'app:build', route_prefix: /models}]")
     with pytest.raises(ConfigError, match="'/models'; Trivet's paths begin at /"):
         read_serve_file(file)
+
+
+def test_former_names_are_accepted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    given = {
+        "vram": {"park_after_s": 7.0},
+        "simulated": {"foreign": [[0.0, "1GiB"]]},
+        "absent_relation": "none",
+        "relations": {"none": "Nothing.", "some": "Something."},
+    }
+    config = AppConfig.model_validate(given)
+    assert config.vram.offload_after_s == 7.0
+    assert config.simulated.external[0][1] == 1024**3
+    assert config.no_relation == "none"
+    for former, now in (("park_after_s", "offload_after_s"), ("foreign", "external"), ("absent_relation", "no_relation")):
+        assert f"the configuration key {former} is now called {now}" in caplog.text
+
+
+def test_a_key_under_both_of_its_names_is_refused() -> None:
+    with pytest.raises(ValidationError, match="park_after_s is the former name of offload_after_s"):
+        AppConfig.model_validate({"vram": {"park_after_s": 7.0, "offload_after_s": 8.0}})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trivet.metric_sinks import NO_METRICS, MemorySink
-from trivet.metrics import BATCH_ROWS, METRICS, PARKS, REQUESTS, VRAM_FREE, Metric
+from trivet.metrics import BATCH_ROWS, METRICS, OFFLOADS, REQUESTS, VRAM_FREE, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
 
@@ -49,16 +49,16 @@ def test_no_metric_is_documented_that_does_not_exist() -> None:
 
 def test_the_memory_sink_keeps_what_it_is_told() -> None:
     sink = MemorySink()
-    sink.count(PARKS, {"model": "embedder", "step": "park"})
-    sink.count(PARKS, {"step": "park", "model": "embedder"}, 2)
+    sink.count(OFFLOADS, {"model": "embedder", "step": "offload"})
+    sink.count(OFFLOADS, {"step": "offload", "model": "embedder"}, 2)
     sink.set(VRAM_FREE, {"device": "simulated:0"}, 5)
     sink.set(VRAM_FREE, {"device": "simulated:0"}, 3)
     sink.observe(BATCH_ROWS, {"model": "embedder", "lane": "cpu"}, 4)
-    assert sink.value(PARKS, model="embedder", step="park") == 3
-    assert sink.value(PARKS, model="reranker", step="park") == 0
+    assert sink.value(OFFLOADS, model="embedder", step="offload") == 3
+    assert sink.value(OFFLOADS, model="reranker", step="offload") == 0
     assert sink.value(VRAM_FREE, device="simulated:0") == 3
     assert sink.observed(BATCH_ROWS, model="embedder", lane="cpu") == [4]
-    assert sink.touched() == {PARKS.name, VRAM_FREE.name, BATCH_ROWS.name}
+    assert sink.touched() == {OFFLOADS.name, VRAM_FREE.name, BATCH_ROWS.name}
 
 
 def test_the_memory_sink_refuses_what_an_endpoint_would() -> None:
@@ -66,9 +66,9 @@ def test_the_memory_sink_refuses_what_an_endpoint_would() -> None:
     with pytest.raises(ValueError, match="takes the labels"):
         sink.count(REQUESTS, {"route": "/"})
     with pytest.raises(ValueError, match="is a counter, not a gauge"):
-        sink.set(PARKS, {"model": "embedder", "step": "park"}, 1)
+        sink.set(OFFLOADS, {"model": "embedder", "step": "offload"}, 1)
     with pytest.raises(ValueError, match="counts up"):
-        sink.count(PARKS, {"model": "embedder", "step": "park"}, -1)
+        sink.count(OFFLOADS, {"model": "embedder", "step": "offload"}, -1)
 
 
 def test_dropping_is_quiet() -> None:

@@ -5,7 +5,9 @@ two in step. Units are in the names, sizes are written as people write them (`50
 file, the environment or the machine.
 """
 
-from typing import Annotated, Literal, Self
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,8 +21,13 @@ from pydantic import (
     model_validator,
 )
 
+logger = logging.getLogger(__name__)
+
 Task = Literal["embedder", "reranker", "classifier"]
 TASKS: tuple[Task, ...] = ("embedder", "reranker", "classifier")
+
+Lane = Literal["gpu", "cpu"]
+"""Where a request runs: on a GPU replica of its model, or on a CPU replica."""
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 
@@ -30,6 +37,19 @@ MIB = 1024**2
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions and what they are called now; accepted, with a warning in the log."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_renamed(cls, given: Any) -> Any:
+        old = cls.RENAMED.keys() & given.keys() if isinstance(given, dict) else ()
+        for key in old:
+            if cls.RENAMED[key] in given:
+                raise ValueError(f"{key} is the former name of {cls.RENAMED[key]}: give one of them")
+            logger.warning("the configuration key %s is now called %s", key, cls.RENAMED[key])
+        return {cls.RENAMED.get(key, key): value for key, value in given.items()} if old else given
+
 
 class ModelConfig(_Frozen):
     """One of the three models."""
@@ -37,7 +57,7 @@ class ModelConfig(_Frozen):
     model: Annotated[str, Field(min_length=1)] = "starter"
     """`starter`, a hub id such as `BAAI/bge-reranker-base`, or a local directory in Hugging Face layout."""
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Share of the card that Ray books for the GPU replica, and its allocator's cap."""
+    """Share of the GPU that Ray books for the GPU replica, and its allocator's cap."""
     max_tokens: PositiveInt | None = None
     """Longest sequence given to the model; longer texts are windowed. Null: what the model's files say."""
 
@@ -59,9 +79,9 @@ class GpuConfig(_Frozen):
     """The GPU lane."""
 
     dtype: Literal["auto", "bf16", "fp16"] = "auto"
-    """`auto` is bf16 where the card supports it, else fp16."""
+    """`auto` is bf16 where the GPU supports it, else fp16."""
     token_budget: PositiveInt = 16384
-    """Padded tokens in one forward; shrinks by itself when the card runs out of memory."""
+    """Padded tokens in one forward; shrinks by itself when the GPU runs out of memory."""
     replicas: PositiveInt = 1
     """GPU replicas of each model, at most one per node: the number of GPU nodes of a cluster."""
 
@@ -69,20 +89,22 @@ class GpuConfig(_Frozen):
 class VramConfig(_Frozen):
     """When a model leaves the GPU, and when it returns."""
 
+    RENAMED = {"park_after_s": "offload_after_s"}
+
     reroute_below: ByteSize = ByteSize(500 * MIB)
     """Below this much free VRAM (its own cached memory counted as free) a model's work goes to the CPU."""
     resume_above: ByteSize = ByteSize(1024 * MIB)
     """Above this much free VRAM, after `dwell_s`, it returns."""
     dwell_s: PositiveFloat = 5.0
     """A model that switched lanes does not return to the GPU before this much time has passed."""
-    park_after_s: PositiveFloat | None = 60.0
-    """After this long without room a model's weights leave the card until there is room again. Null: never."""
+    offload_after_s: PositiveFloat | None = 60.0
+    """After this long without room a model's weights leave the GPU until there is room again. Null: never."""
     probe_interval_s: PositiveFloat = 0.5
     """How often free VRAM is read."""
     grace_s: PositiveFloat = 5.0
-    """How long the last decision holds without news of the card; afterwards work goes to the CPU."""
+    """How long the last decision holds without news of the GPU; afterwards work goes to the CPU."""
     ollama_url: HttpUrl | None = None
-    """An Ollama server on this machine: its models are named as tenants of the card. Null: nobody is asked."""
+    """An Ollama server on this machine: its models are named as tenants of the GPU. Null: nobody is asked."""
     ollama_unload: Literal["never", "idle"] = "never"
     """`idle`: while one of our models has no room, ask Ollama to unload models that nobody uses."""
 
@@ -94,12 +116,14 @@ class VramConfig(_Frozen):
 
 
 class SimulatedConfig(_Frozen):
-    """The modelled card of `device: simulated`."""
+    """The modelled GPU of `device: simulated`."""
+
+    RENAMED = {"foreign": "external"}
 
     vram: ByteSize = ByteSize(8 * 1024 * MIB)
-    """Size of the card."""
-    foreign: tuple[tuple[NonNegativeFloat, ByteSize], ...] = ((0.0, ByteSize(0)),)
-    """What a stranger holds: pairs of seconds after ready and bytes."""
+    """Size of the GPU."""
+    external: tuple[tuple[NonNegativeFloat, ByteSize], ...] = ((0.0, ByteSize(0)),)
+    """What another process holds: pairs of seconds after ready and bytes."""
 
 
 class WindowConfig(_Frozen):
@@ -187,6 +211,8 @@ DEFAULT_RELATIONS: dict[str, str] = {
 class AppConfig(_Frozen):
     """`applications[0].args`."""
 
+    RENAMED = {"absent_relation": "no_relation"}
+
     device: Literal["auto", "cpu", "cuda", "simulated"] = "auto"
     """`auto` binds the GPU lane only where the cluster has a GPU; `simulated` models one on the CPU."""
     embedder: ModelConfig = ModelConfig()
@@ -206,7 +232,7 @@ class AppConfig(_Frozen):
         default_factory=lambda: dict(DEFAULT_RELATIONS), min_length=2
     )
     """Label → hypothesis put to the classifier about a pair of texts."""
-    absent_relation: str | None = "unrelated"
+    no_relation: str | None = "unrelated"
     """The label that holds only where no window of a long pair shows another one. Null: there is none."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least confidence of an edge where a request names none. Null: what the starter classifier was calibrated to."""
@@ -222,8 +248,8 @@ class AppConfig(_Frozen):
         return config
 
     @model_validator(mode="after")
-    def _fractions_fit_one_card(self) -> Self:
+    def _fractions_fit_one_gpu(self) -> Self:
         booked = sum(self.model_for(task).gpu_fraction for task in TASKS)
         if booked > 1.0 + 1e-9:
-            raise ValueError(f"gpu_fraction of the three models adds up to {booked:.2f}; one card has 1.0")
+            raise ValueError(f"gpu_fraction of the three models adds up to {booked:.2f}; one GPU has 1.0")
         return self

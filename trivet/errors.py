@@ -8,7 +8,7 @@
     ├── Overloaded             refused before any work; come back after `retry_after_s`
     ├── DeadlineExceeded       the caller's time ran out before an answer was ready
     ├── Unavailable            no lane can answer now; come back after `retry_after_s`
-    ├── GpuUnavailable         this GPU lane cannot do this work; its CPU twin can
+    ├── GpuUnavailable         this GPU lane cannot do this work; its CPU replica can
     └── EngineError            a forward failed for a reason that no retry will cure
 
 Errors cross process borders, so every one survives pickling with all its fields. They do not know HTTP:

@@ -58,14 +58,14 @@ class PairText:
 class ClassifyRequest:
     """Premises against a set of hypotheses, `label → hypothesis`.
 
-    `absent_label` is aggregated over windows by minimum instead of maximum: it holds only where no window
+    `no_relation_label` is aggregated over windows by minimum instead of maximum: it holds only where no window
     shows anything else.
     """
 
     inputs: tuple[PairText, ...]
     hypotheses: Mapping[str, str]
     multi_label: bool = False
-    absent_label: str | None = None
+    no_relation_label: str | None = None
     long_input: LongInput = "window"
     priority: Priority = "interactive"
     param: str = "input"

@@ -123,11 +123,11 @@ ABANDONED_TOKENS = Metric(
 OOM_SPLITS = Metric(
     "trivet_oom_splits_total", "counter", "events", "Batches run in halves after the GPU ran out of memory", ("model",)
 )
-PARKS = Metric(
-    "trivet_parks_total",
+OFFLOADS = Metric(
+    "trivet_offloads_total",
     "counter",
     "events",
-    "Weights that left the GPU (park) or came back (return)",
+    "Weights that left the GPU (offload) or came back (return)",
     ("model", "step"),
 )
 TOKEN_BUDGET = Metric(
@@ -156,11 +156,11 @@ CACHE_DISK_FAILURES = Metric(
     ("error",),
 )
 
-# The card, as the VRAM actor sees it.
-VRAM_TOTAL = Metric("trivet_vram_total_bytes", "gauge", "bytes", "Size of the card", ("device",))
-VRAM_FREE = Metric("trivet_vram_free_bytes", "gauge", "bytes", "Free memory of the card", ("device",))
+# The GPU, as the VRAM actor sees it.
+VRAM_TOTAL = Metric("trivet_vram_total_bytes", "gauge", "bytes", "Size of the GPU", ("device",))
+VRAM_FREE = Metric("trivet_vram_free_bytes", "gauge", "bytes", "Free memory of the GPU", ("device",))
 VRAM_OURS = Metric(
-    "trivet_vram_ours_bytes", "gauge", "bytes", "What a model's GPU replica holds on the card", ("device", "model")
+    "trivet_vram_ours_bytes", "gauge", "bytes", "What a model's GPU replica holds on the GPU", ("device", "model")
 )
 VRAM_REUSABLE = Metric(
     "trivet_vram_reusable_bytes",
@@ -169,18 +169,18 @@ VRAM_REUSABLE = Metric(
     "The part of it that the replica's allocator holds free",
     ("device", "model"),
 )
-VRAM_FOREIGN = Metric(
-    "trivet_vram_foreign_bytes", "gauge", "bytes", "What other programs hold on the card", ("device",)
+VRAM_EXTERNAL = Metric(
+    "trivet_vram_external_bytes", "gauge", "bytes", "What other programs hold on the GPU", ("device",)
 )
 VRAM_TENANT = Metric(
     "trivet_vram_tenant_bytes",
     "gauge",
     "bytes",
-    "What one model of a neighbouring Ollama holds on the card",
+    "What one model of a neighbouring Ollama holds on the GPU",
     ("device", "tenant"),
 )
 VRAM_READABLE = Metric(
-    "trivet_vram_readable", "gauge", "state", "1 while the card can be read, 0 while it cannot", ("device",)
+    "trivet_vram_readable", "gauge", "state", "1 while the GPU can be read, 0 while it cannot", ("device",)
 )
 LANE_DECISIONS = Metric(
     "trivet_lane_decisions_total",

@@ -1,9 +1,10 @@
-"""The three full-size shapes on one CUDA card under an 8 GB budget, beside a stranger: `python -m bench.engine.gpu`.
+"""The three full-size shapes on one CUDA GPU under an 8 GB budget, beside another process: `python -m
+bench.engine.gpu`.
 
-For a machine with a card. One process per model, as in service, each under its planned cap; this process is the
+For a machine with a GPU. One process per model, as in service, each under its planned cap; this process is the
 stranger, and takes and returns memory in steps. Writes the estimate beside what was measured. Zero errors and zero
-out-of-memory that reaches a caller is a pass: a row that does not fit is `GpuUnavailable`, which the CPU twin answers
-in service, and is counted here.
+out-of-memory that reaches a caller is a pass: a row that does not fit is `GpuUnavailable`, which the CPU replica
+answers in service, and is counted here.
 """
 
 import argparse
@@ -45,7 +46,7 @@ class Outcome:
     forwards: int
     useful_tokens_per_s: float
     oom_splits: int
-    handed_to_twin: int
+    handed_to_cpu: int
     errors: list[str]
     estimated_bytes_per_token: int
     measured_bytes_per_token: float
@@ -61,7 +62,7 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
         lambda wanted: load_torch_model(path, task, wanted), DTYPES[dtype], cap_fraction=SHARE * budget_bytes / total
     )
     backend = GpuLaneBackend(accelerator, model=task, token_budget=16384, clock=time.monotonic)
-    if not backend.unpark():
+    if not backend.reload():
         raise SystemExit(f"{task}: its weights do not fit the budget")
     rng = random.Random(0)
     forwards = tokens = handed = 0
@@ -94,7 +95,7 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
         forwards=forwards,
         useful_tokens_per_s=tokens / duration_s,
         oom_splits=backend.oom_splits,
-        handed_to_twin=handed,
+        handed_to_cpu=handed,
         errors=errors[:5],
         estimated_bytes_per_token=facts_from_directory(path).activation_bytes_per_token(dtype),
         measured_bytes_per_token=measured,
@@ -103,7 +104,7 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
     )
 
 
-def stranger(duration_s: float, budget_bytes: int) -> None:
+def other(duration_s: float, budget_bytes: int) -> None:
     """Hold growing and shrinking parts of what the models were not given."""
     held: list[torch.Tensor] = []
     spare = int(budget_bytes * (1 - 3 * SHARE))
@@ -132,7 +133,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(len(SHAPES)) as pool:
         running = [pool.apply_async(stress, (task, path, budget_bytes, duration_s)) for task, path in paths.items()]
-        stranger(duration_s, budget_bytes)
+        other(duration_s, budget_bytes)
         outcomes = [one.get(timeout=duration_s + 600) for one in running]
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(0),

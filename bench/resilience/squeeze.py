@@ -1,4 +1,4 @@
-"""A stranger takes a simulated 8 GB card in steps and leaves again, under 16 clients: `python -m
+"""Another process takes a simulated 8 GB GPU in steps and leaves again, under 16 clients: `python -m
 bench.resilience.squeeze`.
 
 Passes if no request failed, every answer came from a lane that the policy named at the time, no model returned to
@@ -99,9 +99,9 @@ def main() -> None:
         "device": "simulated",
         "simulated": {
             "vram": "8GiB",
-            "foreign": [[index * step_s, int(gib * GIB)] for index, gib in enumerate(STEPS_GIB)],
+            "external": [[index * step_s, int(gib * GIB)] for index, gib in enumerate(STEPS_GIB)],
         },
-        "vram": {"dwell_s": DWELL_S, "park_after_s": step_s / 3},
+        "vram": {"dwell_s": DWELL_S, "offload_after_s": step_s / 3},
     }
     with service(args) as url:
         report, samples = asyncio.run(measure(url, duration_s, options.clients))

@@ -58,7 +58,7 @@ SAMPLE_S = 5.0
 GIB = 1024**3
 
 SQUEEZE_GIB = (0.0, 4.0, 7.8, 6.5, 7.8, 0.0)
-"""What a stranger holds of the simulated 8 GB card, in equal steps."""
+"""What another process holds of the simulated 8 GB card, in equal steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,8 @@ def args_of(case: Case, duration_s: float, full: Path, cache: str | None) -> dic
     }
     if case == "simulated":
         step_s = duration_s / len(SQUEEZE_GIB)
-        args["simulated"] = {"foreign": [[index * step_s, int(gib * GIB)] for index, gib in enumerate(SQUEEZE_GIB)]}
-        args["vram"] = {"park_after_s": step_s / 3}
+        args["simulated"] = {"external": [[index * step_s, int(gib * GIB)] for index, gib in enumerate(SQUEEZE_GIB)]}
+        args["vram"] = {"offload_after_s": step_s / 3}
     if case in ("full", "lean"):
         args |= {
             "embedder": {"model": str(full / "nomic-embed-text-v2-moe")},

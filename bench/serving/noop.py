@@ -9,7 +9,7 @@ import numpy as np
 from trivet.config import TASKS, AppConfig, Task
 from trivet.dispatch.local import LocalDispatcher
 from trivet.engine.batch.sequences import TokenBatch
-from trivet.engine.engine import Engine, Ticket
+from trivet.engine.engine import Engine, ResultFuture
 from trivet.engine.open import prepare_model
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import TrivetError
@@ -52,16 +52,16 @@ class NoopBackend:
 
 
 class NoopEngine(Engine):
-    """Its tickets are resolved when they are handed out: no tokens, no queue, no forward."""
+    """Its futures are resolved when they are handed out: no tokens, no queue, no forward."""
 
-    async def admit(self, requests: Sequence[EngineRequest]) -> list[Ticket | TrivetError]:
+    async def admit(self, requests: Sequence[EngineRequest]) -> list[ResultFuture | TrivetError]:
         loop = asyncio.get_running_loop()
-        tickets: list[Ticket | TrivetError] = []
+        futures: list[ResultFuture | TrivetError] = []
         for request in requests:
-            ticket: Ticket = loop.create_future()
-            ticket.set_result(answer(request))
-            tickets.append(ticket)
-        return tickets
+            future: ResultFuture = loop.create_future()
+            future.set_result(answer(request))
+            futures.append(future)
+        return futures
 
 
 def open_noop_engine(config: AppConfig, task: Task) -> Engine:

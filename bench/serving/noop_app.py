@@ -9,8 +9,7 @@ from deployments.embedder import Embedder
 from deployments.lanes import OpenLane
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
-from trivet.config import AppConfig
-from trivet.dispatch.protocol import Lane
+from trivet.config import AppConfig, Lane
 
 
 class _Noop(ModelReplica):

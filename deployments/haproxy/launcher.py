@@ -1,4 +1,4 @@
-"""`trivet-haproxy`: the HAProxy that Ray brings, with Ray's configuration closed to strangers and plain in refusals.
+"""`trivet-haproxy`: the HAProxy that Ray brings, with Ray's configuration closed to the network and plain in refusals.
 
 Ray 2.60 has no setting for what is changed here: its statistics and metrics listen on every interface, everybody on the
 machine may command it through its socket, a UDP socket on every interface sends a line per request to a system log that

@@ -8,8 +8,7 @@ from deployments.dispatcher import RayDispatcher
 from deployments.lanes import OpenLane
 from deployments.observability.metrics import report_memory
 from deployments.options import deployment_name
-from trivet.config import TASKS, Task
-from trivet.dispatch.protocol import Lane
+from trivet.config import TASKS, Lane, Task
 from trivet.metrics import LANE_ON_GPU, OOM_SPLITS, SNAPSHOT_AGE, MetricsSink
 
 logger = logging.getLogger("ray.serve")

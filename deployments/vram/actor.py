@@ -1,6 +1,6 @@
-"""The actor that watches one card: probe, decide, and hand snapshots to whoever waits for the next one.
+"""The actor that watches one GPU: probe, decide, and hand snapshots to whoever waits for the next one.
 
-A plain named, detached actor on the card's node: Ray restarts it within half a second of a kill, and its memory is
+A plain named, detached actor on the GPU's node: Ray restarts it within half a second of a kill, and its memory is
 lost, so it resumes conservatively. It is started by whoever first needs it and ends by itself once nobody has asked
 for `_LEASE_S`: that is how it leaves with the application.
 """
@@ -23,7 +23,7 @@ from trivet.vram.measure import measure_snapshot, measure_tenants
 from trivet.vram.monitor import Monitor
 from trivet.vram.ollama.client import OllamaClient
 from trivet.vram.ollama.unload import UnloadConfig
-from trivet.vram.ollama.watcher import Neighbour
+from trivet.vram.ollama.watcher import OllamaWatcher
 from trivet.vram.policy import PolicyConfig
 from trivet.vram.registry import Registry, ReplicaReport
 from trivet.vram.types import Snapshot, Tenant
@@ -34,7 +34,7 @@ NAMESPACE = "trivet"
 HEARTBEAT_S = 1.0
 _LEASE_S = 10.0
 """Feeds ask at least once per heartbeat."""
-_NEIGHBOUR_INTERVAL_S = 3.0
+_OLLAMA_INTERVAL_S = 3.0
 
 
 def policy_config(config: AppConfig) -> PolicyConfig:
@@ -44,7 +44,7 @@ def policy_config(config: AppConfig) -> PolicyConfig:
         resume_above_bytes=config.vram.resume_above,
         dwell_s=config.vram.dwell_s,
         grace_s=config.vram.grace_s,
-        park_after_s=config.vram.park_after_s,
+        offload_after_s=config.vram.offload_after_s,
     )
 
 
@@ -70,7 +70,7 @@ class VramActor:
         self._tenants: tuple[Tenant, ...] = ()
         self._tasks = [asyncio.get_running_loop().create_task(self._watch(), name="vram-watch")]
         if config.vram.ollama_url is not None:
-            neighbour = Neighbour(
+            neighbour = OllamaWatcher(
                 OllamaClient(str(config.vram.ollama_url)),
                 UnloadConfig(mode=config.vram.ollama_unload),
                 time.monotonic,
@@ -111,13 +111,13 @@ class VramActor:
         logger.info("nobody has asked about VRAM for %g s: the application is gone, and so am I", _LEASE_S)
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
-    async def _ask(self, neighbour: Neighbour) -> None:
+    async def _ask(self, neighbour: OllamaWatcher) -> None:
         """Keep the tenants' names; a slow neighbour delays no decision."""
         while True:
             if (latest := self._monitor.latest) is not None:
                 before, self._tenants = self._tenants, await neighbour.tick(latest)
                 measure_tenants(self._sink, before, self._tenants, latest.device)
-            await asyncio.sleep(_NEIGHBOUR_INTERVAL_S)
+            await asyncio.sleep(_OLLAMA_INTERVAL_S)
 
 
 def _restart_on_failure(task: "asyncio.Task[None]") -> None:

@@ -1,4 +1,4 @@
-"""Keeps one GPU replica in step with the VRAM decisions: reports its memory, parks and returns its weights."""
+"""Keeps one GPU replica in step with the VRAM decisions: reports its memory, offloads and returns its weights."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from deployments.vram.actor import vram_actor
 from deployments.vram.feed import VramFeed
 from trivet.config import AppConfig, Task
 from trivet.errors import GpuUnavailable
-from trivet.metrics import PARKS, MetricsSink
+from trivet.metrics import OFFLOADS, MetricsSink
 
 logger = logging.getLogger("ray.serve")
 
@@ -54,13 +54,13 @@ class GpuKeeper:
     async def _obey(self) -> None:
         snapshot = self._feed.latest
         decision = snapshot.decisions.get(self._task) if snapshot is not None else None
-        if decision is None or decision.parked == self._gpu.parked:
+        if decision is None or decision.offloaded == self._gpu.offloaded:
             return
-        if decision.parked:
-            await asyncio.to_thread(self._gpu.park)
-            self._sink.count(PARKS, {"model": self._task, "step": "park"})
-        elif await asyncio.to_thread(self._gpu.unpark):
-            self._sink.count(PARKS, {"model": self._task, "step": "return"})
+        if decision.offloaded:
+            await asyncio.to_thread(self._gpu.offload)
+            self._sink.count(OFFLOADS, {"model": self._task, "step": "offload"})
+        elif await asyncio.to_thread(self._gpu.reload):
+            self._sink.count(OFFLOADS, {"model": self._task, "step": "reload"})
             try:
                 await asyncio.to_thread(self._lane.engine.warm_up)
             except GpuUnavailable as error:

@@ -1,15 +1,15 @@
-"""Which probe looks at the card."""
+"""Which probe looks at the GPU."""
 
 import time
 
-from deployments.vram.simulated_card import StartingProbe, ledger_path, simulated_ledger
+from deployments.vram.simulated_gpu import StartingProbe, ledger_path, simulated_ledger
 from trivet.config import AppConfig
 from trivet.vram.probe import NvmlProbe, Probe
 from trivet.vram.registry import Registry
 
 
 def build_probe(config: AppConfig, registry: Registry, run_id: str) -> Probe:
-    """NVML, or the modelled card of `device: simulated`."""
+    """NVML, or the modelled GPU of `device: simulated`."""
     if config.device == "simulated":
         path = ledger_path(run_id)
         return StartingProbe(simulated_ledger(config, run_id), hangs=path.with_name(f"{path.name}.hangs"))

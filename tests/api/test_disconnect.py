@@ -41,11 +41,11 @@ class EngineDispatcher(FakeDispatcher):
         self.left: asyncio.Queue[EmbedRequest] = asyncio.Queue()
 
     async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        [ticket] = await self._engine.admit([request])
-        assert not isinstance(ticket, TrivetError)
+        [future] = await self._engine.admit([request])
+        assert not isinstance(future, TrivetError)
         await self.queued.put(request)
         try:
-            result = await ticket
+            result = await future
         except asyncio.CancelledError:
             await self.left.put(request)
             raise

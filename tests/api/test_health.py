@@ -7,12 +7,13 @@ import pytest
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
-from trivet.dispatch.protocol import Lane, Readiness
+from trivet.config import Lane
+from trivet.dispatch.protocol import Readiness
 from trivet.messages import Health
 
 OK = Health(True, "cpu", "answers")
 STARTING = Health(False, "cpu", "no answer: TimeoutError")
-PARKED = Health(False, "simulated:0", "its weights are off the GPU")
+OFFLOADED = Health(False, "simulated:0", "its weights are off the GPU")
 FAILING = Health(False, "cpu", "the last 3 forwards failed: boom", failing=True)
 
 
@@ -40,12 +41,12 @@ async def asked_twice(client: httpx.AsyncClient) -> httpx.Response:
     [
         ({"cpu": OK}, 200, 200),
         ({"cpu": STARTING}, 200, 503),
-        ({"gpu": PARKED, "cpu": OK}, 200, 200),  # as on a card that another program has filled
+        ({"gpu": OFFLOADED, "cpu": OK}, 200, 200),  # as on a card that another program has filled
         ({"gpu": STARTING, "cpu": OK}, 200, 200),
         ({"gpu": FAILING, "cpu": OK}, 200, 200),
         ({"cpu": FAILING}, 503, 503),
         ({"gpu": FAILING, "cpu": FAILING}, 503, 503),
-        ({"gpu": PARKED, "cpu": FAILING}, 503, 503),
+        ({"gpu": OFFLOADED, "cpu": FAILING}, 503, 503),
     ],
 )
 async def test_health_is_red_where_no_lane_answers_since_forwards_fail(

@@ -67,7 +67,7 @@ async def test_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 200
 
 
-async def test_the_body_of_a_stranger_is_not_read(guarded: httpx.AsyncClient) -> None:
+async def test_the_body_of_a_other_process_is_not_read(guarded: httpx.AsyncClient) -> None:
     read = False
 
     async def body() -> Any:

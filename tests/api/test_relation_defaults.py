@@ -24,7 +24,7 @@ async def relate(connect: Connect, settings: ApiSettings, **body: Any) -> dict[s
 async def test_the_configured_threshold_holds_where_none_is_given(connect: Connect) -> None:
     answer = await relate(connect, NEVER, pairs=PAIRS)
     assert answer["edges"] == []
-    assert answer["left_out"]["below_threshold"] == 2
+    assert answer["omitted"]["below_threshold"] == 2
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ async def test_it_yields_to_the_request_and_to_relations_it_was_not_measured_for
 ) -> None:
     answer = await relate(connect, NEVER, pairs=PAIRS, **body)
     assert len(answer["edges"]) == 2
-    assert answer["left_out"]["below_threshold"] == 0
+    assert answer["omitted"]["below_threshold"] == 0
 
 
 async def test_the_configured_relevance_holds_where_none_is_given(connect: Connect) -> None:
     body = {"source": "a b", "candidates": ["a b", "c d"]}
     settings = ApiSettings(min_relevance=1.0)
-    assert (await relate(connect, settings, **body))["left_out"]["below_min_relevance"] >= 1
-    assert (await relate(connect, settings, **body, min_relevance=0))["left_out"]["below_min_relevance"] == 0
+    assert (await relate(connect, settings, **body))["omitted"]["below_min_relevance"] >= 1
+    assert (await relate(connect, settings, **body, min_relevance=0))["omitted"]["below_min_relevance"] == 0
 
 
 async def test_the_status_tells_what_is_in_force(connect: Connect) -> None:

@@ -11,12 +11,12 @@ import pytest
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
 from tests.ui.simulated import SimulatedDispatcher
-from trivet.api.routes.status import card_answer
+from trivet.api.routes.status import gpu_answer
 from trivet.config import TASKS, AppConfig
 from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness
 from trivet.dispatch.reroutes import KEPT, RerouteLog
-from trivet.dispatch.status import card_status, cpu_only_reason
+from trivet.dispatch.status import cpu_only_reason, gpu_status
 from trivet.dispatch.traffic import WatchedDispatcher
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
@@ -32,8 +32,8 @@ async def status_of(client: httpx.AsyncClient) -> dict:
 
 async def test_without_a_card_it_says_why(client: httpx.AsyncClient) -> None:
     status = await status_of(client)
-    assert status["cards"] == []
-    assert status["cpu_only_reason"] == "the fake dispatcher has no card"
+    assert status["gpus"] == []
+    assert status["cpu_only_reason"] == "the fake dispatcher has no GPU"
     assert set(status["models"]) == set(TASKS)
     embedder = status["models"]["embedder"]
     assert (embedder["lane"], embedder["cause"]) == ("cpu", None)
@@ -70,10 +70,10 @@ async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Pa
     dispatcher = SimulatedDispatcher(tmp_path)
     client = connect(dispatcher)
     status = await status_of(client)
-    (card,) = status["cards"]
-    assert card["simulated"] is True
-    assert card["device"] == "simulated:0"
-    assert sum(card["ours_bytes"].values()) + card["foreign_bytes"] + card["free_bytes"] == card["total_bytes"]
+    (gpu,) = status["gpus"]
+    assert gpu["simulated"] is True
+    assert gpu["device"] == "simulated:0"
+    assert sum(gpu["ours_bytes"].values()) + gpu["external_bytes"] + gpu["free_bytes"] == gpu["total_bytes"]
     assert status["models"]["reranker"]["lane"] == "gpu"
     assert status["policy"]["reroute_below_bytes"] == 500 * 1024**2
 
@@ -84,10 +84,10 @@ async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Pa
     assert squeezed["lane_age_s"] < 5
 
 
-def test_a_neighbours_models_are_named() -> None:
+def test_a_ollamas_models_are_named() -> None:
     tenant = Tenant(name="mistral:7b", vram_bytes=4 << 30, expires_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
-    card = card_status(replace(snapshot_at(5000.0, 70.0), tenants=(tenant,)), ["embedder"], 72.0, AppConfig())
-    assert card_answer(card)["tenants"] == [
+    gpu = gpu_status(replace(snapshot_at(5000.0, 70.0), tenants=(tenant,)), ["embedder"], 72.0, AppConfig())
+    assert gpu_answer(gpu)["tenants"] == [
         {"name": "mistral:7b", "vram_bytes": 4 << 30, "expires_at": "2026-01-02T03:04:00+00:00"}
     ]
 
@@ -97,27 +97,27 @@ def decision(lane_since_s: float) -> Decision:
 
 
 def snapshot_at(sent_s: float, received_s: float) -> Snapshot:
-    observation = Observation(at_s=sent_s, device="0: card")
+    observation = Observation(at_s=sent_s, device="0: gpu")
     sent = Snapshot(
-        version=1, at_s=sent_s, device="0: card", decisions={"embedder": decision(sent_s - 30)}, observation=observation
+        version=1, at_s=sent_s, device="0: gpu", decisions={"embedder": decision(sent_s - 30)}, observation=observation
     )
     return sent.received(received_s)
 
 
 def test_a_lanes_age_holds_across_machines_whose_clocks_differ() -> None:
-    status = card_status(snapshot_at(5000.0, 70.0), ["embedder"], 72.0, AppConfig())
+    status = gpu_status(snapshot_at(5000.0, 70.0), ["embedder"], 72.0, AppConfig())
     assert status.age_s == 2.0
     assert status.lane_age_s["embedder"] == 32.0
 
 
 def test_old_news_sends_everything_to_the_cpu_and_says_so() -> None:
-    status = card_status(snapshot_at(5000.0, 70.0), ["embedder"], 170.0, AppConfig())
+    status = gpu_status(snapshot_at(5000.0, 70.0), ["embedder"], 170.0, AppConfig())
     assert status.decisions["embedder"].lane == "cpu"
     assert status.lane_age_s["embedder"] is None
 
 
 def test_before_the_first_news() -> None:
-    status = card_status(None, ["embedder"], 1.0, AppConfig(device="simulated"))
+    status = gpu_status(None, ["embedder"], 1.0, AppConfig(device="simulated"))
     assert status.observation is None
     assert status.simulated
     assert status.decisions["embedder"].lane == "cpu"

@@ -93,7 +93,7 @@ async def test_relations_of_candidates(client: httpx.AsyncClient) -> None:
     assert sorted(streamed, key=by_target) == sorted(plain["edges"], key=by_target)
     end = lines[-1]
     assert (end["done"], end["total"], end["complete"]) == (40, 40, True)
-    assert end["left_out"] == plain["left_out"] == {"below_min_relevance": 0, "beyond_top_k": 10, "below_threshold": 0}
+    assert end["omitted"] == plain["omitted"] == {"below_min_relevance": 0, "beyond_top_k": 10, "below_threshold": 0}
     assert end["usage"] == plain["usage"]
 
 
@@ -110,7 +110,7 @@ async def test_relations_below_the_threshold_are_counted_not_sent(client: httpx.
     pairs = [{"source": "a", "target": "b"}] * 40
     lines = await _lines(client, "/v1/relations", {"pairs": pairs, "relations": RELATION, "threshold": 0.99})
     assert _of(lines, "edge") == []
-    assert lines[-1]["left_out"]["below_threshold"] == 40
+    assert lines[-1]["omitted"]["below_threshold"] == 40
 
 
 async def test_relations_of_nothing_relevant_are_an_end(client: httpx.AsyncClient) -> None:

@@ -69,7 +69,7 @@ def test_lanes_share_keys() -> None:
     assert embed_key(PLAIN, model_fields(replace(EMBEDDER, precision="fp16"), "overlap 64")) == embed_key(PLAIN)
 
 
-ASKED = ClassifyRequest((PairText("a", "b"),), {"x": "It is x.", "y": "It is y."}, absent_label="y")
+ASKED = ClassifyRequest((PairText("a", "b"),), {"x": "It is x.", "y": "It is y."}, no_relation_label="y")
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ ASKED = ClassifyRequest((PairText("a", "b"),), {"x": "It is x.", "y": "It is y."
         replace(ASKED, inputs=(PairText("a", ""),)),
         replace(ASKED, inputs=(PairText("b", "a"),)),
         replace(ASKED, hypotheses={"x": "It is x.", "y": "It is not y."}),
-        replace(ASKED, hypotheses={"y": "It is y.", "x": "It is x."}, absent_label="x"),
+        replace(ASKED, hypotheses={"y": "It is y.", "x": "It is x."}, no_relation_label="x"),
         replace(ASKED, hypotheses={"x": "It is x."}),
-        replace(ASKED, absent_label=None),
-        replace(ASKED, absent_label="x"),
+        replace(ASKED, no_relation_label=None),
+        replace(ASKED, no_relation_label="x"),
         replace(ASKED, multi_label=True),
     ],
 )
@@ -91,7 +91,7 @@ def test_what_changes_scores_changes_their_key(other: ClassifyRequest) -> None:
 
 
 def test_labels_are_only_names() -> None:
-    renamed = replace(ASKED, hypotheses={"p": "It is x.", "q": "It is y."}, absent_label="q")
+    renamed = replace(ASKED, hypotheses={"p": "It is x.", "q": "It is y."}, no_relation_label="q")
     assert classify_key(renamed) == classify_key(ASKED)
 
 

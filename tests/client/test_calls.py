@@ -72,7 +72,7 @@ def test_relates_candidates(client: Client) -> None:
     assert [edge.target_index for edge in answer.edges] == [1, 2]
     assert answer.edges[0].relation == "same"
     assert answer.edges[0].relevance is not None
-    assert answer.left_out.beyond_top_k == 1
+    assert answer.omitted.beyond_top_k == 1
     assert answer.tokens > 0
 
 

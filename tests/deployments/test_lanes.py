@@ -31,7 +31,7 @@ def test_asking_for_a_gpu_that_is_not_there_is_an_error_instead_of_a_wait() -> N
         bound_lanes(AppConfig(device="cuda"), 0)
 
 
-def test_the_cpu_twin_sees_no_gpu_and_books_nothing() -> None:
+def test_the_cpu_cpu_replica_sees_no_gpu_and_books_nothing() -> None:
     options = replica_options(AppConfig(), "embedder", "cpu", cluster_gpus=1)
     assert options["name"] == "embedder-cpu"
     assert options["ray_actor_options"]["num_gpus"] == 0

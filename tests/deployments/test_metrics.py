@@ -18,7 +18,7 @@ from tests.deployments.conftest import Client
 from tests.ops.simulated_app import MODELS
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig
-from trivet.metrics import METRICS, PARKS, RESIDENT
+from trivet.metrics import METRICS, OFFLOADS, RESIDENT
 
 pytestmark = pytest.mark.ray
 
@@ -68,13 +68,13 @@ def test_the_sink_takes_every_metric_and_ray_keeps_the_names(cluster: str) -> No
     while missing := wanted - {line.partition("{")[0] for line in exported("ray_trivet_")}:
         assert time.monotonic() < deadline_s, missing
         time.sleep(0.5)
-    counters = [line for line in exported(PARKS.exported_name) if line.startswith(PARKS.exported_name)]
+    counters = [line for line in exported(OFFLOADS.exported_name) if line.startswith(OFFLOADS.exported_name)]
     [counted] = [line for line in counters if 'model="test-of-the-sink"' in line]
     assert counted.split()[-1] == "4.0"
 
 
 def test_counting_nothing_makes_no_series(cluster: str) -> None:
-    RaySink().count(PARKS, {"model": "never", "step": "park"}, 0)
+    RaySink().count(OFFLOADS, {"model": "never", "step": "offload"}, 0)
     RaySink().set(RESIDENT, {"process": "later"}, 1)
     deadline_s = time.monotonic() + 30
     while not any('process="later"' in line for line in exported(RESIDENT.exported_name)):

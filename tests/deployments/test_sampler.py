@@ -13,12 +13,12 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from deployments.dispatcher import RayDispatcher
 from deployments.observability.logs import library_logger, send_library_logs_to_serve, serve_logger
 from deployments.observability.sampler import IngressSample, ReplicaSample, Sampler
-from trivet.config import TASKS, AppConfig
+from trivet.config import TASKS, AppConfig, Lane
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import LANE_ON_GPU, OOM_SPLITS, REROUTES, RESIDENT, SNAPSHOT_AGE
-from trivet.vram.types import Cause, Decision, Lane, Observation, Snapshot
+from trivet.vram.types import Cause, Decision, Observation, Snapshot
 
 ANSWER = EmbedResult(np.zeros((1, 2), dtype=np.float32), Usage(1, (1,), (False,), 1), StageTimings(), "somewhere")
 
@@ -52,8 +52,8 @@ def snapshot(lane: Lane, cause: Cause) -> Snapshot:
         task: Decision(model=task, lane=lane, cause=cause, reason=f"because of {cause}", since_s=0, free_bytes=0)
         for task in TASKS
     }
-    seen = Observation(at_s=0, device="a card")
-    return Snapshot(version=1, at_s=float("inf"), device="a card", decisions=decisions, observation=seen)
+    seen = Observation(at_s=0, device="a GPU")
+    return Snapshot(version=1, at_s=float("inf"), device="a GPU", decisions=decisions, observation=seen)
 
 
 def dispatcher(sink: MemorySink, gpu_reply: object, feed: Feed) -> RayDispatcher:
@@ -69,7 +69,7 @@ def dispatcher(sink: MemorySink, gpu_reply: object, feed: Feed) -> RayDispatcher
     [
         ("gpu", "room", ANSWER, None),
         ("cpu", "low_memory", ANSWER, "low_memory"),
-        ("cpu", "parked", ANSWER, "parked"),
+        ("cpu", "offloaded", ANSWER, "offloaded"),
         ("gpu", "room", GpuUnavailable("full"), "gpu_refused"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Both lanes on a pretended GPU: work moves to the CPU twin under pressure, says why, and returns."""
+"""Both lanes on a pretended GPU: work moves to the CPU replica under pressure, says why, and returns."""
 
 import os
 import signal
@@ -31,8 +31,8 @@ def client(run_app: Run) -> Client:
     return run_app(
         "simulated",
         device="simulated",
-        simulated={"vram": "8GiB", "foreign": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]},
-        vram={"dwell_s": 2, "probe_interval_s": 0.1, "park_after_s": None},
+        simulated={"vram": "8GiB", "external": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]},
+        vram={"dwell_s": 2, "probe_interval_s": 0.1, "offload_after_s": None},
     )
 
 
@@ -84,7 +84,7 @@ def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> 
 def test_the_actor_leaves_with_its_application(cluster: str) -> None:
     # Beside the other application of this module, which has booked most of the pretended GPU.
     shares = {task: {"gpu_fraction": 0.03} for task in TASKS}
-    args = {"device": "simulated", "vram": {"park_after_s": None}, **shares}
+    args = {"device": "simulated", "vram": {"offload_after_s": None}, **shares}
     name = actor_name("brief", this_node())
     serve.run(app.build(AppConfig.model_validate(args)), name="brief", route_prefix="/brief")
     ray.get_actor(name, namespace=NAMESPACE)

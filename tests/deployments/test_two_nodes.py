@@ -15,13 +15,13 @@ import pytest
 import ray
 
 from tests.deployments.conftest import Client, Run
-from trivet.simulation.ledger import Ledger, SimulatedCard
+from trivet.simulation.ledger import Ledger, SimulatedGpu
 
 pytestmark = pytest.mark.ray
 
 NO_CACHE = {"cache-control": "no-store"}
 GIB = 1024**3
-CARD = SimulatedCard(total_bytes=8 * GIB)
+CARD = SimulatedGpu(total_bytes=8 * GIB)
 WAIT_S = 90.0
 
 
@@ -45,9 +45,9 @@ def client(second_node: subprocess.Popen[bytes], run_app: Run) -> Client:
         "two-nodes",
         device="simulated",
         gpu={"replicas": 2},
-        vram={"dwell_s": 1, "probe_interval_s": 0.1, "park_after_s": None},
+        vram={"dwell_s": 1, "probe_interval_s": 0.1, "offload_after_s": None},
     )
-    until(lambda: len(cards(client)) == 2 and all(card["ours_bytes"] for card in cards(client)), "a card is missing")
+    until(lambda: len(gpus(client)) == 2 and all(gpu["ours_bytes"] for gpu in gpus(client)), "a GPU is missing")
     return client
 
 
@@ -62,8 +62,8 @@ def until(holds: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.2)
 
 
-def cards(client: Client) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get("/v1/status").json()["cards"]
+def gpus(client: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/v1/status").json()["gpus"]
     return found
 
 
@@ -78,7 +78,7 @@ def on_gpu(client: Client) -> bool:
 
 
 def card_of(node: str) -> Ledger:
-    """The modelled card of one node, on which this process then is one more tenant."""
+    """The modelled GPU of one node, on which this process then is one more tenant."""
     ledgers = [
         Ledger(path, CARD, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
     ]
@@ -96,7 +96,7 @@ def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
     until(lambda: on_gpu(client), "no GPU answers")
 
     squeeze(first)
-    until(lambda: min(card["free_bytes"] for card in cards(client)) < GIB // 2, "the first card is not full")
+    until(lambda: min(gpu["free_bytes"] for gpu in gpus(client)) < GIB // 2, "the first GPU is not full")
     (squeezed,) = (row.pid for row in first.view().rows if row.model == "embedder")
     os.kill(squeezed, signal.SIGSTOP)  # whatever is sent to it now is never answered
     try:
@@ -108,11 +108,11 @@ def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
         os.kill(squeezed, signal.SIGCONT)
 
     squeeze(second)
-    until(lambda: not on_gpu(client), "with both cards full the GPU still answers")
+    until(lambda: not on_gpu(client), "with both GPUs full the GPU still answers")
     assert "free, 500 MiB needed" in embed(client).headers["x-trivet-reroute-reason"]
 
     second.detach("stranger")
-    until(lambda: on_gpu(client), "the second card has room again, and nobody goes there")
+    until(lambda: on_gpu(client), "the second GPU has room again, and nobody goes there")
     first.detach("stranger")
     first.close()
     second.close()
@@ -130,7 +130,7 @@ def test_the_first_node_goes_on_alone_when_the_second_is_lost(
         answer = client.post("/v1/embeddings", json={"input": "who is left?"}, headers=NO_CACHE, timeout=60)
         assert answer.status_code == 200 or answer.text == "Internal Server Error", answer.text
         status = client.get("/v1/status")
-        on_one_gpu = status.status_code == 200 and len(status.json()["cards"]) == 1
+        on_one_gpu = status.status_code == 200 and len(status.json()["gpus"]) == 1
         return on_one_gpu and answer.headers.get("x-trivet-device") == "simulated:0"
 
     until(alone, "the first node's GPU does not answer alone")

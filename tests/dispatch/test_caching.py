@@ -123,7 +123,7 @@ async def test_inputs_that_are_asked_for_at_the_same_time_run_once(asked: list[t
     for priority in ("interactive", "bulk"):
         computed = [t for r in inner.requests if r.priority == priority for t in texts_of(r)]
         assert len(computed) == len(set(computed))
-    assert not cached._flights
+    assert not cached._in_flight
 
 
 async def test_a_person_does_not_wait_in_the_line_of_an_indexing_job() -> None:
@@ -163,7 +163,7 @@ async def test_the_last_one_to_leave_ends_the_call() -> None:
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert not cached._flights  # nobody may join what is being cancelled
+    assert not cached._in_flight  # nobody may join what is being cancelled
     inner.gate.set()
     again = await cached.embed(EmbedRequest(("a",)))
     assert [len(request.texts) for request in inner.given_up] == [2]

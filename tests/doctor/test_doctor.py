@@ -19,13 +19,13 @@ GOOD = Machine(
     memory_bytes=16 * GIB,
     available_bytes=9 * GIB,
     shared_memory_free_bytes=8 * GIB,
-    gpu=Observation(at_s=0, device="0: A Card", total_bytes=8 * GIB, free_bytes=6 * GIB),
+    gpu=Observation(at_s=0, device="0: A GPU", total_bytes=8 * GIB, free_bytes=6 * GIB),
     ports_in_use=(),
     cache_dir=Path("cache"),
     cache_bytes=GIB,
     disk_free_bytes=80 * GIB,
 )
-NO_CARD = Observation.unknown(at_s=0, device="none", reason="no driver")
+NO_GPU = Observation.unknown(at_s=0, device="none", reason="no driver")
 
 
 def finding(machine: Machine, subject: str, **config: Any) -> Finding:
@@ -40,8 +40,8 @@ def test_a_good_machine_has_nothing_to_change() -> None:
 @pytest.mark.parametrize(
     ("device", "level"), [("auto", "note"), ("cuda", "problem"), ("cpu", "ok"), ("simulated", "note")]
 )
-def test_a_machine_without_a_card(device: str, level: str) -> None:
-    found = finding(replace(GOOD, gpu=NO_CARD), "GPU", device=device)
+def test_a_machine_without_a_gpu(device: str, level: str) -> None:
+    found = finding(replace(GOOD, gpu=NO_GPU), "GPU", device=device)
     assert found.level == level
     assert ("no driver" in found.text) == (device in ("auto", "cuda"))
 

@@ -1,4 +1,4 @@
-"""On a real card: the CUDA lane's numbers, running out under a cap, parking, and what NVML says of us."""
+"""On a real GPU: the CUDA lane's numbers, running out under a cap, offloading, and what NVML says of us."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Iterator[AppConfig]:
 def test_embeddings_point_where_sentence_transformers_do(config: AppConfig) -> None:
     prepared = prepare_model(config, "embedder")
     backend, precision = open_cuda_backend(config, prepared)
-    assert backend.unpark()
+    assert backend.reload()
 
     async def embed() -> EmbedResult:
         engine = open_engine(config, prepared, backend, precision)
@@ -52,9 +52,9 @@ def test_embeddings_point_where_sentence_transformers_do(config: AppConfig) -> N
     assert (result.vectors * expected).sum(axis=1).min() >= 0.9995
 
 
-def test_running_out_splits_and_one_row_too_many_goes_to_the_twin(config: AppConfig) -> None:
+def test_running_out_splits_and_one_row_too_many_goes_to_the_cpu_replica(config: AppConfig) -> None:
     backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
-    assert backend.unpark()
+    assert backend.reload()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (192 << 20)) / total)
     ids = np.full(256, 2000, dtype=np.int32)
@@ -66,12 +66,12 @@ def test_running_out_splits_and_one_row_too_many_goes_to_the_twin(config: AppCon
     assert backend.token_budget < config.gpu.token_budget
 
 
-def test_parking_gives_memory_back_and_returning_takes_it(config: AppConfig) -> None:
+def test_offloading_gives_memory_back_and_returning_takes_it(config: AppConfig) -> None:
     backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
     before = torch.cuda.memory_reserved()
-    assert backend.unpark()
+    assert backend.reload()
     assert torch.cuda.memory_reserved() >= before + backend.memory().weights_bytes
-    backend.park()
+    backend.offload()
     assert torch.cuda.memory_reserved() <= before
     batch, _ = build_batch([Row((np.array([101, 102], dtype=np.int32),), 1, 2)], pad_id=0)
     with pytest.raises(GpuUnavailable):

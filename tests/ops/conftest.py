@@ -1,4 +1,4 @@
-"""A real Prometheus that watches the real application while a stranger takes the card and leaves it again."""
+"""A real Prometheus that watches the real application while another process takes the GPU and leaves it again."""
 
 import itertools
 import json
@@ -101,7 +101,7 @@ def application(collector: Collector | None, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def observed(application: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """The application after a load through room, shortage, parking and return."""
+    """The application after a load through room, shortage, offloading and return."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = folder / "prometheus.yaml"
     config.write_text(CONFIG.format(rules=RULES_FILE, target=application["metrics"]))
@@ -147,9 +147,9 @@ def load(url: str, seen: Observed) -> None:
                 "the log",
                 *(f"line {turn}.{n}: worker {n % 7} took {n} ms to answer a request" for n in range(700)),
             ]
-            [card] = client.get("/v1/status").json()["cards"]
+            [gpu] = client.get("/v1/status").json()["gpus"]
             # Full batches only while memory is short: before that, the allocator would learn to keep enough for them.
-            texts = lines if card["foreign_bytes"] else lines[:4]
+            texts = lines if gpu["external_bytes"] else lines[:4]
             seen.answers += [
                 client.post("/v1/embeddings", json={"input": texts}, headers={"x-request-id": "embedding"}),
                 client.post("/rerank", json={"query": "the log", "texts": lines[:2]}),

@@ -1,4 +1,4 @@
-"""The application on a simulated card, with small models of random weights, in a Ray cluster of its own.
+"""The application on a simulated GPU, with small models of random weights, in a Ray cluster of its own.
 
 `python -m tests.ops.simulated_app FOLDER` prints one line of JSON that says where everything is, and runs until its
 standard input is closed. A process of its own, since one process holds at most one Ray cluster.
@@ -24,19 +24,19 @@ MODELS: dict[str, Kind] = {
 TRACING = {"enabled": True, "exporter_import_path": "deployments.observability.tracing:otlp", "sampling_ratio": 1.0}
 
 STORY_S = 36.0
-"""When the stranger has left the card again."""
+"""When the other process has left the GPU again."""
 
 SETTINGS: dict[str, Any] = {
     "device": "simulated",
     "cpu": {"precision": "fp32", "threads": 1},
     # At first there is room for everything; then half a batch of the embedder fits, but no whole one; then nothing.
-    "simulated": {"vram": "8GiB", "foreign": [[0, "0GiB"], [8, "6750MiB"], [20, "7.9GiB"], [STORY_S, "0GiB"]]},
+    "simulated": {"vram": "8GiB", "external": [[0, "0GiB"], [8, "6750MiB"], [20, "7.9GiB"], [STORY_S, "0GiB"]]},
     "vram": {
         "reroute_below": "10MiB",
         "resume_above": "20MiB",
         "dwell_s": 1,
         "probe_interval_s": 0.1,
-        "park_after_s": 4,
+        "offload_after_s": 4,
     },
 }
 

@@ -78,7 +78,7 @@ def test_the_variables_file_means_the_same_to_kubectl() -> None:
     assert set(SEVERAL_MACHINES) <= set(literally)
 
 
-def test_strangers_reach_requests_only() -> None:
+def test_others_reach_requests_only() -> None:
     assert POLICY["kind"] == "NetworkPolicy"
     everybody, insiders = POLICY["spec"]["ingress"]
     assert everybody == {"ports": [{"port": CONFIG_FILE["http_options"]["port"]}]}

@@ -84,10 +84,10 @@ def test_requests_are_counted_exactly(observed: Observed) -> None:
     assert routes == {"/v1/status": "native", "/v1/embeddings": "native", "/v1/relations": "native", "/rerank": "tei"}
 
 
-def test_the_story_of_the_card_is_told(observed: Observed) -> None:
+def test_the_story_of_the_gpu_is_told(observed: Observed) -> None:
     causes = {series["metric"]["cause"] for series in observed.series("sum by (cause) (ray_trivet_reroutes_total)")}
     assert causes & {"low_memory", "gpu_refused"}
-    assert "parked" in causes
+    assert "offloaded" in causes
     splits = observed.series('sum(ray_trivet_oom_splits_total{model="embedder"})')
     assert float(splits[0]["values"][-1][1]) >= 1
     [lane] = observed.series('min(ray_trivet_lane_on_gpu{model="embedder"})')
@@ -95,8 +95,8 @@ def test_the_story_of_the_card_is_told(observed: Observed) -> None:
     assert "1" in states
     assert "0" in states
     assert states[-1] == "1"
-    [foreign] = observed.series("max(ray_trivet_vram_foreign_bytes)")
-    assert max(float(value) for _, value in foreign["values"]) > 6 * 1024**3
+    [external] = observed.series("max(ray_trivet_vram_external_bytes)")
+    assert max(float(value) for _, value in external["values"]) > 6 * 1024**3
 
 
 def test_each_request_leaves_one_json_line(observed: Observed) -> None:

@@ -1,4 +1,4 @@
-"""Model files are data from strangers: no pickle unless named, no path out of the directory, no code of theirs."""
+"""Model files are untrusted input: no pickle unless named, no path out of the directory, no code of theirs."""
 
 import json
 import shutil

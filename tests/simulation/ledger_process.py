@@ -1,19 +1,19 @@
-"""A process of its own on the simulated card: attaches, says so, and then takes commands from standard input.
+"""A process of its own on the simulated GPU: attaches, says so, and then takes commands from standard input.
 
-Commands, one a line: "reserve N", "release N", "park", "load N", "spin SIZE TIMES" (reserve and release, counting the
-refusals), "quit". Each is answered with one line: "ok", "oom", or a count.
+Commands, one a line: "reserve N", "release N", "offload", "load N", "spin SIZE TIMES" (reserve and release, counting
+the refusals), "quit". Each is answered with one line: "ok", "oom", or a count.
 """
 
 import sys
 import time
 from pathlib import Path
 
-from trivet.simulation.ledger import Ledger, SimulatedCard
+from trivet.simulation.ledger import Ledger, SimulatedGpu
 from trivet.vram.errors import SimulatedOutOfMemory
 
 
 def main(path: str, total_bytes: int, model: str) -> None:
-    ledger = Ledger(Path(path), SimulatedCard(total_bytes=total_bytes, context_bytes=10), time.monotonic)
+    ledger = Ledger(Path(path), SimulatedGpu(total_bytes=total_bytes, context_bytes=10), time.monotonic)
     ledger.attach(model)
     say("ok")
     for line in sys.stdin:
@@ -30,8 +30,8 @@ def main(path: str, total_bytes: int, model: str) -> None:
 def run(ledger: Ledger, model: str, command: str, sizes: list[int]) -> str:
     if command == "spin":
         return str(spin(ledger, model, *sizes))
-    if command == "park":
-        ledger.park(model)
+    if command == "offload":
+        ledger.offload(model)
     else:
         getattr(ledger, command)(model, *sizes)
     return "ok"
@@ -44,7 +44,7 @@ def spin(ledger: Ledger, model: str, size_bytes: int, times: int) -> int:
             with ledger.holding(model, size_bytes):
                 view = ledger.view()
                 if view.free_bytes < 0:
-                    raise AssertionError(f"the card is over-full: {view}")
+                    raise AssertionError(f"the GPU is over-full: {view}")
         except SimulatedOutOfMemory:
             refused += 1
         ledger.empty_cache(model)

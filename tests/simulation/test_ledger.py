@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 import trivet
 from tests.vram.fakes import GIB, MIB, Clock
 from trivet.errors import ConfigError
-from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
 
-CARD = SimulatedCard(total_bytes=1000, context_bytes=50, foreign=((0.0, 0), (20.0, 600), (40.0, 0)))
+CARD = SimulatedGpu(total_bytes=1000, context_bytes=50, external=((0.0, 0), (20.0, 600), (40.0, 0)))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    made = Ledger(tmp_path / "card.db", CARD, clock)
+    made = Ledger(tmp_path / "GPU.db", CARD, clock)
     yield made
     made.close()
 
@@ -63,7 +63,7 @@ def test_what_does_not_fit_raises_and_takes_nothing(ledger: Ledger) -> None:
         ledger.attach("reranker")
 
 
-def test_a_cap_binds_before_the_card_does(ledger: Ledger) -> None:
+def test_a_cap_binds_before_the_gpu_does(ledger: Ledger) -> None:
     ledger.attach("embedder", cap_bytes=400)
     ledger.load("embedder", 300)
     with pytest.raises(SimulatedOutOfMemory) as refused:
@@ -72,53 +72,53 @@ def test_a_cap_binds_before_the_card_does(ledger: Ledger) -> None:
     ledger.reserve("embedder", 100)
 
 
-def test_parking_gives_back_everything_but_the_context(ledger: Ledger) -> None:
+def test_offloading_gives_back_everything_but_the_context(ledger: Ledger) -> None:
     ledger.attach("embedder")
     ledger.load("embedder", 300)
     ledger.reserve("embedder", 100)
-    ledger.park("embedder")
+    ledger.offload("embedder")
     (row,) = ledger.view().rows
-    assert (row.used_bytes, row.parked, row.weights_bytes) == (50, True, 300)
+    assert (row.used_bytes, row.offloaded, row.weights_bytes) == (50, True, 300)
     ledger.load("embedder", 300)
     (row,) = ledger.view().rows
-    assert (row.used_bytes, row.parked) == (350, False)
+    assert (row.used_bytes, row.offloaded) == (350, False)
 
 
-def test_weights_that_do_not_fit_leave_the_model_parked(ledger: Ledger) -> None:
+def test_weights_that_do_not_fit_leave_the_model_offloaded(ledger: Ledger) -> None:
     ledger.attach("embedder")
     with pytest.raises(SimulatedOutOfMemory):
         ledger.load("embedder", 951)
     (row,) = ledger.view().rows
-    assert (row.parked, row.weights_bytes, row.used_bytes) == (True, 951, 50)
+    assert (row.offloaded, row.weights_bytes, row.used_bytes) == (True, 951, 50)
 
 
-def test_the_stranger_follows_its_schedule_from_the_start(ledger: Ledger, clock: Clock) -> None:
+def test_the_other_follows_its_schedule_from_the_start(ledger: Ledger, clock: Clock) -> None:
     clock.advance(30.0)
-    assert ledger.view().foreign_bytes == 0, "nothing before the start"
+    assert ledger.view().external_bytes == 0, "nothing before the start"
     ledger.start()
     held = []
     for _ in range(5):
-        held.append(ledger.view().foreign_bytes)
+        held.append(ledger.view().external_bytes)
         clock.advance(10.0)
         ledger.start()  # by another process, say: changes nothing
     assert held == [0, 0, 600, 600, 0]
 
 
-def test_the_stranger_cannot_take_what_we_hold_and_takes_what_we_give_back(ledger: Ledger, clock: Clock) -> None:
+def test_the_other_cannot_take_what_we_hold_and_takes_what_we_give_back(ledger: Ledger, clock: Clock) -> None:
     ledger.attach("embedder")
     ledger.load("embedder", 500)
     ledger.start()
     clock.advance(25.0)
-    assert (ledger.view().foreign_bytes, ledger.view().free_bytes) == (450, 0)
+    assert (ledger.view().external_bytes, ledger.view().free_bytes) == (450, 0)
     with pytest.raises(SimulatedOutOfMemory):
         ledger.reserve("embedder", 1)
-    ledger.park("embedder")
-    assert (ledger.view().foreign_bytes, ledger.view().free_bytes) == (600, 350)
+    ledger.offload("embedder")
+    assert (ledger.view().external_bytes, ledger.view().free_bytes) == (600, 350)
 
 
 def test_schedules_must_ascend() -> None:
     with pytest.raises(ConfigError, match="ascend"):
-        SimulatedCard(total_bytes=1, foreign=((10.0, 1), (5.0, 2)))
+        SimulatedGpu(total_bytes=1, external=((10.0, 1), (5.0, 2)))
 
 
 def test_mistakes_are_told(ledger: Ledger) -> None:
@@ -130,8 +130,8 @@ def test_mistakes_are_told(ledger: Ledger) -> None:
         ledger.release("embedder", 11)
 
 
-def test_a_pickled_ledger_opens_the_same_card(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "card.db", CARD, time.monotonic)
+def test_a_pickled_ledger_opens_the_same_gpu(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "GPU.db", CARD, time.monotonic)
     ledger.attach("embedder")
     copy = pickle.loads(pickle.dumps(ledger))
     copy.reserve("embedder", 100)
@@ -143,7 +143,7 @@ def test_a_pickled_ledger_opens_the_same_card(tmp_path: Path) -> None:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["reserve", "release", "empty_cache", "load", "park", "attach", "detach"]),
+        st.sampled_from(["reserve", "release", "empty_cache", "load", "offload", "attach", "detach"]),
         st.sampled_from(["embedder", "reranker"]),
         st.integers(0, 500),
         st.sampled_from([0.0, 7.0]),
@@ -154,11 +154,11 @@ ACTIONS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(ACTIONS)
-def test_the_card_is_never_over_full(
+def test_the_gpu_is_never_over_full(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str, int, float]]
 ) -> None:
     clock = Clock()
-    ledger = Ledger(tmp_path_factory.mktemp("card") / "card.db", CARD, clock)
+    ledger = Ledger(tmp_path_factory.mktemp("gpu") / "GPU.db", CARD, clock)
     ledger.start()
     for action, model, size_bytes, pause_s in actions:
         clock.advance(pause_s)
@@ -189,14 +189,14 @@ def test_the_probe_sees_what_the_ledger_holds(ledger: Ledger, clock: Clock) -> N
         pass
     ledger.attach("reranker")
     ledger.load("reranker", 200)
-    ledger.park("reranker")
+    ledger.offload("reranker")
     seen = SimulatedProbe(ledger, clock).read()
-    assert (seen.device, seen.total_bytes, seen.free_bytes, seen.foreign_bytes) == ("simulated:0", 1000, 500, 0)
+    assert (seen.device, seen.total_bytes, seen.free_bytes, seen.external_bytes) == ("simulated:0", 1000, 500, 0)
     assert seen.ours_bytes == {"embedder": 450, "reranker": 50}
     assert seen.available_bytes("embedder") == 600
     assert seen.available_bytes("reranker") == 500
     assert seen.weights_bytes == {"embedder": 300, "reranker": 200}
-    assert (seen.parked, seen.present) == ({"reranker"}, {"embedder", "reranker"})
+    assert (seen.offloaded, seen.present) == ({"reranker"}, {"embedder", "reranker"})
     assert {(process.pid, process.owner) for process in seen.processes} == {
         (os.getpid(), "embedder"),
         (os.getpid(), "reranker"),
@@ -204,16 +204,16 @@ def test_the_probe_sees_what_the_ledger_holds(ledger: Ledger, clock: Clock) -> N
 
 
 def test_a_ledger_that_cannot_be_read_is_an_unknown_observation(tmp_path: Path, clock: Clock) -> None:
-    (tmp_path / "card.db").write_text("this is not a database, it only has the name of one" * 100)
-    seen = SimulatedProbe(Ledger(tmp_path / "card.db", CARD, clock), clock).read()
+    (tmp_path / "GPU.db").write_text("this is not a database, it only has the name of one" * 100)
+    seen = SimulatedProbe(Ledger(tmp_path / "GPU.db", CARD, clock), clock).read()
     assert not seen.known
     assert "not a database" in str(seen.unknown_reason)
 
 
-def test_a_squeeze_and_its_end_on_the_simulated_card(tmp_path: Path, clock: Clock) -> None:
+def test_a_squeeze_and_its_end_on_the_simulated_gpu(tmp_path: Path, clock: Clock) -> None:
     """The whole chain without sleeping: ledger → probe → policy → decisions → a replica that obeys."""
-    card = SimulatedCard(total_bytes=8 * GIB, foreign=((0.0, 0), (20.0, int(7.8 * GIB)), (140.0, 0)))
-    ledger = Ledger(tmp_path / "card.db", card, clock)
+    gpu = SimulatedGpu(total_bytes=8 * GIB, external=((0.0, 0), (20.0, int(7.8 * GIB)), (140.0, 0)))
+    ledger = Ledger(tmp_path / "GPU.db", gpu, clock)
     ledger.attach("embedder")
     ledger.load("embedder", 900 * MIB)
     ledger.start()
@@ -224,9 +224,9 @@ def test_a_squeeze_and_its_end_on_the_simulated_card(tmp_path: Path, clock: Cloc
         if snapshot is not None:
             decision = snapshot.decisions["embedder"]
             (row,) = ledger.view().rows
-            if decision.parked and not row.parked:
-                ledger.park("embedder")
-            elif row.parked and not decision.parked:
+            if decision.offloaded and not row.offloaded:
+                ledger.offload("embedder")
+            elif row.offloaded and not decision.offloaded:
                 ledger.load("embedder", row.weights_bytes)
             if not story or story[-1][1:] != (decision.lane, decision.cause):
                 story.append((clock() - 1000.0, decision.lane, decision.cause))
@@ -234,8 +234,8 @@ def test_a_squeeze_and_its_end_on_the_simulated_card(tmp_path: Path, clock: Cloc
     assert story == [
         (0.0, "gpu", "room"),
         (20.0, "cpu", "low_memory"),
-        (80.0, "cpu", "parked"),
-        (140.0, "cpu", "returning"),
+        (80.0, "cpu", "offloaded"),
+        (140.0, "cpu", "reloading"),
         (140.5, "gpu", "room"),
     ]
     ledger.close()
@@ -245,7 +245,7 @@ def test_a_squeeze_and_its_end_on_the_simulated_card(tmp_path: Path, clock: Cloc
 
 
 class Tenant:
-    """A process of its own on the card, driven line by line."""
+    """A process of its own on the GPU, driven line by line."""
 
     def __init__(self, path: Path, total_bytes: int, model: str) -> None:
         script = Path(__file__).with_name("ledger_process.py")
@@ -277,7 +277,7 @@ class Tenant:
 
 @pytest.fixture
 def tenants(tmp_path: Path) -> Iterator[tuple[Tenant, Tenant]]:
-    made = tuple(Tenant(tmp_path / "card.db", 1000, model) for model in ("embedder", "reranker"))
+    made = tuple(Tenant(tmp_path / "GPU.db", 1000, model) for model in ("embedder", "reranker"))
     assert [tenant.answer() for tenant in made] == ["ok", "ok"]
     yield made[0], made[1]
     for tenant in made:
@@ -286,7 +286,7 @@ def tenants(tmp_path: Path) -> Iterator[tuple[Tenant, Tenant]]:
 
 def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenants: tuple[Tenant, Tenant]) -> None:
     embedder, reranker = tenants
-    watcher = Ledger(tmp_path / "card.db", SimulatedCard(total_bytes=1000, context_bytes=10), time.monotonic)
+    watcher = Ledger(tmp_path / "GPU.db", SimulatedGpu(total_bytes=1000, context_bytes=10), time.monotonic)
     assert embedder.ask("reserve 600") == "ok"
     assert reranker.ask("reserve 400") == "oom"
     assert watcher.view().free_bytes == 380
@@ -297,14 +297,14 @@ def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenan
     watcher.close()
 
 
-def test_concurrent_processes_never_over_fill_the_card(tenants: tuple[Tenant, Tenant]) -> None:
-    """490 twice fills the card to the byte, so 500 twice must be refused sometimes, and never granted to both."""
+def test_concurrent_processes_never_over_fill_the_gpu(tenants: tuple[Tenant, Tenant]) -> None:
+    """490 twice fills the GPU to the byte, so 500 twice must be refused sometimes, and never granted to both."""
     refused = 0
     for _ in range(50):  # until they have met, which a busy machine may put off
         for tenant in tenants:
             tenant.send("spin 500 200")
         answers = [tenant.answer() for tenant in tenants]
-        assert all(answer.isdigit() for answer in answers), "a tenant saw an over-full card and died"
+        assert all(answer.isdigit() for answer in answers), "a tenant saw an over-full GPU and died"
         refused += sum(map(int, answers))
         if refused:
             return

@@ -152,4 +152,4 @@ class FakeDispatcher:
         return [EMBEDDER, RERANKER, CLASSIFIER]
 
     def status(self) -> ServiceStatus:
-        return ServiceStatus(cpu_only_reason="the fake dispatcher has no card")
+        return ServiceStatus(cpu_only_reason="the fake dispatcher has no GPU")

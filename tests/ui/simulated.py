@@ -1,4 +1,4 @@
-"""A dispatcher that computes, behind the real VRAM policy on a simulated card: lanes move when the stranger does."""
+"""A dispatcher that computes, behind the real VRAM policy on a simulated GPU: lanes move with its memory."""
 
 import time
 from dataclasses import replace
@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.dispatcher import FakeDispatcher
-from trivet.config import TASKS, AppConfig
-from trivet.dispatch.protocol import Lane, Readiness, Routed
-from trivet.dispatch.status import ServiceStatus, card_status
+from trivet.config import TASKS, AppConfig, Lane
+from trivet.dispatch.protocol import Readiness, Routed
+from trivet.dispatch.status import ServiceStatus, gpu_status
 from trivet.messages import Health
-from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
 from trivet.vram.snapshot import decision_for
 
 GIB = 1024**3
 WEIGHTS_BYTES = {"embedder": int(0.9 * GIB), "reranker": int(0.6 * GIB), "classifier": int(0.8 * GIB)}
-STRANGER_COMES_S = 1000.0
-STRANGER_GOES_S = 2000.0
+SQUEEZE_BEGINS_S = 1000.0
+SQUEEZE_ENDS_S = 2000.0
 
 
 class SteppedClock:
@@ -32,36 +32,36 @@ class SteppedClock:
 
 
 class SimulatedDispatcher(FakeDispatcher):
-    """The card is read whenever somebody asks; its stranger comes and goes by the clock."""
+    """The GPU is read whenever somebody asks; its other process comes and goes by the clock."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.clock = SteppedClock()
-        self.config = AppConfig.model_validate({"device": "simulated", "vram": {"park_after_s": None}})
-        card = SimulatedCard(
+        self.config = AppConfig.model_validate({"device": "simulated", "vram": {"offload_after_s": None}})
+        gpu = SimulatedGpu(
             total_bytes=8 * GIB,
-            foreign=((0.0, GIB // 2), (STRANGER_COMES_S, 7 * GIB), (STRANGER_GOES_S, GIB // 2)),
+            external=((0.0, GIB // 2), (SQUEEZE_BEGINS_S, 7 * GIB), (SQUEEZE_ENDS_S, GIB // 2)),
         )
-        self.ledger = Ledger(folder / "card.ledger", card, self.clock)
+        self.ledger = Ledger(folder / "GPU.ledger", gpu, self.clock)
         for task in TASKS:
             self.ledger.attach(task)
             self.ledger.load(task, WEIGHTS_BYTES[task])
         self.ledger.start()
         vram = self.config.vram
         policy = PolicyConfig(
-            reroute_below_bytes=vram.reroute_below, resume_above_bytes=vram.resume_above, park_after_s=None
+            reroute_below_bytes=vram.reroute_below, resume_above_bytes=vram.resume_above, offload_after_s=None
         )
         self._monitor = Monitor(SimulatedProbe(self.ledger, self.clock), policy, TASKS, self.clock)
         self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading may choose the GPU
         self._read()
 
     def squeeze(self) -> None:
-        """The stranger takes what is left."""
-        self.clock.ahead_s += STRANGER_COMES_S
+        """The other process takes what is left."""
+        self.clock.ahead_s += SQUEEZE_BEGINS_S
 
     def release(self) -> None:
-        """The stranger goes."""
-        self.clock.ahead_s += STRANGER_GOES_S
+        """The other process goes."""
+        self.clock.ahead_s += SQUEEZE_ENDS_S
 
     def _read(self) -> None:
         self._monitor.tick()
@@ -71,7 +71,7 @@ class SimulatedDispatcher(FakeDispatcher):
     def status(self) -> ServiceStatus:
         self._read()
         return ServiceStatus(
-            cards=(card_status(self._snapshot, TASKS, self.clock(), self.config),), policy=self.config.vram
+            gpus=(gpu_status(self._snapshot, TASKS, self.clock(), self.config),), policy=self.config.vram
         )
 
     def _routed(self, task: str, routed: Routed[Any]) -> Routed[Any]:

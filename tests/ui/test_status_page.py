@@ -1,4 +1,4 @@
-"""What the page says of the service: in a real browser, over the real VRAM policy and a simulated card."""
+"""What the page says of the service: in a real browser, over the real VRAM policy and a simulated GPU."""
 
 import re
 from typing import TYPE_CHECKING, get_args
@@ -31,7 +31,7 @@ def test_everything_on_a_simulated_gpu_and_it_is_called_simulated(open_page: Ope
     page = open_page()
     say(page, "#headline", "All three models answer on the simulated GPU.")
     say(page, ".memory .badge", "simulated")
-    say(page, ".memory .note", "This card is simulated")
+    say(page, ".memory .note", "This GPU is simulated")
     say(page, ".memory .legend", "Other programs 512 MiB")
     assert "free" in (page.locator(".memory .bar").get_attribute("aria-label") or "")
     for task in ("embedder", "reranker", "classifier"):
@@ -92,11 +92,11 @@ def test_the_rules_are_told_with_the_services_own_numbers(open_page: OpenPage) -
     say(page, "#rules-body", "less than 500 MiB of GPU memory available leaves the GPU at once")
 
 
-def test_without_a_gpu_it_says_so_and_shows_no_card(open_page: OpenPage) -> None:
+def test_without_a_gpu_it_says_so_and_shows_no_gpu(open_page: OpenPage) -> None:
     with served(create_app(FakeDispatcher(), ApiSettings())) as base:
         page = open_page(base)
         say(page, "#headline", "All three models answer on the CPU.")
-        say(page, "#why", "the fake dispatcher has no card")
+        say(page, "#why", "the fake dispatcher has no GPU")
         say(page, "#reroutes", "there is no GPU lane to move away from")
         assert page.locator(".memory").count() == 0
 

@@ -1,4 +1,4 @@
-"""The page over the whole graph: Ray Serve, the starter models, a simulated card; and the pictures in docs/img.
+"""The page over the whole graph: Ray Serve, the starter models, a simulated GPU; and the pictures in docs/img.
 
 `make screenshots` writes the pictures anew; otherwise they go to a temporary folder and only their size is checked.
 """
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow]
 
 LARGEST_BYTES = 200_000
 WAIT_MS = 240_000
-STRANGER_COMES_S = 75
+SQUEEZE_BEGINS_S = 75
 DOCUMENTS = [
     "Wait a little longer after every failed attempt, then send the request again.",
     "A CSS grid places items in rows and columns.",
@@ -34,8 +34,8 @@ def base(run_app: Run) -> str:  # noqa: F811
     client = run_app(
         "page",
         device="simulated",
-        simulated={"vram": "8GiB", "foreign": [[0, "1.2GiB"], [STRANGER_COMES_S, "7.9GiB"]]},
-        vram={"dwell_s": 2, "probe_interval_s": 0.2, "park_after_s": None},
+        simulated={"vram": "8GiB", "external": [[0, "1.2GiB"], [SQUEEZE_BEGINS_S, "7.9GiB"]]},
+        vram={"dwell_s": 2, "probe_interval_s": 0.2, "offload_after_s": None},
     )
     return str(client.base_url).rstrip("/")
 

@@ -40,7 +40,7 @@ def look(
     *,
     reusable: Mapping[str, int] | None = None,
     weights: Mapping[str, int] | None = None,
-    parked: frozenset[str] = frozenset(),
+    offloaded: frozenset[str] = frozenset(),
     present: frozenset[str] | None = None,
 ) -> Observation:
     return Observation(
@@ -50,6 +50,6 @@ def look(
         free_bytes=free_bytes,
         reusable_bytes=reusable or {},
         weights_bytes=weights or {},
-        parked=parked,
+        offloaded=offloaded,
         present=present,
     )

@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 
 from tests.vram.fakes import GIB, Clock
-from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.units import format_bytes, format_seconds
 from trivet.vram.monitor import Monitor
 from trivet.vram.planning.facts import CATALOGUE
@@ -28,13 +28,13 @@ from trivet.vram.types import Cause
 PAGE = Path(__file__).parents[2] / "docs" / "vram.md"
 MODELS = ("embedder", "reranker", "classifier")
 GB = 10**9
-STRANGER = ((0.0, 0), (20.0, 1 * GB), (40.0, 4 * GB), (60.0, 13 * GB // 2), (80.0, 39 * GB // 5), (180.0, 0))
+OTHER_PROCESS = ((0.0, 0), (20.0, 1 * GB), (40.0, 4 * GB), (60.0, 13 * GB // 2), (80.0, 39 * GB // 5), (180.0, 0))
 
 
 def eight_gb_plan() -> Plan:
     preset = PRESETS["8gb"]
     facts = [CATALOGUE[name] for name in preset.models]
-    return plan(facts, preset.card_bytes, assumptions=Assumptions(foreign_bytes=preset.foreign_bytes))
+    return plan(facts, preset.gpu_bytes, assumptions=Assumptions(external_bytes=preset.external_bytes))
 
 
 class Lines(logging.Handler):
@@ -48,13 +48,13 @@ class Lines(logging.Handler):
 
 
 def squeeze() -> str:
-    """Play the stranger against three obedient replicas and return what the monitor logs."""
+    """Play the other process against three obedient replicas and return what the monitor logs."""
     clock = Clock(0.0)
     heard = Lines(clock)
     logger = logging.getLogger("trivet.vram.monitor")
     with tempfile.TemporaryDirectory() as directory:
-        card = SimulatedCard(total_bytes=8 * GIB, foreign=STRANGER)
-        ledger = Ledger(Path(directory) / "card.db", card, clock)
+        gpu = SimulatedGpu(total_bytes=8 * GIB, external=OTHER_PROCESS)
+        ledger = Ledger(Path(directory) / "GPU.db", gpu, clock)
         for name, share in zip(MODELS, eight_gb_plan().models, strict=True):
             ledger.attach(name, cap_bytes=share.cap_bytes)
             ledger.load(name, share.weights_bytes)
@@ -69,10 +69,10 @@ def squeeze() -> str:
         while clock() < 240.0:
             snapshot = monitor.tick()
             for row in ledger.view().rows:
-                parked = snapshot is not None and snapshot.decisions[row.model].parked
-                if snapshot is not None and parked and not row.parked:
-                    ledger.park(row.model)
-                elif snapshot is not None and row.parked and not parked:
+                offloaded = snapshot is not None and snapshot.decisions[row.model].offloaded
+                if snapshot is not None and offloaded and not row.offloaded:
+                    ledger.offload(row.model)
+                elif snapshot is not None and row.offloaded and not offloaded:
                     ledger.load(row.model, row.weights_bytes)
             clock.advance(0.5)
         logger.removeHandler(heard)
@@ -110,7 +110,7 @@ def test_every_setting_has_its_row_and_its_default(setting: str) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
 def test_presets_are_shown_as_they_are(preset) -> None:  # type: ignore[no-untyped-def]
-    left = format_bytes(preset.foreign_bytes) if preset.card_bytes else "–"
+    left = format_bytes(preset.external_bytes) if preset.gpu_bytes else "–"
     assert f"| `{preset.name}` | {left} | " in PAGE.read_text(encoding="utf-8")
     for name in preset.models + preset.smaller_models:
         assert name.split("/")[-1] in PAGE.read_text(encoding="utf-8")

@@ -1,12 +1,13 @@
-"""A snapshot as metrics: the sizes of a card that was read, nothing about one that was not, changes counted once."""
+"""A snapshot as metrics: the sizes of a GPU that was read, nothing about one that was not, changes counted once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from trivet.config import Lane
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import (
     LANE_DECISIONS,
-    VRAM_FOREIGN,
+    VRAM_EXTERNAL,
     VRAM_FREE,
     VRAM_OURS,
     VRAM_READABLE,
@@ -15,16 +16,16 @@ from trivet.metrics import (
     VRAM_TOTAL,
 )
 from trivet.vram.measure import measure_snapshot, measure_tenants
-from trivet.vram.types import Cause, Decision, Lane, Observation, Snapshot, Tenant
+from trivet.vram.types import Cause, Decision, Observation, Snapshot, Tenant
 
-DEVICE = "0: a card"
+DEVICE = "0: a GPU"
 SEEN = Observation(
     at_s=1.0,
     device=DEVICE,
     total_bytes=800,
     free_bytes=300,
     ours_bytes={"embedder": 100, "reranker": 150},
-    foreign_bytes=250,
+    external_bytes=250,
     reusable_bytes={"embedder": 10},
 )
 
@@ -43,13 +44,13 @@ def snapshot(*decisions: Decision, observation: Observation = SEEN) -> Snapshot:
     )
 
 
-def test_a_card_that_was_read_is_reported_whole() -> None:
+def test_a_gpu_that_was_read_is_reported_whole() -> None:
     sink = MemorySink()
     measure_snapshot(sink, None, snapshot())
     assert sink.value(VRAM_READABLE, device=DEVICE) == 1
     assert sink.value(VRAM_TOTAL, device=DEVICE) == 800
     assert sink.value(VRAM_FREE, device=DEVICE) == 300
-    assert sink.value(VRAM_FOREIGN, device=DEVICE) == 250
+    assert sink.value(VRAM_EXTERNAL, device=DEVICE) == 250
     assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
     assert sink.value(VRAM_REUSABLE, device=DEVICE, model="embedder") == 10
 
@@ -64,7 +65,7 @@ def test_a_model_whose_replica_has_gone_holds_nothing() -> None:
     assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
 
 
-def test_of_a_card_that_was_not_read_only_that_is_reported() -> None:
+def test_of_a_gpu_that_was_not_read_only_that_is_reported() -> None:
     sink = MemorySink()
     measure_snapshot(sink, None, snapshot(observation=Observation.unknown(at_s=1.0, device=DEVICE, reason="no driver")))
     assert sink.touched() == {VRAM_READABLE.name}
@@ -75,7 +76,7 @@ def test_what_cannot_be_told_apart_is_not_reported() -> None:
     sink = MemorySink()
     blurred = Observation(at_s=1.0, device=DEVICE, total_bytes=800, free_bytes=300)
     measure_snapshot(sink, None, snapshot(observation=blurred))
-    assert VRAM_FOREIGN.name not in sink.touched()
+    assert VRAM_EXTERNAL.name not in sink.touched()
 
 
 def test_a_decision_is_counted_when_it_changes_and_not_with_each_heartbeat() -> None:

@@ -33,7 +33,7 @@ def test_a_squeeze_is_logged_once_per_change(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_blind_monitor_goes_on_speaking() -> None:
-    """Heartbeats continue while the card cannot be read, so that receivers can tell blindness from a dead monitor."""
+    """Heartbeats continue while the GPU cannot be read, so that receivers can tell blindness from a dead monitor."""
     clock = Clock()
     probe = ShownProbe(clock, 4 * GIB)
     monitor = Monitor(probe, CONFIG, ["embedder"], clock, heartbeat_s=1.0)

@@ -12,7 +12,7 @@ from tests.vram.fakes import GIB, Clock, look
 from tests.vram.ollama_server import OllamaServer
 from trivet.vram.ollama.client import OllamaClient, OllamaUnavailable
 from trivet.vram.ollama.unload import OllamaHistory, UnloadConfig, models_to_unload
-from trivet.vram.ollama.watcher import Neighbour, describe
+from trivet.vram.ollama.watcher import OllamaWatcher, describe
 from trivet.vram.policy import PolicyConfig, decide, initial_state
 from trivet.vram.snapshot import next_snapshot
 from trivet.vram.types import Snapshot, Tenant
@@ -118,17 +118,17 @@ def test_models_that_left_are_forgotten() -> None:
     assert history == OllamaHistory(), "or a server with many models would grow it without end"
 
 
-def test_the_strangers_are_described_in_one_line() -> None:
+def test_the_others_are_described_in_one_line() -> None:
     observation = look(0.0, GIB)
-    assert describe(observation, [model()]) == "foreign unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
-    assert describe(observation, []) == "foreign unknown: none of it known to ollama"
+    assert describe(observation, [model()]) == "external unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
+    assert describe(observation, []) == "external unknown: none of it known to ollama"
 
 
 # ── the neighbour: client and decision together ───────────────────────────────────────────────────────────────────
 
 
 def snapshot(free_bytes: int) -> Snapshot:
-    observation = replace(look(0.0, free_bytes), foreign_bytes=6 * GIB)
+    observation = replace(look(0.0, free_bytes), external_bytes=6 * GIB)
     state = decide(PolicyConfig(), initial_state(["embedder"], 0.0), observation, 0.0)
     made = next_snapshot(None, state, observation, 0.0, heartbeat_s=1.0)
     assert made is not None
@@ -142,7 +142,7 @@ async def test_an_idle_model_is_unloaded_while_we_starve(
     server.load("mistral:7b", 5 * GIB, (NOW + timedelta(minutes=4)).isoformat())
     clock = Clock()
     async with OllamaClient(server.url) as client:
-        neighbour = Neighbour(client, IDLE, clock, lambda: NOW)
+        neighbour = OllamaWatcher(client, IDLE, clock, lambda: NOW)
         for free_bytes in (0, 0, 4 * GIB):
             assert len(await neighbour.tick(snapshot(free_bytes))) == 1
             clock.advance(40.0)
@@ -151,23 +151,23 @@ async def test_an_idle_model_is_unloaded_while_we_starve(
         assert server.loaded == {}
         assert await neighbour.tick(snapshot(0)) == ()
     assert [record.getMessage() for record in caplog.records] == [
-        "foreign 6 GiB: ollama mistral:7b 5 GiB until 12:04:00Z",
+        "external 6 GiB: ollama mistral:7b 5 GiB until 12:04:00Z",
         "asking ollama to unload mistral:7b, which is idle while embedder has no room",
-        "foreign 6 GiB: none of it known to ollama",
+        "external 6 GiB: none of it known to ollama",
     ]
 
 
-async def test_a_silent_neighbour_is_logged_once_and_raises_nothing(
+async def test_a_silent_ollama_is_logged_once_and_raises_nothing(
     server: OllamaServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
     server.broken_body = b"<html>"
     async with OllamaClient(server.url) as client:
-        neighbour = Neighbour(client, UnloadConfig(), Clock(), lambda: NOW)
+        neighbour = OllamaWatcher(client, UnloadConfig(), Clock(), lambda: NOW)
         for _ in range(3):
             assert await neighbour.tick(snapshot(0)) == ()
         server.broken_body = None
         await neighbour.tick(snapshot(0))
     first, back = (record.getMessage() for record in caplog.records)
     assert first.startswith("Ollama /api/ps: ")
-    assert back == "foreign 6 GiB: none of it known to ollama"
+    assert back == "external 6 GiB: none of it known to ollama"

@@ -14,7 +14,7 @@ def test_a_plan_that_fits_is_a_table() -> None:
     assert ran.exit_code == 0, ran.output
     assert "nomic-embed-text-v2-moe" in ran.stdout
     assert "16,384" in ran.stdout
-    assert "the card" in ran.stdout
+    assert "the GPU" in ran.stdout
 
 
 def test_a_plan_that_does_not_fit_says_why_and_exits_with_one() -> None:
@@ -26,7 +26,7 @@ def test_a_plan_that_does_not_fit_says_why_and_exits_with_one() -> None:
 
 
 @pytest.mark.parametrize("preset", ["8gb", "12gb", "24gb"])
-def test_presets_plan_for_their_own_card(preset: str) -> None:
+def test_presets_plan_for_their_own_gpu(preset: str) -> None:
     for more in ([], ["--smaller"]):
         ran = CliRunner().invoke(APP, ["--preset", preset, *more])
         assert ran.exit_code == 0, ran.output
@@ -42,8 +42,8 @@ def test_the_cpu_preset_divides_nothing() -> None:
 def test_assumptions_can_be_changed() -> None:
     arguments = ["--vram", "6GiB", "--models", FLAGSHIP]
     assert CliRunner().invoke(APP, arguments).exit_code == 0
-    assert CliRunner().invoke(APP, [*arguments, "--foreign", "1GiB"]).exit_code == 1
-    assert CliRunner().invoke(APP, [*arguments, "--foreign", "1GiB", "--context", "250MiB"]).exit_code == 0
+    assert CliRunner().invoke(APP, [*arguments, "--external", "1GiB"]).exit_code == 1
+    assert CliRunner().invoke(APP, [*arguments, "--external", "1GiB", "--context", "250MiB"]).exit_code == 0
     assert CliRunner().invoke(APP, [*arguments, "--dtype", "fp32"]).exit_code == 1
 
 

@@ -27,7 +27,7 @@ def test_the_flagship_trio_fits_eight_gib_at_16_bits() -> None:
     assert weights_gb == [0.95, 0.56, 0.79]
 
 
-def test_a_tighter_card_lowers_the_budgets_of_all_alike() -> None:
+def test_a_tighter_gpu_lowers_the_budgets_of_all_alike() -> None:
     for card_mib, common in ((6 * 1024, 11_776), (5.5 * 1024, 4_608)):
         made = plan(FLAGSHIP, int(card_mib * MIB))
         embedder, reranker, classifier = (model.budget_tokens for model in made.models)
@@ -41,13 +41,13 @@ def test_a_refusal_has_the_numbers_and_a_way_out() -> None:
     message = refused.value.message
     assert "5.3 GiB needed" in message
     assert "2.1 GiB weights at bf16" in message
-    assert "the card has 4 GiB: 1.3 GiB short" in message
+    assert "the GPU has 4 GiB: 1.3 GiB short" in message
     assert message.endswith("The nearest preset that fits is cpu.")
-    assert refused.value.needed_bytes - refused.value.card_bytes > GIB
+    assert refused.value.needed_bytes - refused.value.gpu_bytes > GIB
 
 
 @pytest.mark.parametrize(
-    ("card_gib", "foreign_gib", "preset"),
+    ("card_gib", "external_gib", "preset"),
     [
         (24, 0, "24gb"),
         (16, 0, "12gb"),
@@ -59,17 +59,17 @@ def test_a_refusal_has_the_numbers_and_a_way_out() -> None:
         (10, 5, "12gb --smaller"),
     ],
 )
-def test_the_nearest_preset_is_the_most_demanding_that_fits(card_gib: int, foreign_gib: int, preset: str) -> None:
-    assume = Assumptions(foreign_bytes=foreign_gib * GIB)
+def test_the_nearest_preset_is_the_most_demanding_that_fits(card_gib: int, external_gib: int, preset: str) -> None:
+    assume = Assumptions(external_bytes=external_gib * GIB)
     assert nearest_preset(card_gib * GIB, "bf16", assume) == preset
 
 
-@pytest.mark.parametrize("preset", [preset for preset in PRESETS.values() if preset.card_bytes])
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS.values() if preset.gpu_bytes])
 @pytest.mark.parametrize("smaller", [False, True])
-def test_every_preset_fits_the_card_it_is_named_for(preset, smaller) -> None:  # type: ignore[no-untyped-def]
+def test_every_preset_fits_the_gpu_it_is_named_for(preset, smaller) -> None:  # type: ignore[no-untyped-def]
     names = preset.smaller_models if smaller else preset.models
-    assume = Assumptions(foreign_bytes=preset.foreign_bytes)
-    made = plan([CATALOGUE[name] for name in names], preset.card_bytes, assumptions=assume)
+    assume = Assumptions(external_bytes=preset.external_bytes)
+    made = plan([CATALOGUE[name] for name in names], preset.gpu_bytes, assumptions=assume)
     assert all(model.budget_tokens >= 8192 for model in made.models)
 
 
@@ -90,7 +90,7 @@ ASSUMPTIONS = st.builds(
     context_bytes=st.integers(0, 800 * MIB),
     driver_bytes=st.integers(0, GIB),
     kept_free_bytes=st.integers(0, 2 * GIB),
-    foreign_bytes=st.integers(0, 12 * GIB),
+    external_bytes=st.integers(0, 12 * GIB),
     max_budget_tokens=st.integers(1, 65_536),
 )
 
@@ -102,40 +102,40 @@ ASSUMPTIONS = st.builds(
     st.sampled_from(["bf16", "fp16", "fp32"]),
     ASSUMPTIONS,
 )
-def test_a_plan_never_exceeds_the_card_and_a_refusal_is_never_wrong(models, card_bytes, dtype, assume) -> None:  # type: ignore[no-untyped-def]
+def test_a_plan_never_exceeds_the_gpu_and_a_refusal_is_never_wrong(models, gpu_bytes, dtype, assume) -> None:  # type: ignore[no-untyped-def]
     needed_bytes = needed(models, dtype, assume)
-    if needed_bytes > card_bytes:
+    if needed_bytes > gpu_bytes:
         with pytest.raises(DoesNotFit) as refused:
-            plan(models, card_bytes, dtype=dtype, assumptions=assume)
-        assert (refused.value.needed_bytes, refused.value.card_bytes) == (needed_bytes, card_bytes)
+            plan(models, gpu_bytes, dtype=dtype, assumptions=assume)
+        assert (refused.value.needed_bytes, refused.value.gpu_bytes) == (needed_bytes, gpu_bytes)
     else:
-        check_plan(plan(models, card_bytes, dtype=dtype, assumptions=assume), models)
+        check_plan(plan(models, gpu_bytes, dtype=dtype, assumptions=assume), models)
 
 
 def check_plan(made: Plan, models: list[ModelFacts]) -> None:
     assume = made.assumptions
-    set_aside = assume.driver_bytes + assume.foreign_bytes + assume.kept_free_bytes
-    assert made.taken_bytes + set_aside <= made.card_bytes
-    assert made.unplanned_bytes == made.card_bytes - made.taken_bytes - set_aside
+    set_aside = assume.driver_bytes + assume.external_bytes + assume.kept_free_bytes
+    assert made.taken_bytes + set_aside <= made.gpu_bytes
+    assert made.unplanned_bytes == made.gpu_bytes - made.taken_bytes - set_aside
     assert sum(model.num_gpus for model in made.models) <= 1.0 + 0.001 * len(models)
     for model, facts in zip(made.models, models, strict=True):
         assert model.budget_tokens >= facts.max_tokens
         spent = model.weights_bytes + assume.workspace_bytes + model.activation_bytes
         assert spent == model.cap_bytes
         assert 0 < model.memory_fraction <= 1
-        assert int(model.memory_fraction * made.card_bytes) in (model.cap_bytes, model.cap_bytes - 1)
+        assert int(model.memory_fraction * made.gpu_bytes) in (model.cap_bytes, model.cap_bytes - 1)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(MODELS, min_size=1, max_size=3, unique_by=lambda facts: facts.name), st.integers(0, 8 * GIB))
-def test_a_larger_card_never_gets_smaller_budgets(models: list[ModelFacts], more_bytes: int) -> None:
-    card_bytes = needed(models, "bf16", Assumptions())
-    small, large = plan(models, card_bytes), plan(models, card_bytes + more_bytes)
+def test_a_larger_gpu_never_gets_smaller_budgets(models: list[ModelFacts], more_bytes: int) -> None:
+    gpu_bytes = needed(models, "bf16", Assumptions())
+    small, large = plan(models, gpu_bytes), plan(models, gpu_bytes + more_bytes)
     for before, after in zip(small.models, large.models, strict=True):
         assert after.budget_tokens >= before.budget_tokens
 
 
-def test_budgets_are_as_large_as_the_card_allows() -> None:
+def test_budgets_are_as_large_as_the_gpu_allows() -> None:
     made = plan(FLAGSHIP, 6 * GIB)
     assert len({model.budget_tokens for model in made.models}) == 1, "so that one step more would go to all three"
     step_bytes = 256 * sum(model.activation_bytes_per_token for model in made.models)
@@ -154,7 +154,7 @@ def test_empty_and_repeated_lists_are_refused(models: list[ModelFacts]) -> None:
 
 
 def test_the_table_adds_up_and_lines_up() -> None:
-    made = plan(FLAGSHIP, 8 * GIB, assumptions=Assumptions(foreign_bytes=GIB))
+    made = plan(FLAGSHIP, 8 * GIB, assumptions=Assumptions(external_bytes=GIB))
     table = rows(made)
     assert [row[0] for row in table[:3]] == [facts.name.split("/")[1] for facts in FLAGSHIP]
     assert table[-1][HEADER.index("process")] == "8 GiB"

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vram.fakes import GIB, MIB, look
+from trivet.config import Lane
 from trivet.errors import ConfigError
 from trivet.vram.policy import ModelState, PolicyConfig, PolicyState, changes, decide, initial_state
-from trivet.vram.types import Cause, Decision, Lane, Observation
+from trivet.vram.types import Cause, Decision, Observation
 
 CONFIG = PolicyConfig(
-    reroute_below_bytes=500 * MIB, resume_above_bytes=GIB, dwell_s=10.0, grace_s=5.0, park_after_s=60.0
+    reroute_below_bytes=500 * MIB, resume_above_bytes=GIB, dwell_s=10.0, grace_s=5.0, offload_after_s=60.0
 )
 WEIGHTS = {"embedder": 900 * MIB, "reranker": 500 * MIB}
 NOW_S = 1000.0
@@ -25,25 +26,25 @@ def state_of(
     lane: Lane,
     cause: Cause,
     *,
-    parked: bool = False,
+    offloaded: bool = False,
     switched_s: float | None = NOW_S - 100.0,
     starved_since_s: float | None = None,
     last_read_s: float = NOW_S - 1.0,
-    park_step_s: float | None = None,
+    offload_step_s: float | None = None,
 ) -> PolicyState:
     decision = Decision(
-        model="embedder", lane=lane, cause=cause, reason="as before", since_s=0.0, free_bytes=0, parked=parked
+        model="embedder", lane=lane, cause=cause, reason="as before", since_s=0.0, free_bytes=0, offloaded=offloaded
     )
     model = ModelState(decision=decision, switched_s=switched_s, starved_since_s=starved_since_s)
-    return PolicyState(models={"embedder": model}, last_read_s=last_read_s, park_step_s=park_step_s)
+    return PolicyState(models={"embedder": model}, last_read_s=last_read_s, offload_step_s=offload_step_s)
 
 
-def seen(free_bytes: int, *, off_card: bool = False, reusable_bytes: int = 0, absent: bool = False) -> Observation:
+def seen(free_bytes: int, *, off_gpu: bool = False, reusable_bytes: int = 0, absent: bool = False) -> Observation:
     return look(
         NOW_S,
         free_bytes,
         weights=WEIGHTS,
-        parked=frozenset({"embedder"}) if off_card else frozenset(),
+        offloaded=frozenset({"embedder"}) if off_gpu else frozenset(),
         reusable={"embedder": reusable_bytes},
         present=frozenset({"reranker"} if absent else {"reranker", "embedder"}),
     )
@@ -55,8 +56,8 @@ def unseen() -> Observation:
 
 GPU = state_of("gpu", "room")
 LOW = state_of("cpu", "low_memory", starved_since_s=NOW_S - 30.0)
-PARKED = state_of("cpu", "parked", parked=True)
-RETURNING = state_of("cpu", "returning")
+OFFLOADED = state_of("cpu", "offloaded", offloaded=True)
+RELOADING = state_of("cpu", "reloading")
 BLIND_S = NOW_S - CONFIG.grace_s - 0.1
 
 TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
@@ -66,7 +67,7 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     ("gpu, unread exactly at grace", replace(GPU, last_read_s=NOW_S - 5.0), unseen(), ("gpu", "room", False)),
     ("cpu, unread within grace", LOW, unseen(), ("cpu", "low_memory", False)),
     ("cpu, unread past grace", replace(LOW, last_read_s=BLIND_S), unseen(), ("cpu", "no_reading", False)),
-    ("parked, unread past grace", replace(PARKED, last_read_s=BLIND_S), unseen(), ("cpu", "parked", True)),
+    ("offloaded, unread past grace", replace(OFFLOADED, last_read_s=BLIND_S), unseen(), ("cpu", "offloaded", True)),
     ("start, unread", state_of("cpu", "starting"), unseen(), ("cpu", "starting", False)),
     (
         "start, unread past grace",
@@ -85,7 +86,7 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         seen(0),
         ("cpu", "low_memory", False),
     ),
-    ("gpu, weights gone", GPU, seen(4 * GIB, off_card=True), ("cpu", "parked", True)),
+    ("gpu, weights gone", GPU, seen(4 * GIB, off_gpu=True), ("cpu", "offloaded", True)),
     ("gpu, replica gone", GPU, seen(8 * GIB, absent=True), ("cpu", "absent", False)),
     # cpu
     ("cpu, between the thresholds", LOW, seen(GIB - 1), ("cpu", "low_memory", False)),
@@ -107,22 +108,22 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     ("start, no room", state_of("cpu", "starting", switched_s=None), seen(GIB - 1), ("cpu", "low_memory", False)),
     ("cpu after blindness, room", state_of("cpu", "no_reading"), seen(GIB), ("gpu", "room", False)),
     ("cpu, replica gone", LOW, seen(8 * GIB, absent=True), ("cpu", "absent", False)),
-    ("replica back on the card", state_of("cpu", "absent"), seen(8 * GIB), ("gpu", "room", False)),
+    ("replica back on the GPU", state_of("cpu", "absent"), seen(8 * GIB), ("gpu", "room", False)),
     (
-        "replica back on the card within the dwell",
+        "replica back on the GPU within the dwell",
         state_of("cpu", "absent", switched_s=NOW_S - 1.0),
         seen(8 * GIB),
         ("cpu", "dwell", False),
     ),
-    # parking
+    # offloading
     (
         "replica back without weights",
         state_of("cpu", "absent", starved_since_s=NOW_S - 90.0),
-        seen(900 * MIB, off_card=True),
-        ("cpu", "parked", True),
+        seen(900 * MIB, off_gpu=True),
+        ("cpu", "offloaded", True),
     ),
-    ("start, found parked", state_of("cpu", "starting"), seen(8 * GIB, off_card=True), ("cpu", "parked", True)),
-    ("parked, replica gone", PARKED, seen(8 * GIB, absent=True), ("cpu", "absent", False)),
+    ("start, found offloaded", state_of("cpu", "starting"), seen(8 * GIB, off_gpu=True), ("cpu", "offloaded", True)),
+    ("offloaded, replica gone", OFFLOADED, seen(8 * GIB, absent=True), ("cpu", "absent", False)),
     (
         "starved for long, replica gone",
         state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0),
@@ -134,7 +135,7 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         "starved for long",
         state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0),
         seen(0),
-        ("cpu", "parked", True),
+        ("cpu", "offloaded", True),
     ),
     (
         "starved for long, room at last",
@@ -143,30 +144,30 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         ("gpu", "room", False),
     ),
     (
-        "starved for long, a park step too recent",
-        state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0, park_step_s=NOW_S - 9.9),
+        "starved for long, a offload step too recent",
+        state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0, offload_step_s=NOW_S - 9.9),
         seen(0),
         ("cpu", "low_memory", False),
     ),
-    ("parked, room without weights only", PARKED, seen(GIB, off_card=True), ("cpu", "parked", True)),
-    ("parked, a byte short", PARKED, seen(GIB + 900 * MIB - 1, off_card=True), ("cpu", "parked", True)),
-    ("parked, room with weights", PARKED, seen(GIB + 900 * MIB, off_card=True), ("cpu", "returning", False)),
+    ("offloaded, room without weights only", OFFLOADED, seen(GIB, off_gpu=True), ("cpu", "offloaded", True)),
+    ("offloaded, a byte short", OFFLOADED, seen(GIB + 900 * MIB - 1, off_gpu=True), ("cpu", "offloaded", True)),
+    ("offloaded, room with weights", OFFLOADED, seen(GIB + 900 * MIB, off_gpu=True), ("cpu", "reloading", False)),
     (
-        "parked, room with weights, a park step too recent",
-        replace(PARKED, park_step_s=NOW_S - 9.9),
-        seen(4 * GIB, off_card=True),
-        ("cpu", "parked", True),
+        "offloaded, room with weights, a offload step too recent",
+        replace(OFFLOADED, offload_step_s=NOW_S - 9.9),
+        seen(4 * GIB, off_gpu=True),
+        ("cpu", "offloaded", True),
     ),
-    ("returning, not there yet", RETURNING, seen(2 * GIB, off_card=True), ("cpu", "returning", False)),
-    ("returning, between the thresholds", RETURNING, seen(700 * MIB, off_card=True), ("cpu", "returning", False)),
-    ("returning, the room is gone", RETURNING, seen(400 * MIB, off_card=True), ("cpu", "parked", True)),
+    ("returning, not there yet", RELOADING, seen(2 * GIB, off_gpu=True), ("cpu", "reloading", False)),
+    ("returning, between the thresholds", RELOADING, seen(700 * MIB, off_gpu=True), ("cpu", "reloading", False)),
+    ("returning, the room is gone", RELOADING, seen(400 * MIB, off_gpu=True), ("cpu", "offloaded", True)),
     (
         "returning for long, starved",
-        state_of("cpu", "returning", starved_since_s=NOW_S - 60.0),
-        seen(700 * MIB, off_card=True),
-        ("cpu", "parked", True),
+        state_of("cpu", "reloading", starved_since_s=NOW_S - 60.0),
+        seen(700 * MIB, off_gpu=True),
+        ("cpu", "offloaded", True),
     ),
-    ("returning, there", RETURNING, seen(GIB), ("gpu", "room", False)),
+    ("returning, there", RELOADING, seen(GIB), ("gpu", "room", False)),
 ]
 
 
@@ -176,9 +177,9 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
 def test_transition(before: PolicyState, observation: Observation, expected: tuple[Lane, Cause, bool]) -> None:
     after = decide(CONFIG, before, observation, NOW_S)
     decision = after.decisions["embedder"]
-    assert (decision.lane, decision.cause, decision.parked) == expected
+    assert (decision.lane, decision.cause, decision.offloaded) == expected
     was = before.decisions["embedder"]
-    if expected == (was.lane, was.cause, was.parked):
+    if expected == (was.lane, was.cause, was.offloaded):
         assert decision is was, "an unchanged decision must compare equal, or it would be pushed at every tick"
         assert changes(before, after) == ()
     else:
@@ -231,7 +232,7 @@ def test_resuming_after_a_crash_waits_out_one_dwell() -> None:
         {"reroute_below_bytes": -1},
         {"grace_s": 0.0},
         {"dwell_s": -1.0},
-        {"park_after_s": 0.0},
+        {"offload_after_s": 0.0},
     ],
 )
 def test_configuration_that_contradicts_itself_is_refused(wrong: dict[str, float]) -> None:
@@ -239,18 +240,18 @@ def test_configuration_that_contradicts_itself_is_refused(wrong: dict[str, float
         PolicyConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_last_in_order_parks_first_and_the_first_returns_first() -> None:
+def test_the_last_in_order_offloads_first_and_the_first_returns_first() -> None:
     state = initial_state(["embedder", "reranker"], 0.0)
     steps: list[tuple[float, str, bool]] = []
 
     def run(until_s: int, free_bytes: int, state: PolicyState, from_s: int) -> PolicyState:
         for tick in range(from_s, until_s):
-            off_card = frozenset(name for name, decision in state.decisions.items() if decision.parked)
-            after = decide(CONFIG, state, look(tick, free_bytes, weights=WEIGHTS, parked=off_card), float(tick))
+            off_gpu = frozenset(name for name, decision in state.decisions.items() if decision.offloaded)
+            after = decide(CONFIG, state, look(tick, free_bytes, weights=WEIGHTS, offloaded=off_gpu), float(tick))
             steps.extend(
-                (tick, name, after.decisions[name].parked)
+                (tick, name, after.decisions[name].offloaded)
                 for name in WEIGHTS
-                if after.decisions[name].parked != state.decisions[name].parked
+                if after.decisions[name].offloaded != state.decisions[name].offloaded
             )
             state = after
         return state
@@ -262,47 +263,47 @@ def test_the_last_in_order_parks_first_and_the_first_returns_first() -> None:
 
 
 def test_a_model_without_a_replica_does_not_hold_up_the_others() -> None:
-    """It starves like the rest and is the first in line to park, but there is nothing of it to park."""
+    """It starves like the rest and is the first in line to offload, but there is nothing of it to offload."""
     state = initial_state(["embedder", "reranker"], 0.0)
     for at_s in (0.0, 60.0):
         state = decide(CONFIG, state, look(at_s, 0, present=frozenset({"embedder"})), at_s)
-    assert state.decisions["embedder"].parked
-    assert not state.decisions["reranker"].parked
+    assert state.decisions["embedder"].offloaded
+    assert not state.decisions["reranker"].offloaded
 
 
 def test_any_room_restarts_the_clock_of_starving() -> None:
     state = initial_state(["embedder"], 0.0)
     for at_s, free_bytes in ((0.0, 0), (59.0, GIB), (60.0, 0), (119.9, 0)):
         state = decide(CONFIG, state, look(at_s, free_bytes), at_s)
-        assert not state.decisions["embedder"].parked
+        assert not state.decisions["embedder"].offloaded
     state = decide(CONFIG, state, look(120.0, 0), 120.0)
-    assert state.decisions["embedder"].parked
+    assert state.decisions["embedder"].offloaded
 
 
-def test_parking_can_be_turned_off() -> None:
+def test_offloading_can_be_turned_off() -> None:
     starved = state_of("cpu", "low_memory", starved_since_s=0.0)
-    after = decide(replace(CONFIG, park_after_s=None), starved, seen(0), NOW_S)
-    assert not after.decisions["embedder"].parked
+    after = decide(replace(CONFIG, offload_after_s=None), starved, seen(0), NOW_S)
+    assert not after.decisions["embedder"].offloaded
 
 
-def test_parking_does_not_bring_a_model_back_by_what_it_frees() -> None:
-    """A parked model's own weights are free afterwards; that alone must not make it return, or it would cycle."""
+def test_offloading_does_not_bring_a_model_back_by_what_it_frees() -> None:
+    """A offloaded model's own weights are free afterwards; that alone must not make it return, or it would cycle."""
     state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0)
     free_bytes = CONFIG.resume_above_bytes - 1  # the most that still counts as starving
     state = decide(CONFIG, state, seen(free_bytes), NOW_S)
-    assert state.decisions["embedder"].parked
+    assert state.decisions["embedder"].offloaded
     for tick in range(1, 200):
         at_s = NOW_S + tick
-        gone = look(at_s, free_bytes + WEIGHTS["embedder"], weights=WEIGHTS, parked=frozenset({"embedder"}))
+        gone = look(at_s, free_bytes + WEIGHTS["embedder"], weights=WEIGHTS, offloaded=frozenset({"embedder"}))
         state = decide(CONFIG, state, gone, at_s)
-        assert state.decisions["embedder"].parked
+        assert state.decisions["embedder"].offloaded
 
 
 def test_blindness_restarts_the_clock_of_starving() -> None:
     state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 59.0, last_read_s=BLIND_S)
     blind = decide(CONFIG, state, unseen(), NOW_S)
     later = decide(CONFIG, blind, look(NOW_S + 30.0, 0), NOW_S + 30.0)
-    assert not later.decisions["embedder"].parked, "nobody knows whether there was room meanwhile"
+    assert not later.decisions["embedder"].offloaded, "nobody knows whether there was room meanwhile"
 
 
 # ── properties over random histories ──────────────────────────────────────────────────────────────────────────────
@@ -310,13 +311,13 @@ def test_blindness_restarts_the_clock_of_starving() -> None:
 
 @dataclass(frozen=True)
 class Tick:
-    """What happens between two decisions: time passes, the card shows this or nothing, replicas obey or not."""
+    """What happens between two decisions: time passes, the GPU shows this or nothing, replicas obey or not."""
 
     after_s: float
     free_bytes: int | None
     reusable_bytes: int
     obedient: bool
-    off_card: bool
+    off_gpu: bool
     present: bool
 
 
@@ -326,7 +327,7 @@ TICKS = st.builds(
     free_bytes=st.one_of(st.none(), st.integers(0, 3 * GIB), st.sampled_from([0, 500 * MIB, GIB, 8 * GIB])),
     reusable_bytes=st.sampled_from([0, 200 * MIB, 600 * MIB]),
     obedient=st.booleans(),
-    off_card=st.booleans(),
+    off_gpu=st.booleans(),
     present=st.sampled_from([True, True, True, False]),
 )
 HISTORIES = st.lists(TICKS, min_size=1, max_size=40)
@@ -347,11 +348,11 @@ class Replay:
 def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
     if tick.free_bytes is None:
         return Observation.unknown(at_s=now_s, device="shown:0", reason="not this time")
-    asked = frozenset(name for name, decision in state.decisions.items() if decision.parked)
-    parked = asked if tick.obedient else frozenset({"embedder"} if tick.off_card else ())
+    asked = frozenset(name for name, decision in state.decisions.items() if decision.offloaded)
+    offloaded = asked if tick.obedient else frozenset({"embedder"} if tick.off_gpu else ())
     reusable = {"embedder": tick.reusable_bytes}
     present = frozenset(MODELS if tick.present else {"reranker"})
-    return look(now_s, tick.free_bytes, weights=WEIGHTS, parked=parked, reusable=reusable, present=present)
+    return look(now_s, tick.free_bytes, weights=WEIGHTS, offloaded=offloaded, reusable=reusable, present=present)
 
 
 def replay(ticks: Sequence[Tick], config: PolicyConfig = CONFIG) -> Replay:
@@ -390,10 +391,10 @@ def test_never_gpu_while_blind_past_the_grace_period_or_without_weights_or_repli
     for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
         last_read_s = now_s if observation.known else last_read_s
         for name, decision in state.decisions.items():
-            gone = name in observation.parked or not observation.has_replica(name)
+            gone = name in observation.offloaded or not observation.has_replica(name)
             if now_s - last_read_s > CONFIG.grace_s or gone:
                 assert decision.lane == "cpu"
-            assert not (decision.parked and decision.lane == "gpu")
+            assert not (decision.offloaded and decision.lane == "gpu")
 
 
 @RUNS
@@ -432,9 +433,9 @@ def test_weights_are_asked_to_move_one_model_at_a_time_and_a_dwell_apart(ticks: 
     before = initial_state(MODELS, 0.0)
     last_step_s: float | None = None
     for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
-        back = [n for n in MODELS if before.decisions[n].parked and state.decisions[n].cause == "returning"]
-        away = [n for n in MODELS if state.decisions[n].parked and not before.decisions[n].parked]
-        asked = back + [name for name in away if name not in observation.parked]
+        back = [n for n in MODELS if before.decisions[n].offloaded and state.decisions[n].cause == "reloading"]
+        away = [n for n in MODELS if state.decisions[n].offloaded and not before.decisions[n].offloaded]
+        asked = back + [name for name in away if name not in observation.offloaded]
         if asked:
             assert len(asked) == 1
             assert last_step_s is None or now_s - last_step_s >= CONFIG.dwell_s
@@ -445,8 +446,8 @@ def test_weights_are_asked_to_move_one_model_at_a_time_and_a_dwell_apart(ticks: 
 @RUNS
 @given(HISTORIES)
 def test_with_room_and_obedient_replicas_everything_comes_back(ticks: list[Tick]) -> None:
-    """Whatever happened before, a card that stays empty is used again: no state is a dead end."""
-    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, obedient=True, off_card=False, present=True)
+    """Whatever happened before, a GPU that stays empty is used again: no state is a dead end."""
+    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, obedient=True, off_gpu=False, present=True)
     played = replay([*ticks, *[calm] * 45])
     assert {decision.lane for decision in played.states[-1].decisions.values()} == {"gpu"}
 

@@ -76,7 +76,7 @@ def test_totals_and_who_holds_them(play: Play) -> None:
     assert (seen["total_bytes"], seen["free_bytes"], seen["device"]) == (8 * GIB, 5 * GIB, "0: Stub GPU")
     assert seen["ours_bytes"] == {"embedder": 2 * GIB}
     # From the totals: 8 GiB, less 5 free, 256 MiB reserved and our 2; more than the 576 MiB the lists admit to.
-    assert seen["foreign_bytes"] == 768 * MIB
+    assert seen["external_bytes"] == 768 * MIB
     assert [(p["pid"], p["used_bytes"], p["owner"]) for p in seen["processes"]] == [
         (11, 2 * GIB, "embedder"),
         (12, 512 * MIB, None),
@@ -92,28 +92,28 @@ def test_without_permission_for_the_process_list_replicas_speak_for_themselves(p
     report = {"model": "embedder", "pid": 11, "held_bytes": GIB}
     (seen,) = play({"scenario": HEALTHY | {"compute": NO_PERMISSION}}, reports=[report])["steps"]
     assert seen["ours_bytes"] == {"embedder": GIB + DEFAULT_CONTEXT_BYTES}
-    assert seen["foreign_bytes"] == 8 * GIB - 5 * GIB - 256 * MIB - GIB - DEFAULT_CONTEXT_BYTES
+    assert seen["external_bytes"] == 8 * GIB - 5 * GIB - 256 * MIB - GIB - DEFAULT_CONTEXT_BYTES
     assert "Insufficient Permissions" in seen["attribution_note"]
     assert "embedder" in seen["attribution_note"]
 
 
-def test_foreign_use_is_none_when_a_replica_is_neither_listed_nor_sized(play: Play) -> None:
+def test_external_use_is_none_when_a_replica_is_neither_listed_nor_sized(play: Play) -> None:
     silent = [{"model": "embedder", "pid": 11}]
     hidden, unsized = play(
         {"scenario": HEALTHY | {"compute": NOT_SUPPORTED}},
         {"scenario": HEALTHY | {"compute_list": "12:-1"}},
         reports=silent,
     )["steps"]
-    assert hidden["foreign_bytes"] is None
-    assert unsized["foreign_bytes"] is None
+    assert hidden["external_bytes"] is None
+    assert unsized["external_bytes"] is None
     assert unsized["processes"] == [{"pid": 12, "used_bytes": None, "owner": None}]
     assert hidden["free_bytes"] == 5 * GIB, "the totals are still good"
 
 
-def test_foreign_use_is_what_the_list_names_when_ours_is_not_sized_yet(play: Play) -> None:
+def test_external_use_is_what_the_list_names_when_ours_is_not_sized_yet(play: Play) -> None:
     silent = [{"model": "embedder", "pid": 11}]
     (seen,) = play({"scenario": HEALTHY | {"compute_list": f"12:{GIB}"}}, reports=silent)["steps"]
-    assert seen["foreign_bytes"] == GIB
+    assert seen["external_bytes"] == GIB
 
 
 def test_missing_graphics_and_mps_lists_are_normal(play: Play) -> None:
@@ -125,7 +125,7 @@ def test_missing_graphics_and_mps_lists_are_normal(play: Play) -> None:
 def test_an_old_driver_has_only_the_first_memory_call(play: Play) -> None:
     (seen,) = play({"scenario": HEALTHY | {"memory_v2": FUNCTION_NOT_FOUND}})["steps"]
     assert (seen["total_bytes"], seen["free_bytes"]) == (8 * GIB, 5 * GIB)
-    assert seen["foreign_bytes"] == 3 * GIB, "that call counts the driver's own as used"
+    assert seen["external_bytes"] == 3 * GIB, "that call counts the driver's own as used"
 
 
 def test_no_driver_library_is_an_observation_and_one_log_line(play: Play, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_lost_gpu_is_opened_again_but_not_at_every_look(play: Play) -> None:
         {"scenario": lost},  # the session is given up
         {"scenario": gone},  # opening fails
         {"scenario": gone, "advance_s": 1.0},  # too soon to try again
-        {"scenario": HEALTHY, "advance_s": 1.0},  # still too soon, though the card is back
+        {"scenario": HEALTHY, "advance_s": 1.0},  # still too soon, though the GPU is back
         {"scenario": HEALTHY, "advance_s": 5.0},
     )
     known = [seen["unknown_reason"] is None for seen in result["steps"]]
@@ -211,6 +211,6 @@ def test_mig_with_several_instances_wants_a_name(play: Play) -> None:
     assert by_name["free_bytes"] == GIB
 
 
-def test_a_card_without_mig_says_so_in_its_own_way(play: Play) -> None:
+def test_a_gpu_without_mig_says_so_in_its_own_way(play: Play) -> None:
     (seen,) = play({"scenario": HEALTHY | {"mig": NOT_SUPPORTED}})["steps"]
     assert seen["free_bytes"] == 5 * GIB

@@ -6,7 +6,7 @@ from trivet.vram.registry import Registry, ReplicaReport, process_exists
 
 
 def report(
-    pid: int, model: str = "embedder", *, at_s: float = 0.0, reusable: int = 0, parked: bool = False
+    pid: int, model: str = "embedder", *, at_s: float = 0.0, reusable: int = 0, offloaded: bool = False
 ) -> ReplicaReport:
     return ReplicaReport(
         model=model,
@@ -15,7 +15,7 @@ def report(
         held_bytes=600 * MIB,
         reusable_bytes=reusable,
         weights_bytes=300 * MIB,
-        parked=parked,
+        offloaded=offloaded,
     )
 
 
@@ -40,12 +40,12 @@ def test_old_allocator_figures_do_not_count_but_ownership_does() -> None:
     assert registry.view(10.1).reusable_bytes() == {"embedder": 100 * MIB}
 
 
-def test_one_parked_replica_parks_its_model_and_offers_nothing() -> None:
+def test_one_offloaded_replica_offloads_its_model_and_offers_nothing() -> None:
     registry = Registry(is_alive=lambda _: True)
     registry.report(report(1, reusable=200 * MIB))
-    registry.report(report(2, reusable=200 * MIB, parked=True))
+    registry.report(report(2, reusable=200 * MIB, offloaded=True))
     view = registry.view(0.0)
-    assert view.parked() == {"embedder"}
+    assert view.offloaded() == {"embedder"}
     assert view.reusable_bytes() == {"embedder": 0}
 
 

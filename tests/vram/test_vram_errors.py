@@ -12,7 +12,7 @@ from trivet.vram.ollama.client import OllamaUnavailable
     "error",
     [
         SimulatedOutOfMemory(model="embedder", asked_bytes=3 * MIB, free_bytes=MIB),
-        DoesNotFit("too much", needed_bytes=2, card_bytes=1, nearest_preset="cpu"),
+        DoesNotFit("too much", needed_bytes=2, gpu_bytes=1, nearest_preset="cpu"),
         OllamaUnavailable("gone"),
     ],
     ids=lambda error: type(error).__name__,

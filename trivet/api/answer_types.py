@@ -85,7 +85,7 @@ class EdgeAnswer(TypedDict):
     truncated: bool
 
 
-class LeftOut(TypedDict):
+class Omitted(TypedDict):
     """Candidates that became no edge, by reason."""
 
     below_min_relevance: int
@@ -114,7 +114,7 @@ class RelationsAnswer(TypedDict):
 
     object: str
     edges: list[EdgeAnswer]
-    left_out: LeftOut
+    omitted: Omitted
     usage: TokenUsage
     timings_ms: RelationsTimes
 

@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from trivet.api.dialect import Dialect, dialect_of
-from trivet.config import Task
-from trivet.dispatch.protocol import Lane
+from trivet.config import Lane, Task
 from trivet.messages import StageTimings
 
 

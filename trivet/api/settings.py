@@ -23,7 +23,7 @@ class ApiSettings:
     max_inputs: int = 2048
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
-    absent_relation: str | None = "unrelated"
+    no_relation: str | None = "unrelated"
     threshold: float = 0.0
     """Least confidence of an edge where a request names none. It is of these relations: others have none."""
     min_relevance: float = 0.0
@@ -59,7 +59,7 @@ class ApiSettings:
             max_inputs=config.limits.max_inputs,
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
-            absent_relation=config.absent_relation,
+            no_relation=config.no_relation,
             threshold=_threshold(config),
             min_relevance=_min_relevance(config),
             max_concurrent_requests=config.serving.max_ongoing_requests,

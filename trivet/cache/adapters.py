@@ -5,12 +5,13 @@ An input is what is computed by itself: a text, a document beside its query, a p
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from trivet.cache.entry import Entry, own_values
 from trivet.cache.keys import Fields
+from trivet.config import Lane
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
@@ -26,8 +27,6 @@ from trivet.messages import (
     StageTimings,
     Usage,
 )
-
-Lane = Literal["gpu", "cpu"]
 
 RequestT = TypeVar("RequestT", EmbedRequest, RerankRequest, ClassifyRequest, PredictRequest)
 ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
@@ -109,7 +108,7 @@ class ClassifyParts:
     def shared(self, request: ClassifyRequest) -> Fields:
         """See `Parts`. Labels are names; only which of them means absence has a meaning."""
         labels = list(request.hypotheses)
-        absent = str(labels.index(request.absent_label)) if request.absent_label in labels else None
+        absent = str(labels.index(request.no_relation_label)) if request.no_relation_label in labels else None
         return ("classify", absent, str(request.multi_label), request.long_input, *request.hypotheses.values())
 
     def inputs(self, request: ClassifyRequest) -> list[Fields]:

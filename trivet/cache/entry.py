@@ -1,10 +1,10 @@
 """What is kept of one input's result."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from trivet.config import Lane
 from trivet.messages import Floats
 
 OVERHEAD_BYTES = 800
@@ -20,7 +20,7 @@ class Entry:
     windows: int
     truncated: bool
     sequences_per_window: int
-    lane: Literal["gpu", "cpu"]
+    lane: Lane
     device: str
     """Where it was computed."""
 

@@ -1,4 +1,4 @@
-"""`trivet plan`: shows how a card is divided among models, or why it cannot be. Reads no GPU and downloads nothing."""
+"""`trivet plan`: shows how a GPU is divided among models, or why it cannot be. Reads no GPU and downloads nothing."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -30,46 +30,46 @@ def _dtype(text: str) -> Dtype:
 
 
 def plan_command(
-    vram: Annotated[str | None, typer.Option(help="Size of the card, such as 8GiB. Default: the preset's.")] = None,
+    vram: Annotated[str | None, typer.Option(help="Size of the GPU, such as 8GiB. Default: the preset's.")] = None,
     models: Annotated[
         str | None, typer.Option(help="Models, separated by commas: catalogue names or local directories.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}, instead of --models.")] = None,
     smaller: Annotated[bool, typer.Option(help="Take the preset's smaller models.")] = False,
     dtype: Annotated[str, typer.Option(help=f"Precision of weights and activations: {', '.join(DTYPES)}.")] = "bf16",
-    foreign: Annotated[str | None, typer.Option(help="What to leave to others. Default: 0, or the preset's.")] = None,
+    external: Annotated[str | None, typer.Option(help="What to leave to others. Default: 0, or the preset's.")] = None,
     context: Annotated[
         str | None, typer.Option(help="What one CUDA context takes. Default: 450MiB, an assumption.")
     ] = None,
 ) -> None:
-    """Divide a card among models: caps, fractions and token budgets. Exits with 1 when they cannot share it."""
+    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 when they cannot share it."""
     if (models is None) == (preset is None):
         raise typer.BadParameter("name either --models or --preset")
     if smaller and preset is None:
         raise typer.BadParameter("--smaller chooses among the models of a --preset")
     names: tuple[str, ...]
-    card_bytes = None if vram is None else _size(vram)
-    foreign_bytes = None if foreign is None else _size(foreign)
+    gpu_bytes = None if vram is None else _size(vram)
+    external_bytes = None if external is None else _size(external)
     if preset is not None:
         if preset not in PRESETS:
             raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}")
         chosen = PRESETS[preset]
         names = chosen.smaller_models if smaller else chosen.models
-        card_bytes = chosen.card_bytes if card_bytes is None else card_bytes
-        foreign_bytes = chosen.foreign_bytes if foreign_bytes is None else foreign_bytes
-        if card_bytes == 0:
+        gpu_bytes = chosen.gpu_bytes if gpu_bytes is None else gpu_bytes
+        external_bytes = chosen.external_bytes if external_bytes is None else external_bytes
+        if gpu_bytes == 0:
             typer.echo(f"cpu ({chosen.purpose}): nothing to divide. Models: {', '.join(names)}")
             return
     else:
         names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
-    if card_bytes is None:
+    if gpu_bytes is None:
         raise typer.BadParameter("--vram is needed with --models")
-    assumptions = Assumptions(foreign_bytes=foreign_bytes or 0)
+    assumptions = Assumptions(external_bytes=external_bytes or 0)
     if context is not None:
         assumptions = replace(assumptions, context_bytes=_size(context))
     try:
         facts = [facts_for(name) for name in names]
-        typer.echo(render(plan(facts, card_bytes, dtype=_dtype(dtype), assumptions=assumptions)))
+        typer.echo(render(plan(facts, gpu_bytes, dtype=_dtype(dtype), assumptions=assumptions)))
     except (ConfigError, ModelError) as error:
         typer.echo(f"Cannot plan: {error}", err=True)
         raise typer.Exit(code=1) from error

@@ -51,8 +51,8 @@ def relate_command(
     relations = hypotheses_of(relation) if relation else None
     console = Console(stderr=True)
     sources = read_texts([str(source)], console, lines=False, max_file_bytes=max_file_bytes)
-    left_out = {source.resolve(): "it is the source", **written(out)}
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=left_out)
+    omitted = {source.resolve(): "it is the source", **written(out)}
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=omitted)
     if not sources or not texts:
         fail(console, "nothing to relate")
     call = calls.relate(
@@ -78,7 +78,7 @@ async def _relate(
             about = asdict(edge)
             del about["source_index"], about["target_index"]
             file.write(json_line({**texts[edge.target_index].place(), **about}))
-    left_out = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in asdict(answer.left_out).items())
+    omitted = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in asdict(answer.omitted).items())
     where = told_service(answer.service)
-    told = f"{len(answer.edges)} edges (left out: {left_out}), {answer.tokens} tokens, {where}"
+    told = f"{len(answer.edges)} edges (left out: {omitted}), {answer.tokens} tokens, {where}"
     console.print(told, markup=False, highlight=False)

@@ -164,7 +164,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Omitted:
     """Candidates that became no edge, by reason."""
 
     below_min_relevance: int
@@ -177,7 +177,7 @@ class Relations(Answer):
     """Edges, those of the most relevant candidates first."""
 
     edges: tuple[Edge, ...]
-    left_out: LeftOut
+    omitted: Omitted
     tokens: Tokens
 
 

@@ -24,7 +24,7 @@ from trivet.cache.entry import Entry
 from trivet.cache.keys import input_keys, model_fields
 from trivet.cache.store import Results
 from trivet.config import Task
-from trivet.dispatch.coalescing import Flights
+from trivet.dispatch.coalescing import InFlightCalls
 from trivet.dispatch.field_index import told_by_position
 from trivet.dispatch.protocol import CacheUse, Dispatcher, Readiness, Routed
 from trivet.dispatch.status import ServiceStatus
@@ -105,7 +105,7 @@ class CachedDispatcher:
         self._results = results
         self._computed_with = computed_with
         self._sink = sink
-        self._flights: Flights[Computed] = Flights()
+        self._in_flight: InFlightCalls[Computed] = InFlightCalls()
 
     async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
         """Embed texts."""
@@ -159,21 +159,21 @@ class CachedDispatcher:
     async def _gather(self, task: Task, asked: _Asked[RequestT, ResultT], gathering: _Gathering) -> None:
         """Bring in what is missing: join others' calls, start one for the rest, wait for all of them."""
         missing = [key for key in dict.fromkeys(asked.keys) if key not in gathering.entries]
-        # No `await` from here until every key has its flight, or two requests would start the same one.
-        joined = self._flights.find(missing, asked.request.priority)
+        # No `await` from here until every key has its call in flight, or two requests would start the same one.
+        joined = self._in_flight.find(missing, asked.request.priority)
         own = [key for key in missing if key not in joined]
         self._count(task, hits=gathering.hits, misses=len(own), inputs=len(asked.keys))
         with ExitStack() as waiting:
-            for flight in set(joined.values()):
-                waiting.enter_context(flight)
+            for in_flight in set(joined.values()):
+                waiting.enter_context(in_flight)
             if own:
-                computing = self._flights.start(own, asked.request.priority, self._compute(asked, own), _context())
+                computing = self._in_flight.start(own, asked.request.priority, self._compute(asked, own), _context())
                 waiting.enter_context(computing)
                 with told_by_position(asked.positions(own)):
                     gathering.add(await computing.result())
-            for flight in set(joined.values()):
-                if (landed := await flight.landed()) is not None:
-                    gathering.add(landed)
+            for in_flight in set(joined.values()):
+                if (result := await in_flight.result_or_none()) is not None:
+                    gathering.add(result)
         lost = [key for key in joined if key not in gathering.entries]
         if lost:
             with told_by_position(asked.positions(lost)):

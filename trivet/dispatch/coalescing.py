@@ -1,8 +1,8 @@
-"""Calls in progress, by the inputs they compute, so that nobody starts the same again.
+"""Calls in flight, by the inputs they compute, so that equal inputs are computed once.
 
-A flight lives as long as somebody waits for it: who leaves takes nobody along, and the last one to leave ends it. Its
-error belongs to the one who started it, since it may be about another input of theirs; who had only joined is told
-that nothing came, and makes a call of their own.
+One caller's cancellation does not affect the others; the last one cancels the call. An error goes to the caller that
+started the call, since it may be about another of that caller's inputs; callers that joined get None and start a call
+of their own.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from trivet.messages import Priority
 T = TypeVar("T")
 
 _OPEN_TO: dict[Priority, tuple[Priority, ...]] = {"interactive": ("interactive",), "bulk": ("interactive", "bulk")}
-"""Whose flights a request may join: a person does not wait in the line of an indexing job."""
+"""Whose calls in flight a request may join: a person does not wait in the line of an indexing job."""
 
 
-class Flight(Generic[T]):
-    """One call. Wait for it inside `with flight:` only."""
+class InFlightCall(Generic[T]):
+    """One call. Wait for it inside `with call:` only."""
 
     def __init__(self, work: Coroutine[None, None, T], context: Context, forget: Callable[[], None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work, context=context)
@@ -53,7 +53,7 @@ class Flight(Generic[T]):
             raise Unavailable("the call was given up by the lane that ran it")
         return self._task.result()
 
-    async def landed(self) -> T | None:
+    async def result_or_none(self) -> T | None:
         """What the call came to; None if it failed: for those who joined."""
         await asyncio.wait([self._task])
         if self._task.cancelled() or self._task.exception() is not None:
@@ -61,37 +61,37 @@ class Flight(Generic[T]):
         return self._task.result()
 
 
-class Flights(Generic[T]):
-    """All flights of one event loop."""
+class InFlightCalls(Generic[T]):
+    """All calls in flight of one event loop."""
 
     def __init__(self) -> None:
-        self._flights: dict[tuple[Priority, bytes], Flight[T]] = {}
+        self._in_flight: dict[tuple[Priority, bytes], InFlightCall[T]] = {}
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._in_flight)
 
-    def find(self, keys: Iterable[bytes], priority: Priority) -> dict[bytes, Flight[T]]:
-        """The flights that compute some of the keys and may be joined."""
-        found: dict[bytes, Flight[T]] = {}
+    def find(self, keys: Iterable[bytes], priority: Priority) -> dict[bytes, InFlightCall[T]]:
+        """The calls in flight that compute some of the keys and may be joined."""
+        found: dict[bytes, InFlightCall[T]] = {}
         for key in keys:
             for theirs in _OPEN_TO[priority]:
-                flight = self._flights.get((theirs, key))
-                if flight is not None:
-                    found[key] = flight
+                in_flight = self._in_flight.get((theirs, key))
+                if in_flight is not None:
+                    found[key] = in_flight
                     break
         return found
 
     def start(
         self, keys: Iterable[bytes], priority: Priority, work: Coroutine[None, None, T], context: Context
-    ) -> Flight[T]:
+    ) -> InFlightCall[T]:
         """Run `work`, which computes the keys, in a task of its own with this context."""
         places = [(priority, key) for key in keys]
 
         def forget() -> None:
             for place in places:
-                if self._flights.get(place) is flight:
-                    del self._flights[place]
+                if self._in_flight.get(place) is in_flight:
+                    del self._in_flight[place]
 
-        flight = Flight(work, context, forget)
-        self._flights.update(dict.fromkeys(places, flight))
-        return flight
+        in_flight = InFlightCall(work, context, forget)
+        self._in_flight.update(dict.fromkeys(places, in_flight))
+        return in_flight

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from trivet.config import Lane
 from trivet.dispatch.status import ServiceStatus
 from trivet.messages import (
     ClassifyRequest,
@@ -19,8 +20,6 @@ from trivet.messages import (
     TokenizeRequest,
     TokenizeResult,
 )
-
-Lane = Literal["gpu", "cpu"]
 
 ResultT = TypeVar("ResultT", covariant=True)
 

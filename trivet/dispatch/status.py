@@ -1,4 +1,4 @@
-"""What a dispatcher knows of its cards and lanes at this moment, without asking anybody. Pure."""
+"""What a dispatcher knows of its GPUs and lanes at this moment, without asking anybody. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,39 +9,39 @@ from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardStatus:
-    """One card: what was last read of it, and the decisions that follow."""
+class GpuStatus:
+    """One GPU: what was last read of it, and the decisions that follow."""
 
     device: str
     """A label for people, "simulated:0" included."""
     simulated: bool
-    """True where the card is a model of one: its bytes are numbers, and the work runs on the CPU."""
+    """True where the GPU is a model of one: its bytes are numbers, and the work runs on the CPU."""
     observation: Observation | None
     """None until the first reading arrives."""
     age_s: float | None
-    """Since the last news of the card."""
+    """Since the last news of the GPU."""
     decisions: Mapping[str, Decision]
     """Per model: the decision that a request would meet now."""
     lane_age_s: Mapping[str, float | None]
     """Per model: how long its lane has been the same; None where nobody knows."""
     tenants: tuple[Tenant, ...] = ()
-    """Strangers' models on the card, by their server's word."""
+    """Other processes' models on the GPU, by their server's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
-    """Cards, and the settings behind the decisions about them."""
+    """GPUs, and the settings behind the decisions about them."""
 
-    cards: tuple[CardStatus, ...] = ()
+    gpus: tuple[GpuStatus, ...] = ()
     cpu_only_reason: str | None = None
     """Why no model has a GPU lane; None where one has."""
     policy: VramConfig = field(default_factory=VramConfig)
 
 
-def card_status(
+def gpu_status(
     snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig, *, node: str | None = None
-) -> CardStatus:
-    """Read one card's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`.
+) -> GpuStatus:
+    """Read one GPU's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`.
 
     `node` is the machine's name, where there are several.
     """
@@ -49,7 +49,7 @@ def card_status(
     decisions = {model: decision_for(snapshot, model, now_s, config.vram.grace_s) for model in models}
     simulated = config.device == "simulated"
     if snapshot is None:
-        return CardStatus(
+        return GpuStatus(
             device=("simulated" if simulated else "GPU") + on_node,
             simulated=simulated,
             observation=None,
@@ -58,7 +58,7 @@ def card_status(
             lane_age_s=dict.fromkeys(models),
         )
     age_s = now_s - snapshot.at_s
-    return CardStatus(
+    return GpuStatus(
         device=snapshot.device + on_node,
         simulated=simulated,
         observation=snapshot.observation,

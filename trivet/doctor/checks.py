@@ -45,7 +45,7 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
     gpu = machine.gpu
     if config.device == "simulated":
         size = format_bytes(config.simulated.vram)
-        return Finding("note", "GPU", f"simulated: a modelled card of {size}; forwards run on the CPU")
+        return Finding("note", "GPU", f"simulated: a modelled GPU of {size}; forwards run on the CPU")
     if config.device == "cpu":
         return Finding("ok", "GPU", "not used (device: cpu)")
     if gpu.known:
@@ -54,7 +54,7 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
         )
     if config.device == "cuda":
         return Finding(
-            "problem", "GPU", f"device is cuda, but no card can be read: {gpu.unknown_reason}", "use device: auto"
+            "problem", "GPU", f"device is cuda, but no GPU can be read: {gpu.unknown_reason}", "use device: auto"
         )
     return Finding("note", "GPU", f"none ({gpu.unknown_reason}): all models run on the CPU")
 

@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, card, ports, caches. Looks, and judges nothing: see `trivet.doctor.checks`."""
+"""Facts about this machine: processor, memory, GPU, ports, caches. `trivet.doctor.checks` judges them."""
 
 import shutil
 import socket

@@ -32,7 +32,7 @@ class Backend(Protocol):
 
         Raises:
             GpuUnavailable: this device cannot run even one row now.
-            EngineError: the forward failed in a way that its twin would not cure.
+            EngineError: the forward failed in a way that its CPU replica would not cure.
         """
 
     def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:

@@ -32,7 +32,7 @@ from trivet.messages import (
     TokenizeResult,
 )
 
-Ticket = asyncio.Future[EngineResult]
+ResultFuture = asyncio.Future[EngineResult]
 
 _TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
     "embedder": {EmbedRequest: EmbedTask},
@@ -97,8 +97,8 @@ class Engine:
         """Start the scheduler's loop on the running event loop."""
         self.scheduler.start()
 
-    async def admit(self, requests: Sequence[EngineRequest]) -> list[Ticket | TrivetError]:
-        """Tokenise requests together and queue them. Each gets a ticket to await, or the error it earned."""
+    async def admit(self, requests: Sequence[EngineRequest]) -> list[ResultFuture | TrivetError]:
+        """Tokenise requests together and queue them. Each gets a future to await, or the error it earned."""
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._tokenize_thread, self._prepare, requests)
@@ -108,7 +108,7 @@ class Engine:
     def _prepare(self, requests: Sequence[EngineRequest]) -> list[Job | TrivetError]:
         return [self._tasks[type(request)].prepare_one(request) for request in requests]
 
-    def _submit(self, job: Job | TrivetError, tokenize_s: float) -> Ticket | TrivetError:
+    def _submit(self, job: Job | TrivetError, tokenize_s: float) -> ResultFuture | TrivetError:
         if isinstance(job, TrivetError):
             return job
         job.tokenize_s = tokenize_s
@@ -119,10 +119,10 @@ class Engine:
 
     async def run(self, request: EngineRequest) -> EngineResult:
         """Answer one request."""
-        [ticket] = await self.admit([request])
-        if isinstance(ticket, TrivetError):
-            raise ticket
-        return await ticket
+        [future] = await self.admit([request])
+        if isinstance(future, TrivetError):
+            raise future
+        return await future
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Show texts as this model's tokens; needs no forward."""

@@ -76,7 +76,7 @@ def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
 
 
 def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: Ledger) -> tuple[GpuLaneBackend, str]:
-    """The GPU lane on a modelled card. Begins parked."""
+    """The GPU lane on a modelled card. Begins offloaded."""
     inner, precision = open_cpu_backend(config, prepared)
     task = prepared.files.task
     accelerator = SimulatedAccelerator(
@@ -90,7 +90,7 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
 
 
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
-    """The GPU lane on CUDA. Begins parked."""
+    """The GPU lane on CUDA. Begins offloaded."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
     from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
     from trivet.engine.models.load import load_torch_model

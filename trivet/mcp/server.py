@@ -105,7 +105,7 @@ class EdgeFound(TypedDict):
     truncated: bool
 
 
-class CandidatesLeftOut(TypedDict):
+class CandidatesOmitted(TypedDict):
     """Candidates that became no edge, by reason."""
 
     below_min_relevance: int
@@ -117,7 +117,7 @@ class RelateAnswer(TypedDict):
     """Edges, those of the most relevant candidates first."""
 
     edges: list[EdgeFound]
-    left_out: CandidatesLeftOut
+    omitted: CandidatesOmitted
 
 
 class TextPair(TypedDict):
@@ -277,7 +277,7 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
                 long_input=long_input,
             )
         )
-        return _result({"edges": [asdict(edge) for edge in answer.edges], "left_out": asdict(answer.left_out)})
+        return _result({"edges": [asdict(edge) for edge in answer.edges], "omitted": asdict(answer.omitted)})
 
     return server
 

@@ -21,7 +21,7 @@ class Asking:
     """What is asked about every pair, and how."""
 
     relations: Mapping[str, str]
-    absent_relation: str | None
+    no_relation: str | None
     threshold: float
     """Edges of less confidence are left out."""
     min_relevance: float
@@ -34,7 +34,7 @@ class Asking:
         """The caller's own relations, or the configured ones with the label that means none of them."""
         return cls(
             relations=body.relations or settings.relations,
-            absent_relation=settings.absent_relation if body.relations is None else None,
+            no_relation=settings.no_relation if body.relations is None else None,
             threshold=_threshold(body, settings),
             min_relevance=_min_relevance(body, settings),
             long_input=body.long_input or options.long_input,
@@ -110,7 +110,7 @@ async def classify(
     request = ClassifyRequest(
         tuple(candidate.pair for candidate in candidates),
         dict(asking.relations),
-        absent_label=asking.absent_relation,
+        no_relation_label=asking.no_relation,
         long_input=asking.long_input,
         priority=asking.priority,
         param=candidates[0].param,

@@ -1,6 +1,6 @@
-"""The simulated GPU: forwards run on the CPU, memory is accounted on a modelled card.
+"""The simulated GPU: forwards run on the CPU, memory is accounted on a modelled GPU.
 
-It shows, on any laptop, when a real card would run out, split, park and return. It says `simulated` wherever it
+It shows, on any laptop, when a real GPU would run out, split, offload and return. It says `simulated` wherever it
 names its device, and it models no speed.
 """
 
@@ -21,7 +21,7 @@ class SimulatedAccelerator:
     fault = None
 
     def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
-        """Open a modelled CUDA context; the weights stay off the card until `unpark`. SimulatedOutOfMemory."""
+        """Open a modelled CUDA context; the weights stay off the GPU until `reload`. SimulatedOutOfMemory."""
         self._inner = inner
         self._ledger = ledger
         self._model = model
@@ -31,7 +31,7 @@ class SimulatedAccelerator:
         ledger.attach(model, cap_bytes=cap_bytes)
 
     def run(self, batch: TokenBatch) -> Floats:
-        """Reserve what the forward would take on a card, then run it on the CPU."""
+        """Reserve what the forward would take on a GPU, then run it on the CPU."""
         try:
             with self._ledger.holding(self._model, batch.padded_tokens * self._bytes_per_token):
                 return self._inner.forward(batch)
@@ -42,11 +42,11 @@ class SimulatedAccelerator:
         """Give the modelled cache back."""
         self._ledger.empty_cache(self._model)
 
-    def park(self) -> None:
-        """Take the modelled weights off the card."""
-        self._ledger.park(self._model)
+    def offload(self) -> None:
+        """Take the modelled weights off the GPU."""
+        self._ledger.offload(self._model)
 
-    def unpark(self) -> None:
+    def reload(self) -> None:
         """Put them back."""
         try:
             self._ledger.load(self._model, self._weights_bytes)
@@ -59,7 +59,7 @@ class SimulatedAccelerator:
         return DeviceMemory(row.held_bytes, row.held_bytes - row.active_bytes, row.weights_bytes)
 
     def close(self) -> None:
-        """Leave the card."""
+        """Leave the GPU."""
         self._ledger.detach(self._model)
         self._ledger.close()
         self._inner.close()

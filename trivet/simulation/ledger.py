@@ -1,7 +1,7 @@
-"""The simulated card: a ledger of modelled VRAM that several processes share, and a probe that reads it.
+"""The simulated GPU: a ledger of modelled VRAM that several processes share, and a probe that reads it.
 
 It models what decides whether an allocation fits: a CUDA context per process, weights, what a forward holds, what a
-caching allocator keeps after it, a per-process cap, and a stranger who follows a schedule. It models no time, no
+caching allocator keeps after it, a per-process cap, and another process who follows a schedule. It models no time, no
 fragmentation and no kernels; everything it hands out is a number.
 
 Why SQLite: an allocation must check and take in one step, across processes, and a process killed in the middle must
@@ -9,8 +9,8 @@ leave the ledger whole. `BEGIN IMMEDIATE` gives the first, the write-ahead log t
 library. The rows of a process that died are dropped by whoever opens the next transaction, as a driver frees the memory
 of a dead process. The file must be on a local disk (or tmpfs) and is worth nothing after the run.
 
-The stranger holds what its schedule says, as far as the card has it: like a real one it cannot take what we hold, and
-it takes what we give back. The schedule counts from `start`, which whoever declares the service ready calls once.
+The other process holds what its schedule says, as far as the GPU has it: like a real one it cannot take what we hold,
+and it takes what we give back. The schedule counts from `start`, which whoever declares the service ready calls once.
 All processes pass readings of one clock: on one machine `time.monotonic` is such a clock, and it does not jump.
 """
 
@@ -37,7 +37,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS process (
     pid INTEGER NOT NULL, model TEXT NOT NULL,
     context_bytes INTEGER NOT NULL, cap_bytes INTEGER,
-    weights_bytes INTEGER NOT NULL DEFAULT 0, parked INTEGER NOT NULL DEFAULT 0,
+    weights_bytes INTEGER NOT NULL DEFAULT 0, offloaded INTEGER NOT NULL DEFAULT 0,
     active_bytes INTEGER NOT NULL DEFAULT 0,
     held_bytes INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (pid, model)
@@ -45,66 +45,66 @@ CREATE TABLE IF NOT EXISTS process (
 CREATE TABLE IF NOT EXISTS epoch (one INTEGER PRIMARY KEY CHECK (one = 1), start_s REAL NOT NULL) STRICT;
 """
 
-_COLUMNS = "pid, model, context_bytes, cap_bytes, weights_bytes, parked, active_bytes, held_bytes"
+_COLUMNS = "pid, model, context_bytes, cap_bytes, weights_bytes, offloaded, active_bytes, held_bytes"
 _BUSY_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedCard:
-    """The card and its stranger. `foreign` holds (seconds after start, bytes) in ascending time."""
+class SimulatedGpu:
+    """The GPU and its other process. `external` holds (seconds after start, bytes) in ascending time."""
 
     total_bytes: int
-    foreign: tuple[tuple[float, int], ...] = ()
+    external: tuple[tuple[float, int], ...] = ()
     context_bytes: int = DEFAULT_CONTEXT_BYTES
 
     def __post_init__(self) -> None:
-        times = [at_s for at_s, _ in self.foreign]
+        times = [at_s for at_s, _ in self.external]
         if times != sorted(set(times)):
-            raise ConfigError(f"simulated.foreign: the seconds must ascend, got {times}")
+            raise ConfigError(f"simulated.external: the seconds must ascend, got {times}")
 
     def scheduled_bytes(self, elapsed_s: float | None) -> int:
-        """Return what the stranger wants `elapsed_s` after start; nothing before the start or the first step."""
+        """Return what the other process wants `elapsed_s` after start; nothing before the start or the first step."""
         if elapsed_s is None:
             return 0
-        step = bisect.bisect_right(self.foreign, elapsed_s, key=lambda entry: entry[0])
-        return self.foreign[step - 1][1] if step else 0
+        step = bisect.bisect_right(self.external, elapsed_s, key=lambda entry: entry[0])
+        return self.external[step - 1][1] if step else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One process on the simulated card. `held_bytes` is what its allocator took: active plus kept for later."""
+    """One process on the simulated GPU. `held_bytes` is what its allocator took: active plus kept for later."""
 
     pid: int
     model: str
     context_bytes: int
     cap_bytes: int | None
     weights_bytes: int
-    parked: bool
+    offloaded: bool
     active_bytes: int
     held_bytes: int
 
     @property
     def used_bytes(self) -> int:
-        """Return what the process takes of the card."""
+        """Return what the process takes of the GPU."""
         return self.context_bytes + self.held_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerView:
-    """The whole card at one moment."""
+    """The whole GPU at one moment."""
 
     total_bytes: int
-    foreign_bytes: int
+    external_bytes: int
     rows: tuple[LedgerRow, ...]
 
     @property
     def free_bytes(self) -> int:
-        """Return what neither we nor the stranger hold."""
-        return self.total_bytes - self.foreign_bytes - sum(row.used_bytes for row in self.rows)
+        """Return what neither we nor the other process hold."""
+        return self.total_bytes - self.external_bytes - sum(row.used_bytes for row in self.rows)
 
 
 class Ledger:
-    """Access to the simulated card in the file at `path`, for the models of this process.
+    """Access to the simulated GPU in the file at `path`, for the models of this process.
 
     `clock` must tell the same time in every process that opens the file. Thread-safe; not to be carried over a fork.
     Picklable: the copy opens the same file by itself. Methods that take `model` raise `KeyError` for one that is not
@@ -114,28 +114,28 @@ class Ledger:
     def __init__(
         self,
         path: Path,
-        card: SimulatedCard,
+        gpu: SimulatedGpu,
         clock: Callable[[], float],
         *,
         is_alive: Callable[[int], bool] = process_exists,
     ) -> None:
         self._path = path
-        self._card = card
+        self._gpu = gpu
         self._clock = clock
         self._is_alive = is_alive
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Ledger, is_alive=self._is_alive), (self._path, self._card, self._clock)
+        return partial(Ledger, is_alive=self._is_alive), (self._path, self._gpu, self._clock)
 
     @property
-    def card(self) -> SimulatedCard:
-        """The card that is modelled."""
-        return self._card
+    def gpu(self) -> SimulatedGpu:
+        """The GPU that is modelled."""
+        return self._gpu
 
     def start(self) -> None:
-        """Let the stranger's schedule begin now; later calls, from whichever process, change nothing."""
+        """Let the other process's schedule begin now; later calls, from whichever process, change nothing."""
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO epoch VALUES (1, ?)", (self._clock(),))
 
@@ -147,7 +147,7 @@ class Ledger:
         with self._transaction() as db:
             db.execute("DELETE FROM process WHERE pid = ? AND model = ?", (os.getpid(), model))
             free_bytes = self._view(db).free_bytes
-            context_bytes = self._card.context_bytes
+            context_bytes = self._gpu.context_bytes
             if context_bytes > free_bytes:
                 raise SimulatedOutOfMemory(model=model, asked_bytes=context_bytes, free_bytes=free_bytes)
             db.execute(
@@ -161,29 +161,29 @@ class Ledger:
             db.execute("DELETE FROM process WHERE pid = ? AND model = ?", (os.getpid(), model))
 
     def load(self, model: str, weights_bytes: int) -> None:
-        """Put the weights on the card. Raises `SimulatedOutOfMemory`; the model then counts as parked."""
+        """Put the weights on the GPU. Raises `SimulatedOutOfMemory`; the model then counts as offloaded."""
         with self._transaction() as db:  # a step of its own, so that it stays when the next one is undone
             row = self._row(db, model)
-            self._write(db, replace(row, weights_bytes=weights_bytes, parked=True))
+            self._write(db, replace(row, weights_bytes=weights_bytes, offloaded=True))
         with self._transaction() as db:
             row = self._grown(db, self._row(db, model), weights_bytes)
-            self._write(db, replace(row, parked=False))
+            self._write(db, replace(row, offloaded=False))
 
-    def park(self, model: str) -> None:
-        """Take the weights off the card and give back all that the allocator holds, but not the context."""
+    def offload(self, model: str) -> None:
+        """Take the weights off the GPU and give back all that the allocator holds, but not the context."""
         with self._transaction() as db:
-            self._write(db, replace(self._row(db, model), parked=True, active_bytes=0, held_bytes=0))
+            self._write(db, replace(self._row(db, model), offloaded=True, active_bytes=0, held_bytes=0))
 
     def reserve(self, model: str, size_bytes: int) -> None:
-        """Take memory for a forward, first from what the allocator holds free, then from the card.
+        """Take memory for a forward, first from what the allocator holds free, then from the GPU.
 
-        Raises `SimulatedOutOfMemory` where card or cap have no room, and then has taken nothing.
+        Raises `SimulatedOutOfMemory` where GPU or cap have no room, and then has taken nothing.
         """
         with self._transaction() as db:
             self._write(db, self._grown(db, self._row(db, model), size_bytes))
 
     def release(self, model: str, size_bytes: int) -> None:
-        """Return memory to the allocator, which keeps it: the card sees it again after `empty_cache` only."""
+        """Return memory to the allocator, which keeps it: the GPU sees it again after `empty_cache` only."""
         with self._transaction() as db:
             row = self._row(db, model)
             if size_bytes > row.active_bytes:
@@ -200,13 +200,13 @@ class Ledger:
             self.release(model, size_bytes)
 
     def empty_cache(self, model: str) -> None:
-        """Give back to the card what the allocator holds free."""
+        """Give back to the GPU what the allocator holds free."""
         with self._transaction() as db:
             row = self._row(db, model)
             self._write(db, replace(row, held_bytes=row.active_bytes))
 
     def view(self) -> LedgerView:
-        """Return the whole card as it is now."""
+        """Return the whole GPU as it is now."""
         with self._transaction() as db:
             return self._view(db)
 
@@ -233,10 +233,10 @@ class Ledger:
         rows = tuple(_row(record) for record in db.execute(f"SELECT {_COLUMNS} FROM process ORDER BY model, pid"))
         epoch = db.execute("SELECT start_s FROM epoch").fetchone()
         elapsed_s = None if epoch is None else self._clock() - epoch[0]
-        left_bytes = self._card.total_bytes - sum(row.used_bytes for row in rows)
+        left_bytes = self._gpu.total_bytes - sum(row.used_bytes for row in rows)
         return LedgerView(
-            total_bytes=self._card.total_bytes,
-            foreign_bytes=min(self._card.scheduled_bytes(elapsed_s), left_bytes),
+            total_bytes=self._gpu.total_bytes,
+            external_bytes=min(self._gpu.scheduled_bytes(elapsed_s), left_bytes),
             rows=rows,
         )
 
@@ -246,15 +246,15 @@ class Ledger:
             f"SELECT {_COLUMNS} FROM process WHERE pid = ? AND model = ?", (os.getpid(), model)
         ).fetchone()
         if found is None:
-            raise KeyError(f"{model} is not attached to the simulated card by process {os.getpid()}")
+            raise KeyError(f"{model} is not attached to the simulated GPU by process {os.getpid()}")
         return _row(found)
 
     @staticmethod
     def _write(db: sqlite3.Connection, row: LedgerRow) -> None:
         db.execute(
-            "UPDATE process SET weights_bytes = ?, parked = ?, active_bytes = ?, held_bytes = ? "
+            "UPDATE process SET weights_bytes = ?, offloaded = ?, active_bytes = ?, held_bytes = ? "
             "WHERE pid = ? AND model = ?",
-            (row.weights_bytes, row.parked, row.active_bytes, row.held_bytes, row.pid, row.model),
+            (row.weights_bytes, row.offloaded, row.active_bytes, row.held_bytes, row.pid, row.model),
         )
 
     @contextmanager
@@ -286,7 +286,7 @@ class Ledger:
 
 
 class SimulatedProbe:
-    """Reads a simulated card as `NvmlProbe` reads a real one."""
+    """Reads a simulated GPU as `NvmlProbe` reads a real one."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float], *, device: str = "simulated:0") -> None:
         self._ledger = ledger
@@ -299,7 +299,7 @@ class SimulatedProbe:
         try:
             view = self._ledger.view()
         except sqlite3.Error as error:
-            return Observation.unknown(at_s=now_s, device=self._device, reason=f"simulated card: {error}")
+            return Observation.unknown(at_s=now_s, device=self._device, reason=f"simulated GPU: {error}")
         ours: dict[str, int] = {}
         reusable: dict[str, int] = {}
         weights: dict[str, int] = {}
@@ -314,24 +314,24 @@ class SimulatedProbe:
             total_bytes=view.total_bytes,
             free_bytes=view.free_bytes,
             ours_bytes=ours,
-            foreign_bytes=view.foreign_bytes,
+            external_bytes=view.external_bytes,
             reusable_bytes=reusable,
             weights_bytes=weights,
-            parked=frozenset(row.model for row in view.rows if row.parked),
+            offloaded=frozenset(row.model for row in view.rows if row.offloaded),
             present=frozenset(row.model for row in view.rows),
             processes=tuple(ProcessUse(row.pid, row.used_bytes, row.model) for row in view.rows),
         )
 
 
 def _row(record: Sequence[Any]) -> LedgerRow:
-    pid, model, context_bytes, cap_bytes, weights_bytes, parked, active_bytes, held_bytes = record
+    pid, model, context_bytes, cap_bytes, weights_bytes, offloaded, active_bytes, held_bytes = record
     return LedgerRow(
         pid=pid,
         model=model,
         context_bytes=context_bytes,
         cap_bytes=cap_bytes,
         weights_bytes=weights_bytes,
-        parked=bool(parked),
+        offloaded=bool(offloaded),
         active_bytes=active_bytes,
         held_bytes=held_bytes,
     )

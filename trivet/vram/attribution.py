@@ -1,10 +1,10 @@
-"""Tells ours from foreign: joins what the driver says about a card with what our replicas say about themselves. Pure.
+"""Tells ours from external: joins what the driver says about a GPU with what our replicas say about themselves. Pure.
 
 Ours, per replica: the driver's figure for its PID; where the driver lists no such PID or gives no figure (containers
 without the host's PIDs, WSL, no permission), what the replica reports plus the size of a CUDA context.
 
-Foreign: everything in use that is not ours. Derived from the totals whenever each of our replicas has a figure, since
-that also counts processes the list hides; else the sum of the strangers the list names; else None. Either way
+External: everything in use that is not ours. Derived from the totals whenever each of our replicas has a figure, since
+that also counts processes the list hides; else the sum of the other processes the list names; else None. Either way
 `attribution_note` says what was missing.
 """
 
@@ -15,12 +15,12 @@ from trivet.vram.registry import RegistryView
 from trivet.vram.types import Observation, ProcessUse
 
 DEFAULT_CONTEXT_BYTES = 450 * 1024 * 1024
-"""What a CUDA process holds besides its allocator. An assumption: it varies with the driver, the card and what is
+"""What a CUDA process holds besides its allocator. An assumption: it varies with the driver, the GPU and what is
 loaded (about 250 to 600 MiB), so it is a setting wherever it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardReading:
+class GpuReading:
     """What the driver says, before anyone asks who is who."""
 
     device: str
@@ -35,7 +35,7 @@ class CardReading:
 
 
 def attribute(
-    reading: CardReading, registry: RegistryView, *, at_s: float, context_bytes: int = DEFAULT_CONTEXT_BYTES
+    reading: GpuReading, registry: RegistryView, *, at_s: float, context_bytes: int = DEFAULT_CONTEXT_BYTES
 ) -> Observation:
     """Return the observation that `reading` and the replicas' own reports make together."""
     listed = dict(reading.processes)
@@ -52,16 +52,16 @@ def attribute(
         else:
             ours[report.model] = ours.get(report.model, 0) + used_bytes
 
-    foreign_bytes: int | None
-    strangers = [used for pid, used in reading.processes if registry.owner(pid) is None]
-    named = [used for used in strangers if used is not None]
+    external_bytes: int | None
+    others = [used for pid, used in reading.processes if registry.owner(pid) is None]
+    named = [used for used in others if used is not None]
     if not unsized:
         in_use_bytes = reading.total_bytes - reading.free_bytes - reading.reserved_bytes
-        foreign_bytes = max(0, in_use_bytes - sum(ours.values()))
-    elif reading.list_error is None and len(named) == len(strangers):
-        foreign_bytes = sum(named)
+        external_bytes = max(0, in_use_bytes - sum(ours.values()))
+    elif reading.list_error is None and len(named) == len(others):
+        external_bytes = sum(named)
     else:
-        foreign_bytes = None
+        external_bytes = None
 
     return Observation(
         at_s=at_s,
@@ -69,10 +69,10 @@ def attribute(
         total_bytes=reading.total_bytes,
         free_bytes=reading.free_bytes,
         ours_bytes=ours,
-        foreign_bytes=foreign_bytes,
+        external_bytes=external_bytes,
         reusable_bytes=registry.reusable_bytes(),
         weights_bytes=registry.weights_bytes(),
-        parked=registry.parked(),
+        offloaded=registry.offloaded(),
         present=registry.present(),
         processes=tuple(ProcessUse(pid, used, registry.owner(pid)) for pid, used in reading.processes),
         attribution_note=_note(reading.list_error, estimated, unsized),

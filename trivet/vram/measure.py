@@ -1,10 +1,10 @@
-"""What a snapshot of the card says, as metrics."""
+"""What a snapshot of the GPU says, as metrics."""
 
 from collections.abc import Sequence
 
 from trivet.metrics import (
     LANE_DECISIONS,
-    VRAM_FOREIGN,
+    VRAM_EXTERNAL,
     VRAM_FREE,
     VRAM_OURS,
     VRAM_READABLE,
@@ -17,15 +17,15 @@ from trivet.vram.types import Observation, Snapshot, Tenant
 
 
 def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot) -> None:
-    """Report the card as `after` saw it, and count the decisions that changed since `before`.
+    """Report the GPU as `after` saw it, and count the decisions that changed since `before`.
 
-    An unreadable card sets no sizes: zeros would look like a full one.
+    An unreadable GPU sets no sizes: zeros would look like a full one.
     """
     observation = after.observation
     device = {"device": observation.device}
     sink.set(VRAM_READABLE, device, float(observation.known))
     if observation.known:
-        _measure_card(sink, observation, device)
+        _measure_gpu(sink, observation, device)
         for model in after.decisions:
             if not observation.has_replica(model):  # or its last figures would stand for ever
                 sink.set(VRAM_OURS, {**device, "model": model}, 0)
@@ -35,11 +35,11 @@ def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot
             sink.count(LANE_DECISIONS, {"model": model, "lane": decision.lane, "cause": decision.cause})
 
 
-def _measure_card(sink: MetricsSink, observation: Observation, device: dict[str, str]) -> None:
+def _measure_gpu(sink: MetricsSink, observation: Observation, device: dict[str, str]) -> None:
     sink.set(VRAM_TOTAL, device, observation.total_bytes)
     sink.set(VRAM_FREE, device, observation.free_bytes)
-    if observation.foreign_bytes is not None:
-        sink.set(VRAM_FOREIGN, device, observation.foreign_bytes)
+    if observation.external_bytes is not None:
+        sink.set(VRAM_EXTERNAL, device, observation.external_bytes)
     for model, held_bytes in observation.ours_bytes.items():
         sink.set(VRAM_OURS, {**device, "model": model}, held_bytes)
     for model, reusable_bytes in observation.reusable_bytes.items():

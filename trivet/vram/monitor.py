@@ -14,11 +14,11 @@ from trivet.vram.types import Snapshot
 
 log = logging.getLogger(__name__)
 
-_WORRYING = frozenset({"low_memory", "no_reading", "parked"})
+_WORRYING = frozenset({"low_memory", "no_reading", "offloaded"})
 
 
 class Monitor:
-    """Watches one card on behalf of `models`, the most important first.
+    """Watches one GPU on behalf of `models`, the most important first.
 
     `resumed`: an earlier monitor of this application died, so lanes changed at a time nobody remembers.
     """

@@ -1,4 +1,4 @@
-"""The only file that speaks NVML: opens a device and reads it once. Blocking; raises `CardUnreadable`.
+"""The only file that speaks NVML: opens a device and reads it once. Blocking; raises `GpuUnreadable`.
 
 `pynvml` is the module of the distribution nvidia-ml-py. (The distribution that is itself named pynvml is a deprecated
 wrapper around it.) Deadlines, retries and logging are the probe's: see `trivet.vram.probe`.
@@ -9,11 +9,11 @@ from typing import Any
 
 import pynvml
 
-from trivet.vram.attribution import CardReading
+from trivet.vram.attribution import GpuReading
 
 
-class CardUnreadable(Exception):
-    """The card could not be read; `reason` is for people, `lost` asks for a new session with the driver."""
+class GpuUnreadable(Exception):
+    """The GPU could not be read; `reason` is for people, `lost` asks for a new session with the driver."""
 
     def __init__(self, reason: str, *, lost: bool) -> None:
         super().__init__(reason)
@@ -37,15 +37,15 @@ _SESSION_LOST = frozenset(
     }
 )
 
-# Lists a driver or a card may lack without anything being wrong.
+# Lists a driver or a GPU may lack without anything being wrong.
 _ABSENT = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
 
 
 class NvmlSession:
     """One device, opened. `device` is an NVML index, a "GPU-…" UUID or a "MIG-…" UUID.
 
-    An index follows the PCI bus, which CUDA's numbering need not: where a node has several cards, name the UUID.
-    An index whose card is cut into MIG instances means its only instance; with several it is refused, since the
+    An index follows the PCI bus, which CUDA's numbering need not: where a node has several GPUs, name the UUID.
+    An index whose GPU is cut into MIG instances means its only instance; with several it is refused, since the
     parent's totals describe none of them.
     """
 
@@ -53,25 +53,25 @@ class NvmlSession:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise CardUnreadable(f"NVML: {error}", lost=True) from error
+            raise GpuUnreadable(f"NVML: {error}", lost=True) from error
         try:
             self._handle = _open(device)
             self.label = f"{device}: {pynvml.nvmlDeviceGetName(self._handle)}"
         except pynvml.NVMLError as error:
             self.close()
-            raise CardUnreadable(f"NVML: device {device}: {error}", lost=True) from error
-        except CardUnreadable:
+            raise GpuUnreadable(f"NVML: device {device}: {error}", lost=True) from error
+        except GpuUnreadable:
             self.close()
             raise
 
-    def read(self) -> CardReading:
-        """Return the totals and the processes of the device, or raise `CardUnreadable`."""
+    def read(self) -> GpuReading:
+        """Return the totals and the processes of the device, or raise `GpuUnreadable`."""
         try:
             memory = _memory(self._handle)
         except pynvml.NVMLError as error:
-            raise CardUnreadable(f"NVML: memory: {error}", lost=error.value in _SESSION_LOST) from error
+            raise GpuUnreadable(f"NVML: memory: {error}", lost=error.value in _SESSION_LOST) from error
         processes, list_error = _processes(self._handle)
-        return CardReading(
+        return GpuReading(
             device=self.label,
             total_bytes=memory.total,
             free_bytes=memory.free,
@@ -86,27 +86,27 @@ class NvmlSession:
             pynvml.nvmlShutdown()
         except pynvml.NVMLError as error:
             if error.value not in _SESSION_LOST:
-                raise CardUnreadable(f"NVML: shutdown: {error}", lost=True) from error
+                raise GpuUnreadable(f"NVML: shutdown: {error}", lost=True) from error
 
 
 def _open(device: int | str) -> Any:
     if isinstance(device, str):
         return pynvml.nvmlDeviceGetHandleByUUID(device)
-    card = pynvml.nvmlDeviceGetHandleByIndex(device)
-    if not _mig_enabled(card):
-        return card
-    instances = list(_mig_instances(card))
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(device)
+    if not _mig_enabled(gpu):
+        return gpu
+    instances = list(_mig_instances(gpu))
     if len(instances) != 1:
-        raise CardUnreadable(
+        raise GpuUnreadable(
             f"NVML: device {device} is cut into {len(instances)} MIG instances; name one by its MIG- UUID",
             lost=True,
         )
     return instances[0]
 
 
-def _mig_enabled(card: Any) -> bool:
+def _mig_enabled(gpu: Any) -> bool:
     try:
-        current, _pending = pynvml.nvmlDeviceGetMigMode(card)
+        current, _pending = pynvml.nvmlDeviceGetMigMode(gpu)
     except pynvml.NVMLError as error:
         if error.value in _ABSENT:
             return False
@@ -114,10 +114,10 @@ def _mig_enabled(card: Any) -> bool:
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _mig_instances(card: Any) -> Iterable[Any]:
-    for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(card)):
+def _mig_instances(gpu: Any) -> Iterable[Any]:
+    for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
         try:
-            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card, index)
+            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index)
         except pynvml.NVMLError as error:
             if error.value != pynvml.NVML_ERROR_NOT_FOUND:  # an empty slot
                 raise
@@ -148,7 +148,7 @@ def _processes(handle: Any) -> tuple[tuple[tuple[int, int | None], ...], str | N
         try:
             found = list_processes(handle)
         except pynvml.NVMLError as error:
-            optional = position > 0 and error.value in _ABSENT  # headless cards lack graphics, old drivers MPS
+            optional = position > 0 and error.value in _ABSENT  # headless GPUs lack graphics, old drivers MPS
             if complaint is None and not optional:
                 complaint = str(error)
             continue

@@ -1,27 +1,27 @@
 """Decides which lane each model uses. Pure: (config, last state, observation, now) → next state.
 
-    lane  event, checked in this order at each tick                               next
-    any   unread, last good reading (at first: the start) at most grace_s ago     unchanged
-    any   unread, last good reading older than grace_s                            cpu no_reading, at once; parked stays
-    any   no GPU replica of this model is alive                                   cpu absent, at once
-    gpu   available < reroute_below                                               cpu low_memory, at once
-    gpu   weights not on the card                                                 cpu parked, at once
-    gpu   otherwise, so also between the two thresholds                           gpu room
-    cpu   parked; free ≥ resume_above + weights, and it is its turn               cpu returning: weights asked back
-    cpu   parked otherwise                                                        cpu parked
-    cpu   weights not on the card, nor asked back                                 cpu parked, as found
-    cpu   returning, weights not there yet, and available < reroute_below         cpu parked: return given up
-    cpu   available < resume_above for park_after_s, and it is its turn           cpu parked: weights asked to leave
-    cpu   returning, weights not there yet                                        cpu returning
-    cpu   available < resume_above                                                cpu low_memory
-    cpu   lane changed less than dwell_s ago                                      cpu dwell
-    cpu   otherwise                                                               gpu room
+    lane  event, checked in this order at each tick                             next
+    any   unread, last good reading (at first: the start) at most grace_s ago   unchanged
+    any   unread, last good reading older than grace_s                          cpu no_reading, at once; offloaded stays
+    any   no GPU replica of this model is alive                                 cpu absent, at once
+    gpu   available < reroute_below                                             cpu low_memory, at once
+    gpu   weights not on the GPU                                                cpu offloaded, at once
+    gpu   otherwise, so also between the two thresholds                         gpu room
+    cpu   offloaded; free ≥ resume_above + weights, and it is its turn          cpu reloading: reload requested
+    cpu   offloaded otherwise                                                   cpu offloaded
+    cpu   weights not on the GPU, and no reload requested                       cpu offloaded, as found
+    cpu   reloading, weights not there yet, and available < reroute_below       cpu offloaded: reload given up
+    cpu   available < resume_above for offload_after_s, and it is its turn      cpu offloaded: offload requested
+    cpu   reloading, weights not there yet                                      cpu reloading
+    cpu   available < resume_above                                              cpu low_memory
+    cpu   lane changed less than dwell_s ago                                    cpu dwell
+    cpu   otherwise                                                             gpu room
 
-*Available* to a model is the card's free memory plus what the model's own allocator holds free.
+*Available* to a model is the GPU's free memory plus what the model's own allocator holds free.
 
 Three properties, each held by a test:
 
-1. Never GPU below the floor. After a tick that read the card, no model with less than `reroute_below_bytes` available
+1. Never GPU below the floor. After a tick that read the GPU, no model with less than `reroute_below_bytes` available
    is on the GPU lane. Going to the CPU is therefore never delayed by the dwell.
 2. One switch per dwell. Switching to the GPU is the only switch that is a choice, and it waits until the model's lane
    has been unchanged for `dwell_s`. So any half-open window of `dwell_s` contains at most one switch to the GPU, and a
@@ -31,21 +31,22 @@ Three properties, each held by a test:
    CPU one. (Across whole histories no policy with a dwell can be monotone: whoever had less memory and left the GPU
    earlier may return earlier.)
 
-Parking trades speed of return for memory: after `park_after_s` without room a model is asked to give its weights back.
-What parking itself frees is not enough to come back, because the return asks for the weights *on top of* the resume
-threshold. Models park from the end of the configured order and return from its beginning, at most one step per
+Offloading trades speed of return for memory: after `offload_after_s` without room a model's weights leave the GPU. What
+that frees is not enough to reload them, because a reload needs the weights *on top of* the resume threshold. Models are
+offloaded from the end of the configured order and reloaded from its beginning, at most one step per
 `dwell_s`, so that two models never plan with the same free bytes and the most important one moves last.
 
 Starts conservatively: CPU until a good reading shows room and a replica to use it. A policy that resumes after a crash
-(`resumed=True`) does not know when lanes last changed, so it also waits out one dwell; what is parked it can see.
+(`resumed=True`) does not know when lanes last changed, so it also waits out one dwell; what is offloaded it can see.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from trivet.config import Lane
 from trivet.errors import ConfigError
 from trivet.units import format_bytes, format_seconds
-from trivet.vram.types import Cause, Decision, Lane, Observation
+from trivet.vram.types import Cause, Decision, Observation
 
 _MIB = 1024 * 1024
 
@@ -59,10 +60,10 @@ class PolicyConfig:
     resume_above_bytes: int = 1024 * _MIB
     """A model returns when at least this much is available."""
     dwell_s: float = 5.0
-    """How long a lane stays before a switch to the GPU, and the least time between two park steps."""
+    """How long a lane stays before a switch to the GPU, and the least time between two offload steps."""
     grace_s: float = 5.0
     """How long the last decisions hold without a good reading; then everything moves to the CPU."""
-    park_after_s: float | None = 60.0
+    offload_after_s: float | None = 60.0
     """How long a model goes without room before it is asked to give its weights back; None: never."""
 
     def __post_init__(self) -> None:
@@ -71,8 +72,8 @@ class PolicyConfig:
                 f"resume_above ({format_bytes(self.resume_above_bytes)}) must be at least "
                 f"reroute_below ({format_bytes(self.reroute_below_bytes)})"
             )
-        if self.dwell_s < 0 or self.grace_s <= 0 or (self.park_after_s is not None and self.park_after_s <= 0):
-            raise ConfigError("dwell_s must not be negative; grace_s and park_after_s must be above zero")
+        if self.dwell_s < 0 or self.grace_s <= 0 or (self.offload_after_s is not None and self.offload_after_s <= 0):
+            raise ConfigError("dwell_s must not be negative; grace_s and offload_after_s must be above zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +89,13 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
-    """Everything the policy remembers. `models` is ordered: the first is the last to park."""
+    """Everything the policy remembers. `models` is ordered: the first is the last to offload."""
 
     models: Mapping[str, ModelState]
     last_read_s: float
-    """When the card was last read well; the start, before the first reading."""
-    park_step_s: float | None = None
-    """When a model was last asked to park or to return."""
+    """When the GPU was last read well; the start, before the first reading."""
+    offload_step_s: float | None = None
+    """When a model was last asked to offload or to return."""
 
     @property
     def decisions(self) -> dict[str, Decision]:
@@ -134,7 +135,7 @@ def decide(config: PolicyConfig, state: PolicyState, observation: Observation, n
     """
     if not observation.known or now_s - observation.at_s > config.grace_s:
         return _decide_unread(config, state, observation, now_s)
-    step = _park_step(config, state, observation, now_s)
+    step = _offload_step(config, state, observation, now_s)
     models = {
         name: _remember(before, _decide_read(config, before, observation, now_s, step), config, observation, now_s)
         for name, before in state.models.items()
@@ -142,7 +143,7 @@ def decide(config: PolicyConfig, state: PolicyState, observation: Observation, n
     return PolicyState(
         models=models,
         last_read_s=max(state.last_read_s, observation.at_s),
-        park_step_s=state.park_step_s if step is None else now_s,
+        offload_step_s=state.offload_step_s if step is None else now_s,
     )
 
 
@@ -163,7 +164,7 @@ def _decide_unread(config: PolicyConfig, state: PolicyState, observation: Observ
     models = {}
     for name, before in state.models.items():
         decision = before.decision
-        if not decision.parked:  # a parked model is on the CPU for a reason that still holds
+        if not decision.offloaded:  # a offloaded model is on the CPU for a reason that still holds
             verb = "moved to" if decision.lane == "gpu" else "stays on"
             reason = f"{name}: no reading of the GPU for {format_seconds(blind_s)} ({why}): {verb} cpu"
             decision = _settle(decision, "cpu", "no_reading", reason, now_s, free_bytes=0)
@@ -182,11 +183,11 @@ def _decide_read(
     name = was.model
     available_bytes = observation.available_bytes(name)
     floor_bytes, resume_bytes = config.reroute_below_bytes, config.resume_above_bytes
-    on_card = name not in observation.parked
+    on_gpu = name not in observation.offloaded
     free = format_bytes(available_bytes)
 
-    def settle(lane: Lane, cause: Cause, words: str, *, parked: bool = False) -> Decision:
-        return _settle(was, lane, cause, f"{name}: {words}", now_s, free_bytes=available_bytes, parked=parked)
+    def settle(lane: Lane, cause: Cause, words: str, *, offloaded: bool = False) -> Decision:
+        return _settle(was, lane, cause, f"{name}: {words}", now_s, free_bytes=available_bytes, offloaded=offloaded)
 
     if not observation.has_replica(name):
         return settle(
@@ -195,23 +196,23 @@ def _decide_read(
     if was.lane == "gpu":
         if available_bytes < floor_bytes:
             return settle("cpu", "low_memory", f"{free} free, {format_bytes(floor_bytes)} needed: moved to cpu")
-        if not on_card:
-            return settle("cpu", "parked", "its weights are not on the gpu: moved to cpu", parked=True)
+        if not on_gpu:
+            return settle("cpu", "offloaded", "its weights are not on the gpu: moved to cpu", offloaded=True)
         return was
-    if was.parked:
+    if was.offloaded:
         if step != name:
             return was
         needed = format_bytes(resume_bytes + observation.weights_bytes.get(name, 0))
-        return settle("cpu", "returning", f"{free} free, {needed} needed with its weights: weights return to gpu")
-    if not on_card and was.cause != "returning":
-        return settle("cpu", "parked", "its weights are not on the gpu: stays on cpu", parked=True)
-    if not on_card and available_bytes < floor_bytes:
+        return settle("cpu", "reloading", f"{free} free, {needed} needed with its weights: weights return to gpu")
+    if not on_gpu and was.cause != "reloading":
+        return settle("cpu", "offloaded", "its weights are not on the gpu: stays on cpu", offloaded=True)
+    if not on_gpu and available_bytes < floor_bytes:
         words = f"{free} free, {format_bytes(floor_bytes)} needed: weights stay off the gpu"
-        return settle("cpu", "parked", words, parked=True)
+        return settle("cpu", "offloaded", words, offloaded=True)
     if step == name:
         words = f"{free} free, {format_bytes(resume_bytes)} needed, for too long: weights leave the gpu"
-        return settle("cpu", "parked", words, parked=True)
-    if not on_card:
+        return settle("cpu", "offloaded", words, offloaded=True)
+    if not on_gpu:
         return was
     if available_bytes < resume_bytes:
         return settle("cpu", "low_memory", f"{free} free, {format_bytes(resume_bytes)} needed: stays on cpu")
@@ -222,10 +223,10 @@ def _decide_read(
 
 
 def _settle(
-    was: Decision, lane: Lane, cause: Cause, reason: str, now_s: float, *, free_bytes: int, parked: bool = False
+    was: Decision, lane: Lane, cause: Cause, reason: str, now_s: float, *, free_bytes: int, offloaded: bool = False
 ) -> Decision:
     """Return `was` itself where nothing changed but the numbers, so that unchanged decisions compare equal."""
-    if (was.lane, was.cause, was.parked) == (lane, cause, parked):
+    if (was.lane, was.cause, was.offloaded) == (lane, cause, offloaded):
         return was
     return Decision(
         model=was.model,
@@ -234,7 +235,7 @@ def _settle(
         reason=reason,
         since_s=was.since_s if was.lane == lane else now_s,
         free_bytes=free_bytes,
-        parked=parked,
+        offloaded=offloaded,
     )
 
 
@@ -250,25 +251,25 @@ def _remember(
     )
 
 
-def _park_step(config: PolicyConfig, state: PolicyState, observation: Observation, now_s: float) -> str | None:
-    """Return the one model whose turn it is to park or to come back, or None.
+def _offload_step(config: PolicyConfig, state: PolicyState, observation: Observation, now_s: float) -> str | None:
+    """Return the one model whose turn it is to offload or to come back, or None.
 
     The two never compete: whoever may come back sees so much free memory that nobody starves.
     """
-    if state.park_step_s is not None and now_s - state.park_step_s < config.dwell_s:
+    if state.offload_step_s is not None and now_s - state.offload_step_s < config.dwell_s:
         return None
     resume_bytes = config.resume_above_bytes
     present = [(name, model) for name, model in state.models.items() if observation.has_replica(name)]
     for name, model in present:  # the first in order comes back first
         needed_bytes = resume_bytes + observation.weights_bytes.get(name, 0)
-        if model.decision.parked and observation.free_bytes >= needed_bytes:
+        if model.decision.offloaded and observation.free_bytes >= needed_bytes:
             return name
-    if config.park_after_s is None:
+    if config.offload_after_s is None:
         return None
-    for name, model in reversed(present):  # and parks last
+    for name, model in reversed(present):  # and offloads last
         since_s = model.starved_since_s
-        if model.decision.parked or since_s is None or observation.available_bytes(name) >= resume_bytes:
+        if model.decision.offloaded or since_s is None or observation.available_bytes(name) >= resume_bytes:
             continue
-        if now_s - since_s >= config.park_after_s:
+        if now_s - since_s >= config.offload_after_s:
             return name
     return None

@@ -1,4 +1,4 @@
-"""Looks at the card and always answers: an `Observation`, if need be one that says why nothing could be seen.
+"""Looks at the GPU and always answers: an `Observation`, if need be one that says why nothing could be seen.
 
 `NvmlProbe` wraps the driver calls of `trivet.vram.nvml` in what makes them safe to depend on: they run on a thread of
 their own against a deadline, a lost session is opened again, and each change between readable and unreadable is logged
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trivet.units import format_seconds
-from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES, CardReading, attribute
+from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES, GpuReading, attribute
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
-from trivet.vram.nvml import CardUnreadable, NvmlSession
+from trivet.vram.nvml import GpuUnreadable, NvmlSession
 from trivet.vram.registry import Registry
 from trivet.vram.types import Observation
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Probe(Protocol):
-    """Anything that can look at a card."""
+    """Anything that can look at a GPU."""
 
     def read(self) -> Observation:
-        """Return what the card looks like now. Never raises, and returns within the probe's own deadline."""
+        """Return what the GPU looks like now. Never raises, and returns within the probe's own deadline."""
         ...
 
 
@@ -64,15 +64,15 @@ class NvmlProbe:
         self._timeout_s = timeout_s
         self._reopen_after_s = reopen_after_s
         self._context_bytes = context_bytes
-        self._thread: DeadlineThread[CardReading] = DeadlineThread(f"nvml-{device}")
+        self._thread: DeadlineThread[GpuReading] = DeadlineThread(f"nvml-{device}")
         # Both belong to the driver thread; nobody else may touch them while a call hangs.
         self._session: NvmlSession | None = None
         self._failed_open: tuple[float, str] | None = None  # when and why
-        self._logged_reason: str | None = None  # None while the card is readable
+        self._logged_reason: str | None = None  # None while the GPU is readable
         self._ever_read = False
 
     def read(self) -> Observation:
-        """Return what the card looks like now; unknown when it cannot be read within `timeout_s`."""
+        """Return what the GPU looks like now; unknown when it cannot be read within `timeout_s`."""
         try:
             reading = self._thread.call(self._look, timeout_s=self._timeout_s)
         except CallTimedOut:
@@ -80,7 +80,7 @@ class NvmlProbe:
         except StillHanging:
             # Not a new state: the words of the time-out that began it stay.
             return self._unknown(self._logged_reason or "NVML is busy with an earlier call")
-        except CardUnreadable as error:
+        except GpuUnreadable as error:
             return self._unknown(error.reason)
         except Exception as error:  # noqa: BLE001 - whatever a driver binding throws, no caller may see it
             return self._unknown(f"NVML binding failed: {error!r}")
@@ -88,12 +88,12 @@ class NvmlProbe:
         self._note_readable(reading)
         return attribute(reading, self._registry.view(now_s), at_s=now_s, context_bytes=self._context_bytes)
 
-    def _look(self) -> CardReading:
-        """Read the card, opening it first where needed. Runs on the driver thread."""
+    def _look(self) -> GpuReading:
+        """Read the GPU, opening it first where needed. Runs on the driver thread."""
         session = self._session or self._open()
         try:
             return session.read()
-        except CardUnreadable as error:
+        except GpuUnreadable as error:
             if error.lost:
                 self._session = None
                 session.close()
@@ -102,10 +102,10 @@ class NvmlProbe:
     def _open(self) -> NvmlSession:
         now_s = self._clock()
         if self._failed_open is not None and now_s - self._failed_open[0] < self._reopen_after_s:
-            raise CardUnreadable(self._failed_open[1], lost=True)
+            raise GpuUnreadable(self._failed_open[1], lost=True)
         try:
             self._session = NvmlSession(self._device)
-        except CardUnreadable as error:
+        except GpuUnreadable as error:
             self._failed_open = (now_s, error.reason)
             raise
         self._failed_open = None
@@ -117,7 +117,7 @@ class NvmlProbe:
             self._logged_reason = reason
         return Observation.unknown(at_s=self._clock(), device=str(self._device), reason=reason)
 
-    def _note_readable(self, reading: CardReading) -> None:
+    def _note_readable(self, reading: GpuReading) -> None:
         if self._logged_reason is not None or not self._ever_read:
             log.info("GPU %s is readable%s", reading.device, " again" if self._ever_read else "")
         self._logged_reason = None

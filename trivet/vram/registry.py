@@ -1,7 +1,7 @@
 """Who is ours: GPU replicas report their process and their allocator here; the probe joins that with what it sees.
 
 A report is what a replica knows of itself and nobody else can tell: how much of "used" its allocator holds free,
-whether its weights are on the card, and which PID it is. Reports older than `max_age_s` still say who owns a PID, but
+whether its weights are on the GPU, and which PID it is. Reports older than `max_age_s` still say who owns a PID, but
 their allocator figures no longer count: memory that is reported free and may be gone must not keep a model on the GPU.
 
 Thread-safe. Starts no thread and asks no process anything.
@@ -21,14 +21,14 @@ class ReplicaReport:
     pid: int
     at_s: float
     held_bytes: int | None = None
-    """What the replica's allocator took from the card (torch: `memory_reserved`), without its CUDA context; None
+    """What the replica's allocator took from the GPU (torch: `memory_reserved`), without its CUDA context; None
     while it does not know yet."""
     reusable_bytes: int = 0
     """The part of `held_bytes` that no tensor occupies."""
     weights_bytes: int = 0
-    """What the weights take when they are on the card, also while they are not."""
-    parked: bool = False
-    """Whether the weights are off the card now."""
+    """What the weights take when they are on the GPU, also while they are not."""
+    offloaded: bool = False
+    """Whether the weights are off the GPU now."""
 
 
 def process_exists(pid: int) -> bool:
@@ -83,7 +83,7 @@ class RegistryView:
     fresh_pids: frozenset[int]
 
     def owner(self, pid: int) -> str | None:
-        """Return the model that runs in this process, or None for a stranger."""
+        """Return the model that runs in this process, or None for another process."""
         report = self.reports.get(pid)
         return report.model if report else None
 
@@ -91,12 +91,12 @@ class RegistryView:
         """Per model, the least that any of its replicas holds free: a request may land on any of them."""
         least: dict[str, int] = {}
         for pid, report in self.reports.items():
-            reusable = report.reusable_bytes if pid in self.fresh_pids and not report.parked else 0
+            reusable = report.reusable_bytes if pid in self.fresh_pids and not report.offloaded else 0
             least[report.model] = min(least.get(report.model, reusable), reusable)
         return least
 
     def weights_bytes(self) -> dict[str, int]:
-        """Per model, what the weights of all its replicas take on the card."""
+        """Per model, what the weights of all its replicas take on the GPU."""
         total: dict[str, int] = {}
         for report in self.reports.values():
             total[report.model] = total.get(report.model, 0) + report.weights_bytes
@@ -106,6 +106,6 @@ class RegistryView:
         """Models that have a live replica."""
         return frozenset(report.model for report in self.reports.values())
 
-    def parked(self) -> frozenset[str]:
-        """Models of which at least one replica has its weights off the card: no request may be sent there."""
-        return frozenset(report.model for report in self.reports.values() if report.parked)
+    def offloaded(self) -> frozenset[str]:
+        """Models of which at least one replica has its weights off the GPU: no request may be sent there."""
+        return frozenset(report.model for report in self.reports.values() if report.offloaded)

@@ -62,7 +62,7 @@ class Placement:
 def placement_for(snapshots: Mapping[str, Snapshot | None], model: str, now_s: float, grace_s: float) -> Placement:
     """Return where a request for `model` goes now, by the latest snapshot of every GPU node.
 
-    Every node decides about its own card; a request goes to the CPU only where none of them has room.
+    Every node decides about its own GPU; a request goes to the CPU only where none of them has room.
     """
     decisions = {node: decision_for(latest, model, now_s, grace_s) for node, latest in snapshots.items()}
     nodes = tuple(node for node, decision in decisions.items() if decision.lane == "gpu")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-Lane = Literal["gpu", "cpu"]
+from trivet.config import Lane
 
 Cause = Literal[
     "room",  # gpu: there is memory
@@ -22,15 +22,15 @@ Cause = Literal[
     "no_reading",  # cpu: the last good reading is older than the grace period
     "absent",  # cpu: no GPU replica of this model is alive
     "dwell",  # cpu: there is memory again, but the lane changed too recently
-    "parked",  # cpu: the weights have left the card (or were asked to)
-    "returning",  # cpu: the weights were asked back and are not there yet
+    "offloaded",  # cpu: the weights have left the GPU (or were asked to)
+    "reloading",  # cpu: the weights were asked back and are not there yet
 ]
 """Why a model is on its lane, as a metric label: few values, no numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:
-    """One process on the card. `used_bytes` is None where the driver does not say; `owner` is None for a stranger."""
+    """One process on the GPU. `used_bytes` is None where the driver does not say; `owner` is None if it is not ours."""
 
     pid: int
     used_bytes: int | None
@@ -39,7 +39,7 @@ class ProcessUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look at the card, joined with what our replicas report about themselves.
+    """One look at the GPU, joined with what our replicas report about themselves.
 
     When nothing could be read, `unknown_reason` says why and every size is zero, so that arithmetic on an unread
     observation errs toward the CPU.
@@ -51,29 +51,29 @@ class Observation:
     total_bytes: int = 0
     free_bytes: int = 0
     ours_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: what its processes hold on the card, CUDA contexts included."""
-    foreign_bytes: int | None = None
+    """Per model: what its processes hold on the GPU, CUDA contexts included."""
+    external_bytes: int | None = None
     """What everyone else holds; None when it cannot be told apart from ours."""
     reusable_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: memory its own allocator holds free; used on the card, yet available to that model."""
+    """Per model: memory its own allocator holds free; used on the GPU, yet available to that model."""
     weights_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: what its weights take on the card when they are there."""
-    parked: frozenset[str] = frozenset()
-    """Models whose weights are not on the card now."""
+    """Per model: what its weights take on the GPU when they are there."""
+    offloaded: frozenset[str] = frozenset()
+    """Models whose weights are not on the GPU now."""
     present: frozenset[str] | None = None
     """Models that have a live GPU replica; None where the probe cannot tell, and then all are taken to have one."""
     processes: tuple[ProcessUse, ...] = ()
     attribution_note: str | None = None
-    """Why ours and foreign are told apart less than exactly; None when the driver named every process."""
+    """Why ours and external are told apart less than exactly; None when the driver named every process."""
     unknown_reason: str | None = None
 
     @property
     def known(self) -> bool:
-        """Whether the card was read at all."""
+        """Whether the GPU was read at all."""
         return self.unknown_reason is None
 
     def available_bytes(self, model: str) -> int:
-        """Return what `model` can still allocate: free memory of the card plus what its own allocator holds free."""
+        """Return what `model` can still allocate: free memory of the GPU plus what its own allocator holds free."""
         return self.free_bytes + self.reusable_bytes.get(model, 0)
 
     def has_replica(self, model: str) -> bool:
@@ -88,9 +88,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Where one model's requests go, whether its weights should stay on the card, and why.
+    """Where one model's requests go, whether its weights should stay on the GPU, and why.
 
-    A decision is replaced only when `lane`, `parked` or `cause` changes: its numbers are those of that moment, so an
+    A decision is replaced only when `lane`, `offloaded` or `cause` changes: its numbers are those of that moment, so an
     unchanged decision compares equal from tick to tick.
     """
 
@@ -103,13 +103,13 @@ class Decision:
     """When the lane was last set."""
     free_bytes: int
     """What was available to this model when the decision was made; 0 where nothing could be read."""
-    parked: bool = False
-    """True asks the GPU replica to give its weights back; False asks it to have them on the card."""
+    offloaded: bool = False
+    """True asks the GPU replica to give its weights back; False asks it to have them on the GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """A stranger's model on the card, by its server's word. `expires_at` is when it leaves if nobody uses it."""
+    """another process's model on the GPU, by its server's word. `expires_at` is when it leaves if nobody uses it."""
 
     name: str
     vram_bytes: int
@@ -131,7 +131,7 @@ class Snapshot:
     decisions: Mapping[str, Decision]
     observation: Observation
     tenants: tuple[Tenant, ...] = ()
-    """Who the foreign memory belongs to, as far as anybody says; empty where no neighbour is asked."""
+    """Who the external memory belongs to, as far as anybody says; empty where no neighbour is asked."""
 
     def received(self, now_s: float) -> "Snapshot":
         """Return this snapshot stamped with the receiver's clock, against which its age is then measured."""

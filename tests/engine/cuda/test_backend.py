@@ -1,4 +1,4 @@
-"""Running out of GPU memory: halves, a smaller budget, one row too many for the card, parking, freeing the cache."""
+"""Running out of GPU memory: halves, a smaller budget, one row too many for the GPU, offloading, freeing the cache."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from trivet.errors import GpuUnavailable
 from trivet.messages import Floats
 
 
-class SmallCard:
+class SmallGpu:
     """Fits `room_tokens` padded tokens at a time, and its weights only while `weights_fit`."""
 
     device = "small:0"
@@ -32,13 +32,13 @@ class SmallCard:
     def free_cache(self) -> None:
         self.calls.append("free_cache")
 
-    def park(self) -> None:
-        self.calls.append("park")
+    def offload(self) -> None:
+        self.calls.append("offload")
 
-    def unpark(self) -> None:
+    def reload(self) -> None:
         if not self.weights_fit:
             raise BackendOutOfMemory("weights do not fit")
-        self.calls.append("unpark")
+        self.calls.append("reload")
 
     def memory(self) -> DeviceMemory:
         return DeviceMemory(0, 0, 0)
@@ -55,10 +55,10 @@ class Clock:
         return self.now_s
 
 
-def lane(card: SmallCard, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock]:
+def lane(gpu: SmallGpu, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock]:
     clock = Clock()
-    backend = GpuLaneBackend(card, model="embedder", token_budget=token_budget, clock=clock)
-    backend.unpark()
+    backend = GpuLaneBackend(gpu, model="embedder", token_budget=token_budget, clock=clock)
+    backend.reload()
     return backend, clock
 
 
@@ -68,18 +68,18 @@ def batch_of(*lengths: int) -> TokenBatch:
 
 
 def test_an_oversize_batch_is_split_until_it_fits_and_keeps_its_order() -> None:
-    card = SmallCard(room_tokens=100)
-    backend, _ = lane(card)
+    gpu = SmallGpu(room_tokens=100)
+    backend, _ = lane(gpu)
     outputs = backend.forward(batch_of(40, 40, 40, 40, 40))
     assert outputs[:, 0].tolist() == [40, 80, 120, 160, 200]
-    assert card.sizes[0] == 200
+    assert gpu.sizes[0] == 200
     assert backend.oom_splits == 2
     assert backend.token_budget < 4096
 
 
 def test_the_budget_grows_back_after_many_good_batches() -> None:
-    card = SmallCard(room_tokens=600)
-    backend, _ = lane(card, token_budget=1024)
+    gpu = SmallGpu(room_tokens=600)
+    backend, _ = lane(gpu, token_budget=1024)
     backend.forward(batch_of(400, 400))
     shrunk = backend.token_budget
     for _ in range(2000):
@@ -89,39 +89,39 @@ def test_the_budget_grows_back_after_many_good_batches() -> None:
     assert shrunk < backend.token_budget
 
 
-def test_one_row_that_does_not_fit_goes_to_the_twin_with_the_reason() -> None:
-    backend, _ = lane(SmallCard(room_tokens=100))
+def test_one_row_that_does_not_fit_goes_to_the_cpu_replica_with_the_reason() -> None:
+    backend, _ = lane(SmallGpu(room_tokens=100))
     with pytest.raises(GpuUnavailable, match="embedder: 101 tokens do not fit the GPU: full"):
         backend.forward(batch_of(101))
 
 
 def test_the_cache_is_freed_only_after_running_out_and_not_more_than_once_a_second() -> None:
-    card = SmallCard(room_tokens=100)
-    backend, clock = lane(card)
+    gpu = SmallGpu(room_tokens=100)
+    backend, clock = lane(gpu)
     backend.forward(batch_of(10, 10))
-    assert "free_cache" not in card.calls
+    assert "free_cache" not in gpu.calls
     for _ in range(3):
         backend.forward(batch_of(60, 60))
-    assert card.calls.count("free_cache") == 1
+    assert gpu.calls.count("free_cache") == 1
     clock.now_s += 1.0
     backend.forward(batch_of(60, 60))
-    assert card.calls.count("free_cache") == 2
+    assert gpu.calls.count("free_cache") == 2
 
 
-def test_a_parked_lane_hands_over_and_comes_back() -> None:
-    card = SmallCard(room_tokens=100)
-    backend, _ = lane(card)
-    backend.park()
+def test_a_offloaded_lane_hands_over_and_comes_back() -> None:
+    gpu = SmallGpu(room_tokens=100)
+    backend, _ = lane(gpu)
+    backend.offload()
     with pytest.raises(GpuUnavailable, match="weights are not on the GPU"):
         backend.forward(batch_of(5))
-    card.weights_fit = False
-    assert not backend.unpark()
-    assert backend.parked
-    card.weights_fit = True
-    assert backend.unpark()
+    gpu.weights_fit = False
+    assert not backend.reload()
+    assert backend.offloaded
+    gpu.weights_fit = True
+    assert backend.reload()
     assert backend.forward(batch_of(5)).tolist() == [[5.0]]
 
 
-def test_it_begins_parked() -> None:
-    backend = GpuLaneBackend(SmallCard(10), model="embedder", token_budget=10, clock=Clock())
-    assert backend.parked
+def test_it_begins_offloaded() -> None:
+    backend = GpuLaneBackend(SmallGpu(10), model="embedder", token_budget=10, clock=Clock())
+    assert backend.offloaded

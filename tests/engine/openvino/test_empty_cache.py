@@ -1,4 +1,4 @@
-"""`empty_cache` costs up to 20 s of stalls per request when it is called per request: only recovery and parking may."""
+"""`empty_cache` on every request stalls requests for up to 20 s: only recovery and offloading may call it."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ ALLOWED = {
 }
 FREE_CACHE_ALLOWED = {
     ("trivet/engine/cuda/backend.py", "_after_oom"),
-    ("trivet/engine/cuda/runner.py", "park"),
+    ("trivet/engine/cuda/runner.py", "offload"),
 }
 
 
@@ -32,5 +32,5 @@ def test_the_driver_is_asked_in_one_place_per_device() -> None:
     assert callers("empty_cache") == ALLOWED
 
 
-def test_and_that_place_is_reached_by_recovery_and_parking_alone() -> None:
+def test_and_that_place_is_reached_by_recovery_and_offloading_alone() -> None:
     assert callers("free_cache") == FREE_CACHE_ALLOWED

@@ -159,9 +159,9 @@ async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
     waiting = scheduler.submit(job(row(2)))
     backend.gate.set()
     await scheduler.close()
-    for ticket in (under_way, waiting):
+    for future in (under_way, waiting):
         with pytest.raises(EngineError, match="closed"):
-            await asyncio.wait_for(ticket, 10)
+            await asyncio.wait_for(future, 10)
     assert not scheduler.is_alive
 
 
@@ -247,10 +247,10 @@ async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
         await asyncio.to_thread(backend.entered.wait)
         bulk = [scheduler.submit(job(row(*[n] * 10), priority="bulk")) for n in range(1, 41)]
         person = [scheduler.submit(job(row(*[n] * 10))) for n in range(101, 141)]
-        for ticket in bulk:
-            ticket.add_done_callback(noting("bulk"))
-        for ticket in person:
-            ticket.add_done_callback(noting("person"))
+        for future in bulk:
+            future.add_done_callback(noting("bulk"))
+        for future in person:
+            future.add_done_callback(noting("person"))
         backend.gate.set()
         await asyncio.gather(first, *bulk, *person)
         await asyncio.sleep(0)
@@ -267,7 +267,7 @@ def long_row(tokens: int) -> Row:
 
 
 async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tuple[int, int], *jobs: Job) -> list[Any]:
-    """Let a step of a forward that is under way wait until these jobs have been queued; returns their tickets."""
+    """Let a step of a forward that is under way wait until these jobs have been queued; returns their futures."""
     reached, go_on = threading.Event(), threading.Event()
     usual = backend.before_step
 
@@ -279,9 +279,9 @@ async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tupl
 
     backend.before_step = hold
     await asyncio.to_thread(reached.wait, 30)
-    tickets = [scheduler.submit(one) for one in jobs]
+    futures = [scheduler.submit(one) for one in jobs]
     go_on.set()
-    return tickets
+    return futures
 
 
 async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
@@ -316,7 +316,7 @@ async def test_short_rows_take_no_more_than_their_share_of_a_long_forward() -> N
     long = scheduler.submit(job(long_row(80)))
     shorts = await submit_during(scheduler, backend, (80, 0), *(job(row(n, n)) for n in range(2, 200)))
     await long
-    overtook = sum(ticket.done() for ticket in shorts)
+    overtook = sum(future.done() for future in shorts)
     await scheduler.close()
     assert 0.8 * INTERRUPTED_SHARE <= overtook / (overtook + 100) <= INTERRUPTED_SHARE + 0.02
 

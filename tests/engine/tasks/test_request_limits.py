@@ -97,9 +97,9 @@ async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
             [EmbedRequest(("a",)), EmbedRequest(("cut \ud83d",)), EmbedRequest(("b",))]
         )
         assert isinstance(broken, EngineError)
-        for ticket in (before, after):
-            assert isinstance(ticket, asyncio.Future)
-            assert (await ticket).usage.tokens == 3
+        for future in (before, after):
+            assert isinstance(future, asyncio.Future)
+            assert (await future).usage.tokens == 3
     finally:
         await one.close()
 

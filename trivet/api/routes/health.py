@@ -13,7 +13,8 @@ from trivet.api.errors.route import DialectRoute
 from trivet.api.model_names import find_by_name
 from trivet.api.responses import json_response
 from trivet.api.service import Service
-from trivet.dispatch.protocol import Lane, Readiness
+from trivet.config import Lane
+from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness
 
 HEALTHZ_MAX_AGE_S = 1.0
@@ -114,7 +115,7 @@ def health_router(service: Service) -> APIRouter:
 
 
 def _failing_models(readiness: Readiness | None) -> dict[str, str]:
-    """Models that no lane answers for since forwards fail, and why. One that starts or is parked is none of them."""
+    """Models that no lane answers for since forwards fail, and why. One that starts or is offloaded is none of them."""
     lanes_of = {} if readiness is None else readiness.lanes
     return {
         model: next(health.detail for health in lanes.values() if health.failing)

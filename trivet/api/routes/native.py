@@ -13,7 +13,7 @@ from trivet.api.answer_types import (
     ClassifyAnswer,
     EdgeAnswer,
     EmbeddingsAnswer,
-    LeftOut,
+    Omitted,
     RelationsAnswer,
     RelationsTimes,
     StageTimes,
@@ -127,7 +127,7 @@ def native_router(service: Service) -> APIRouter:
         answer: RelationsAnswer = {
             "object": "list",
             "edges": [_edge_answer(edge) for edge in confident],
-            "left_out": _left_out(selection, len(edges) - len(confident)),
+            "omitted": _omitted(selection, len(edges) - len(confident)),
             "usage": token_usage(call.result.usage for call in calls),
             "timings_ms": times,
         }
@@ -188,7 +188,7 @@ def _relations_plan(service: Service, selection: Selection, asking: Asking) -> P
         [partial(part, candidates) for _, candidates in batches_of(selection.candidates, _batch_size(service))],
         len(selection.candidates),
         calls_before=[selection.reranked] if selection.reranked else [],
-        ending=lambda: {"left_out": _left_out(selection, below_threshold)},
+        ending=lambda: {"omitted": _omitted(selection, below_threshold)},
     )
 
 
@@ -204,7 +204,7 @@ def _edge_answer(edge: Edge) -> EdgeAnswer:
     return cast("EdgeAnswer", asdict(edge))
 
 
-def _left_out(selection: Selection, below_threshold: int) -> LeftOut:
+def _omitted(selection: Selection, below_threshold: int) -> Omitted:
     return {
         "below_min_relevance": selection.below_min_relevance,
         "beyond_top_k": selection.beyond_top_k,

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: the card, the lanes and why, and the traffic of the last two minutes, for people and pages."""
+"""`GET /v1/status`: the GPU, the lanes and why, and the traffic of the last two minutes, for people and pages."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.errors.route import DialectRoute
 from trivet.api.responses import json_response
 from trivet.api.settings import ApiSettings
-from trivet.config import TASKS, Task
-from trivet.dispatch.protocol import Lane, Readiness
+from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness
-from trivet.dispatch.status import CardStatus, ServiceStatus
+from trivet.dispatch.status import GpuStatus, ServiceStatus
 from trivet.dispatch.traffic import ModelTraffic, WatchedDispatcher
 from trivet.messages import Health
 from trivet.vram.types import Cause
@@ -32,19 +32,19 @@ class PolicyAnswer(TypedDict):
     resume_above_bytes: int
     dwell_s: float
     grace_s: float
-    park_after_s: float | None
+    offload_after_s: float | None
 
 
 class TenantAnswer(TypedDict):
-    """A stranger's model on the card. `expires_at` (ISO 8601) is when it leaves if nobody uses it."""
+    """Another process's model on the GPU. `expires_at` (ISO 8601) is when it leaves if nobody uses it."""
 
     name: str
     vram_bytes: int
     expires_at: str
 
 
-class CardAnswer(TypedDict):
-    """One card. Sizes are 0 where `unknown_reason` says why it could not be read."""
+class GpuAnswer(TypedDict):
+    """One GPU. Sizes are 0 where `unknown_reason` says why it could not be read."""
 
     device: str
     simulated: bool
@@ -54,7 +54,7 @@ class CardAnswer(TypedDict):
     free_bytes: int
     ours_bytes: dict[str, int]
     reusable_bytes: dict[str, int]
-    foreign_bytes: int | None
+    external_bytes: int | None
     attribution_note: str | None
     tenants: list[TenantAnswer]
 
@@ -97,7 +97,7 @@ class ModelState(TypedDict):
     cause: Cause | None
     reason: str
     lane_age_s: float | None
-    parked: bool
+    offloaded: bool
     in_flight: int
     lanes: dict[Lane, LaneState]
     last_minute: LastMinute
@@ -127,13 +127,13 @@ class StatusAnswer(TypedDict):
     object: str
     version: str
     at_s: float
-    cards: list[CardAnswer]
+    gpus: list[GpuAnswer]
     cpu_only_reason: str | None
     policy: PolicyAnswer
     models: dict[str, ModelState]
     reroutes: list[RerouteAnswer]
     relations: dict[str, str]
-    absent_relation: str | None
+    no_relation: str | None
     threshold: float
     min_relevance: float
     limits: LimitsAnswer
@@ -148,7 +148,7 @@ def status_router(
 
     @router.get(
         PATH,
-        summary="The card, the lanes and why, recent traffic",
+        summary="The GPU, the lanes and why, recent traffic",
         responses={200: {"model": StatusAnswer}, **documented_errors(PATH)},
     )
     async def status() -> Response:
@@ -158,7 +158,7 @@ def status_router(
             "object": "status",
             "version": trivet.__version__,
             "at_s": unix_clock(),
-            "cards": [card_answer(card) for card in service.cards],
+            "gpus": [gpu_answer(gpu) for gpu in service.gpus],
             "cpu_only_reason": service.cpu_only_reason,
             "policy": _policy(service),
             "models": {task: _model(task, service, lanes, watched.traffic[task]) for task in TASKS},
@@ -173,7 +173,7 @@ def status_router(
                 for row in watched.reroutes.newest_first()
             ],
             "relations": dict(settings.relations),
-            "absent_relation": settings.absent_relation,
+            "no_relation": settings.no_relation,
             "threshold": settings.threshold,
             "min_relevance": settings.min_relevance,
             "limits": {"max_inputs": settings.max_inputs, "max_body_bytes": settings.max_body_bytes},
@@ -190,27 +190,27 @@ def _policy(service: ServiceStatus) -> PolicyAnswer:
         "resume_above_bytes": int(policy.resume_above),
         "dwell_s": policy.dwell_s,
         "grace_s": policy.grace_s,
-        "park_after_s": policy.park_after_s,
+        "offload_after_s": policy.offload_after_s,
     }
 
 
-def card_answer(card: CardStatus) -> CardAnswer:
-    """One card as `/v1/status` shows it."""
-    seen = card.observation
+def gpu_answer(gpu: GpuStatus) -> GpuAnswer:
+    """One GPU as `/v1/status` shows it."""
+    seen = gpu.observation
     return {
-        "device": card.device,
-        "simulated": card.simulated,
-        "age_s": card.age_s,
+        "device": gpu.device,
+        "simulated": gpu.simulated,
+        "age_s": gpu.age_s,
         "unknown_reason": "no reading has arrived yet" if seen is None else seen.unknown_reason,
         "total_bytes": seen.total_bytes if seen else 0,
         "free_bytes": seen.free_bytes if seen else 0,
         "ours_bytes": dict(seen.ours_bytes) if seen else {},
         "reusable_bytes": dict(seen.reusable_bytes) if seen else {},
-        "foreign_bytes": seen.foreign_bytes if seen else None,
+        "external_bytes": seen.external_bytes if seen else None,
         "attribution_note": seen.attribution_note if seen else None,
         "tenants": [
             {"name": tenant.name, "vram_bytes": tenant.vram_bytes, "expires_at": tenant.expires_at.isoformat()}
-            for tenant in card.tenants
+            for tenant in gpu.tenants
         ],
     }
 
@@ -218,8 +218,8 @@ def card_answer(card: CardStatus) -> CardAnswer:
 def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: ModelTraffic) -> ModelState:
     healths = readiness.lanes.get(task, {})
     named = next((health.card for health in healths.values() if health.card is not None), None)
-    # Several cards serve a model as one: it is on the GPU as long as any of them takes it.
-    chosen = min(service.cards, key=lambda card: card.decisions[task].lane != "gpu", default=None)
+    # Several GPUs serve a model as one: it is on the GPU as long as any of them takes it.
+    chosen = min(service.gpus, key=lambda gpu: gpu.decisions[task].lane != "gpu", default=None)
     decision = chosen.decisions[task] if chosen else None
     summary = traffic.rolling.summary()
     series = traffic.rolling.series()
@@ -230,7 +230,7 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Mo
         "cause": decision.cause if decision else None,
         "reason": decision.reason if decision else service.cpu_only_reason or "only the cpu lane is bound",
         "lane_age_s": chosen.lane_age_s[task] if chosen else None,
-        "parked": decision.parked if decision else False,
+        "offloaded": decision.offloaded if decision else False,
         "in_flight": traffic.in_flight,
         "lanes": _lanes(healths),
         "last_minute": {

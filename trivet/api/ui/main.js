@@ -9,7 +9,7 @@ import { wireTabs } from "./tabs.js";
 import { wireTheme } from "./theme.js";
 import { clock } from "./words.js";
 
-/** The last status, for the playground: relations in their order, limits, whether the card is simulated. @type {any} */
+/** The last status, for the playground: relations in their order, limits, whether the GPU is simulated. @type {any} */
 let latest = null;
 
 wireTheme(byId("theme"));

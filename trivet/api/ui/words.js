@@ -57,7 +57,7 @@ export const share = (share) => share.toFixed(2);
 
 /** What to call the device: a simulated one is never called anything else. @param {any} status */
 export const gpu = (status) =>
-  status?.cards.some((/** @type {any} */ card) => card.simulated) ? "simulated GPU" : "GPU";
+  status?.gpus.some((/** @type {any} */ gpu) => gpu.simulated) ? "simulated GPU" : "GPU";
 
 /**
  * Why this model's next request goes where it goes. No number here moves by itself, so that a screen reader hears
@@ -91,12 +91,12 @@ export function why(model, status) {
         `There is memory on the ${device} again. The CPU answers a little longer: lanes keep still for at least ` +
         `${duration(status.policy.dwell_s)}, so that they do not flap.`
       );
-    case "parked":
+    case "offloaded":
       return (
         `Memory stayed short, so this model gave its weights back and left the ${device} to others. ` +
         `It returns once its weights fit with ${enough} to spare; until then the CPU answers.`
       );
-    case "returning":
+    case "reloading":
       return `There is room again, and the weights are on their way back to the ${device}. The CPU answers until they are there.`;
     default:
       return status.cpu_only_reason ?? "Only the CPU lane is bound.";

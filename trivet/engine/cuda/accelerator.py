@@ -1,4 +1,4 @@
-"""What the GPU lane asks of a device that has memory of its own: run, run out, free, park."""
+"""What the GPU lane asks of a device that has memory of its own: run, run out, free, offload."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,11 +12,11 @@ class DeviceMemory:
     """An allocator about itself, in bytes."""
 
     held_bytes: int
-    """Taken from the card, in use or not."""
+    """Taken from the GPU, in use or not."""
     reusable_bytes: int
     """The part of it that no tensor occupies."""
     weights_bytes: int
-    """What the weights take when they are on the card."""
+    """What the weights take when they are on the GPU."""
 
 
 class Accelerator(Protocol):
@@ -39,13 +39,13 @@ class Accelerator(Protocol):
         """
 
     def free_cache(self) -> None:
-        """Return what the allocator holds free to the card. Slow: recovery and parking only."""
+        """Return what the allocator holds free to the GPU. Slow: recovery and offloading only."""
 
-    def park(self) -> None:
-        """Take the weights off the card."""
+    def offload(self) -> None:
+        """Take the weights off the GPU."""
 
-    def unpark(self) -> None:
-        """Put them back; BackendOutOfMemory, and still parked, where they do not fit."""
+    def reload(self) -> None:
+        """Put them back; BackendOutOfMemory, and still offloaded, where they do not fit."""
 
     def memory(self) -> DeviceMemory:
         """What the allocator holds now."""

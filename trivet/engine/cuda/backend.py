@@ -1,7 +1,7 @@
 """The GPU lane: running out of memory is an event with a next step, and the weights can leave and return.
 
 Out of memory: free the cache (rate-limited), halve the token budget, run the batch in two halves. A single row that
-does not fit is `GpuUnavailable`, and its caller's CPU twin takes it. What to try next is decided in
+does not fit is `GpuUnavailable`, and its caller's CPU replica takes it. What to try next is decided in
 `trivet.engine.cuda.token_budget`, which is pure.
 """
 
@@ -30,7 +30,7 @@ class GpuLaneBackend:
     packs = False
 
     def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
-        """Begin parked: `unpark` takes the weights to the card.
+        """Begin offloaded: `reload` takes the weights to the GPU.
 
         Args:
             accelerator: the device.
@@ -44,8 +44,8 @@ class GpuLaneBackend:
         self._budget_config = BudgetConfig(max_tokens=token_budget, min_tokens=min(256, token_budget))
         self._budget = full_budget(self._budget_config)
         self._freed_s = float("-inf")
-        self._lock = threading.Lock()  # a forward and a park never meet
-        self.parked = True
+        self._lock = threading.Lock()  # a forward and a offload never meet
+        self.offloaded = True
         self.oom_splits = 0
         """Batches that were run in halves since the start."""
 
@@ -69,9 +69,9 @@ class GpuLaneBackend:
         return self._accelerator.memory()
 
     def forward(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32; GpuUnavailable while parked, or where one row does not fit."""
+        """(rows, outputs) float32; GpuUnavailable while offloaded, or where one row does not fit."""
         with self._lock:
-            if self.parked:
+            if self.offloaded:
                 raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
             return self._run(batch)
 
@@ -109,24 +109,24 @@ class GpuLaneBackend:
             self._budget.tokens,
         )
 
-    def park(self) -> None:
-        """Wait for the forward that runs, then take the weights off the card."""
+    def offload(self) -> None:
+        """Wait for the forward that runs, then take the weights off the GPU."""
         with self._lock:
-            if not self.parked:
-                self._accelerator.park()
-                self.parked = True
+            if not self.offloaded:
+                self._accelerator.offload()
+                self.offloaded = True
                 logger.warning("%s: its weights have left the GPU", self._model)
 
-    def unpark(self) -> bool:
+    def reload(self) -> bool:
         """Put the weights back; whether that worked."""
         with self._lock:
-            if self.parked:
+            if self.offloaded:
                 try:
-                    self._accelerator.unpark()
+                    self._accelerator.reload()
                 except BackendOutOfMemory as error:
                     logger.warning("%s: its weights do not fit back yet: %s", self._model, error.message)
                     return False
-                self.parked = False
+                self.offloaded = False
                 logger.info("%s: its weights are back on the GPU", self._model)
         return True
 

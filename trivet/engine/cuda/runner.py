@@ -1,4 +1,4 @@
-"""The GPU lane on CUDA: a torch module in 16 bits under a cap on the process's share of the card."""
+"""The GPU lane on CUDA: a torch module in 16 bits under a cap on the process's share of the GPU."""
 
 import logging
 from collections.abc import Callable
@@ -30,7 +30,7 @@ DTYPES: dict[CudaDtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 
 
 def resolve_dtype(asked: Literal["auto", "bf16", "fp16"]) -> CudaDtype:
-    """What `auto` means on this card."""
+    """What `auto` means on this GPU."""
     if asked != "auto":
         return asked
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -45,7 +45,7 @@ class NamedInputs(Protocol):
 class CudaAccelerator:
     """An `Accelerator` over one torch module; see `trivet.engine.cuda.accelerator`.
 
-    `device` is `cuda` in service. On `cpu` the same code runs without a card, for tests of everything but the card.
+    `device` is `cuda` in service. On `cpu` the same code runs without a GPU, for tests of everything but the GPU.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class CudaAccelerator:
         cap_fraction: float,
         device: Literal["cuda", "cpu"] = "cuda",
     ) -> None:
-        """Load the module on the host; `unpark` takes it to the card.
+        """Load the module on the host; `reload` takes it to the GPU.
 
         Args:
             load: builds the module on the host in the given dtype.
             dtype: of weights and activations.
-            cap_fraction: largest share of the card that this process's allocator may take.
+            cap_fraction: largest share of the GPU that this process's allocator may take.
             device: where it runs.
         """
-        self._on_card = device == "cuda"
-        if self._on_card:
+        self._on_gpu = device == "cuda"
+        if self._on_gpu:
             torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
             torch.cuda.set_per_process_memory_fraction(cap_fraction)
         self._target = device
@@ -73,7 +73,7 @@ class CudaAccelerator:
         self._input_names = cast("NamedInputs", self._module).input_names
         self._weights_bytes = sum(tensor.nbytes for tensor in (*self._module.parameters(), *self._module.buffers()))
         self._fault: str | None = None
-        self.device = f"cuda:{torch.cuda.current_device()}" if self._on_card else "cpu (torch)"
+        self.device = f"cuda:{torch.cuda.current_device()}" if self._on_gpu else "cpu (torch)"
 
     @property
     def fault(self) -> str | None:
@@ -99,19 +99,19 @@ class CudaAccelerator:
     def _to_device(self, array: Int64s) -> torch.Tensor:
         """(B, T) int64 on the device, without waiting for the copy."""
         tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self._target, non_blocking=True) if self._on_card else tensor
+        return tensor.pin_memory().to(self._target, non_blocking=True) if self._on_gpu else tensor
 
     def free_cache(self) -> None:
         """Return cached blocks to the driver."""
-        if self._on_card:
+        if self._on_gpu:
             torch.cuda.empty_cache()
 
-    def park(self) -> None:
+    def offload(self) -> None:
         """Move the weights to host memory."""
         self._module.to("cpu")
         self.free_cache()
 
-    def unpark(self) -> None:
+    def reload(self) -> None:
         """Move them back; a half-moved module goes to the host again."""
         try:
             self._module.to(self._target)
@@ -119,13 +119,13 @@ class CudaAccelerator:
             message = _first_sentence(error)
         else:
             return
-        self.park()
+        self.offload()
         raise BackendOutOfMemory(message)
 
     def memory(self) -> DeviceMemory:
-        """The caching allocator's own figures; zeros without a card."""
-        reserved = torch.cuda.memory_reserved() if self._on_card else 0
-        allocated = torch.cuda.memory_allocated() if self._on_card else 0
+        """The caching allocator's own figures; zeros without a GPU."""
+        reserved = torch.cuda.memory_reserved() if self._on_gpu else 0
+        allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
         return DeviceMemory(reserved, reserved - allocated, self._weights_bytes)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""What to do when the card runs out of memory: a smaller token budget, and a batch in two halves. Pure.
+"""What to do when the GPU runs out of memory: a smaller token budget, and a batch in two halves. Pure.
 
 The budget falls at once and rises slowly, like a congestion window: an out-of-memory error says exactly how much was
 too much, a success says little. Each fall also doubles how many successes the next rise asks for, up to a limit, so
-that a card which is permanently fuller than planned is not tried in vain every few batches; a budget that got all the
+that a GPU which is permanently fuller than planned is not tried in vain every few batches; a budget that got all the
 way back to its maximum forgets that.
 
 Does not catch, free or retry anything: the engine does, and asks here what to try next.

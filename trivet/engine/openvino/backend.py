@@ -16,7 +16,7 @@ from trivet.messages import Floats
 
 forbid_telemetry()
 
-import openvino  # noqa: E402 - its import alone would report to strangers
+import openvino  # noqa: E402 - its import alone would report to other processes
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
 

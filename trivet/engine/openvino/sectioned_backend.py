@@ -24,7 +24,7 @@ from trivet.messages import Floats
 
 forbid_telemetry()
 
-import openvino  # noqa: E402 - its import alone would report to strangers
+import openvino  # noqa: E402 - its import alone would report to other processes
 
 SLICE_ROWS = 512
 """Rows of one slice of a section: fewer leave the matrix units idle, more need more memory in every graph."""

@@ -16,7 +16,7 @@ Finish = Callable[[Floats, StageTimings], EngineResult]
 
 @dataclass(slots=True)
 class Job:
-    """Rows of one request. `ticket` is resolved when the last row is done, or with the first error."""
+    """Rows of one request. `future` is resolved when the last row is done, or with the first error."""
 
     rows: Sequence[Row]
     finish: Finish
@@ -25,7 +25,7 @@ class Job:
     submitted_s: float = 0.0
     started_s: float | None = None
     forward_s: float = 0.0
-    ticket: "asyncio.Future[EngineResult] | None" = None
+    future: "asyncio.Future[EngineResult] | None" = None
     _outputs: Floats | None = field(default=None, repr=False)
     _missing: int = field(default=-1, repr=False)
 
@@ -35,8 +35,8 @@ class Job:
         return sum(row.tokens for row in self.rows)
 
     def is_abandoned(self) -> bool:
-        """Whether nobody waits for the ticket any more (cancelled, or failed by another row)."""
-        return self.ticket is not None and self.ticket.done()
+        """Whether nobody waits for the future any more (cancelled, or failed by another row)."""
+        return self.future is not None and self.future.done()
 
     def deliver(self, row: int, output: Floats) -> None:
         """Take one row's output, (outputs,); finish the job with the last one."""
@@ -49,20 +49,20 @@ class Job:
             self._complete(self._outputs)
 
     def _complete(self, outputs: Floats) -> None:
-        assert self.ticket is not None
-        if self.ticket.done():
+        assert self.future is not None
+        if self.future.done():
             return
         queue_s = (self.started_s or self.submitted_s) - self.submitted_s
         try:
-            self.ticket.set_result(self.finish(outputs, StageTimings(self.tokenize_s, queue_s, self.forward_s)))
-        except Exception as error:  # noqa: BLE001 - a ticket must be resolved whatever its head does
-            self.ticket.set_exception(error)
+            self.future.set_result(self.finish(outputs, StageTimings(self.tokenize_s, queue_s, self.forward_s)))
+        except Exception as error:  # noqa: BLE001 - a future must be resolved whatever its head does
+            self.future.set_exception(error)
 
     def fail(self, error: Exception) -> None:
         """End the job with an error, unless it has ended already."""
-        assert self.ticket is not None
-        if not self.ticket.done():
-            self.ticket.set_exception(error)
+        assert self.future is not None
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 def usage(rows: Sequence[Row], windows: Sequence[int], truncated: Sequence[bool]) -> Usage:

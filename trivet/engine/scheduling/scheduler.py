@@ -82,7 +82,7 @@ class Scheduler:
     def failing(self) -> str | None:
         """Why one forward after another fails; None unless the last `FAILING_AFTER` did.
 
-        A GPU that refuses work is not failing: it says so, and its twin answers.
+        A GPU that refuses work is not failing: it says so, and its CPU replica answers.
         """
         if self._failures < FAILING_AFTER:
             return None
@@ -104,7 +104,7 @@ class Scheduler:
         )
 
     def submit(self, job: Job) -> "asyncio.Future[EngineResult]":
-        """Queue all rows of a job; the returned ticket is its result to come.
+        """Queue all rows of a job; the returned future is its result to come.
 
         Raises:
             Overloaded: the queue is full; nothing of the job was taken. A job larger than the whole queue is
@@ -120,16 +120,16 @@ class Scheduler:
                 f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self.max_queued_tokens}",
                 retry_after_s=self._drain_s(waiting),
             )
-        job.ticket = asyncio.get_running_loop().create_future()
-        job.ticket.add_done_callback(self._note_leaving)
+        job.future = asyncio.get_running_loop().create_future()
+        job.future.add_done_callback(self._note_leaving)
         job.submitted_s = self._clock()
         for index, row in enumerate(job.rows):
             self._queue.push((job, index), row.tokens, job.priority)
         self._arrived.set()
-        return job.ticket
+        return job.future
 
-    def _note_leaving(self, ticket: "asyncio.Future[EngineResult]") -> None:
-        if ticket.cancelled() or ticket.exception() is not None:
+    def _note_leaving(self, future: "asyncio.Future[EngineResult]") -> None:
+        if future.cancelled() or future.exception() is not None:
             self._some_left = True
 
     async def close(self) -> None:

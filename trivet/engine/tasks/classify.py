@@ -55,7 +55,7 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
             windows.append(count)
             truncated.append(cut)
         used = usage(rows, windows, truncated)
-        absent = labels.index(request.absent_label) if request.absent_label in labels else None
+        absent = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
 
         def finish(outputs: Floats, timings: StageTimings) -> ClassifyResult:
             scores = self._scores(outputs, windows, len(labels), absent, request.multi_label)

@@ -48,7 +48,7 @@ def models_to_unload(
 ) -> tuple[tuple[str, ...], OllamaHistory]:
     """Return which models to ask Ollama to unload now, and the history to pass in next time. Pure.
 
-    `starving`: whether any of our models is kept off the GPU by memory (cause `low_memory` or `parked`). `now_s` is
+    `starving`: whether any of our models is kept off the GPU by memory (cause `low_memory` or `offloaded`). `now_s` is
     monotonic, `now` the calendar, against which expiries are read. None are named while `config.mode` is "never".
     """
     seen: dict[str, tuple[datetime, float]] = {}

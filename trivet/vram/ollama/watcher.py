@@ -16,7 +16,7 @@ from trivet.vram.types import Cause, Observation, Snapshot, Tenant
 
 log = logging.getLogger(__name__)
 
-_STARVED: frozenset[Cause] = frozenset({"low_memory", "parked"})
+_STARVED: frozenset[Cause] = frozenset({"low_memory", "offloaded"})
 
 
 def calendar() -> datetime:
@@ -24,7 +24,7 @@ def calendar() -> datetime:
     return datetime.now(UTC)
 
 
-class Neighbour:
+class OllamaWatcher:
     """One Ollama server. `clock` is monotonic seconds; `today` is the calendar that its expiries are read against."""
 
     def __init__(
@@ -74,11 +74,11 @@ class Neighbour:
 
 
 def describe(observation: Observation, models: Sequence[Tenant]) -> str:
-    """Return one line on who the strangers are: "foreign 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
-    total = "unknown" if observation.foreign_bytes is None else format_bytes(observation.foreign_bytes)
+    """Return one line on who the other processes are: "external 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
+    total = "unknown" if observation.external_bytes is None else format_bytes(observation.external_bytes)
     named = ", ".join(
         f"ollama {model.name} {format_bytes(model.vram_bytes)} until {model.expires_at.astimezone(UTC):%H:%M:%S}Z"
         for model in models
         if model.vram_bytes > 0
     )
-    return f"foreign {total}: {named or 'none of it known to ollama'}"
+    return f"external {total}: {named or 'none of it known to ollama'}"

@@ -1,4 +1,4 @@
-"""What a model costs on a card: parameters, and bytes of activations per token, from its configuration. Pure.
+"""What a model costs on a GPU: parameters, and bytes of activations per token, from its configuration. Pure.
 
 Activations are estimated for one encoder layer at its peak, in inference, with fused attention. The estimate is meant
 to be replaced: a replica measures the figure at warm-up, and `ModelFacts.measured_activation_bytes_per_token` wins.

@@ -1,12 +1,12 @@
-"""Divides one card among model processes: fractions, caps and token budgets, or a refusal with the numbers. Pure.
+"""Divides one GPU among model processes: fractions, caps and token budgets, or a refusal with the numbers. Pure.
 
-    card  =  driver's own  +  left to others  +  kept free  +  Σ per model (CUDA context + cap)
+    GPU  =  driver's own  +  left to others  +  kept free  +  Σ per model (CUDA context + cap)
     cap   =  weights  +  workspace  +  activations of one full token budget
 
-*Kept free* exists for the policy (`trivet.vram.policy`): if our own processes could fill the card, a warm allocator
+*Kept free* exists for the policy (`trivet.vram.policy`): if our own processes could fill the GPU, a warm allocator
 alone would push lanes below the floor. It defaults to the resume threshold.
 
-Every model gets the same token budget, as large as the rest of the card allows, but at least one of its longest
+Every model gets the same token budget, as large as the rest of the GPU allows, but at least one of its longest
 sequences and at most `max_budget_tokens`. Renders nothing: see `trivet.vram.planning.table`.
 """
 
@@ -33,10 +33,10 @@ class Assumptions:
     workspace_bytes: int = 64 * _MIB
     """Scratch space of the matrix libraries, per process."""
     driver_bytes: int = 256 * _MIB
-    """What driver and firmware keep of the card before anyone starts."""
+    """What driver and firmware keep of the GPU before anyone starts."""
     kept_free_bytes: int = 1024 * _MIB
     """What must stay free for the lanes to stay on the GPU: the policy's resume threshold."""
-    foreign_bytes: int = 0
+    external_bytes: int = 0
     """What is left to others: a desktop, an LLM server."""
     max_budget_tokens: int = 16_384
     """Larger batches than this gain nothing."""
@@ -44,7 +44,7 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
-    """One model's share of the card."""
+    """One model's share of the GPU."""
 
     model: str
     dtype: Dtype
@@ -56,9 +56,9 @@ class ModelPlan:
     cap_bytes: int
     """What the allocator of its process may take."""
     memory_fraction: float
-    """`cap_bytes` as a share of the card, for `torch.cuda.set_per_process_memory_fraction`."""
+    """`cap_bytes` as a share of the GPU, for `torch.cuda.set_per_process_memory_fraction`."""
     num_gpus: float
-    """What Ray books: context and cap as a share of the card, rounded down to thousandths."""
+    """What Ray books: context and cap as a share of the GPU, rounded down to thousandths."""
 
     @property
     def activation_bytes(self) -> int:
@@ -67,15 +67,15 @@ class ModelPlan:
 
     @property
     def process_bytes(self) -> int:
-        """Return the most the process takes of the card."""
+        """Return the most the process takes of the GPU."""
         return self.context_bytes + self.cap_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A division of the card that fits."""
+    """A division of the GPU that fits."""
 
-    card_bytes: int
+    gpu_bytes: int
     assumptions: Assumptions
     models: tuple[ModelPlan, ...]
 
@@ -87,17 +87,17 @@ class Plan:
     @property
     def unplanned_bytes(self) -> int:
         """Return what remains beyond everything planned, including what is kept free."""
-        return self.card_bytes - _set_aside_bytes(self.assumptions) - self.taken_bytes
+        return self.gpu_bytes - _set_aside_bytes(self.assumptions) - self.taken_bytes
 
 
 def plan(
     models: Sequence[ModelFacts],
-    card_bytes: int,
+    gpu_bytes: int,
     *,
     dtype: Dtype = "bf16",
     assumptions: Assumptions | None = None,
 ) -> Plan:
-    """Return the division of a card of `card_bytes` among `models`.
+    """Return the division of a GPU of `gpu_bytes` among `models`.
 
     Raises `DoesNotFit`, with the numbers and the nearest preset that does fit, and `ConfigError` for an empty or
     repeated list.
@@ -108,20 +108,20 @@ def plan(
     if len({facts.name for facts in models}) != len(models):
         raise ConfigError("a plan names each model once")
     needed_bytes = needed(models, dtype, assume)
-    if needed_bytes > card_bytes:
-        raise _refusal(models, card_bytes, dtype, assume, needed_bytes)
-    budgets = _budgets(models, card_bytes, dtype, assume)
+    if needed_bytes > gpu_bytes:
+        raise _refusal(models, gpu_bytes, dtype, assume, needed_bytes)
+    budgets = _budgets(models, gpu_bytes, dtype, assume)
     return Plan(
-        card_bytes=card_bytes,
+        gpu_bytes=gpu_bytes,
         assumptions=assume,
         models=tuple(
-            _share(facts, tokens, card_bytes, dtype, assume) for facts, tokens in zip(models, budgets, strict=True)
+            _share(facts, tokens, gpu_bytes, dtype, assume) for facts, tokens in zip(models, budgets, strict=True)
         ),
     )
 
 
 def needed(models: Sequence[ModelFacts], dtype: Dtype, assume: Assumptions) -> int:
-    """Return the smallest card, in bytes, that these models fit on: each with one longest sequence at a time."""
+    """Return the smallest GPU, in bytes, that these models fit on: each with one longest sequence at a time."""
     return _set_aside_bytes(assume) + sum(
         _fixed_bytes(facts, dtype, assume) + _floor_tokens(facts) * facts.activation_bytes_per_token(dtype)
         for facts in models
@@ -129,7 +129,7 @@ def needed(models: Sequence[ModelFacts], dtype: Dtype, assume: Assumptions) -> i
 
 
 def _set_aside_bytes(assume: Assumptions) -> int:
-    return assume.driver_bytes + assume.foreign_bytes + assume.kept_free_bytes
+    return assume.driver_bytes + assume.external_bytes + assume.kept_free_bytes
 
 
 def _fixed_bytes(facts: ModelFacts, dtype: Dtype, assume: Assumptions) -> int:
@@ -141,10 +141,10 @@ def _floor_tokens(facts: ModelFacts) -> int:
     return steps * _BUDGET_STEP_TOKENS
 
 
-def _budgets(models: Sequence[ModelFacts], card_bytes: int, dtype: Dtype, assume: Assumptions) -> tuple[int, ...]:
+def _budgets(models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> tuple[int, ...]:
     """Return the budget per model: one common number where it exceeds a model's floor, the floor elsewhere.
 
-    The common number is the largest multiple of the step that the card still holds, found by bisection over steps:
+    The common number is the largest multiple of the step that the GPU still holds, found by bisection over steps:
     the total grows with it.
     """
     fixed_bytes = _set_aside_bytes(assume) + sum(_fixed_bytes(facts, dtype, assume) for facts in models)
@@ -156,7 +156,7 @@ def _budgets(models: Sequence[ModelFacts], card_bytes: int, dtype: Dtype, assume
 
     def fits(steps: int) -> bool:
         chosen = budgets(steps * _BUDGET_STEP_TOKENS)
-        return fixed_bytes + sum(b * t for b, t in zip(per_token, chosen, strict=True)) <= card_bytes
+        return fixed_bytes + sum(b * t for b, t in zip(per_token, chosen, strict=True)) <= gpu_bytes
 
     low, high = 0, assume.max_budget_tokens // _BUDGET_STEP_TOKENS  # zero steps fit: `needed` said so
     while low < high:
@@ -165,10 +165,10 @@ def _budgets(models: Sequence[ModelFacts], card_bytes: int, dtype: Dtype, assume
     return budgets(low * _BUDGET_STEP_TOKENS)
 
 
-def _share(facts: ModelFacts, tokens: int, card_bytes: int, dtype: Dtype, assume: Assumptions) -> ModelPlan:
+def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> ModelPlan:
     per_token = facts.activation_bytes_per_token(dtype)
     cap_bytes = facts.weights_bytes(dtype) + assume.workspace_bytes + tokens * per_token
-    thousandths = (assume.context_bytes + cap_bytes) * 1000 // card_bytes
+    thousandths = (assume.context_bytes + cap_bytes) * 1000 // gpu_bytes
     return ModelPlan(
         model=facts.name,
         dtype=dtype,
@@ -177,46 +177,46 @@ def _share(facts: ModelFacts, tokens: int, card_bytes: int, dtype: Dtype, assume
         budget_tokens=tokens,
         context_bytes=assume.context_bytes,
         cap_bytes=cap_bytes,
-        memory_fraction=cap_bytes / card_bytes,
+        memory_fraction=cap_bytes / gpu_bytes,
         num_gpus=max(1, thousandths) / 1000,
     )
 
 
-def nearest_preset(card_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
-    """Return how to ask for the most demanding preset that fits this card ("8gb", "8gb --smaller"), or "cpu"."""
+def nearest_preset(gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
+    """Return how to ask for the most demanding preset that fits this GPU ("8gb", "8gb --smaller"), or "cpu"."""
     fitting = [(0, "cpu")]
     for preset in PRESETS.values():
-        if preset.card_bytes == 0:
+        if preset.gpu_bytes == 0:
             continue
-        left = replace(assume, foreign_bytes=max(assume.foreign_bytes, preset.foreign_bytes))
+        left = replace(assume, external_bytes=max(assume.external_bytes, preset.external_bytes))
         for names, words in ((preset.models, preset.name), (preset.smaller_models, f"{preset.name} --smaller")):
             needed_bytes = needed([CATALOGUE[name] for name in names], dtype, left)
-            if needed_bytes <= card_bytes:
+            if needed_bytes <= gpu_bytes:
                 fitting.append((needed_bytes, words))
-    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # of equals, the one for the larger card
+    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # of equals, the one for the larger GPU
 
 
 def _refusal(
-    models: Sequence[ModelFacts], card_bytes: int, dtype: Dtype, assume: Assumptions, needed_bytes: int
+    models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume: Assumptions, needed_bytes: int
 ) -> DoesNotFit:
     weights_bytes = sum(facts.weights_bytes(dtype) for facts in models)
     per_process_bytes = len(models) * (assume.context_bytes + assume.workspace_bytes)
     forwards_bytes = needed_bytes - _set_aside_bytes(assume) - weights_bytes - per_process_bytes
-    preset = nearest_preset(card_bytes, dtype, assume)
+    preset = nearest_preset(gpu_bytes, dtype, assume)
     parts = (
         (weights_bytes, f"weights at {dtype}"),
         (forwards_bytes, "one longest sequence each"),
         (per_process_bytes, f"CUDA contexts and workspaces of {len(models)} processes"),
         (assume.driver_bytes, "the driver"),
-        (assume.foreign_bytes, "others"),
+        (assume.external_bytes, "others"),
         (assume.kept_free_bytes, "kept free"),
     )
     sums = " + ".join(f"{format_bytes(size_bytes)} {what}" for size_bytes, what in parts if size_bytes)
     return DoesNotFit(
-        f"{', '.join(facts.name for facts in models)}: {format_bytes(needed_bytes)} needed ({sums}), the card has "
-        f"{format_bytes(card_bytes)}: {format_bytes(needed_bytes - card_bytes)} short. "
+        f"{', '.join(facts.name for facts in models)}: {format_bytes(needed_bytes)} needed ({sums}), the GPU has "
+        f"{format_bytes(gpu_bytes)}: {format_bytes(needed_bytes - gpu_bytes)} short. "
         f"The nearest preset that fits is {preset}.",
         needed_bytes=needed_bytes,
-        card_bytes=card_bytes,
+        gpu_bytes=gpu_bytes,
         nearest_preset=preset,
     )

@@ -1,4 +1,4 @@
-"""Choices of models for common cards. Data only; whether one fits is the planner's to say."""
+"""Choices of models for common GPUs. Data only; whether one fits is the planner's to say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ _SMALLEST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Three models (embedder, reranker, classifier) and what they leave of a card to others."""
+    """Three models (embedder, reranker, classifier) and what they leave of a GPU to others."""
 
     name: str
-    card_bytes: int
-    """The card it is meant for; 0 for none."""
-    foreign_bytes: int
-    """What it leaves to others on that card."""
+    gpu_bytes: int
+    """The GPU it is meant for; 0 for none."""
+    external_bytes: int
+    """What it leaves to others on that GPU."""
     models: tuple[str, str, str]
     smaller_models: tuple[str, str, str]
-    """To take instead where others hold more of the card, or where latency matters more than quality."""
+    """To take instead where others hold more of the GPU, or where latency matters more than quality."""
     purpose: str
 
 
@@ -44,32 +44,32 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         for preset in (
             Preset(
                 name="8gb",
-                card_bytes=8 * _GIB,
-                foreign_bytes=1 * _GIB,
+                gpu_bytes=8 * _GIB,
+                external_bytes=1 * _GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
-                purpose="a laptop's card, with a desktop on it",
+                purpose="a laptop's GPU, with a desktop on it",
             ),
             Preset(
                 name="12gb",
-                card_bytes=12 * _GIB,
-                foreign_bytes=5 * _GIB,
+                gpu_bytes=12 * _GIB,
+                external_bytes=5 * _GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
                 purpose="beside a small LLM: 7 to 8 billion parameters at 4 bits",
             ),
             Preset(
                 name="24gb",
-                card_bytes=24 * _GIB,
-                foreign_bytes=12 * _GIB,
+                gpu_bytes=24 * _GIB,
+                external_bytes=12 * _GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
                 purpose="beside an LLM of 10 to 12 GB",
             ),
             Preset(
                 name="cpu",
-                card_bytes=0,
-                foreign_bytes=0,
+                gpu_bytes=0,
+                external_bytes=0,
                 models=_SMALLEST,
                 smaller_models=_SMALLEST,
                 purpose="no GPU at all",

@@ -9,7 +9,7 @@ HEADER = ("", "weights", "activations", "token budget", "context", "process", "m
 
 
 def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """Return the table without its header: a row per model, then what else the card is divided into, then the card."""
+    """Return the table without its header: a row per model, then what else the GPU is divided into, then the GPU."""
     assume = plan.assumptions
     shares = tuple(
         (
@@ -28,10 +28,10 @@ def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
         _only_process(what, size_bytes)
         for what, size_bytes in (
             ("driver and firmware (assumed)", assume.driver_bytes),
-            ("left to others", assume.foreign_bytes),
+            ("left to others", assume.external_bytes),
             ("kept free for the policy", assume.kept_free_bytes),
             ("not planned for", plan.unplanned_bytes),
-            ("the card", plan.card_bytes),
+            ("the GPU", plan.gpu_bytes),
         )
     )
     return shares + rest

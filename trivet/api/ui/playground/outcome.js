@@ -69,7 +69,7 @@ const named = (device) => (device.startsWith("simulated") ? `${device} (a simula
  */
 function laneOf(device, route, status) {
   if (!device.toLowerCase().startsWith("cpu")) return "gpu";
-  return route.reason || status?.cards.length > 0 ? "cpu" : "only-cpu";
+  return route.reason || status?.gpus.length > 0 ? "cpu" : "only-cpu";
 }
 
 /**

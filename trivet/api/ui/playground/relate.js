@@ -29,7 +29,7 @@ export function wireRelate(status) {
     const note = routeNote(route, status());
     if (edges.length === 0) return [note, el("p", { class: "empty" }, "No candidate is related to the source.")];
     const known = looks(status(), edges);
-    const beyond = answer.left_out.beyond_top_k;
+    const beyond = answer.omitted.beyond_top_k;
     return [
       note,
       legend(known, edges),

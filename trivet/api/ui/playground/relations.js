@@ -23,7 +23,7 @@ export function looks(status, edges) {
   const found = new Map();
   let next = 0;
   for (const name of names) {
-    const absent = name === status?.absent_relation;
+    const absent = name === status?.no_relation;
     const at = absent ? 0 : next++;
     found.set(name, {
       name,

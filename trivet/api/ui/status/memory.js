@@ -1,4 +1,4 @@
-/** One card's memory as a bar: ours by model, the rest of the world, and what is free, with both thresholds. */
+/** One GPU's memory as a bar: ours by model, the rest of the world, and what is free, with both thresholds. */
 
 import { el, setAttribute, setText } from "../dom.js";
 import { bytes, duration, list, TASKS, title } from "../words.js";
@@ -6,8 +6,8 @@ import { bytes, duration, list, TASKS, title } from "../words.js";
 const STALE_S = 3;
 
 /**
- * @param {number} index Tells several cards' headings apart.
- * @returns {{element: HTMLElement, update: (card: any, status: any) => void}}
+ * @param {number} index Tells several GPUs' headings apart.
+ * @returns {{element: HTMLElement, update: (gpu: any, status: any) => void}}
  */
 export function memoryPanel(index) {
   const heading = `memory-${index}`;
@@ -34,82 +34,82 @@ export function memoryPanel(index) {
     parts.set(task, el("span", { class: "bar-part", "data-of": task }));
     parts.set(`${task} kept`, el("span", { class: "bar-part", "data-of": task, "data-kept": "" }));
   }
-  parts.set("foreign", el("span", { class: "bar-part", "data-of": "foreign" }));
+  parts.set("external", el("span", { class: "bar-part", "data-of": "external" }));
   track.append(...parts.values());
 
   return {
     element,
-    update(card, status) {
-      badge.hidden = !card.simulated;
-      setText(device, card.device);
-      const unread = card.unknown_reason !== null;
+    update(gpu, status) {
+      badge.hidden = !gpu.simulated;
+      setText(device, gpu.device);
+      const unread = gpu.unknown_reason !== null;
       bar.hidden = unread;
       legend.hidden = unread;
-      setText(note, noteOf(card));
+      setText(note, noteOf(gpu));
       note.hidden = note.textContent === "";
       if (unread) {
         setText(sum, "");
         return;
       }
-      const sizes = sizesOf(card);
-      for (const [name, part] of parts) part.style.width = percent(sizes.get(name) ?? 0, card);
-      reroute.style.left = percent(card.total_bytes - status.policy.reroute_below_bytes, card);
-      resume.style.left = percent(card.total_bytes - status.policy.resume_above_bytes, card);
-      setText(sum, `${bytes(card.free_bytes)} free of ${bytes(card.total_bytes)}`);
-      setAttribute(bar, "aria-label", spoken(card));
-      showLegend(legend, card, status);
+      const sizes = sizesOf(gpu);
+      for (const [name, part] of parts) part.style.width = percent(sizes.get(name) ?? 0, gpu);
+      reroute.style.left = percent(gpu.total_bytes - status.policy.reroute_below_bytes, gpu);
+      resume.style.left = percent(gpu.total_bytes - status.policy.resume_above_bytes, gpu);
+      setText(sum, `${bytes(gpu.free_bytes)} free of ${bytes(gpu.total_bytes)}`);
+      setAttribute(bar, "aria-label", spoken(gpu));
+      showLegend(legend, gpu, status);
     },
   };
 }
 
 /**
  * @param {number} size
- * @param {any} card
+ * @param {any} gpu
  */
-const percent = (size, card) => `${((100 * Math.max(0, size)) / card.total_bytes).toFixed(3)}%`;
+const percent = (size, gpu) => `${((100 * Math.max(0, size)) / gpu.total_bytes).toFixed(3)}%`;
 
-/** What everybody but us holds; where it cannot be told apart, whatever is neither free nor ours. @param {any} card */
-function foreignBytes(card) {
-  const ours = Object.values(card.ours_bytes).reduce((sum, size) => sum + /** @type {number} */ (size), 0);
-  return card.foreign_bytes ?? Math.max(0, card.total_bytes - card.free_bytes - ours);
+/** What everybody but us holds; where it cannot be told apart, whatever is neither free nor ours. @param {any} gpu */
+function externalBytes(gpu) {
+  const ours = Object.values(gpu.ours_bytes).reduce((sum, size) => sum + /** @type {number} */ (size), 0);
+  return gpu.external_bytes ?? Math.max(0, gpu.total_bytes - gpu.free_bytes - ours);
 }
 
-/** Who the other programs' memory belongs to, as far as a neighbour says. @param {any} card */
-const tenantsOf = (card) =>
-  (card.tenants ?? []).map((/** @type {any} */ tenant) => `of it ${tenant.name} ${bytes(tenant.vram_bytes)}`);
+/** Who the other programs' memory belongs to, as far as a neighbour says. @param {any} gpu */
+const tenantsOf = (gpu) =>
+  (gpu.tenants ?? []).map((/** @type {any} */ tenant) => `of it ${tenant.name} ${bytes(tenant.vram_bytes)}`);
 
-/** @param {any} card */
-function sizesOf(card) {
+/** @param {any} gpu */
+function sizesOf(gpu) {
   const sizes = new Map();
   for (const task of TASKS) {
-    const ours = card.ours_bytes[task] ?? 0;
-    const kept = Math.min(ours, card.reusable_bytes[task] ?? 0);
+    const ours = gpu.ours_bytes[task] ?? 0;
+    const kept = Math.min(ours, gpu.reusable_bytes[task] ?? 0);
     sizes.set(task, ours - kept);
     sizes.set(`${task} kept`, kept);
   }
-  sizes.set("foreign", foreignBytes(card));
+  sizes.set("external", externalBytes(gpu));
   return sizes;
 }
 
-/** @param {any} card */
-function spoken(card) {
-  const ours = TASKS.filter((task) => card.ours_bytes[task]).map((task) => `${task} ${bytes(card.ours_bytes[task])}`);
-  return `${bytes(card.total_bytes)} in all: ${list([...ours, `other programs ${bytes(foreignBytes(card))}`, `free ${bytes(card.free_bytes)}`])}`;
+/** @param {any} gpu */
+function spoken(gpu) {
+  const ours = TASKS.filter((task) => gpu.ours_bytes[task]).map((task) => `${task} ${bytes(gpu.ours_bytes[task])}`);
+  return `${bytes(gpu.total_bytes)} in all: ${list([...ours, `other programs ${bytes(externalBytes(gpu))}`, `free ${bytes(gpu.free_bytes)}`])}`;
 }
 
 /**
  * @param {HTMLElement} legend
- * @param {any} card
+ * @param {any} gpu
  * @param {any} status
  */
-function showLegend(legend, card, status) {
+function showLegend(legend, gpu, status) {
   /** @type {[string, string, string, string][]} */
   const entries = [
-    ...TASKS.filter((task) => card.ours_bytes[task]).map(
-      (task) => /** @type {[string, string, string, string]} */ (["swatch", task, title(task), bytes(card.ours_bytes[task])]),
+    ...TASKS.filter((task) => gpu.ours_bytes[task]).map(
+      (task) => /** @type {[string, string, string, string]} */ (["swatch", task, title(task), bytes(gpu.ours_bytes[task])]),
     ),
-    ["swatch", "foreign", "Other programs", [bytes(foreignBytes(card)), ...tenantsOf(card)].join(", ")],
-    ["swatch", "free", "Free", bytes(card.free_bytes)],
+    ["swatch", "external", "Other programs", [bytes(externalBytes(gpu)), ...tenantsOf(gpu)].join(", ")],
+    ["swatch", "free", "Free", bytes(gpu.free_bytes)],
     ["tick", "reroute", "Filled past this line, models leave:", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
     ["tick", "resume", "Filled no further than this, they return:", `more than ${bytes(status.policy.resume_above_bytes)} free`],
   ];
@@ -129,18 +129,18 @@ function showLegend(legend, card, status) {
   });
 }
 
-/** @param {any} card */
-function noteOf(card) {
+/** @param {any} gpu */
+function noteOf(gpu) {
   const notes = [];
-  if (card.unknown_reason !== null) notes.push(`The card cannot be read: ${card.unknown_reason}.`);
-  if (card.age_s !== null && card.age_s > STALE_S) notes.push(`The last news of it is ${duration(card.age_s)} old.`);
-  if (card.attribution_note) notes.push(`Ours and others' are told apart less than exactly: ${card.attribution_note}.`);
-  const visible = card.total_bytes / 200; // less of it cannot be seen in the bar
-  if (card.unknown_reason === null && Object.values(card.reusable_bytes).some((size) => /** @type {number} */ (size) > visible)) {
+  if (gpu.unknown_reason !== null) notes.push(`The GPU cannot be read: ${gpu.unknown_reason}.`);
+  if (gpu.age_s !== null && gpu.age_s > STALE_S) notes.push(`The last news of it is ${duration(gpu.age_s)} old.`);
+  if (gpu.attribution_note) notes.push(`Ours and others' are told apart less than exactly: ${gpu.attribution_note}.`);
+  const visible = gpu.total_bytes / 200; // less of it cannot be seen in the bar
+  if (gpu.unknown_reason === null && Object.values(gpu.reusable_bytes).some((size) => /** @type {number} */ (size) > visible)) {
     notes.push("The paler part of a colour is memory that a model's process keeps ready: to that model it counts as free.");
   }
-  if (card.simulated) {
-    notes.push("This card is simulated: its memory is counted as a real one's would be, and the work runs on the CPU.");
+  if (gpu.simulated) {
+    notes.push("This GPU is simulated: its memory is counted as a real one's would be, and the work runs on the CPU.");
   }
   return notes.join(" ");
 }

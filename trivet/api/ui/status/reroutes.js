@@ -11,7 +11,7 @@ let shown = "";
  * @param {any} status
  */
 export function showReroutes(place, status) {
-  const now = JSON.stringify([status.reroutes, status.cards.length]);
+  const now = JSON.stringify([status.reroutes, status.gpus.length]);
   if (now === shown) return; // nothing new: a reader's selection stays
   shown = now;
   place.replaceChildren(status.reroutes.length > 0 ? rows(status.reroutes) : empty(status));
@@ -20,7 +20,7 @@ export function showReroutes(place, status) {
 /** @param {any} status */
 function empty(status) {
   const text =
-    status.cards.length > 0
+    status.gpus.length > 0
       ? `None since the service started. When the ${gpu(status)} runs short of memory, each request that moves is listed here with the time and the reason.`
       : "None: there is no GPU lane to move away from.";
   return el("p", { class: "empty" }, text);

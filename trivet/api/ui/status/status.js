@@ -7,7 +7,7 @@ import { modelCard } from "./models.js";
 import { showReroutes } from "./reroutes.js";
 import { showRules } from "./rules.js";
 
-/** @type {{element: HTMLElement, update: (card: any, status: any) => void}[]} */
+/** @type {{element: HTMLElement, update: (gpu: any, status: any) => void}[]} */
 const panels = [];
 /** @type {Record<string, {element: HTMLElement, update: (model: any, status: any) => void}>} */
 const models = {};
@@ -17,7 +17,7 @@ export function showStatus(status) {
   setText(byId("headline"), headline(status));
   setText(byId("why"), headlineWhy(status));
   setText(byId("version"), status.version);
-  showCards(status);
+  showGpus(status);
   for (const task of TASKS) {
     if (!models[task]) {
       models[task] = modelCard(task);
@@ -31,14 +31,14 @@ export function showStatus(status) {
 }
 
 /** @param {any} status */
-function showCards(status) {
-  while (panels.length > status.cards.length) panels.pop()?.element.remove();
-  status.cards.forEach((/** @type {any} */ card, /** @type {number} */ index) => {
+function showGpus(status) {
+  while (panels.length > status.gpus.length) panels.pop()?.element.remove();
+  status.gpus.forEach((/** @type {any} */ gpu, /** @type {number} */ index) => {
     if (!panels[index]) {
       panels[index] = memoryPanel(index);
-      byId("cards").append(panels[index].element);
+      byId("gpus").append(panels[index].element);
     }
-    panels[index].update(card, status);
+    panels[index].update(gpu, status);
   });
-  byId("cards").hidden = panels.length === 0;
+  byId("gpus").hidden = panels.length === 0;
 }

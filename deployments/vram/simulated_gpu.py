@@ -1,4 +1,4 @@
-"""The modelled card of `device: simulated`, as one machine's replicas and VRAM actor share it."""
+"""The modelled GPU of `device: simulated`, as one machine's replicas and VRAM actor share it."""
 
 import tempfile
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deployments.nodes import this_node
 from trivet.config import TASKS, AppConfig
-from trivet.simulation.ledger import Ledger, SimulatedCard, SimulatedProbe
+from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
 from trivet.vram.types import Observation
 
@@ -15,21 +15,21 @@ _HANG_POLL_S = 0.05
 
 
 def ledger_path(run_id: str) -> Path:
-    """Where the card of one run of the application is kept. While `<path>.hangs` exists, its driver hangs."""
+    """Where the GPU of one run of the application is kept. While `<path>.hangs` exists, its driver hangs."""
     return Path(tempfile.gettempdir()) / f"trivet-{run_id}-{this_node()[:12]}.ledger"
 
 
 def simulated_ledger(config: AppConfig, run_id: str) -> Ledger:
-    """The ledger of this node's card in one run of the application."""
-    card = SimulatedCard(
+    """The ledger of this node's GPU in one run of the application."""
+    gpu = SimulatedGpu(
         total_bytes=int(config.simulated.vram),
-        foreign=tuple((at_s, int(size)) for at_s, size in config.simulated.foreign),
+        external=tuple((at_s, int(size)) for at_s, size in config.simulated.external),
     )
-    return Ledger(ledger_path(run_id), card, time.monotonic)
+    return Ledger(ledger_path(run_id), gpu, time.monotonic)
 
 
 class StartingProbe:
-    """A simulated probe that lets the stranger's schedule begin once every model's weights are on the card.
+    """A simulated probe that lets the other process's schedule begin once every model's weights are on the GPU.
 
     Its driver can hang like a real one, and is waited for no longer than `NvmlProbe` waits.
     """
@@ -54,7 +54,7 @@ class StartingProbe:
         except (CallTimedOut, StillHanging):
             return Observation.unknown(at_s=time.monotonic(), device="simulated:0", reason="the simulated driver hangs")
         if not self._started and observation.known:
-            loaded = set(observation.ours_bytes) - observation.parked
+            loaded = set(observation.ours_bytes) - observation.offloaded
             if loaded >= set(TASKS):
                 self._ledger.start()
                 self._started = True
