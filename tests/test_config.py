@@ -129,7 +129,8 @@ def test_former_names_are_accepted_and_reported(caplog: pytest.LogCaptureFixture
     assert config.vram.offload_after_s == 7.0
     assert config.simulated.external[0][1] == 1024**3
     assert config.no_relation == "none"
-    for former, now in (("park_after_s", "offload_after_s"), ("foreign", "external"), ("absent_relation", "no_relation")):
+    renamed = {"park_after_s": "offload_after_s", "foreign": "external", "absent_relation": "no_relation"}
+    for former, now in renamed.items():
         assert f"the configuration key {former} is now called {now}" in caplog.text
 
 

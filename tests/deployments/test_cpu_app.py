@@ -151,7 +151,7 @@ def test_relations_of_300_candidates_answer_and_say_what_was_left_out(client: Cl
     assert answer.status_code == 200
     body = answer.json()
     assert len(body["edges"]) == 40
-    assert body["left_out"]["beyond_top_k"] == 260
+    assert body["omitted"]["beyond_top_k"] == 260
     assert all(edge["windows"] == 1 and not edge["truncated"] for edge in body["edges"])
     assert body["timings_ms"]["rerank"]["forward"] > 0
     assert replicas_rss_bytes() - before < 150 * 1024**2
