@@ -160,9 +160,10 @@ async def classify(service: Service, body: InfinityClassifyBody, options: CallOp
         tuple(PairText(text) for text in body.input),
         long_input=options.long_input,
         priority=options.priority,
-        param="input",
+        no_store=options.no_store,
+        inputs_field="input",
     )
-    routed = await service.in_time(service.dispatcher.predict(request), options)
+    routed = await service.call(request, options)
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
     answer: InfinityClassifyAnswer = {
@@ -184,8 +185,9 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
         dimensions=body.dimensions or None,
         long_input=options.long_input,
         priority=options.priority,
+        no_store=options.no_store,
     )
-    routed = await service.in_time(service.dispatcher.embed(request), options)
+    routed = await service.call(request, options)
     usage = routed.result.usage
     answer: InfinityEmbeddingsAnswer = {
         "object": "list",
@@ -222,7 +224,7 @@ def infinity_router(service: Service) -> APIRouter:
                     "backend": card.precision,
                     "capabilities": [_CAPABILITIES[card.task]],
                 }
-                for card in await service.dispatcher.models()
+                for card in await service.info.models()
             ],
             "object": "list",
         }
