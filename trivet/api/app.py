@@ -52,10 +52,10 @@ def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry 
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
         middleware=_middleware(settings, telemetry),
+        # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
+        routes=[route for router in _routers(service, traffic) for route in router.routes],
     )
     install_error_handlers(app)
-    for router in _routers(service, traffic):
-        app.include_router(router)
     return app
 
 

@@ -20,7 +20,7 @@ from trivet.api.answer_types import (
 )
 from trivet.api.dialect import schema_condition
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
@@ -202,7 +202,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
 
 def infinity_router(service: Service) -> APIRouter:
     """Embeddings and models; `/rerank` and `/classify` are shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["infinity"])
+    router = APIRouter(route_class=JsonRoute, tags=["infinity"])
     errors = documented_errors("/embeddings")
     embeddings_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityEmbeddingsAnswer}, **errors}
     models_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityModels}, **errors}

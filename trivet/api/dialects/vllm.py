@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
@@ -267,7 +267,7 @@ async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Re
 
 def vllm_router(service: Service) -> APIRouter:
     """The score routes; `/rerank` and `/classify` are shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["vLLM"])
+    router = APIRouter(route_class=JsonRoute, tags=["vLLM"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": VllmScoreAnswer}, **documented_errors("/score")}
 
     @router.post("/score", summary="Score pairs (vLLM)", responses=responses)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from trivet.api.answer_types import ModelEntry, ModelsAnswer, model_entry
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.model_names import find_by_name
 from trivet.api.responses import json_response
 from trivet.api.service import Service
@@ -59,7 +59,7 @@ class ReadyAnswer(TypedDict):
 
 def health_router(service: Service) -> APIRouter:
     """Routes without a model call."""
-    router = APIRouter(route_class=DialectRoute)
+    router = APIRouter(route_class=JsonRoute)
     info = service.info
     lifecycle = _Lifecycle()
     readiness_cache = CachedReadiness(info.readiness, time.monotonic, HEALTHZ_MAX_AGE_S)

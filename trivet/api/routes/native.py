@@ -15,7 +15,7 @@ from trivet.api.answer_types import (
     token_usage,
 )
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.responses import json_response
 from trivet.api.schemas import ClassifyBody, EmbeddingsBody
@@ -27,7 +27,7 @@ from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard
 
 def native_router(service: Service) -> APIRouter:
     """Routes over a service."""
-    router = APIRouter(route_class=DialectRoute, tags=["models"])
+    router = APIRouter(route_class=JsonRoute, tags=["models"])
     errors = documented_errors("/v1/embeddings")
 
     @router.post(

@@ -19,7 +19,7 @@ from trivet.api.answer_types import (
     token_usage,
 )
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.responses import json_response
 from trivet.api.schemas import CandidatesBody, PairsBody, RelationsBody
@@ -36,7 +36,7 @@ PATH = "/v1/relations"
 
 def relations_router(service: Service) -> APIRouter:
     """The one route."""
-    router = APIRouter(route_class=DialectRoute, tags=["models"])
+    router = APIRouter(route_class=JsonRoute, tags=["models"])
 
     @router.post(
         PATH,

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 import trivet
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.responses import json_response
 from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, Lane, Task
@@ -143,7 +143,7 @@ def status_router(
     info: ServiceInfo, traffic: Traffic, settings: ApiSettings, unix_clock: Callable[[], float] = time.time
 ) -> APIRouter:
     """The one route."""
-    router = APIRouter(route_class=DialectRoute, tags=["health"])
+    router = APIRouter(route_class=JsonRoute, tags=["health"])
     readiness = CachedReadiness(info.readiness, time.monotonic, _READINESS_MAX_AGE_S)
 
     @router.get(

@@ -17,7 +17,7 @@ from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.model_names import find_by_name
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
@@ -249,7 +249,7 @@ async def _tokenize(service: Service, body: TeiTokenizeBody) -> Response:
 
 def tei_router(service: Service) -> APIRouter:
     """All routes but `/rerank`, which is shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["text-embeddings-inference"])
+    router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference"])
 
     def documented(path: str, answer: Any) -> dict[int | str, dict[str, Any]]:
         return {200: {"model": answer}, **documented_errors(path)}
