@@ -1,11 +1,11 @@
-"""Routes engine requests: the newest decision chooses the GPU or the CPU; what the GPU refuses, the CPU answers."""
+"""Sends requests to replicas: the newest VRAM decision chooses the lane, and the CPU answers what the GPU refuses."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import stamina
 from ray.exceptions import RayActorError
@@ -19,18 +19,12 @@ from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
     EngineRequest,
     EngineResult,
     Health,
     ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
+    Request,
+    ResultT,
     TokenizeRequest,
     TokenizeResult,
 )
@@ -44,18 +38,16 @@ Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
-
 
 class Reroute(NamedTuple):
-    """Why the CPU gets work that the GPU might have had: for metrics, and for people."""
+    """Why the CPU gets work of a model that has a GPU lane: `cause` for metrics, `reason` human-readable."""
 
     cause: str
     reason: str
 
 
 class RayDispatcher:
-    """A `trivet.dispatch.protocol.Dispatcher` over Serve handles."""
+    """A `trivet.dispatch.protocol.ModelServer` over Serve handles."""
 
     def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """`feed` is None where only CPU lanes are bound."""
@@ -68,31 +60,9 @@ class RayDispatcher:
         self._retry_s = config.serving.retry_s
         self._cards: dict[Task, ModelCard] = {}
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
-        return await self._run("embedder", request, EmbedResult)
-
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
-        return await self._run("reranker", request, RerankResult)
-
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
-        return await self._run("classifier", request, ClassifyResult)
-
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-        return await self._run("classifier", request, PredictResult)
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens; the CPU replica does it, since no device is needed."""
-        shown: TokenizeResult = await self._retried(
-            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
-        )
-        return shown
-
-    async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> Routed[ResultT]:
-        """Send to the lane of this moment; it stays the request's lane unless that lane cannot answer."""
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Send the request to its model's current lane; it stays there unless that lane cannot answer."""
+        task = request.task
         lane: Lane = "cpu"
         reroute: Reroute | None = None
         reply: EngineResult | TrivetError
@@ -112,13 +82,12 @@ class RayDispatcher:
             reply = await self._retried(task, "cpu", self._handles[task]["cpu"].run.remote, request)
         if isinstance(reply, TrivetError):
             raise reply
-        assert isinstance(reply, kind)
-        return Routed(reply, lane, reroute.reason if reroute else None)
+        return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
 
     async def _on_gpu(
         self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask the nodes with room until one does not refuse; returns its answer, or why none did and the last cause."""
+        """Ask nodes with room until one does not refuse; returns its answer, or why all refused and the last cause."""
         refusals: list[str] = []
         while True:
             call = partial(self._handles[task]["gpu"].run.remote, **{NODES: nodes})
@@ -136,12 +105,12 @@ class RayDispatcher:
             nodes = others
 
     def lane(self, task: Task) -> Lane:
-        """Where a request to this model would be sent now."""
+        """The lane that a request to this model would be sent to now."""
         placement = self._placement(task)
         return "gpu" if placement is not None and placement.nodes else "cpu"
 
     def snapshot_age_s(self) -> float | None:
-        """Time since the most silent VRAM actor was heard of, or since the start; None without a GPU lane."""
+        """Age of the oldest snapshot, or time since the start where one is missing; None without a GPU lane."""
         if self._feed is None:
             return None
         heard_s = [self._started_s if latest is None else latest.at_s for latest in self._feed.latest.values()]
@@ -154,9 +123,10 @@ class RayDispatcher:
         return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
 
     async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
-        """Call a replica; every request is idempotent, so work of one that was lost is sent again.
+        """Call a replica, and send the work again if the replica is lost: every request is idempotent.
 
-        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose CPU replica is at hand.
+        It retries for `retry_s` on the CPU lane, which is the last resort, and once on the GPU lane, since the CPU
+        replica can answer.
         """
         attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
         try:
@@ -172,7 +142,7 @@ class RayDispatcher:
         return reply
 
     async def readiness(self) -> Readiness:
-        """Ask one replica of every bound lane."""
+        """Ask one replica of every bound lane for its health."""
         bound = [(task, lane) for task, lanes in self._handles.items() for lane in lanes]
         answers = await asyncio.gather(*(self._health(task, lane) for task, lane in bound))
         lanes: dict[str, dict[Lane, Health]] = {}
@@ -195,7 +165,7 @@ class RayDispatcher:
             return Health(False, lane, f"no answer: {type(error).__name__}")
 
     async def models(self) -> Sequence[ModelCard]:
-        """The three cards, asked for once."""
+        """The three cards, fetched once."""
         if len(self._cards) < len(self._handles):
             await self.readiness()
         missing = [task for task in self._handles if task not in self._cards]
@@ -204,7 +174,7 @@ class RayDispatcher:
         return [self._cards[task] for task in self._handles]
 
     def status(self) -> ServiceStatus:
-        """The GPUs by the last snapshots received."""
+        """Describe the GPUs by the latest snapshots."""
         if self._feed is None:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
         models, now_s = tuple(self._handles), time.monotonic()
@@ -214,11 +184,18 @@ class RayDispatcher:
         )
         return ServiceStatus(gpus=gpus, policy=self._config.vram)
 
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Split texts into tokens, on the CPU replica, since it needs no device."""
+        result: TokenizeResult = await self._retried(
+            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
+        )
+        return result
+
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:
-    """Await a replica's answer; take the call back where nobody waits for it any more (left, or out of time)."""
+    """Await a replica's answer; cancel the call if the caller is cancelled (disconnected, or out of time)."""
     try:
         return await response
     except asyncio.CancelledError:
-        response.cancel()  # type: ignore[no-untyped-call]  # to stop awaiting is not enough: the replica would work on
+        response.cancel()  # type: ignore[no-untyped-call]  # without it the replica would go on working
         raise

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import TAKEN, Run
-from tests.support.dispatcher import EMBEDDER, FakeDispatcher
+from tests.support.dispatcher import EMBEDDER, FakeDispatcher, inputs_of
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
@@ -21,7 +21,7 @@ from trivet.cli.index_file import IndexFile
 from trivet.cli.output import json_line
 from trivet.dispatch.protocol import Routed
 from trivet.errors import EngineError
-from trivet.messages import EmbedRequest, EmbedResult, ModelCard
+from trivet.messages import EmbedRequest, ModelCard, Request, ResultT
 
 
 def index(path: Path) -> list[dict[str, Any]]:
@@ -120,10 +120,10 @@ def test_vectors_of_another_model_or_length_are_not_kept(run: Run, tmp_path: Pat
 class StopsMidway(FakeDispatcher):
     """Fails at the last texts."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        if "text 599" in request.texts:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        if "text 599" in inputs_of(request):
             raise EngineError("broken")
-        return await super().embed(request)
+        return await super().call(request)
 
 
 @pytest.fixture
@@ -182,10 +182,10 @@ def test_a_file_that_is_no_index_is_left_alone(run: Run, folder: Path, tmp_path:
 class Slow(FakeDispatcher):
     """Takes its time for every request but the first."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         if self.requests:
             await asyncio.sleep(20)
-        return await super().embed(request)
+        return await super().call(request)
 
 
 def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) -> None:

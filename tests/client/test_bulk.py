@@ -18,8 +18,9 @@ from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused
 from trivet.client.answers import Embedding, Embeddings, Service
 from trivet.client.bulk import Batch, Joining, batches_of, joined_service
+from trivet.dispatch.protocol import Routed
 from trivet.errors import Overloaded
-from trivet.messages import EmbedRequest
+from trivet.messages import EmbedRequest, Request, ResultT
 
 TEXTS = [f"chunk {index} " + "é" * (index % 50) for index in range(3000)]
 
@@ -91,12 +92,12 @@ class TakesTurns(FakeDispatcher):
         self._open = 0
         self._lock = threading.Lock()
 
-    async def embed(self, request: EmbedRequest):  # type: ignore[no-untyped-def]
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         self._open += 1
         self.most = max(self.most, self._open)
         await asyncio.sleep(0.05)
         self._open -= 1
-        return await super().embed(request)
+        return await super().call(request)
 
 
 async def test_requests_run_at_the_same_time_but_not_more_than_asked() -> None:

@@ -12,7 +12,7 @@ from deployments.haproxy.launcher import UNAVAILABLE_BODY
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
 from trivet.api.app import create_app
-from trivet.api.middleware.keys import KeyRing, hash_key, new_key
+from trivet.api.key_ring import KeyRing, hash_key, new_key
 from trivet.api.settings import ApiSettings
 from trivet.client import (
     AsyncClient,
@@ -304,7 +304,7 @@ def test_errors_pickle_whole(error: ClientError) -> None:
 
 
 def test_a_text_that_is_too_long_is_named() -> None:
-    error = InputTooLong(param="input[0]", tokens=9000, limit_tokens=512)
+    error = InputTooLong(field="input", index=0, tokens=9000, limit_tokens=512)
     app = create_app(FakeDispatcher(error=error), ApiSettings())
     with served(app) as url, Client(url) as client, pytest.raises(Refused, match="9000 tokens") as caught:
         client.embed(["long"], long_input="error")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from tests.support.dispatcher import FakeDispatcher
 from trivet.dispatch.protocol import Routed
 from trivet.errors import TrivetError
-from trivet.messages import EmbedRequest, EmbedResult
+from trivet.messages import EmbedRequest, Request, ResultT
 
 STARTING_S = 30.0
 
@@ -34,31 +34,32 @@ def served(app: ASGIApp) -> Iterator[str]:
             time.sleep(0.01)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True  # without waiting for answers that nobody reads
+        server.should_exit = server.force_exit = True  # without waiting for answers whose readers have left
         thread.join()
 
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[str]:
-    """The URL of a port that is taken but where nobody listens: connections are refused."""
+    """The URL of a port that is taken but not listened on: connections are refused."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 class FailsAtFirst(FakeDispatcher):
-    """Meets the first embedding requests with the given errors, one each, and answers from then on."""
+    """Fails the first embedding requests with the given errors, one each, and answers from then on."""
 
     def __init__(self, errors: Sequence[TrivetError]) -> None:
         super().__init__()
         self._errors = list(errors)
         self.asked = 0
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        self.asked += 1
-        if self._errors:
-            raise self._errors.pop(0)
-        return await super().embed(request)
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        if isinstance(request, EmbedRequest):
+            self.asked += 1
+            if self._errors:
+                raise self._errors.pop(0)
+        return await super().call(request)
 
 
 class Scripted:
@@ -67,13 +68,13 @@ class Scripted:
     def __init__(self, *responses: Response, pause_s: float = 0.0) -> None:
         self._responses = list(responses)
         self._pause_s = pause_s
-        self.requests: list[Request] = []
+        self.requests: list[HttpRequest] = []
 
     @property
     def app(self) -> Starlette:
         return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
 
-    def _answer(self, request: Request) -> Response:  # not a coroutine: starlette runs it in a thread
+    def _answer(self, request: HttpRequest) -> Response:  # not a coroutine: starlette runs it in a thread
         self.requests.append(request)
         time.sleep(self._pause_s)
         return self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]

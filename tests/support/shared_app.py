@@ -1,10 +1,10 @@
-"""One application for all tests that need none of their own: to build it takes longer than most tests.
+"""One application for all tests that can share it: building it takes longer than most tests.
 
-It has answered others before. A test of what an application remembers (traffic, keys, readiness) builds a fresh one.
+It has answered other requests before. A test of an application's state (traffic, keys, readiness) builds a new one.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -12,16 +12,31 @@ from fastapi import FastAPI
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
+from trivet.dispatch.protocol import Readiness, Routed
+from trivet.dispatch.status import ServiceStatus
+from trivet.messages import ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
 
 
 class Behind:
-    """A dispatcher that stands for another one, which each test brings."""
+    """A model server that stands for another one, which each test brings."""
 
     def __init__(self) -> None:
         self.dispatcher: Any = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dispatcher, name)
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        return cast("Routed[ResultT]", await self.dispatcher.call(request))
+
+    async def models(self) -> Sequence[ModelCard]:
+        return cast("Sequence[ModelCard]", await self.dispatcher.models())
+
+    async def readiness(self) -> Readiness:
+        return cast("Readiness", await self.dispatcher.readiness())
+
+    def status(self) -> ServiceStatus:
+        return cast("ServiceStatus", self.dispatcher.status())
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        return cast("TokenizeResult", await self.dispatcher.tokenize(request))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tests.support.dispatcher import FakeDispatcher
 from trivet.config import TASKS, AppConfig, Lane
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, gpu_status
-from trivet.messages import Health
+from trivet.messages import Health, Request, ResultT
 from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
@@ -32,7 +31,7 @@ class SteppedClock:
 
 
 class SimulatedDispatcher(FakeDispatcher):
-    """The GPU is read whenever somebody asks; its other process comes and goes by the clock."""
+    """Reads the GPU for every call and status; another process takes and frees its memory by the clock."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -56,11 +55,11 @@ class SimulatedDispatcher(FakeDispatcher):
         self._read()
 
     def squeeze(self) -> None:
-        """The other process takes what is left."""
+        """Let the other process take the free memory."""
         self.clock.ahead_s += SQUEEZE_BEGINS_S
 
     def release(self) -> None:
-        """The other process goes."""
+        """Let the other process exit."""
         self.clock.ahead_s += SQUEEZE_ENDS_S
 
     def _read(self) -> None:
@@ -74,21 +73,13 @@ class SimulatedDispatcher(FakeDispatcher):
             gpus=(gpu_status(self._snapshot, TASKS, self.clock(), self.config),), policy=self.config.vram
         )
 
-    def _routed(self, task: str, routed: Routed[Any]) -> Routed[Any]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        routed = await super().call(request)
         self._read()
-        decision = decision_for(self._snapshot, task, self.clock(), self.config.vram.grace_s)
+        decision = decision_for(self._snapshot, request.task, self.clock(), self.config.vram.grace_s)
         if decision.lane == "gpu":
             return Routed(replace(routed.result, device="simulated:0"), "gpu")
         return Routed(routed.result, "cpu", decision.reason)
-
-    async def rerank(self, request: Any) -> Routed[Any]:
-        return self._routed("reranker", await super().rerank(request))
-
-    async def classify(self, request: Any) -> Routed[Any]:
-        return self._routed("classifier", await super().classify(request))
-
-    async def embed(self, request: Any) -> Routed[Any]:
-        return self._routed("embedder", await super().embed(request))
 
     async def readiness(self) -> Readiness:
         cpu = await super().readiness()

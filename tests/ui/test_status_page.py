@@ -10,7 +10,7 @@ from tests.support.dispatcher import FakeDispatcher
 from tests.ui.conftest import PHONE, OpenPage, served
 from tests.ui.simulated import SimulatedDispatcher
 from trivet.api.app import create_app
-from trivet.api.middleware.keys import KeyRing, hash_key
+from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 from trivet.vram.types import Cause
 

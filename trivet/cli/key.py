@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from trivet.api.middleware.keys import hash_key, new_key
+from trivet.api.key_ring import hash_key, new_key
 
 
 def key_command(name: Annotated[str, typer.Argument(help="Who will use it; shown in logs and limits.")]) -> None:

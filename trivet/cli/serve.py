@@ -17,7 +17,7 @@ from deployments.environment.exposure import exposure_warning
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import SHIPPED_FILE, cluster_environment, read_variables
 from deployments.haproxy.draining import DRAIN_LIMIT_S, drain
-from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE
+from trivet.api.key_ring import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
 

@@ -39,8 +39,7 @@ class ClientError(TrivetError):
         match = _INDEXED.fullmatch(self.param or "")
         if match is not None and start:
             named = f"{match['field']}[{start + int(match['index'])}]"
-            self.message = self.message.replace(str(self.param), named, 1)
-            self.args = (self.message,)
+            self.args = (self.message.replace(str(self.param), named, 1),)
             self.param = named
 
 

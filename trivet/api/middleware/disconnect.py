@@ -1,6 +1,6 @@
-"""A caller who goes away takes the work along: the request's task is cancelled, and with it all that it awaits.
+"""Cancels a request's task, and with it all that it awaits, when the caller disconnects.
 
-Servers only mention it, to applications that ask for another message; an application that computes does not ask.
+Servers report a disconnect only to an application that asks for another message, which one that computes does not.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ class DisconnectMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer while somebody listens."""
+        """Forward the request, and cancel it if the caller disconnects."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -25,7 +25,7 @@ class DisconnectMiddleware:
         try:
             await self._app(scope, caller.receive, caller.send)
         except asyncio.CancelledError:
-            # Ours ends here; one from outside goes on, even where both came.
+            # The middleware's own cancellation ends here; one from outside goes on, even where both came.
             if not caller.has_left or task.uncancel() > 0:
                 raise
         finally:
@@ -33,7 +33,7 @@ class DisconnectMiddleware:
 
 
 class _Caller:
-    """One request's connection. Watched from when the body is read, since what follows it is the end."""
+    """One request's connection. Watched once the body is read, since the next message is the disconnect."""
 
     def __init__(self, task: "asyncio.Task[None]", receive: Receive, send: Send) -> None:
         self._task = task
@@ -45,7 +45,7 @@ class _Caller:
         """Whether this is why the task is cancelled."""
 
     async def receive(self) -> Message:
-        """The application's `receive`."""
+        """Receive for the application."""
         if self._watch is not None:
             return await asyncio.shield(self._watch)
         message = await self._receive()
@@ -55,13 +55,13 @@ class _Caller:
         return message
 
     async def send(self, message: Message) -> None:
-        """The application's `send`."""
+        """Send for the application."""
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._answered = True  # before it is out: servers report the end of an answer as a disconnect, too
+            self._answered = True  # set before sending: servers report the end of an answer as a disconnect, too
         await self._send(message)
 
     def forget(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._watch is not None:
             self._watch.remove_done_callback(self._ended)
             self._watch.cancel()
