@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import Variable, cluster_environment
+from deployments.haproxy.door import KEYS_VARIABLE, SERVICE_VARIABLE
 from deployments.service.folder import folder_variables, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of
@@ -22,9 +23,6 @@ from deployments.service.processes import end, processes_in
 from deployments.service.record import ProcessId, RecordFile, ServiceRecord, all_records
 from deployments.service.watch import ClusterWatch
 from trivet.errors import ConfigError
-
-SERVICE_VARIABLE = "TRIVET_SERVICE_ID"
-"""Names one run. HAProxy puts it on every request, and an ingress refuses requests with another one."""
 
 STOP_TIMEOUT_S = 60.0
 _RECORD_EVERY_S = 5.0
@@ -41,6 +39,7 @@ class Supervisor:
     variables: Sequence[Variable]
     cache_dir: Path
     lean: bool = False
+    keys_required: bool = False
     cleared: int = 0
     """Processes of dead services that the start has ended."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -66,6 +65,8 @@ class Supervisor:
             self._folder = make_run_folder()
             own = {**folder_variables(self._folder), SERVICE_VARIABLE: uuid.uuid4().hex}
             own |= choose_ports(environ, taken)
+            if self.keys_required:
+                own[KEYS_VARIABLE] = "1"
             self.environment = cluster_environment(self.variables, {**own, **environ}, programs=programs)
             if token := token_file(self.environment, home):
                 ensure_private_token(token)

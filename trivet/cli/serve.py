@@ -73,7 +73,7 @@ def _serve(config: Path, ray_env: Path, lean: bool, console: Console) -> int:
     if _is_taken(file):
         _fail(console, f"port {file.port} is in use: stop what listens there, or change http_options.port")
     cache = cache_dir(file.config.serving.cache_dir)
-    service = Supervisor(file.path, file.url, file.port, variables, cache, lean)
+    service = Supervisor(file.path, file.url, file.port, variables, cache, lean, bool(keys))
     try:
         service.start(os.environ, programs=Path(sys.executable).parent, home=Path.home())
     except (ConfigError, OSError) as error:
