@@ -5,6 +5,7 @@ first, and replace the file that names the current cluster. This folder has an u
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,30 @@ def folder_variables(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "m.sock"),
     }
+
+
+def logs_of(folder: Path) -> Path:
+    """Where Ray and Serve log in a run's folder."""
+    return folder / "ray" / "session_latest" / "logs"
+
+
+def keep_logs(folder: Path, destination: Path) -> Path | None:
+    """Copy a run's logs to `destination`, in place of those of an earlier run; None where there are none.
+
+    For a run that ended by itself: its folder is removed, and the logs explain why it ended.
+    """
+    logs = logs_of(folder).resolve()
+    if not logs.is_dir():
+        return None
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(logs, destination, symlinks=True, ignore=_not_files)
+    return destination
+
+
+def _not_files(folder: str, names: list[str]) -> list[str]:
+    """Sockets and pipes, which cannot be copied."""
+    paths = {name: Path(folder, name) for name in names}
+    return [name for name, path in paths.items() if not (path.is_file() or path.is_dir())]
 
 
 def run_folder() -> Path:

@@ -79,14 +79,28 @@ class RecordFile:
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             json.dump(asdict(record), opened)
         partial.replace(self.path)
+        if not self.link.is_symlink() or self.link.readlink() != Path(record.folder):
+            self.link.unlink(missing_ok=True)
+            self.link.symlink_to(record.folder)
 
     def read(self) -> ServiceRecord | None:
         """The record; None where there is none, or none that this version can read."""
         return _read(self.path)
 
     def remove(self) -> None:
-        """Remove the file."""
+        """Remove the file, and the link to the folder."""
         self.path.unlink(missing_ok=True)
+        self.link.unlink(missing_ok=True)
+
+    @property
+    def link(self) -> Path:
+        """A link to the folder of the run, at a place that people and Prometheus know beforehand."""
+        return self.path.with_suffix(".run")
+
+    @property
+    def logs(self) -> Path:
+        """Where the logs of a run are kept that ended by itself."""
+        return self.path.with_suffix(".logs")
 
 
 def all_records(cache_dir: Path) -> Iterator[tuple[RecordFile, ServiceRecord]]:

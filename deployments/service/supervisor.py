@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import Variable, cluster_environment
 from deployments.haproxy.door import KEYS_VARIABLE, SERVICE_VARIABLE
-from deployments.service.folder import folder_variables, make_run_folder
+from deployments.service.folder import folder_variables, keep_logs, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of
 from deployments.service.processes import end, processes_in
@@ -129,6 +129,14 @@ class Supervisor:
                 code = 1
         self.end()
         return code
+
+    def fail(self) -> Path | None:
+        """End a service that cannot go on; returns where its logs are kept, if there are any."""
+        kept = None
+        if self._folder is not None:
+            kept = keep_logs(self._folder, RecordFile(self.cache_dir, self.port).logs)
+        self.end()
+        return kept
 
     def end(self) -> None:
         """End every process of the service at once, and remove its folder and record."""

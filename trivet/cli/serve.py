@@ -92,18 +92,21 @@ def _run(service: Supervisor, file: ServeFile, console: Console) -> int:
     while (code := service.exit_code()) is None:
         if (lost := service.check()) is not None:
             console.print(f"[red]error:[/red] {lost}, has ended: the service stops. A supervisor may start it again.")
-            service.end()
+            _show_logs(service.fail(), console)
             return 1
         if not ready and _is_ready(file):
             ready = True
             typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
         time.sleep(_POLL_S)
-    service.end()
     if not ready:
-        console.print(
-            f"[red]error:[/red] the service ended before it was ready (exit code {code}); see the lines above"
-        )
+        console.print(f"[red]error:[/red] the service ended before it was ready (exit code {code})")
+    _show_logs(service.fail(), console)
     return code or int(not ready)
+
+
+def _show_logs(kept: Path | None, console: Console) -> None:
+    if kept is not None:
+        console.print(f"its logs are kept in {kept}", highlight=False, soft_wrap=True)
 
 
 def _stop(service: Supervisor, console: Console) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deployments.service.folder import folder_variables, make_run_folder
+from deployments.service.folder import folder_variables, keep_logs, logs_of, make_run_folder
 from deployments.service.leftovers import clear, dead_services, living_members, remove_folder
 from deployments.service.processes import end, processes_in
 from deployments.service.record import ProcessId, RecordFile, ServiceRecord, all_records
@@ -81,6 +81,27 @@ def test_a_dead_service_is_cleared_with_its_processes(
     ]
     assert not folder.exists()
     assert not list(all_records(tmp_path))
+
+
+def test_a_link_leads_to_the_folder_as_long_as_the_service_has_one(folder: Path, tmp_path: Path) -> None:
+    file = RecordFile(tmp_path, 8000)
+    file.write(record_of(folder))
+    file.write(record_of(folder))
+    assert file.link.resolve() == folder
+    file.remove()
+    assert not file.link.is_symlink()
+
+
+def test_the_logs_of_a_run_that_ended_by_itself_are_kept(folder: Path, tmp_path: Path) -> None:
+    assert keep_logs(folder, tmp_path / "kept") is None
+    logs = logs_of(folder)
+    (logs / "serve").mkdir(parents=True)
+    (logs / "serve" / "ingress.log").write_text("why")
+    os.mkfifo(logs / "pipe")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "old.log").write_text("earlier")
+    assert keep_logs(folder, tmp_path / "kept") == tmp_path / "kept"
+    assert [path.name for path in (tmp_path / "kept").rglob("*.log")] == ["ingress.log"]
 
 
 def test_a_running_service_is_left_alone(folder: Path, tmp_path: Path) -> None:

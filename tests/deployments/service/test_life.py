@@ -1,6 +1,7 @@
 """`trivet serve` from its start to a violent end: one line of explanation, no process left, never another's answer."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +51,10 @@ def test_a_half_dead_cluster_ends_as_a_whole_with_a_message(role: str) -> None:
         assert service.root.wait(30) == 1
         assert left_of(record, 15) == []
         assert "has ended: the service stops" in service.log.read_text(encoding="utf-8")
+        kept = RecordFile(cache_dir(None), int(service.url.rpartition(":")[2])).logs
+        assert f"its logs are kept in {kept}" in service.log.read_text(encoding="utf-8")
+        assert list(kept.rglob("*ingress*.log"))
+        shutil.rmtree(kept)
         assert not Path(record.folder).exists()
         assert record not in [found for _, found in all_records(cache_dir(None))]
 
