@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos stress soak resilience-docs docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -29,7 +29,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites with needs or durations of their own; each has a target below.
-SPECIAL := browser or chaos or clients or fuzz or gpu or prometheus
+SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus
 
 test: setup lint types contracts docs ## Lint, types, import contracts, documentation, all tests of the main suite
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
@@ -74,6 +74,9 @@ squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 c
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
+
+test-hostile: setup ## What no body, connection or dead process may do: take the service down
+	$(BIN)/python -m pytest -m hostile tests
 
 stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
 	$(BIN)/python -m bench.resilience.stress cpu

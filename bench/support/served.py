@@ -83,21 +83,6 @@ def serve_file(args: Mapping[str, Any], port: int) -> dict[str, Any]:
     return file
 
 
-def own_ports(folder: Path) -> dict[str, str]:
-    """What would be shared with other services of this machine."""
-    return {
-        "RAY_ADDRESS": "local",
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-    }
-
-
 @contextlib.contextmanager
 def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Start it with these `args`, wait until it is ready, stop it as a user does."""
@@ -115,7 +100,7 @@ def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **own_ports(folder), **(env or {})},
+            env={**os.environ, **(env or {})},
             start_new_session=True,  # Ctrl-C here stops the measurement, which stops the service
             preexec_fn=_end_with_parent,
         )

@@ -5,12 +5,16 @@ Reads no environment by itself and imports no Ray: the command line starts a clu
 which of them a cluster lacks that somebody else has started.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "127.0.0.0/8", socket.gethostname())
 
 SHIPPED_FILE = Path(__file__).with_name("ray.env")
 
@@ -64,7 +68,19 @@ def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str
         else variable.value
         for variable in variables
     }
-    return {"RAY_ADDRESS": "local", **listed, **environ}
+    return {"RAY_ADDRESS": "local", **listed, **environ, **without_proxies(environ)}
+
+
+def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep calls to this machine itself from a proxy that the environment names.
+
+    gRPC, through which replicas call each other, and httpx both read `http_proxy`.
+    """
+    if not any(name.lower() in _PROXIES for name in environ):
+        return {}
+    listed = [part for name in ("no_proxy", "NO_PROXY") for part in environ.get(name, "").split(",") if part.strip()]
+    exempt = ",".join(dict.fromkeys([*listed, *_THIS_MACHINE]))
+    return {"no_proxy": exempt, "NO_PROXY": exempt, "no_grpc_proxy": exempt}
 
 
 def missing_variables(variables: Sequence[Variable], environ: Mapping[str, str]) -> list[Variable]:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deployments.haproxy.door import Door
 from deployments.haproxy.state import KEY, MAP_FILE_NAME, RUNNING, STOPPING
 
 _INTERNAL_SECTIONS = ("frontend prometheus", "listen stats")
@@ -25,6 +26,9 @@ _UNASKED_LOG = re.compile(r"^\s*log 127\.0\.0\.1:514 local0 info\s*$")
 """What Ray writes unless `RAY_SERVE_HAPROXY_LOG_TARGET` says otherwise."""
 _NOT_FOUND = re.compile(r"^(\s*)http-request return status 404 ")
 _APPLICATION = re.compile(r"^backend http-", re.MULTILINE)
+_MAXCONN = re.compile(r"^(\s*maxconn )\d+\s*$")
+_OWN_TIMEOUT = re.compile(r"^\s*timeout http-(request|keep-alive) ")
+"""Stated by the door instead."""
 _SERVICE_SECTION = "frontend http_frontend"
 _BIND = re.compile(r"^(\s*)bind ")
 _ADMIN_SOCKET = re.compile(r"^(\s*stats socket \S+ )mode 666 ")
@@ -50,7 +54,7 @@ STOPPING_RETRY_AFTER_S = 10
 """About what a service takes that is started again at once."""
 
 
-def closed(config: str, unavailable: Path, state_map: Path) -> str:
+def closed(config: str, unavailable: Path, state_map: Path, door: Door) -> str:
     """Ray's configuration with its own pages on loopback, a private socket, requests that can be sent again, refusals
     that name a time, and a map that says whether new requests are refused. Pure.
 
@@ -71,12 +75,17 @@ def closed(config: str, unavailable: Path, state_map: Path) -> str:
             refusal = "http-request return status 503 content-type application/json hdr retry-after 2 string"
             changed = f"{unknown[1]}{refusal} '{UNAVAILABLE_BODY}'"
         changed = _ERROR_FILE.sub(rf"\g<1>{unavailable}", changed)
+        changed = _MAXCONN.sub(rf"\g<1>{door.connections}", changed)
+        if _OWN_TIMEOUT.match(changed):
+            continue
         if retried := _RETRY_ON.match(changed):
-            # HAProxy sends again only what it had in whole before it sent it the first time.
-            lines.append(f"{retried[1]}option http-buffer-request")
+            lines += [retried[1] + line for line in door.default_lines()]
         lines.append(_ADMIN_SOCKET.sub(r"\g<1>mode 600 ", changed))
         if section == _SERVICE_SECTION and (bound := _BIND.match(changed)):
-            lines += [bound[1] + rule for rule in _stopping_rules(state_map)]
+            lines += [
+                bound[1] + rule
+                for rule in (*door.connection_lines(), *_stopping_rules(state_map), *door.request_lines())
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +109,9 @@ def rewritten(arguments: Sequence[str]) -> list[str]:
     state_map = original.with_name(MAP_FILE_NAME)
     state_map.write_text(f"{KEY} {RUNNING}\n", encoding="ascii")
     copy = original.with_name(f"closed-{original.name}")
-    copy.write_text(closed(original.read_text(encoding="utf-8"), unavailable, state_map), encoding="utf-8")
+    copy.write_text(
+        closed(original.read_text(encoding="utf-8"), unavailable, state_map, Door.of(os.environ)), encoding="utf-8"
+    )
     replaced[at] = str(copy)
     return replaced
 

@@ -1,10 +1,10 @@
 """The modelled GPU of `device: simulated`, as one machine's replicas and VRAM actor share it."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from deployments.nodes import this_node
+from deployments.service.folder import run_folder
 from trivet.config import TASKS, AppConfig
 from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
@@ -16,7 +16,7 @@ _HANG_POLL_S = 0.05
 
 def ledger_path(run_id: str) -> Path:
     """Where the GPU of one run of the application is kept. While `<path>.hangs` exists, its driver hangs."""
-    return Path(tempfile.gettempdir()) / f"trivet-{run_id}-{this_node()[:12]}.ledger"
+    return run_folder() / f"trivet-{run_id}-{this_node()[:12]}.ledger"
 
 
 def simulated_ledger(config: AppConfig, run_id: str) -> Ledger:

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
+from deployments.haproxy.door import Door
 from deployments.haproxy.launcher import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
 
 PAGE = Path("/run/unavailable.http")
 STATE = Path("/run/state.map")
+DOOR = Door(connections=1000)
 RAYS = """global
     log 127.0.0.1:514 local0 info
     stats socket /tmp/haproxy-serve/admin.sock mode 666 level admin expose-fd listeners
+    maxconn 4096
     nbthread 1
 defaults
     mode http
@@ -39,7 +42,7 @@ listen stats
 
 
 def lines(host: str) -> list[str]:
-    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE, STATE).splitlines()]
+    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE, STATE, DOOR).splitlines()]
 
 
 def test_its_own_pages_move_to_loopback() -> None:
@@ -71,15 +74,42 @@ def test_requests_are_held_until_they_can_be_sent_again() -> None:
     assert lines("*")[at - 1] == "option http-buffer-request"
 
 
+def test_where_keys_are_asked_for_only_bodies_of_callers_with_one_are_held() -> None:
+    made = closed(RAYS, PAGE, STATE, Door(keys_required=True))
+    assert "http-buffer-request" not in made
+    for header in ("authorization", "api-key", "x-api-key"):
+        assert f"http-request wait-for-body time 15s if {{ req.hdr({header}) -m found }}" in made
+
+
+def test_connections_are_bounded_by_what_the_system_allows() -> None:
+    assert Door.of({}, 1 << 20).connections == 8192
+    assert Door.of({}, 1024).connections == 329
+    made = closed(RAYS, PAGE, STATE, Door.of({}, 1024))
+    assert "maxconn 329" in made
+    assert "reject if { sc0_conn_cur gt 164 }" in made
+
+
+def test_an_unknown_method_is_refused_before_it_is_counted() -> None:
+    [rule] = [line for line in lines("*") if "status 405" in line]
+    assert "if !{ method GET HEAD POST PUT PATCH DELETE OPTIONS }" in rule
+    assert lines("*").index(rule) < lines("*").index("acl routes path -i /-/routes")
+
+
+def test_every_request_carries_the_id_of_the_run() -> None:
+    assert "http-request set-header x-trivet-service abc" in closed(
+        RAYS, PAGE, STATE, Door.of({"TRIVET_SERVICE_ID": "abc"})
+    )
+
+
 @pytest.mark.parametrize(("target", "kept"), [("127.0.0.1:514", 0), ("/dev/log", 1)])
 def test_requests_are_logged_only_where_somebody_says(target: str, kept: int) -> None:
-    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE, STATE)
+    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE, STATE, DOOR)
     assert made.count("local0") == kept
 
 
 def test_before_the_application_is_known_callers_are_told_to_come_back() -> None:
     starting = RAYS.replace("backend http-trivet\n    server one 127.0.0.1:30000 check\n", "")
-    [line] = [line for line in closed(starting, PAGE, STATE).splitlines() if is_rule_of_unknown(line)]
+    [line] = [line for line in closed(starting, PAGE, STATE, DOOR).splitlines() if is_rule_of_unknown(line)]
     assert "status 503" in line
     assert "retry-after 2" in line
     [line] = [line for line in lines("*") if is_rule_of_unknown(line)]
@@ -87,24 +117,24 @@ def test_before_the_application_is_known_callers_are_told_to_come_back() -> None
 
 
 def is_rule_of_unknown(line: str) -> bool:
-    return "http-request return" in line and "stopping" not in line
+    return "http-request return" in line and "stopping" not in line and "405" not in line
 
 
 def test_the_service_asks_the_map_before_anything_else() -> None:
-    at = lines("*").index("bind *:8000")
+    [at, *_] = [at for at, line in enumerate(lines("*")) if line.startswith("http-request")]
     condition = f"if {{ str(service),map({STATE}) -m str stopping }}"
-    refusal, closing = lines("*")[at + 1 : at + 3]
+    refusal, closing = lines("*")[at : at + 2]
     assert refusal.startswith("http-request return status 503")
     assert refusal.endswith(condition)
     assert closing == f"http-after-response set-header connection close {condition}"
 
 
 def test_nothing_else_changes() -> None:
-    added = ("http-buffer-request", str(STATE))
-    after = [line for line in closed(RAYS, PAGE, STATE).splitlines() if not any(word in line for word in added)]
+    added = ("http-buffer-request", str(STATE), *DOOR.default_lines(), *DOOR.connection_lines(), *DOOR.request_lines())
+    after = [line for line in closed(RAYS, PAGE, STATE, DOOR).splitlines() if not any(word in line for word in added)]
     rays = [line for line in RAYS.splitlines() if "local0" not in line]
     changed = [(old, new) for old, new in zip(rays, after, strict=True) if old != new]
-    assert len(changed) == 6
+    assert len(changed) == 7
 
 
 def test_the_lines_are_those_that_this_ray_writes() -> None:
@@ -114,6 +144,8 @@ def test_the_lines_are_those_that_this_ray_writes() -> None:
         "    stats socket {{ config.socket_path }} mode 666 level admin",
         "    errorfile 503 {{ config.error_file_path }}\n",
         "    retry-on {{ config.retry_on }}\n",
+        "    maxconn {{ config.maxconn }}\n",
+        "timeout http-request {{ config.timeout_http_request_s }}s",
         "frontend prometheus\n",
         "frontend http_frontend\n    bind {{ config.frontend_host }}:",
         "    log {{ config.log_target }} local0 info\n",
