@@ -199,9 +199,10 @@ def strings(path: Path, *, docstrings: bool) -> Iterator[tuple[int, str]]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in former:
-            if (id(node) in alone) == docstrings:
-                yield node.lineno, node.value
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in former:
+            continue
+        if (id(node) in alone) == docstrings:
+            yield node.lineno, node.value
 
 
 def findings(texts: Iterable[Text], terms: Iterable[Term]) -> list[str]:
