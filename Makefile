@@ -69,7 +69,7 @@ bench: setup ## The engine beside its peers; resumes where it stopped; writes do
 bench-serving: setup ## What the path to the engine costs: default, tuned, without Ray; writes docs/benchmarks.md
 	$(BIN)/python -m bench.serving.compare
 
-squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
+squeeze: setup ## Another process takes a simulated GPU's memory for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.resilience.squeeze
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
@@ -78,7 +78,7 @@ chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; upd
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
 	$(BIN)/python -m pytest -m hostile tests
 
-stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
+stress: setup ## Three minutes of everything at twice the capacity: CPU, simulated GPU, naive server
 	$(BIN)/python -m bench.resilience.stress cpu
 	$(BIN)/python -m bench.resilience.stress simulated
 	$(BIN)/python -m bench.resilience.stress naive
@@ -94,7 +94,7 @@ test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chr
 	$(PIP) -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
 
-screenshots: setup ## Take the pictures in docs/img anew: the starter models on a simulated card
+screenshots: setup ## Take the pictures in docs/img: the starter models on a simulated GPU
 	$(PIP) -c constraints.txt -e '.[browser]'
 	TRIVET_SCREENSHOTS=docs/img $(BIN)/python -m pytest tests/ui/test_with_ray.py
 
@@ -114,10 +114,10 @@ audit: setup ## Installed as pinned, and no known vulnerabilities (AUDIT=--stric
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	$(BIN)/python scripts/audit.py --pip-audit .venv-audit/bin/pip-audit $(AUDIT)
 
-lock: setup ## Write constraints.txt anew from what is installed
+lock: setup ## Rewrite constraints.txt from the installed packages
 	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
 
-readme: setup ## Fill README's examples with the output of the service that listens on port 8000
+readme: setup ## Fill the examples of README and docs/index.md with the output of the service on port 8000
 	$(BIN)/python scripts/readme_outputs.py
 
 clean: ## Remove what the targets made (not the model cache)

@@ -1,6 +1,6 @@
-"""Runs README's curl commands against a running service and writes their real output below each: `make readme`.
+"""Runs the curl commands of README and docs/index.md against a running service and writes their output below each.
 
-The service must listen where README says. tests/deployments/test_readme.py checks the result.
+`make readme` runs it. The service must listen on port 8000. tests/deployments/test_readme.py checks the result.
 """
 
 import json
@@ -8,7 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 EXAMPLE = re.compile(r"(```bash\n(curl .*?)```\n```json\n).*?(\n```)", re.DOTALL)
 
 
@@ -38,7 +39,8 @@ def main() -> None:
         done = subprocess.run(["bash", "-c", found[2]], capture_output=True, text=True, check=True, timeout=120)
         return found[1] + rounded(pretty(done.stdout)) + found[3]
 
-    README.write_text(EXAMPLE.sub(fill, README.read_text()))
+    for page in PAGES:
+        page.write_text(EXAMPLE.sub(fill, page.read_text()))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 
 CASES = {
     "cpu": "starter models, CPU lanes",
-    "simulated": "starter models, simulated card, squeezed",
+    "simulated": "starter models, simulated GPU, squeezed",
     "full": "full-size models, int8, CPU lanes",
     "lean": "the same, lean",
     "naive": "naive server, starter models",

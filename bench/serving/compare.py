@@ -312,7 +312,7 @@ def tables(result: Mapping[str, Any]) -> str:
 
 def _without_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        "Embeddings with the tuned service, and without one thing each, in a run of its own:",
+        "Embeddings with the tuned service, and without one thing each, in a separate run:",
         "",
         "| without | 1 client: p50 / p99 ms | 16 clients: requests/s |",
         "|---|--:|--:|",
