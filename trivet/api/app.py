@@ -51,6 +51,8 @@ def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry 
         title="Trivet",
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
+        # Serve opens the spans of a request. FastAPI's would add to each request's cost and hold its query string.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=_middleware(settings, telemetry),
         # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
         routes=[route for router in _routers(service, traffic) for route in router.routes],

@@ -7,6 +7,9 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+WATCH_AFTER_S = 0.02
+"""Requests that are answered sooner are not watched: the task for it costs more than what they could still save."""
+
 
 class DisconnectMiddleware:
     """ASGI middleware; the outermost, so that all others see the cancellation."""
@@ -39,6 +42,7 @@ class _Caller:
         self._task = task
         self._receive = receive
         self._send = send
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[Message] | None = None
         self._answered = False
         self.has_left = False
@@ -46,12 +50,11 @@ class _Caller:
 
     async def receive(self) -> Message:
         """Receive for the application."""
-        if self._watch is not None:
-            return await asyncio.shield(self._watch)
+        if self._timer is not None:
+            return await asyncio.shield(self._watched())
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._watch = asyncio.ensure_future(self._receive())
-            self._watch.add_done_callback(self._ended)
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watched)
         return message
 
     async def send(self, message: Message) -> None:
@@ -62,9 +65,17 @@ class _Caller:
 
     def forget(self) -> None:
         """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.remove_done_callback(self._ended)
             self._watch.cancel()
+
+    def _watched(self) -> "asyncio.Task[Message]":
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._receive())
+            self._watch.add_done_callback(self._ended)
+        return self._watch
 
     def _ended(self, watch: "asyncio.Task[Message]") -> None:
         if watch.cancelled() or watch.exception() is not None or self._answered:
