@@ -15,8 +15,8 @@ import httpx
 import psutil
 
 from bench.support.servers import Server, running, this_python
+from deployments.processes import ProcessMemory, tree
 from trivet.config import DEFAULT_RELATIONS, TASKS, Task
-from trivet.doctor.host_memory import ProcessMemory, tree
 from trivet.paths import cache_dir
 from trivet.starter import prepare_starter
 

@@ -40,7 +40,7 @@ from bench.resilience.stress_load import (
 )
 from bench.support.machine import describe_machine
 from bench.support.served import Served, served
-from trivet.doctor.host_memory import MIB, ProcessMemory, by_role
+from deployments.processes import ProcessMemory, by_role
 
 Case = Literal["cpu", "simulated", "full", "lean", "naive"]
 
@@ -55,6 +55,7 @@ GROWTH_LIMIT = 0.05
 SLOPE_LIMIT_MIB = 1.0
 """Per 1,000 requests."""
 SAMPLE_S = 5.0
+MIB = 1024**2
 GIB = 1024**3
 
 SQUEEZE_GIB = (0.0, 4.0, 7.8, 6.5, 7.8, 0.0)

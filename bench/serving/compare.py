@@ -30,7 +30,7 @@ from bench.support.machine import describe_machine
 from bench.support.ports import free_port
 from bench.support.served import own_ports, served
 from deployments.environment.variables import cluster_environment, shipped_variables
-from trivet.doctor.host_memory import role_of, tree
+from deployments.processes import role_of, tree
 from trivet.starter.base import base_model_dir
 
 ROOT = Path(__file__).parents[2]

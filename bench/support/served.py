@@ -23,7 +23,7 @@ import yaml
 
 from bench.support.ports import free_port
 from bench.support.servers import this_python
-from trivet.doctor.host_memory import ProcessMemory, measure, role_of, tree
+from deployments.processes import ProcessMemory, measure, role_of, tree
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 180.0
@@ -41,7 +41,7 @@ class Served:
     log: Path
 
     def processes(self, role: str) -> list[psutil.Process]:
-        """Those of one role (see `trivet.doctor.host_memory.role_of`) that live now."""
+        """Those of one role (see `deployments.processes.role_of`) that live now."""
         found = []
         for process in tree(self.root):
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deployments.processes import tree
 from tests.security.conftest import RECORDER, Watched
 from tests.security.recorder.sitecustomize import LOG_VARIABLE, is_local
 from tests.security.test_sockets import place_of
-from trivet.doctor.host_memory import tree
 
 REPORTS = """
 import socket

@@ -9,8 +9,8 @@ import grpc
 import psutil
 import pytest
 
+from deployments.processes import role_of, tree
 from tests.security.conftest import Watched
-from trivet.doctor.host_memory import role_of, tree
 
 pytestmark = pytest.mark.ray
 

@@ -1,4 +1,4 @@
-"""A dispatcher that answers when it is told to."""
+"""A dispatcher whose answers wait for an event."""
 
 import asyncio
 
@@ -8,14 +8,14 @@ from trivet.messages import EmbedRequest, EmbedResult
 
 
 class GatedDispatcher(FakeDispatcher):
-    """Every embed call waits for `gate`; `entered` says that one has begun."""
+    """Every embed call waits for `gate`; `entered` is set when one has started."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()
         self.entered = asyncio.Event()
         self.given_up: list[EmbedRequest] = []
-        """Calls that were cancelled before they were answered."""
+        """Calls that were cancelled while they waited."""
 
     async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
         self.entered.set()

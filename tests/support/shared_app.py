@@ -1,9 +1,11 @@
-"""One application for all tests that need none of their own: to build it takes longer than most tests.
+"""Fixtures of one application that many tests share, because building it takes longer than most tests.
 
-It has answered others before. A test of what an application remembers (traffic, keys, readiness) builds a fresh one.
+A conftest.py imports them for the tests of its folder. Tests of an application's state (traffic, keys, readiness) build
+a new application instead.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from trivet.api.settings import ApiSettings
 
 
 class Behind:
-    """A dispatcher that stands for another one, which each test brings."""
+    """A dispatcher that delegates to the one that each test sets."""
 
     def __init__(self) -> None:
         self.dispatcher: Any = None
@@ -24,16 +26,22 @@ class Behind:
         return getattr(self.dispatcher, name)
 
 
-@pytest.fixture(scope="session")
-def shared_app() -> tuple[FastAPI, Behind]:
-    """To be reached without a socket."""
+@cache
+def _application() -> tuple[FastAPI, Behind]:
+    """Build the application once per process, although every folder that imports the fixtures has its own."""
     behind = Behind()
     return create_app(behind, ApiSettings()), behind
 
 
-@pytest.fixture(scope="session")
-def shared_server(shared_app: tuple[FastAPI, Behind]) -> Iterator[tuple[str, Behind]]:
-    """The same on a real port; its URL."""
-    app, behind = shared_app
+@pytest.fixture(scope="session", name="shared_app")
+def shared_app_fixture() -> tuple[FastAPI, Behind]:
+    """The application and its dispatcher, without a socket."""
+    return _application()
+
+
+@pytest.fixture(scope="session", name="shared_server")
+def shared_server_fixture() -> Iterator[tuple[str, Behind]]:
+    """The URL of the application on a real port, and its dispatcher."""
+    app, behind = _application()
     with served(app) as url:
         yield url, behind

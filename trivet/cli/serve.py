@@ -1,10 +1,9 @@
-"""`trivet serve`: starts `serve run` with the environment it needs, says when it answers, and stops it cleanly."""
+"""`trivet serve`: starts Serve with the environment it needs, announces when it is ready, and stops it cleanly."""
 
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +12,10 @@ import httpx
 import typer
 from rich.console import Console
 
-from deployments.environment.exposure import exposure_warning
-from deployments.environment.token import ensure_private_token, token_file
-from deployments.environment.variables import SHIPPED_FILE, cluster_environment, read_variables
-from deployments.haproxy.draining import DRAIN_LIMIT_S, drain
-from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-_STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.5
 
 WELCOME = """
@@ -38,12 +31,22 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 
 def serve_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
-    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = SHIPPED_FILE,
+    ray_env: Annotated[
+        Path | None,
+        typer.Option(help="File of variables for Ray's processes. Default: the one that ships with Trivet."),
+    ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Without Ray's dashboard: less memory, no `serve deploy` or `serve status`.")
+        bool,
+        typer.Option(
+            "--lean", help="Run without Ray's dashboard: less memory, but no `serve deploy` and no `serve status`."
+        ),
     ] = False,
 ) -> None:
     """Serve until Ctrl-C."""
+    from deployments import serve_process
+    from deployments.environment.exposure import exposure_warning
+    from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE
+
     console = Console(stderr=True)
     try:
         file = read_serve_file(config)
@@ -54,29 +57,19 @@ def serve_command(
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
     if _is_taken(file):
-        console.print(f"[red]error:[/red] something listens on {file.url} already")
+        console.print(f"[red]error:[/red] {file.url} is in use; stop that process, or change http_options.port")
         raise typer.Exit(1)
-    # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
+    # SIGTERM stops the service like SIGINT, which a shell ignores in processes that it starts in the background.
     for request in _ENDING:
         signal.signal(request, signal.default_int_handler)
-    child = _start(file, ray_env, lean)
+    service = serve_process.start(file.path, ray_env=ray_env, lean=lean)
     try:
-        _announce(child, file)
-        code = child.wait()
+        _announce(service, file)
+        code = service.wait()
     except KeyboardInterrupt:
-        console.print("stopping: answering what was accepted (Ctrl-C again: at once)")
-        code = _stop(child, console)
+        console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
+        code = _stop(service, console)
     raise typer.Exit(code)
-
-
-def _start(file: ServeFile, ray_env: Path, lean: bool) -> "subprocess.Popen[bytes]":
-    listed = read_variables(ray_env.read_text(encoding="utf-8"))
-    environment = cluster_environment(listed, os.environ, programs=Path(sys.executable).parent)
-    if token := token_file(environment, Path.home()):
-        ensure_private_token(token)
-    run = [sys.executable, "-m", "deployments.lean"] if lean else [Path(sys.executable).with_name("serve"), "run"]
-    # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-    return subprocess.Popen([*run, str(file.path)], env=environment, start_new_session=True)
 
 
 def _is_taken(file: ServeFile) -> bool:
@@ -85,32 +78,27 @@ def _is_taken(file: ServeFile) -> bool:
         return probe.connect_ex((file.connect_host, file.port)) == 0
 
 
-def _announce(child: "subprocess.Popen[bytes]", file: ServeFile) -> None:
-    """Wait until every model answers, then say where; returns early if the child ends."""
-    while child.poll() is None:
+def _announce(service: "subprocess.Popen[bytes]", file: ServeFile) -> None:
+    """Wait until every model is ready, then print the URL; return early if the service ends."""
+    while service.poll() is None:
         try:
             if httpx.get(f"{file.url}/readyz", timeout=5.0).status_code == 200:
-                typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
+                typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped, so that the command can be copied
                 return
         except httpx.TransportError:
             pass  # not listening yet
         time.sleep(_POLL_S)
 
 
-def _stop(child: "subprocess.Popen[bytes]", console: Console) -> int:
-    """Answer what was accepted, let Serve take its cluster down; kill the process it still is after a minute."""
+def _stop(service: "subprocess.Popen[bytes]", console: Console) -> int:
+    """Finish open requests unless interrupted, then stop the service; return the exit code."""
+    from deployments import serve_process
+
     try:
-        if not drain(child.pid):
-            console.print(f"what is still open after {DRAIN_LIMIT_S:g} s is given up")
+        if not serve_process.finish_requests(service):
+            console.print(f"giving up requests that are still open after {serve_process.FINISH_LIMIT_S:g} s")
     except KeyboardInterrupt:
-        console.print("requests under way are given up")
-    for request in _ENDING:  # heard; leaving now would leave a cluster behind
+        console.print("giving up open requests")
+    for request in _ENDING:  # exiting now would leave the cluster running
         signal.signal(request, signal.SIG_IGN)
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        return 1
-    return 0
+    return 0 if serve_process.stop(service) else 1
