@@ -1,6 +1,6 @@
-"""Runs README's curl commands against a running service and writes their real output below each: `make readme`.
+"""Runs README's curl commands against a running service and writes their output below them: `make readme`.
 
-The service must listen where README says. tests/deployments/test_readme.py checks the result.
+The service must listen on the address in README. tests/deployments/test_readme.py checks the result.
 """
 
 import json
@@ -13,7 +13,7 @@ EXAMPLE = re.compile(r"(```bash\n(curl .*?)```\n```json\n).*?(\n```)", re.DOTALL
 
 
 def pretty(text: str) -> str:
-    """Indented, with short lists and objects kept on one line."""
+    """Indent JSON, with short lists and objects on one line."""
     return _indent(json.loads(text), 0)
 
 
@@ -29,7 +29,7 @@ def _indent(value: object, depth: int) -> str:
 
 
 def rounded(text: str) -> str:
-    """Long fractions say no more than four digits do."""
+    """Shorten fractions to four digits."""
     return re.sub(r"(0\.\d{4})\d+(e-\d+)?", lambda found: "0.0000" if found[2] else found[1], text)
 
 

@@ -1,4 +1,4 @@
-"""The speeds that the README states are those of the table it points to."""
+"""The README states the same speeds as the table that it refers to."""
 
 import re
 from pathlib import Path
@@ -12,11 +12,11 @@ CONTENDERS = (
     "sentence-transformers-bf16",
     "infinity-bf16",
 )
-"""In the order in which the README names them."""
+"""In the README's order."""
 
 
 def measured(column: str) -> dict[str, str]:
-    """A column of the section's table, by contender."""
+    """Return a column of the section's table, by contender."""
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     lines = page.split(SECTION, 1)[1].split("\n###", 1)[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
