@@ -14,7 +14,7 @@ EXAMPLE = re.compile(r"(```bash\n(curl .*?)```\n```json\n).*?(\n```)", re.DOTALL
 
 
 def pretty(text: str) -> str:
-    """Indented, with short lists and objects kept on one line."""
+    """Indent JSON, with short lists and objects on one line."""
     return _indent(json.loads(text), 0)
 
 
@@ -30,7 +30,7 @@ def _indent(value: object, depth: int) -> str:
 
 
 def rounded(text: str) -> str:
-    """Long fractions say no more than four digits do."""
+    """Shorten fractions to four digits."""
     return re.sub(r"(0\.\d{4})\d+(e-\d+)?", lambda found: "0.0000" if found[2] else found[1], text)
 
 

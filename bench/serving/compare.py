@@ -31,8 +31,8 @@ from bench.support.ports import free_port
 from bench.support.served import served
 from deployments.environment.variables import cluster_environment, shipped_variables
 from deployments.service.folder import folder_variables
+from deployments.service.host_memory import role_of, tree
 from deployments.service.ports import choose_ports
-from trivet.doctor.host_memory import role_of, tree
 from trivet.starter.base import base_model_dir
 
 ROOT = Path(__file__).parents[2]

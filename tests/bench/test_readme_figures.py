@@ -12,7 +12,7 @@ CONTENDERS = (
     "sentence-transformers-bf16",
     "infinity-bf16",
 )
-"""In the order in which the README names them."""
+"""In the README's order."""
 
 
 def measured(column: str, shape: str = "bge-reranker-base") -> dict[str, str]:

@@ -25,7 +25,7 @@ PAGES_WITH_TESTS = {
 }
 """Pages whose commands another test runs."""
 RUN_ELSEWHERE = {
-    "git clone": "nothing to run before there is a clone",
+    "git clone": "needs the network",
     "make serve": "tests/deployments/test_serve.py runs what it runs",
     ".venv/bin/trivet serve configs/8gb.yaml": "needs a GPU and a model hub; tests/deployments/test_serve.py serves",
     ".venv/bin/trivet prepare configs/8gb.yaml": "needs a model hub; tests/cli/test_prepare.py prepares from a folder",
@@ -78,7 +78,7 @@ def test_the_command_answers_as_shown(client: Client, command: str, shown: str) 
     same_shape(json.loads(shown), json.loads(done.stdout))
 
 
-def test_the_configuration_table_tells_the_defaults() -> None:
+def test_the_configuration_table_has_the_defaults() -> None:
     import yaml
 
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
@@ -98,7 +98,7 @@ def test_the_configuration_table_tells_the_defaults() -> None:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command) of every block of bash or sh in README and docs, but for pages with tests of their own."""
+    """Return (page, command) of every bash or sh block in README and docs, except for `PAGES_WITH_TESTS`."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = []
     for page in pages:
@@ -107,12 +107,12 @@ def commands() -> list[tuple[str, str]]:
         for block in re.findall(
             r"^```(?:bash|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
         ):
-            # A command begins at the margin; a body in quotes, over several lines, is indented.
+            # A command starts in the first column; the lines of a quoted body are indented.
             found += [(page.name, command.strip()) for command in re.split(r"\n(?=\S)", block) if command.strip()]
     return found
 
 
-def test_pages_with_tests_of_their_own_have_them() -> None:
+def test_the_tests_of_other_pages_exist() -> None:
     for page, test in PAGES_WITH_TESTS.items():
         assert f"docs/{page}" in (ROOT / test).read_text(encoding="utf-8")
 
@@ -130,6 +130,6 @@ def test_each_command_of_the_documentation_works(client: Client, page: str, comm
     assert done.stdout
 
 
-def test_nothing_is_excused_that_is_no_longer_there() -> None:
+def test_every_skipped_command_is_still_in_the_documentation() -> None:
     for beginning in RUN_ELSEWHERE:
         assert any(command.startswith(beginning) for _, command in commands()), beginning

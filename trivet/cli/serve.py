@@ -6,22 +6,22 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import httpx
 import typer
 from rich.console import Console
 
-from deployments.environment.exposure import exposure_warning
-from deployments.environment.variables import SHIPPED_FILE, read_variables
-from deployments.haproxy.draining import DRAIN_LIMIT_S, drain
-from deployments.service.supervisor import Supervisor
-from trivet.api.key_ring import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
 from trivet.paths import cache_dir
 
+if TYPE_CHECKING:
+    from deployments.service.supervisor import Supervisor
+
 _POLL_S = 0.25
+_FINISH_LIMIT_S = 20.0
+"""How long open requests may take before the service stops."""
 _INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended. A SIGTERM is a supervisor's ordinary stop: 0."""
 
@@ -46,9 +46,15 @@ class _Stopped(BaseException):
 
 def serve_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
-    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = SHIPPED_FILE,
+    ray_env: Annotated[
+        Path | None,
+        typer.Option(help="File of variables for Ray's processes. Default: the one that ships with Trivet."),
+    ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Without Ray's dashboard: less memory, no `serve deploy` or `serve status`.")
+        bool,
+        typer.Option(
+            "--lean", help="Run without Ray's dashboard: less memory, but no `serve deploy` and no `serve status`."
+        ),
     ] = False,
 ) -> None:
     """Serve until Ctrl-C."""
@@ -61,10 +67,15 @@ def serve_command(
     raise typer.Exit(code)
 
 
-def _serve(config: Path, ray_env: Path, lean: bool, console: Console) -> int:
+def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> int:
+    from deployments.environment.exposure import exposure_warning
+    from deployments.environment.variables import SHIPPED_FILE, read_variables
+    from deployments.service.supervisor import Supervisor
+    from trivet.api.key_ring import ENVIRONMENT_VARIABLE
+
     try:
         file = read_serve_file(config)
-        variables = read_variables(ray_env.read_text(encoding="utf-8"))
+        variables = read_variables((ray_env or SHIPPED_FILE).read_text(encoding="utf-8"))
     except (ConfigError, OSError) as error:
         _fail(console, str(error))
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
@@ -86,7 +97,7 @@ def _serve(config: Path, ray_env: Path, lean: bool, console: Console) -> int:
         return _stop(service, console) or stopped.exit_code
 
 
-def _run(service: Supervisor, file: ServeFile, console: Console) -> int:
+def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
     """Wait until every model answers, say so, and watch the service until it ends."""
     ready = False
     while (code := service.exit_code()) is None:
@@ -109,14 +120,16 @@ def _show_logs(kept: Path | None, console: Console) -> None:
         console.print(f"its logs are kept in {kept}", highlight=False, soft_wrap=True)
 
 
-def _stop(service: Supervisor, console: Console) -> int:
-    """Answer what was accepted, then let Serve take its cluster down."""
-    console.print("stopping: answering accepted requests (Ctrl-C again: at once)")
+def _stop(service: "Supervisor", console: Console) -> int:
+    """Finish open requests unless interrupted, then stop the service; return 1 if it had to be killed."""
+    from deployments.haproxy.draining import drain
+
+    console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
     try:
-        if not drain(service.pid):
-            console.print(f"requests still open after {DRAIN_LIMIT_S:g} s are given up")
+        if not drain(service.pid, _FINISH_LIMIT_S):
+            console.print(f"giving up requests that are still open after {_FINISH_LIMIT_S:g} s")
     except _Stopped:
-        console.print("requests under way are given up")
+        console.print("giving up open requests")
     for number in (signal.SIGINT, signal.SIGTERM):  # to leave now would leave a cluster behind
         signal.signal(number, signal.SIG_IGN)
     return service.stop()
