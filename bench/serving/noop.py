@@ -8,7 +8,8 @@ import numpy as np
 
 from trivet.config import TASKS, AppConfig, Task
 from trivet.dispatch.local import LocalDispatcher
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.engine import Engine, ResultFuture
 from trivet.engine.open import prepare_model
 from trivet.engine.tasks.base import EngineLimits
@@ -39,11 +40,12 @@ class NoopBackend:
     """A `trivet.engine.backend.Backend` without a device, for the forward that a start begins with."""
 
     device = DEVICE
+    layout = PADDED
     token_budget = 1024
     fault = None
 
     def forward(self, batch: TokenBatch) -> Floats:
-        return np.zeros((len(batch.input_ids), DIMENSIONS), dtype=np.float32)
+        return np.zeros((len(batch.lengths), DIMENSIONS), dtype=np.float32)
 
     def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
         yield self.forward(batch)

@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import PADDED, Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.messages import Floats
 
 
 class SummingBackend:
-    """Output per row: (sum of its ids, its number of tokens). Remembers every batch."""
+    """Output per sequence: (sum of its ids, its number of tokens). Remembers every batch."""
 
     device = "cpu (sum)"
     fault = None
-    packs = False
+    layout: Layout = PADDED
 
     def __init__(self, token_budget: int = 64) -> None:
         self.token_budget = token_budget
@@ -23,8 +24,8 @@ class SummingBackend:
 
     def forward(self, batch: TokenBatch) -> Floats:
         self.batches.append(batch)
-        ids = batch.input_ids * batch.attention_mask
-        return np.stack([ids.sum(axis=1), batch.attention_mask.sum(axis=1)], axis=1).astype(np.float32)
+        sums = np.add.reduceat(batch.ids, batch.cu_seqlens[:-1])
+        return np.stack([sums, batch.lengths], axis=1).astype(np.float32)
 
     def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
         yield self.forward(batch)
@@ -34,14 +35,14 @@ class SummingBackend:
 
 
 class FailingBackend(SummingBackend):
-    """Raises what it is given for rows that contain token 13."""
+    """Raises the given error for sequences that contain token 13."""
 
     def __init__(self, error: Callable[[], Exception]) -> None:
         super().__init__(token_budget=1)
         self._error = error
 
     def forward(self, batch: TokenBatch) -> Floats:
-        if (batch.input_ids == 13).any():
+        if (batch.ids == 13).any():
             raise self._error()
         return super().forward(batch)
 
@@ -68,16 +69,15 @@ class SteppingBackend(SummingBackend):
         self.count = count
         self.uncut_tokens = uncut_tokens
         self.order: list[tuple[int, int]] = []
-        """(longest row, step) of everything that ran."""
+        """(longest sequence, step) of everything that ran."""
         self.before_step: Callable[[int, int], None] = lambda longest, step: None
         """Called in the thread of the forwards with what `order` is about to get."""
 
     def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        longest = batch.input_ids.shape[1]
-        count = self.count if batch.padded_tokens > self.uncut_tokens else 1
+        count = self.count if self.layout.cost(batch.lengths) > self.uncut_tokens else 1
         for step in range(count):
-            self.before_step(longest, step)
-            self.order.append((longest, step))
+            self.before_step(batch.max_len, step)
+            self.order.append((batch.max_len, step))
             if step < count - 1:
                 yield None
         yield self.forward(batch)

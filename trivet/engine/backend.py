@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.errors import TrivetError
 from trivet.messages import Floats
 
@@ -16,22 +17,22 @@ class Backend(Protocol):
         """Where it runs, for people: `cpu (openvino bf16)`, `cuda:0`, `simulated:0`."""
 
     @property
-    def packs(self) -> bool:
-        """Whether a forward computes rows of any lengths without padding them to the longest."""
+    def layout(self) -> Layout:
+        """How a forward lays out sequences of different lengths, and what it then computes."""
 
     @property
     def token_budget(self) -> int:
-        """Tokens the next batch may hold, padded ones unless it packs; it may change from batch to batch."""
+        """Largest cost of the next batch, by the layout, in tokens; it may change from batch to batch."""
 
     @property
     def fault(self) -> str | None:
         """Why this process must be replaced before it can answer again; None while it need not."""
 
     def forward(self, batch: TokenBatch) -> Floats:
-        """Run the batch: (rows, outputs) float32 — pooled vectors for an embedder, logits otherwise.
+        """Run the batch: (sequences, outputs) float32 — pooled vectors for an embedder, logits otherwise.
 
         Raises:
-            GpuUnavailable: this device cannot run even one row now.
+            GpuUnavailable: this device cannot run even one sequence now.
             EngineError: the forward failed in a way that its CPU replica would not cure.
         """
 

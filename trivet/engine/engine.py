@@ -8,7 +8,7 @@ from typing import Any
 
 from trivet.config import Task
 from trivet.engine.backend import Backend
-from trivet.engine.batch.sequences import build_batch
+from trivet.engine.batch.token_batch import build_batch
 from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
@@ -139,7 +139,7 @@ class Engine:
         [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
-        batch, _ = build_batch(job.rows, self._tokenizer.special.pad_id)
+        batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id)
         self._backend.forward(batch)
         self.has_answered = True
 

@@ -1,10 +1,11 @@
-"""Running out of GPU memory: halves, a smaller budget, one row too many for the GPU, offloading, freeing the cache."""
+"""Running out of GPU memory: halves, a smaller budget, one sequence that is too long, offloading, freeing the cache."""
 
 import numpy as np
 import pytest
 
 from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.sequences import Row, TokenBatch, build_batch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.errors import GpuUnavailable
@@ -16,6 +17,7 @@ class SmallGpu:
 
     device = "small:0"
     fault = None
+    layout = PADDED
 
     def __init__(self, room_tokens: int) -> None:
         self.room_tokens = room_tokens
@@ -24,10 +26,10 @@ class SmallGpu:
         self.calls: list[str] = []
 
     def run(self, batch: TokenBatch) -> Floats:
-        self.sizes.append(batch.padded_tokens)
-        if batch.padded_tokens > self.room_tokens:
+        self.sizes.append(self.layout.cost(batch.lengths))
+        if self.sizes[-1] > self.room_tokens:
             raise BackendOutOfMemory("full")
-        return (batch.input_ids * batch.attention_mask).sum(axis=1, keepdims=True).astype(np.float32)
+        return np.add.reduceat(batch.ids, batch.cu_seqlens[:-1])[:, None].astype(np.float32)
 
     def free_cache(self) -> None:
         self.calls.append("free_cache")
@@ -63,8 +65,7 @@ def lane(gpu: SmallGpu, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock
 
 
 def batch_of(*lengths: int) -> TokenBatch:
-    rows = [Row((np.full(n, index + 1, dtype=np.int32),), 1, n) for index, n in enumerate(lengths)]
-    return build_batch(rows, pad_id=0)[0]
+    return TokenBatch.of([np.full(n, index + 1, dtype=np.int32) for index, n in enumerate(lengths)])
 
 
 def test_an_oversize_batch_is_split_until_it_fits_and_keeps_its_order() -> None:
@@ -89,7 +90,7 @@ def test_the_budget_grows_back_after_many_good_batches() -> None:
     assert shrunk < backend.token_budget
 
 
-def test_one_row_that_does_not_fit_goes_to_the_cpu_replica_with_the_reason() -> None:
+def test_one_sequence_that_does_not_fit_goes_to_the_cpu_replica_with_the_reason() -> None:
     backend, _ = lane(SmallGpu(room_tokens=100))
     with pytest.raises(GpuUnavailable, match="embedder: 101 tokens do not fit the GPU: full"):
         backend.forward(batch_of(101))
@@ -108,7 +109,7 @@ def test_the_cache_is_freed_only_after_running_out_and_not_more_than_once_a_seco
     assert gpu.calls.count("free_cache") == 2
 
 
-def test_a_offloaded_lane_hands_over_and_comes_back() -> None:
+def test_an_offloaded_lane_hands_over_and_comes_back() -> None:
     gpu = SmallGpu(room_tokens=100)
     backend, _ = lane(gpu)
     backend.offload()

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from trivet.config import Precision
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import BINNED, PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.openvino.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.telemetry import forbid_telemetry
@@ -66,11 +67,11 @@ class OpenVinoBackend:
         compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
-        self.packs = "firsts" in self._input_names
+        self.layout = BINNED if "first_token_indices" in self._input_names else PADDED
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; what was mapped for it is then a second copy of the model.
-        self.forward(packing_batch())
+        self.forward(warmup_batch())
         drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
@@ -79,8 +80,8 @@ class OpenVinoBackend:
         return self._token_budget
 
     def forward(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32."""
-        available = batch.packed_inputs() if self.packs else batch.padded_inputs()
+        """(sequences, outputs) float32."""
+        available = batch.binned() if self.layout is BINNED else batch.padded()
         self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
         # The output tensor is reused by the next forward: copy.
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
@@ -95,10 +96,10 @@ class OpenVinoBackend:
         del self._request
 
 
-def packing_batch() -> TokenBatch:
-    """For the first forward, which packs the weights: 4 rows × 128.
+def warmup_batch() -> TokenBatch:
+    """Return the batch of the first forward, which packs the weights: 4 sequences of 128 tokens.
 
-    The ids are such that any vocabulary has them, and different enough for every expert of a mixture to be used.
+    Any vocabulary has its ids, and they vary enough for every expert of a mixture to be used.
     """
-    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int64)  # (B, T)
-    return TokenBatch(ids, np.ones_like(ids), np.zeros_like(ids), useful_tokens=ids.size)
+    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int32)
+    return TokenBatch.of(list(ids))

@@ -1,8 +1,8 @@
 """The loop of a replica: take the next batch, run it, hand out what came back.
 
-One scheduler per backend. It decides nothing about batches (`packing` does) and holds no tensors; it owns the
-waiting rows, the thread that runs forwards, and the promise that every submitted job ends. Where the backend cuts a
-long forward into steps, much shorter batches run between them, and one that nobody waits for any more ends there.
+One scheduler per backend. It decides nothing about batches (`fair_queue` does) and holds no tensors; it owns the
+waiting sequences, the thread that runs forwards, and the promise that every submitted job ends. Where the backend cuts
+a long forward into steps, much shorter batches run between them, and one that nobody waits for any more ends there.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from trivet.engine.backend import Backend
-from trivet.engine.batch.sequences import TokenBatch, build_batch
+from trivet.engine.batch.token_batch import TokenBatch, build_batch
 from trivet.engine.scheduling.fair_queue import FairQueue
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.metrics import UNMEASURED
@@ -35,7 +35,7 @@ INTERRUPTED_SHARE = 0.14
 _CLOSED = "the engine was closed"
 
 Entry = tuple[Job, int]
-"""A job and the index of one of its rows."""
+"""A job and the index of one of its sequences."""
 
 
 class Scheduler:
@@ -46,7 +46,7 @@ class Scheduler:
 
         Args:
             backend: runs the batches.
-            pad_id: token id that fills rows up.
+            pad_id: token id that fills up padded sequences.
             max_queued_tokens: refuse work beyond this many waiting tokens.
             clock: monotonic seconds.
         """
@@ -55,13 +55,13 @@ class Scheduler:
         self.max_queued_tokens = max_queued_tokens
         """May be changed at any time; what waits already stays."""
         self._clock = clock
-        self._queue: FairQueue[Entry] = FairQueue(lambda entry: entry[0].is_abandoned())
+        self._queue: FairQueue[Entry] = FairQueue(backend.layout, lambda entry: entry[0].is_abandoned())
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._loop_task: asyncio.Task[None] | None = None
         self._tokens_per_s = 0.0
         self._some_left = False
-        """Whether rows of jobs that have ended early may be waiting still."""
+        """Whether sequences of jobs that have ended early may be waiting still."""
         self.metrics = UNMEASURED
         """Where forwards are reported; set it before `start`."""
         self._failures = 0
@@ -97,14 +97,14 @@ class Scheduler:
         """Report what waits at this moment."""
         submitted_s = [job.submitted_s for job, _ in self._queue.oldest() if not job.is_abandoned()]
         self.metrics.queue(
-            rows=len(self._queue),
+            sequences=len(self._queue),
             tokens=self._queue.waiting_tokens,
             oldest_s=self._clock() - min(submitted_s) if submitted_s else 0.0,
             token_budget=self._backend.token_budget,
         )
 
     def submit(self, job: Job) -> "asyncio.Future[EngineResult]":
-        """Queue all rows of a job; the returned future is its result to come.
+        """Queue all sequences of a job; the returned future is its result to come.
 
         Raises:
             Overloaded: the queue is full; nothing of the job was taken. A job larger than the whole queue is
@@ -123,8 +123,8 @@ class Scheduler:
         job.future = asyncio.get_running_loop().create_future()
         job.future.add_done_callback(self._note_leaving)
         job.submitted_s = self._clock()
-        for index, row in enumerate(job.rows):
-            self._queue.push((job, index), row.tokens, job.priority)
+        for index, sequence in enumerate(job.sequences):
+            self._queue.push((job, index), sequence.tokens, job.priority)
         self._arrived.set()
         return job.future
 
@@ -145,12 +145,12 @@ class Scheduler:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while entries := self._queue.next_batch(self._backend.token_budget, packs=self._backend.packs):
+            while entries := self._queue.next_batch(self._backend.token_budget):
                 await self._run_one(entries)
 
     async def _run_one(self, entries: list[Entry]) -> None:
         """One forward, from its first step to what its callers get; shorter ones may run between its steps."""
-        batch, where = build_batch([job.rows[index] for job, index in entries], self._pad_id)
+        batch, where = build_batch([job.sequences[index] for job, index in entries], self._pad_id)
         now_s = self._clock()
         for job, _ in entries:
             job.started_s = job.started_s or now_s
@@ -178,7 +178,7 @@ class Scheduler:
             return
         except Exception as error:
             self.metrics.failed(error)
-            logger.exception("a forward of %d rows failed", len(batch.input_ids))
+            logger.exception("a forward of %d sequences failed", len(batch.lengths))
             self._note_failure(f"{type(error).__name__}: {error}")
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
             return
@@ -200,10 +200,10 @@ class Scheduler:
         may lose.
         """
         began_s = self._clock()
-        most = min(self._backend.token_budget, batch.padded_tokens // SHORTER_BY)
+        most = min(self._backend.token_budget, self._backend.layout.cost(batch.lengths) // SHORTER_BY)
         lost_s = 0.0
         while others_s + lost_s <= INTERRUPTED_SHARE * (own_s + others_s + lost_s):
-            shorter = self._queue.next_batch(most, max_tokens=most, packs=self._backend.packs)
+            shorter = self._queue.next_batch(most, max_tokens=most)
             if not shorter:
                 break
             self.metrics.interrupted()
@@ -218,9 +218,8 @@ class Scheduler:
     def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
         for job in {id(job): job for job, _ in entries}.values():
             job.forward_s += forward_s
-        computed = batch.bins.tokens if self._backend.packs else batch.padded_tokens
-        self.metrics.forwarded(batch, computed, forward_s)
-        rate = batch.useful_tokens / max(forward_s, 1e-6)
+        self.metrics.forwarded(batch, self._backend.layout.cost(batch.lengths), forward_s)
+        rate = batch.tokens / max(forward_s, 1e-6)
         self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
 
     def _drain_s(self, waiting_tokens: int) -> float:
@@ -231,8 +230,8 @@ class Scheduler:
 
 
 def _deliver(entries: list[Entry], outputs: Floats, where: list[int]) -> None:
-    for (job, row), at in zip(entries, where, strict=True):
-        job.deliver(row, outputs[at])
+    for (job, index), at in zip(entries, where, strict=True):
+        job.deliver(index, outputs[at])
 
 
 def _fail(entries: list[Entry], error: TrivetError) -> None:

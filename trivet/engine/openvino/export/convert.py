@@ -39,7 +39,7 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from trivet.config import TASKS, Task  # noqa: E402
-from trivet.engine.batch.sequences import TokenBatch  # noqa: E402
+from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
 from trivet.engine.checkpoint.files import read_config  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
@@ -68,7 +68,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     _say(f"loading {model_dir} as a {task}")
     model = load_torch_model(model_dir, task, torch.float32, for_export=True)
     example = _example_batch(vocab_size=read_config(model_dir)["vocab_size"])
-    padded = _tensors(example.padded_inputs())
+    padded = _tensors(example.padded())
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
 
@@ -80,7 +80,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
         elif can_be_packed(model):
-            _write_whole(PackedModel(model), _tensors(example.packed_inputs()), precision, partial)
+            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial)
         else:
             _write_whole(model, padded, precision, partial)
         del model
@@ -98,11 +98,10 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
 
 
 def _example_batch(vocab_size: int) -> TokenBatch:
-    longest = max(_CHECK_LENGTHS)
-    mask = (np.arange(longest)[None, :] < np.array(_CHECK_LENGTHS)[:, None]).astype(np.int64)  # (2, T)
+    rng = np.random.default_rng(0)
     # Ids below 5 are special tokens in most vocabularies: XLM-R counts positions by comparing with its pad id.
-    ids = np.random.default_rng(0).integers(min(5, vocab_size - 1), vocab_size, size=mask.shape)  # (2, T)
-    return TokenBatch(ids, mask, np.zeros_like(ids), useful_tokens=sum(_CHECK_LENGTHS))
+    ids = [rng.integers(min(5, vocab_size - 1), vocab_size, size=n, dtype=np.int32) for n in _CHECK_LENGTHS]
+    return TokenBatch.of(ids)
 
 
 def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
@@ -168,7 +167,7 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
 
 
 def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
-    backend = open_ir(ir_dir, precision, threads=None, token_budget=batch.padded_tokens)
+    backend = open_ir(ir_dir, precision, threads=None, token_budget=sum(_CHECK_LENGTHS))
     actual = backend.forward(batch)
     backend.close()
     error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
