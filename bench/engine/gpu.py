@@ -81,7 +81,7 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         try:
-            backend.forward(batch)
+            backend.launch(batch).result()
         except GpuUnavailable:
             handed += 1
             continue

@@ -59,7 +59,7 @@ def test_running_out_splits_and_one_sequence_too_many_goes_to_the_cpu_replica(co
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (192 << 20)) / total)
     ids = np.full(256, 2000, dtype=np.int32)
     batch = TokenBatch.of([np.concatenate([ids[:-1], [3000 + n]]).astype(np.int32) for n in range(2048)])
-    outputs = backend.forward(batch)
+    outputs = backend.launch(batch).result()
     assert len(outputs) == 2048
     assert backend.oom_splits > 0
     assert backend.token_budget < config.gpu.token_budget
@@ -73,7 +73,7 @@ def test_offloading_gives_memory_back_and_returning_takes_it(config: AppConfig) 
     backend.offload()
     assert torch.cuda.memory_reserved() <= before
     with pytest.raises(GpuUnavailable):
-        backend.forward(TokenBatch.of([np.array([101, 102], dtype=np.int32)]))
+        backend.launch(TokenBatch.of([np.array([101, 102], dtype=np.int32)])).result()
 
 
 def test_nvml_sees_this_process_as_ours() -> None:

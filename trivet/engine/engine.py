@@ -140,7 +140,7 @@ class Engine:
         if isinstance(job, TrivetError):
             raise job
         batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id)
-        self._backend.forward(batch)
+        self._backend.launch(batch).result()
         self.has_answered = True
 
     async def close(self) -> None:

@@ -36,7 +36,7 @@ class SimulatedAccelerator:
         """Reserve what the forward would take on a GPU, then run it on the CPU."""
         try:
             with self._ledger.holding(self._model, self.layout.cost(batch.lengths) * self._bytes_per_token):
-                return self._inner.forward(batch)
+                return self._inner.launch(batch).result()
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
 

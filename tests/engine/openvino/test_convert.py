@@ -48,7 +48,7 @@ def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFa
         ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
         backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
 
-        return backend.forward
+        return lambda batch: backend.launch(batch).result()
 
     return compiled
 

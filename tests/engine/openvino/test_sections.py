@@ -108,7 +108,7 @@ def test_logits_equal_torch_in_one_piece(tokens: int, backend: SectionedBackend,
     for batch in (batch_of(tokens), batch_of(tokens, max(1, tokens - 50), max(1, tokens // 3))):
         padded = {name: torch.tensor(array) for name, array in batch.padded().items()}
         expected = reference(padded["input_ids"], padded["attention_mask"]).numpy()
-        np.testing.assert_allclose(backend.forward(batch), expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(backend.launch(batch).result(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -116,28 +116,28 @@ def test_logits_equal_torch_in_one_piece(tokens: int, backend: SectionedBackend,
 @given(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=4))
 def test_sequences_of_one_batch_do_not_change_one_another(lengths: list[int], backend: SectionedBackend) -> None:
     batch = batch_of(*lengths)
-    together = backend.forward(batch)
+    together = backend.launch(batch).result()
     for index, ids in enumerate(np.split(batch.ids, batch.cu_seqlens[1:-1])):
-        np.testing.assert_allclose(together[index], backend.forward(TokenBatch.of([ids]))[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(together[index], backend.launch(TokenBatch.of([ids])).result()[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_another_batch_between_any_two_steps_changes_neither(backend: SectionedBackend) -> None:
     long, short = batch_of(700), batch_of(30, 20)
-    expected_long, expected_short = backend.forward(long), backend.forward(short)
+    expected_long, expected_short = backend.launch(long).result(), backend.launch(short).result()
     pauses = 0
-    for outputs in backend.steps(long):
-        if outputs is None:
-            pauses += 1
-            np.testing.assert_array_equal(backend.forward(short), expected_short)
+    pending = backend.launch(long)
+    while (outputs := pending.step()) is None:
+        pauses += 1
+        np.testing.assert_array_equal(backend.launch(short).result(), expected_short)
     assert pauses > 4 * len(slices(700))
     np.testing.assert_array_equal(outputs, expected_long)
 
 
 @pytest.mark.slow
 def test_only_batches_worth_an_interruption_are_cut(backend: SectionedBackend) -> None:
-    assert len(list(backend.steps(batch_of(UNCUT_TOKENS)))) == 1
-    assert len(list(backend.steps(batch_of(UNCUT_TOKENS + 1)))) > 1
+    assert backend.launch(batch_of(UNCUT_TOKENS)).step() is not None
+    assert backend.launch(batch_of(UNCUT_TOKENS + 1)).step() is None
 
 
 @pytest.mark.slow

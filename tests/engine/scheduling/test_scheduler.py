@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.engine.fakes import FailingBackend, GatedBackend, SteppingBackend, SummingBackend
+from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, SteppingBackend, SummingBackend
 from trivet.engine.batch.layout import BINNED, PADDED, Layout
 from trivet.engine.batch.sequences import TokenSequence
 from trivet.engine.batch.token_batch import TokenBatch
@@ -372,3 +374,115 @@ async def test_a_long_forward_that_fails_on_the_way_fails_its_own_callers_only()
             await long
         assert vectors(await short) == [[7, 1]]
         assert vectors(await scheduler.submit(job(sequence(8)))) == [[8, 1]]
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    def wait() -> None:
+        ends_s = time.monotonic() + 10
+        while not reached():
+            assert time.monotonic() < ends_s
+            time.sleep(0.001)
+
+    await asyncio.to_thread(wait)
+
+
+async def test_the_next_batch_is_launched_while_one_is_computed_and_no_further_one() -> None:
+    backend = PipelinedBackend(token_budget=1)
+    async with running(backend) as scheduler:
+        jobs = [scheduler.submit(job(sequence(value))) for value in (1, 2, 3, 4)]
+        await until(lambda: len(backend.launched) == 2)
+        await asyncio.sleep(0.05)
+        assert [int(batch.ids[0]) for batch in backend.launched] == [1, 2]
+        late = scheduler.submit(job(sequence(5), priority="interactive"))
+        backend.finish()
+        assert vectors(await jobs[0]) == [[1, 1]]
+        await until(lambda: len(backend.launched) == 3)
+        backend.finish(4)
+        assert [vectors(await one)[0][0] for one in (*jobs[1:], late)] == [2, 3, 4, 5]
+
+
+async def test_of_two_forwards_in_flight_one_fails_and_the_other_answers() -> None:
+    backend = PipelinedBackend(token_budget=1)
+
+    def refuse(batch: TokenBatch) -> None:
+        if 13 in batch.ids:
+            raise GpuUnavailable("no room")
+
+    backend.when_done = refuse
+    async with running(backend) as scheduler:
+        bad, good = scheduler.submit(job(sequence(13))), scheduler.submit(job(sequence(4)))
+        backend.finish(2)
+        with pytest.raises(GpuUnavailable):
+            await bad
+        assert vectors(await good) == [[4, 1]]
+        assert scheduler.is_alive
+
+
+async def test_waiting_for_the_device_counts_as_queue_and_not_as_forward() -> None:
+    clock = SteppedClock()
+    backend = PipelinedBackend(token_budget=2)
+    backend.when_done = lambda batch: clock.advance(4.0)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=clock)
+    scheduler.start()
+    jobs = [scheduler.submit(job(sequence(value, value))) for value in (1, 2)]
+    await until(lambda: len(backend.launched) == 2)
+    assert scheduler.forward_started_s == 0.0
+    timings = []
+    for one in jobs:
+        backend.finish()
+        timings.append((await one).timings)
+    assert [(times.queue_s, times.forward_s) for times in timings] == [(0.0, 4.0), (4.0, 4.0)]
+    assert scheduler.forward_started_s is None
+    held = [scheduler.submit(job(sequence(value, value))) for value in (3, 4)]
+    await until(lambda: len(backend.launched) == 4)
+    waiting = scheduler.submit(job(*(sequence(value, value) for value in range(5, 55))))
+    with pytest.raises(Overloaded) as refused:
+        scheduler.submit(job(sequence(1)))
+    assert refused.value.retry_after_s == 0.5 * 100 / 0.5, "the device computes 2 tokens in 4 s, whatever is in flight"
+    backend.finish(60)
+    await asyncio.gather(*held, waiting)
+    await scheduler.close()
+
+
+async def test_closing_fails_every_forward_in_flight() -> None:
+    backend = PipelinedBackend(token_budget=1)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
+    scheduler.start()
+    jobs = [scheduler.submit(job(sequence(value))) for value in (1, 2, 3)]
+    await until(lambda: len(backend.launched) == 2)
+    backend.finish(2)
+    await scheduler.close()
+    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+    assert all(isinstance(outcome, EngineError | EmbedResult) for outcome in outcomes)
+    assert isinstance(outcomes[2], EngineError)
+    assert not scheduler.is_alive
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.booleans()), max_size=40))
+def test_every_job_ends_with_its_own_outputs_however_many_forwards_are_in_flight(
+    given_jobs: list[tuple[list[int], bool]],
+) -> None:
+    async def run() -> None:
+        backend = PipelinedBackend(token_budget=8)
+        backend.finish(1000)
+
+        def refuse(batch: TokenBatch) -> None:
+            if 13 in batch.ids:
+                raise ValueError("thirteen")
+
+        backend.when_done = refuse
+        async with running(backend) as scheduler:
+            futures = [scheduler.submit(job(*map(sequence, values))) for values, _ in given_jobs]
+            for future, (_, leaves) in zip(futures, given_jobs, strict=True):
+                if leaves:
+                    future.cancel()
+                await asyncio.sleep(0)
+            outcomes = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 10)
+        for outcome, (values, _) in zip(outcomes, given_jobs, strict=True):
+            if isinstance(outcome, EmbedResult):
+                assert vectors(outcome) == [[value, 1] for value in values]
+            else:
+                assert isinstance(outcome, EngineError | asyncio.CancelledError)
+
+    asyncio.run(run())

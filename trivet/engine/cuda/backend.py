@@ -7,11 +7,12 @@ The sizes to try next are decided in `trivet.engine.cuda.token_budget`, which is
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.backend import BackendOutOfMemory, OneStep
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
 from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
@@ -26,6 +27,8 @@ FREE_CACHE_EVERY_S = 1.0
 
 class GpuLaneBackend:
     """A `trivet.engine.backend.Backend` over an accelerator."""
+
+    in_flight = 1
 
     def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
         """Begin offloaded: `reload` takes the weights to the GPU.
@@ -67,16 +70,15 @@ class GpuLaneBackend:
         """What the allocator holds now."""
         return self._accelerator.memory()
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """(sequences, outputs) float32; GpuUnavailable while offloaded, or where one sequence does not fit."""
+    def launch(self, batch: TokenBatch) -> OneStep:
+        """Prepare a forward. Its one step raises GpuUnavailable while offloaded, or where one sequence does not fit."""
+        return OneStep(partial(self._forward, batch))
+
+    def _forward(self, batch: TokenBatch) -> Floats:
         with self._lock:
             if self.offloaded:
                 raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
             return self._run(batch)
-
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """One step: on a GPU the longest batch is short."""
-        yield self.forward(batch)
 
     def _run(self, batch: TokenBatch) -> Floats:
         try:

@@ -1,13 +1,14 @@
 """The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
 
 import os
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from trivet.config import Precision
+from trivet.engine.backend import OneStep
 from trivet.engine.batch.layout import BINNED, PADDED
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.openvino.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
@@ -60,6 +61,7 @@ class OpenVinoBackend:
     """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
 
     fault = None  # a CPU has no context to poison
+    in_flight = 1
 
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
         core = openvino.Core()
@@ -71,7 +73,7 @@ class OpenVinoBackend:
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; what was mapped for it is then a second copy of the model.
-        self.forward(warmup_batch())
+        self.launch(warmup_batch()).result()
         drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
@@ -79,17 +81,16 @@ class OpenVinoBackend:
         """Tokens of one forward; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """(sequences, outputs) float32."""
+    def launch(self, batch: TokenBatch) -> OneStep:
+        """Prepare a forward; its one step runs the graph from end to end."""
+        return OneStep(partial(self._infer, batch))
+
+    def _infer(self, batch: TokenBatch) -> Floats:
         available = batch.binned() if self.layout is BINNED else batch.padded()
         self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
         # The output tensor is reused by the next forward: copy.
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
-
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """One step: the graph runs from end to end."""
-        yield self.forward(batch)
 
     def close(self) -> None:
         """Drop the graph, and with it its buffers."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.engine.backend import Steps
 from trivet.engine.batch.layout import PADDED
 from trivet.engine.batch.token_batch import Int64s, TokenBatch
 from trivet.engine.openvino.backend import CpuPrecision, settings_for, warmup_batch
@@ -114,6 +115,7 @@ class SectionedBackend:
     """Runs batches through the parts of one model; see `trivet.engine.backend.Backend`."""
 
     fault = None  # a CPU has no context to poison
+    in_flight = 1
     layout = PADDED
 
     def __init__(
@@ -135,7 +137,7 @@ class SectionedBackend:
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
         # The first forward packs the weights; the file mapped for it is then a second copy of the model.
-        self.forward(warmup_batch())
+        self.launch(warmup_batch()).result()
         for file in ir_dir.glob("*.bin"):
             drop_resident_pages(file)
 
@@ -144,14 +146,11 @@ class SectionedBackend:
         """Padded tokens of one forward; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """(sequences, outputs) float32."""
-        *_, outputs = self.steps(batch)
-        assert outputs is not None
-        return outputs
+    def launch(self, batch: TokenBatch) -> Steps:
+        """Prepare a forward; a step is one slice of a section, or one call of an attention."""
+        return Steps(self._steps(batch))
 
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """The same in steps: None after each but the last, which gives the outputs."""
+    def _steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
         padded = _Padded.of(batch)
         states = self._new_states(padded)
         for _ in self._encode(padded, states):

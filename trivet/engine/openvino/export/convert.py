@@ -168,7 +168,7 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
 
 def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
     backend = open_ir(ir_dir, precision, threads=None, token_budget=sum(_CHECK_LENGTHS))
-    actual = backend.forward(batch)
+    actual = backend.launch(batch).result()
     backend.close()
     error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
     if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
