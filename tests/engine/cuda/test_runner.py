@@ -7,11 +7,11 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
 from trivet.engine.batch.sequences import pair_sequence, single_sequence
 from trivet.engine.batch.token_batch import TokenBatch, build_batch
-from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.cuda.runner import CudaAccelerator
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.text.tokenizer import TextTokenizer
@@ -27,7 +27,7 @@ def accelerator(path: Path, task: Task) -> CudaAccelerator:
 
 
 def tokenizer(path: Path, task: Task) -> TextTokenizer:
-    return TextTokenizer.from_dir(path, pad_id=ModelFiles.read(path, task).pad_id)
+    return TextTokenizer.from_dir(path, pad_id=ModelFiles.read(path, task).architecture.pad_id)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trivet.checkpoint.architecture import Architecture
 from trivet.config import Task
 from trivet.engine.batch.packing import WIDEST, pack
 from trivet.engine.batch.token_batch import TokenBatch
@@ -34,6 +35,10 @@ def batch_of(given_lengths: list[int]) -> TokenBatch:
     rng = np.random.default_rng(sum(given_lengths))
     ids = [rng.integers(5, 900, size=length, dtype=np.int32) for length in given_lengths]
     return TokenBatch.of(ids, types_from=[min(given_lengths) // 2 + 1] * len(ids), pad_id=1)
+
+
+def with_fields(architecture: Architecture, **fields: Any) -> Architecture:
+    return replace(architecture, config={**architecture.config, **fields})
 
 
 def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
@@ -82,14 +87,14 @@ def test_a_model_that_pools_by_maximum_is_not_packed(checkpoints: dict[str, Path
 
 def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:
     assert not can_be_packed(load_torch_model(checkpoints["ModernBERT-large-zeroshot-v2.0"], "classifier"))
-    model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
-    model.model.base_model.config.max_position_embeddings = 8194
+    model = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
+    model.architecture = with_fields(model.architecture, max_position_embeddings=8194)
     assert not can_be_packed(model)
 
 
 def test_nomic_is_packed_only_where_a_bin_is_no_longer_than_its_positions(checkpoints: dict[str, Path]) -> None:
-    model: Any = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
-    model.encoder.config = replace(model.encoder.config, max_positions=WIDEST - 1)
+    model = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
+    model.architecture = with_fields(model.architecture, max_trained_positions=WIDEST - 1)
     assert not can_be_packed(model)
 
 

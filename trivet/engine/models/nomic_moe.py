@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.checkpoint.nomic import NomicMoeConfig
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
+from trivet.checkpoint.nomic import NomicMoeConfig
 from trivet.engine.models.rotary import rotary_table, rotate
 
 _NAMES_IN_MESSAGE = 8

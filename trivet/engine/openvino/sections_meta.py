@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.engine.checkpoint.files import read_json
+from trivet.checkpoint.files import read_json
 
 SECTIONS_FILE = "sections.json"
 ROTARY_FILE = "rotary.npz"

@@ -40,11 +40,10 @@ from numpy.typing import NDArray  # noqa: E402
 
 from trivet.config import TASKS, Task  # noqa: E402
 from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
-from trivet.engine.checkpoint.files import read_config  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
-from trivet.engine.openvino.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.openvino.ir_cache import MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
@@ -56,7 +55,7 @@ _LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0
 something else (whose error is about 1), not to measure rounding: a reranker's only logit may be near zero."""
 
 
-def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> IrMeta:
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> None:
     """Writes the IR of one checkpoint to ``out_dir``, replacing nothing: the folder must not exist.
 
     Peak memory is about twice the checkpoint's size, of which one is the checkpoint itself, mapped.
@@ -67,7 +66,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     started = time.monotonic()
     _say(f"loading {model_dir} as a {task}")
     model = load_torch_model(model_dir, task, torch.float32, for_export=True)
-    example = _example_batch(vocab_size=read_config(model_dir)["vocab_size"])
+    example = _example_batch(model.architecture.vocab_size)
     padded = _tensors(example.padded())
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
@@ -87,14 +86,12 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
-        meta = IrMeta.describe(model_dir, task, precision, int(expected.shape[1]), error)
-        meta.write(partial / META_FILE)
+        IrMeta(model_dir.name, task, precision, error, converter_versions()).write(partial)
         partial.rename(out_dir)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     _say(f"done in {time.monotonic() - started:.0f} s; relative error {error:.1e}")
-    return meta
 
 
 def _example_batch(vocab_size: int) -> TokenBatch:

@@ -23,9 +23,8 @@ from trivet.engine.models.nomic_moe import NomicMoeModel
 
 _MOST_POSITIONS = 1024
 """The mask has a row and a column for every position of a bin: a model that reads 8,192 tokens is not packed."""
-_POSITIONS_FROM_ZERO = frozenset({"bert", "electra"})
-_POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta"})
-"""Their first token has the position after the padding id."""
+_MODEL_TYPES = frozenset({"bert", "electra", "roberta", "xlm-roberta"})
+"""Families of which transformers' modules take masks and positions from outside."""
 
 
 class PackedModel(nn.Module):
@@ -46,7 +45,7 @@ class PackedModel(nn.Module):
         types = ("token_type_ids",) if "token_type_ids" in model.input_names else ()
         self.input_names = ("input_ids", "positions", "sequence_ids", "first_token_indices", *types)
         self._encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
-        self._first_position = _first_position(self._encoder)
+        self._first_position = model.architecture.first_position
 
     def forward(
         self,
@@ -100,23 +99,16 @@ def pool_packed(
 
 
 def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
-    """Whether the model's masks and positions can be given from outside, and what it reads of a sequence is its first
-    token, its last, or a sum."""
-    encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
+    """Whether the model takes masks and positions from outside, and reads of a sequence its first or last token or a
+    sum."""
+    architecture = model.architecture
+    positions = architecture.max_tokens or 0
     if isinstance(model, Embedder) and "max" in model.pooling.modes:
         return False  # no sum
-    if isinstance(encoder, NomicMoeModel):
-        return encoder.config.max_positions >= WIDEST  # its positions count from the bin's beginning
-    kind = encoder.config.model_type
-    absolute = getattr(encoder.config, "position_embedding_type", "absolute") == "absolute"
-    known = kind in _POSITIONS_FROM_ZERO | _POSITIONS_AFTER_PADDING and not encoder.config.is_decoder
-    return known and absolute and encoder.config.max_position_embeddings <= _MOST_POSITIONS
-
-
-def _first_position(encoder: Any) -> int:
-    if isinstance(encoder, NomicMoeModel) or encoder.config.model_type in _POSITIONS_FROM_ZERO:
-        return 0
-    return int(encoder.config.pad_token_id) + 1
+    if isinstance(model, Embedder) and isinstance(model.encoder, NomicMoeModel):
+        return positions >= WIDEST  # its positions count from the bin's beginning
+    known = architecture.model_type in _MODEL_TYPES and not architecture.is_decoder
+    return known and architecture.has_absolute_positions and positions <= _MOST_POSITIONS
 
 
 def _logits(model: Any, first_tokens: Tensor) -> Tensor:
