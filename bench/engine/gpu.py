@@ -21,7 +21,8 @@ import torch
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
-from trivet.engine.batch.sequences import Row, build_batch
+from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import build_batch
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
 from trivet.engine.models.load import load_torch_model
@@ -72,15 +73,15 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
     while time.monotonic() < until_s:
         length = min(LONGEST_TOKENS[task], max(5, round(rng.lognormvariate(4.8, 1.2))))
         count = max(1, backend.token_budget // length)
-        rows = [
-            Row((np.asarray([rng.randrange(10, 1000) for _ in range(length)], dtype=np.int32),), 1, length)
+        sequences = [
+            TokenSequence((np.asarray([rng.randrange(10, 1000) for _ in range(length)], dtype=np.int32),), 1, length)
             for _ in range(min(count, 64))
         ]
-        batch, _ = build_batch(rows, pad_id=0)
+        batch, _ = build_batch(sequences, pad_id=0)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         try:
-            backend.forward(batch)
+            backend.launch(batch).result()
         except GpuUnavailable:
             handed += 1
             continue
@@ -88,8 +89,8 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
             errors.append(f"{type(error).__name__}: {error}")
             continue
         forwards += 1
-        tokens += batch.useful_tokens
-        measured = max(measured, (torch.cuda.max_memory_allocated() - before) / batch.padded_tokens)
+        tokens += batch.tokens
+        measured = max(measured, (torch.cuda.max_memory_allocated() - before) / backend.layout.cost(batch.lengths))
     return Outcome(
         task=task,
         forwards=forwards,

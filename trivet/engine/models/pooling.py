@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trivet.engine.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.errors import ModelError
 
 

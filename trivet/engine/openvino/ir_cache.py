@@ -15,16 +15,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 import trivet
+from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.config import Task
-from trivet.engine.checkpoint.files import SHARD_INDEX, find_weight_files, read_config, read_json
 from trivet.errors import ModelError
 
 MODEL_FILE = "openvino_model.xml"
@@ -37,9 +37,15 @@ INT8_GROUP_SIZE = 64
 divide the width of every matrix product, or that product falls back to a slower kernel: 64 divides those of all three
 flagships, 128 does not divide ModernBERT-large's 2,624. Larger is quicker and coarser; bench/LOG.md has the table."""
 
-_ENGINE = Path(__file__).parent.parent
-_SOURCES = ("models/*.py", "checkpoint/*.py", "openvino/export/*.py", "batch/packing.py")
-"""Code that decides what a graph computes."""
+_PACKAGE = Path(trivet.__file__).parent
+_SOURCES = (
+    "checkpoint/*.py",
+    "engine/batch/packing.py",
+    "engine/models/**/*.py",
+    "engine/openvino/export/*.py",
+    "engine/openvino/sections_meta.py",
+)
+"""Code that decides what a graph computes, and how its folder is laid out."""
 _VERSIONED = ("openvino", "nncf", "torch", "transformers")
 _SETTLED_S = 2.0
 """A file changed less than this before it was hashed may change again within one tick of its timestamp."""
@@ -49,59 +55,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IrMeta:
-    """What a serving process needs to know about an IR folder without torch or transformers."""
+    """The record of one conversion, kept beside its graph for people who inspect the cache."""
 
     model: str
     """Name of the checkpoint directory."""
     task: Task
     precision: IrPrecision
-    output_size: int
-    """D of an embedder's vectors; the number of labels otherwise."""
-    hidden_size: int
-    max_tokens: int | None
-    """Positions the architecture has; the tokenizer's own limit may be lower."""
-    labels: Mapping[str, int] = field(default_factory=dict)
-    relative_error: float = 0.0
+    relative_error: float
     """‖IR - torch fp32‖ / ‖torch fp32‖ on the conversion's example."""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str]
+    """Of the libraries that made the graph."""
 
-    @classmethod
-    def describe(
-        cls,
-        model_dir: Path,
-        task: Task,
-        precision: IrPrecision,
-        output_size: int,
-        relative_error: float,
-    ) -> Self:
-        """Facts of a conversion that has just been done."""
-        config = read_config(model_dir)
-        positions = config.get("max_position_embeddings") or config.get("max_trained_positions")
-        if positions and config.get("model_type") in ("xlm-roberta", "roberta", "camembert"):
-            positions -= config.get("pad_token_id", 1) + 1  # their positions start after the pad id
-        return cls(
-            model=model_dir.name,
-            task=task,
-            precision=precision,
-            output_size=output_size,
-            hidden_size=config.get("hidden_size") or config.get("n_embd") or config.get("dim") or output_size,
-            max_tokens=positions,
-            labels={label: int(index) for index, label in (config.get("id2label") or {}).items()},
-            relative_error=relative_error,
-            versions=_versions(),
-        )
+    def write(self, ir_dir: Path) -> None:
+        """Write it as JSON."""
+        (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    def write(self, path: Path) -> None:
-        """Writes the facts as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    @classmethod
-    def read(cls, ir_dir: Path) -> Self:
-        """Reads ``meta.json`` of an IR folder; ModelError where it is missing or not what this version writes."""
-        try:
-            return cls(**read_json(ir_dir / META_FILE))
-        except TypeError as error:
-            raise ModelError(f"{ir_dir / META_FILE} is not of this version: {error}") from error
+def converter_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide what a graph computes."""
+    return {name: version(name) for name in _VERSIONED}
 
 
 def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir: Path | None = None) -> str:
@@ -115,10 +87,10 @@ def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir
     """
     read_config(model_dir)  # refuses what is not a checkpoint, by name
     key = hashlib.sha256()
-    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(_versions().items()))):
+    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(converter_versions().items()))):
         key.update(part.encode() + b"\0")
-    for file in sorted(file for pattern in _SOURCES for file in _ENGINE.glob(pattern)):
-        key.update(file.relative_to(_ENGINE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):
+        key.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     for file in _files_that_matter(model_dir):
         key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + _digest(file, digest_cache_dir))
     return key.hexdigest()
@@ -173,10 +145,6 @@ def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, 
             f"converting {model_dir} for {task} at {precision} failed (exit {child.returncode}): "
             f"{last.removeprefix('error: ')}"
         )
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _VERSIONED}
 
 
 def _files_that_matter(model_dir: Path) -> Iterable[Path]:

@@ -14,14 +14,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.engine.checkpoint.files import read_json
+from trivet.checkpoint.files import read_json
 
 SECTIONS_FILE = "sections.json"
 ROTARY_FILE = "rotary.npz"
 ATTENTION = "attention"
 HEAD = "head"
 LOCAL = "sliding_attention"
-"""The layer type whose queries see only the keys within reach; all others see every key."""
+"""The layer type whose queries see only the keys in its sliding window; all others see every key."""
 
 Floats32 = NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class SectionsMeta:
 
     layer_types: list[str]
     """Of each layer: which rotary table turns its queries, and whether they see all keys."""
-    reach_tokens: int
+    sliding_window: int
     """How far a query of a local layer sees, to either side."""
     hidden_size: int
     heads: int

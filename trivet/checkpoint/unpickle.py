@@ -1,4 +1,4 @@
-"""Turns a pickled checkpoint into safetensors, once: ``python -m trivet.engine.checkpoint.unpickle --model DIR --out
+"""Turns a pickled checkpoint into safetensors, once: ``python -m trivet.checkpoint.unpickle --model DIR --out
 DIR``.
 
 A pickle can run code when it is read. torch's restricted reader (``weights_only``) builds tensors and plain containers
@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 import trivet
-from trivet.engine.checkpoint.files import SINGLE_FILE, inside, read_json
+from trivet.checkpoint.files import SINGLE_FILE, inside, read_json
 from trivet.errors import ModelError
 
 PICKLE = "pytorch_model.bin"

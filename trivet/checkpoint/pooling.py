@@ -1,13 +1,11 @@
-"""Which pooling a checkpoint's sentence-transformers files ask for. Reads files only, so that a replica without torch
-can tell, too.
-"""
+"""Reads from a checkpoint's sentence-transformers files how its token vectors are pooled. Needs no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from trivet.engine.checkpoint.files import inside, read_json
+from trivet.checkpoint.files import inside, read_json
 from trivet.errors import ModelError
 
 _MODE_OF_FLAG = {
@@ -22,9 +20,9 @@ _MODE_OF_FLAG = {
 
 
 def read_pooling_modes(model_dir: Path) -> tuple[str, ...]:
-    """The modes, in the order in which their vectors are concatenated; supported or not.
+    """Return the pooling modes, supported or not, in the order in which their vectors are concatenated.
 
-    Without ``modules.json`` it is the mean over tokens, which is what sentence-transformers makes of a plain encoder.
+    Without ``modules.json`` it is the mean over tokens, as sentence-transformers treats a plain encoder.
 
     Raises:
         ModelError: a module other than Transformer, Pooling and Normalize; the message names it.
@@ -45,6 +43,15 @@ def read_pooling_modes(model_dir: Path) -> tuple[str, ...]:
     if not config.get("include_prompt", True):
         raise ModelError(f"{file} leaves the prompt out of pooling (include_prompt: false), which is not supported")
     return _modes(config)
+
+
+def ends_in_normalize(model_dir: Path) -> bool:
+    """Whether the last of the checkpoint's modules scales vectors to length 1."""
+    modules_file = model_dir / "modules.json"
+    if not modules_file.is_file():
+        return False
+    modules = read_json(modules_file)
+    return bool(modules) and str(modules[-1]["type"]).endswith("Normalize")
 
 
 def _modes(config: dict[str, Any]) -> tuple[str, ...]:

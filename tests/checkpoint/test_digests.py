@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trivet.engine.checkpoint.digests import check_digests, published_digests, total_bytes
+from trivet.checkpoint.digests import check_digests, published_digests, total_bytes
 from trivet.errors import ModelError
 
 

