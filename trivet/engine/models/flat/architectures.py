@@ -171,12 +171,23 @@ class _Family:
     head_activation: str
     positions_after_padding: bool
     """Whether the first position is the one after the padding id, not 0."""
+    default_sizes: tuple[int, int, int] = (768, 12, 3072)
+    """Hidden size, heads and inner size where config.json names none."""
+    default_embedding_size: int | None = None
+    """None: as the hidden size."""
 
 
 _ROBERTA = _Family("roberta.", ("classifier.dense", "classifier.out_proj"), "tanh", positions_after_padding=True)
 _BERT_LIKE: Final = {
     "bert": _Family("bert.", ("pooler.dense", "classifier"), "tanh", positions_after_padding=False),
-    "electra": _Family("electra.", ("classifier.dense", "classifier.out_proj"), "gelu", positions_after_padding=False),
+    "electra": _Family(
+        "electra.",
+        ("classifier.dense", "classifier.out_proj"),
+        "gelu",
+        positions_after_padding=False,
+        default_sizes=(256, 4, 1024),
+        default_embedding_size=128,
+    ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
@@ -187,7 +198,9 @@ def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
     _only(config, "is_decoder", False)
     _only(config, "add_cross_attention", False)
     _only(config, "position_embedding_type", "absolute")
-    hidden = _size(config, "hidden_size", default=768)
+    hidden_size, heads, inner_size = family.default_sizes
+    hidden = _size(config, "hidden_size", default=hidden_size)
+    embedding = family.default_embedding_size
     # Published files name the padding id; where they do not, it is the default of the class.
     padding = config.get("pad_token_id", 1) if family.positions_after_padding else -1
     if not isinstance(padding, int):
@@ -197,9 +210,9 @@ def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
         prefix=family.prefix,
         vocab_size=_size(config, "vocab_size"),
         hidden_size=hidden,
-        embedding_size=_size(config, "embedding_size", default=128) if family.prefix == "electra." else hidden,
-        heads=_heads(config, "num_attention_heads", hidden, default=12),
-        inner_size=_size(config, "intermediate_size", default=3072),
+        embedding_size=_size(config, "embedding_size", default=embedding) if embedding else hidden,
+        heads=_heads(config, ("num_attention_heads",), hidden, default=heads),
+        inner_size=_size(config, "intermediate_size", default=inner_size),
         layers=_size(config, "num_hidden_layers", default=12),
         positions=_size(config, "max_position_embeddings", default=512),
         first_position=padding + 1,
@@ -219,7 +232,7 @@ def _distilbert(config: Config, task: Task) -> BertConfig:
         vocab_size=_size(config, "vocab_size", default=30_522),
         hidden_size=hidden,
         embedding_size=hidden,
-        heads=_heads(config, "n_heads", hidden, default=12),
+        heads=_heads(config, ("n_heads", "num_attention_heads"), hidden, default=12),
         inner_size=_size(config, "hidden_dim", default=3072),
         layers=_size(config, "n_layers", "num_hidden_layers", default=6),
         positions=_size(config, "max_position_embeddings", default=512),
@@ -237,7 +250,7 @@ def _distilbert(config: Config, task: Task) -> BertConfig:
 
 def _modernbert(config: Config, task: Task) -> ModernBertConfig:
     hidden = _size(config, "hidden_size", default=768)
-    heads = _heads(config, "num_attention_heads", hidden, default=12, even=True)
+    heads = _heads(config, ("num_attention_heads",), hidden, default=12, even=True)
     layers = _size(config, "num_hidden_layers", default=22)
     _only(config, "head_dim", hidden // heads)
     window = _size(config, "local_attention", default=128)
@@ -348,7 +361,7 @@ def _nomic_dense(config: Config) -> NomicConfig:
         _default_rotary(config.get("rope_parameters") or {})
         _only(config, "rope_scaling", None)
     hidden = _size(config, "n_embd") if published else _size(config, "hidden_size", default=768)
-    heads = _heads(config, "n_head" if published else "num_attention_heads", hidden, default=12, even=True)
+    heads = _heads(config, ("n_head" if published else "num_attention_heads",), hidden, default=12, even=True)
     if not published:
         _only(config, "head_dim", None, hidden // heads)
     multiple = _size(config, "pad_vocab_size_multiple", default=1)
@@ -416,12 +429,12 @@ def _flag(config: Config, name: str, default: bool = False) -> bool:
     return value
 
 
-def _heads(config: Config, name: str, hidden_size: int, *, default: int, even: bool = False) -> int:
+def _heads(config: Config, names: tuple[str, ...], hidden_size: int, *, default: int, even: bool = False) -> int:
     """The number of attention heads; `even` where rotary positions turn pairs of a head's channels."""
-    heads = _size(config, name, default=default)
+    heads = _size(config, *names, default=default)
     if hidden_size % (heads * (2 if even else 1)):
         kind = "of even size " if even else ""
-        raise UnsupportedArchitecture(f"{hidden_size} channels do not give {heads} heads {kind}({name})")
+        raise UnsupportedArchitecture(f"{hidden_size} channels do not give {heads} heads {kind}({names[0]})")
     return heads
 
 
