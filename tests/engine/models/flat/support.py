@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,35 @@ def run(model: FlatModel, parts: Sequence[Tensor], types: Sequence[Tensor] | Non
     with torch.inference_mode():
         outputs: Tensor = model(**pack(parts, types, device)).cpu()
     return outputs
+
+
+class Bins(NamedTuple):
+    """Sequences side by side in bins of one width, filled up."""
+
+    sequences: Tensor
+    """(B, W), the number of each token's sequence; fillers have the number of sequences."""
+    positions: Tensor
+    """(B, W), within each sequence."""
+    firsts: Tensor
+    """(S,), where each sequence begins among the B·W."""
+    places: Tensor
+    """(N,), where each token of the sequences laid end to end lies among the B·W."""
+
+
+def lay_in_bins(lengths: Sequence[int], bins: int, spare: int = 3) -> Bins:
+    """Deal the sequences out to bins as wide as the fullest, and `spare` more."""
+    width = max(sum(lengths[index::bins]) for index in range(bins)) + spare
+    sequences, positions = torch.full((bins, width), len(lengths)), torch.zeros(bins, width, dtype=torch.int64)
+    firsts = torch.zeros(len(lengths), dtype=torch.int64)
+    ends = [index * width for index in range(bins)]
+    places = []
+    for number, length in enumerate(lengths):
+        at = slice(ends[number % bins], ends[number % bins] + length)
+        sequences.view(-1)[at], positions.view(-1)[at] = number, torch.arange(length)
+        firsts[number] = at.start
+        places.append(torch.arange(at.start, at.stop))
+        ends[number % bins] = at.stop
+    return Bins(sequences, positions, firsts, torch.cat(places))
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:

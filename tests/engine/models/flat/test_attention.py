@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.engine.models.flat.support import lay_in_bins
 from trivet.engine.models.flat import attention
 from trivet.engine.models.flat.attention import (
     BinAttention,
@@ -72,20 +73,11 @@ def test_blocks(lengths: list[int], reach: int) -> None:
 @given(lengths=lengths_lists, reach=reaches, blocks=st.booleans(), bins=st.integers(1, 3), spare=st.integers(0, 9))
 def test_bins(lengths: list[int], reach: int | None, blocks: bool, bins: int, spare: int) -> None:
     """The same sequences in several bins, each filled up."""
-    per_bin = [lengths[index::bins] for index in range(bins)]
-    width = max(sum(each) for each in per_bin) + spare
-    sequences = torch.full((bins, width), len(lengths))
-    place, order = 0, []
-    for index, each in enumerate(per_bin):
-        place = index * width
-        for length in each:
-            sequences.view(-1)[place : place + length] = len(order)
-            order.append((place, length))
-            place += length
-    q, k, v = _inputs(bins * width)
-    mixed = BinAttention(sequences, blocks=blocks)(q, k, v, reach)
-    for place, length in order:
-        at = slice(place, place + length)
+    layout = lay_in_bins(lengths, bins, spare)
+    q, k, v = _inputs(layout.sequences.numel())
+    mixed = BinAttention(layout.sequences, blocks=blocks)(q, k, v, reach)
+    for first, length in zip(layout.firsts.tolist(), lengths, strict=True):
+        at = slice(first, first + length)
         _close(mixed[at], _plain(q[at], k[at], v[at], [length], reach))
     assert torch.isfinite(mixed).all(), "fillers too, or their NaN would spread"
 

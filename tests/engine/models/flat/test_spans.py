@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
+from tests.engine.models.flat.support import lay_in_bins
 from trivet.engine.models.flat.heads import PoolingHead
 from trivet.engine.models.flat.spans import BinSpans, FlatSpans
 from trivet.errors import ModelError
@@ -18,22 +18,6 @@ def _flat(lengths: list[int], fillers: int = 0, empty: int = 0) -> FlatSpans:
     bounds = torch.cat([bounds, bounds[-1:].expand(empty)])
     positions = torch.cat([*(torch.arange(length) for length in lengths), torch.zeros(fillers, dtype=torch.int64)])
     return FlatSpans(bounds, max(lengths), positions)
-
-
-def _bins(lengths: list[int], bins: int) -> tuple[BinSpans, Tensor]:
-    """The layout, and where each flat token lies in it."""
-    width = max(sum(lengths[index::bins]) for index in range(bins)) + 3
-    sequences, positions = torch.full((bins, width), len(lengths)), torch.zeros(bins, width, dtype=torch.int64)
-    firsts = torch.zeros(len(lengths), dtype=torch.int64)
-    ends = [index * width for index in range(bins)]
-    places = []
-    for number, length in enumerate(lengths):
-        at = slice(ends[number % bins], ends[number % bins] + length)
-        sequences.view(-1)[at], positions.view(-1)[at] = number, torch.arange(length)
-        firsts[number] = at.start
-        places.append(torch.arange(at.start, at.stop))
-        ends[number % bins] = at.stop
-    return BinSpans(sequences, positions, firsts), torch.cat(places)
 
 
 @pytest.mark.parametrize("mode", [*MODES, ("cls", "mean")])
@@ -53,7 +37,8 @@ def test_pooling_equals_sentence_transformers(mode: str | tuple[str, ...]) -> No
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8), bins=st.integers(1, 3), seed=st.integers(0, 99))
 def test_both_layouts_agree(lengths: list[int], bins: int, seed: int) -> None:
     states = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(seed))
-    spans, places = _bins(lengths, bins)
+    layout = lay_in_bins(lengths, bins)
+    spans, places = BinSpans(layout.sequences, layout.positions, layout.firsts), layout.places
     spread = torch.full((spans.sequences.numel(), 5), 7.0)
     spread[places] = states
     head = PoolingHead(tuple(mode for mode in MODES if mode != "max"))
@@ -61,7 +46,8 @@ def test_both_layouts_agree(lengths: list[int], bins: int, seed: int) -> None:
 
 
 def test_bins_have_no_maximum() -> None:
-    spans, _ = _bins([3, 4], 1)
+    layout = lay_in_bins([3, 4], 1)
+    spans = BinSpans(layout.sequences, layout.positions, layout.firsts)
     with pytest.raises(NotImplementedError, match="max pooling"):
         PoolingHead(("max",))(torch.zeros(spans.sequences.numel(), 2), spans)
 

@@ -6,7 +6,11 @@ The encoders are the ones that serve on CUDA. What differs for a graph on the CP
   (`trivet.engine.models.flat.attention.BinAttention`);
 - joint products (q, k and v; the two halves of a gated feed-forward) are products of their own, since a graph pays for
   cutting their results;
-- rotation takes the form in which OpenVINO knows it.
+- rotation takes the textbook form: the one that serves writes into parts of its result, which no graph can.
+
+OpenVINO executes every product of a graph in the precision that it is given as a hint, so a classification head is to
+be a graph of its own, compiled for fp32 (:class:`HeadModel`): in bf16, 500 documents share 139 scores. What follows the
+last product with weights, such as pooling, stays in fp32 by itself.
 
 The inputs are those of `trivet.engine.openvino.export.packed.PackedModel`, so one runtime serves both.
 """
@@ -16,7 +20,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trivet.engine.models.flat.attention import BinAttention
-from trivet.engine.models.flat.heads import PoolingHead
+from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
 from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections
 from trivet.engine.models.flat.load import FlatModel
 from trivet.engine.models.flat.spans import BinSpans
@@ -28,18 +32,20 @@ class BinModel(nn.Module):
 
     S sequences in B bins of width W, all int64. ``positions`` count from 0 within each sequence; ``sequences`` says
     which of the S each token belongs to, or S for what fills a bin up; ``firsts`` is the place of each sequence's first
-    token in the flattened (B·W) bins. The result is the flat model's, (S, outputs) fp32.
+    token in the flattened (B·W) bins. The result is the flat model's, (S, outputs) fp32, or, where the head is another
+    graph, what that takes: (S, H) fp32.
 
     The model given is changed: its joint products are cut.
     """
 
-    def __init__(self, model: FlatModel, *, takes_token_types: bool, blocks: bool) -> None:
+    def __init__(self, model: FlatModel, *, takes_token_types: bool, blocks: bool, with_head: bool = True) -> None:
         """Wrap a model loaded on the CPU in fp32.
 
         Args:
             model: see `trivet.engine.models.flat.load.load_flat_model`.
             takes_token_types: whether the graph has an input for them.
             blocks: whether local layers run in blocks, or under a mask over the whole bin.
+            with_head: whether a classification head is part of the graph. Pooling always is.
 
         Raises:
             ValueError: `unexportable_reason` gives one.
@@ -50,6 +56,7 @@ class BinModel(nn.Module):
             raise ValueError(reason)
         self.model = model
         self._blocks = blocks
+        self._with_head = with_head
         self.input_names: tuple[str, ...] = ("input_ids", "positions", "sequences", "firsts")
         if takes_token_types:
             self.input_names += ("token_type_ids",)
@@ -71,8 +78,25 @@ class BinModel(nn.Module):
             positions.flatten(),
             BinAttention(sequences, blocks=self._blocks),
         )  # (B·W, H)
-        outputs: Tensor = self.model.head(hidden, spans)
+        head = self.model.head
+        if isinstance(head, ClassificationHead) and not self._with_head:
+            return head.pool(spans, hidden)
+        outputs: Tensor = head(hidden, spans)
         return outputs
+
+
+class HeadModel(nn.Module):
+    """``forward(pooled (S, H) fp32) -> (S, labels) fp32``: a classification head, for a graph of its own in fp32."""
+
+    input_names = ("pooled",)
+
+    def __init__(self, head: ClassificationHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """See the class."""
+        return self.head.classify(pooled)
 
 
 def unexportable_reason(model: FlatModel) -> str | None:

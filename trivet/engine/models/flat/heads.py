@@ -61,5 +61,9 @@ class ClassificationHead(nn.Module):
 
     def forward(self, states: Tensor, spans: Spans) -> Tensor:
         """See the class."""
-        logits: Tensor = self.output(self.norm(self.activation(self.dense(self.pool(spans, states)))))
+        return self.classify(self.pool(spans, states))
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """What follows pooling: (S, H) fp32 → (S, labels) fp32."""
+        logits: Tensor = self.output(self.norm(self.activation(self.dense(pooled))))
         return logits
