@@ -5,7 +5,7 @@ is run by transformers in float64; the template around a pair is written from th
 
 Sources:
 
-- `nomic_bert` (v1.5 and v2 MoE): nomic-ai/contrastors, modeling_hf_nomic_bert.py, as in docs of text-embeddings-inference
+- `nomic_bert` (v1.5 and v2 MoE): nomic-ai/contrastors, modeling_hf_nomic_bert.py, as in text-embeddings-inference
   (nomic.rs). Post-norm; fc11 · silu(fc12); softmax over all experts before the top 2, not renormalised.
 - `new`: Alibaba-NLP/new-impl, as in text-embeddings-inference (gte.rs) and vLLM (NTKScalingRotaryEmbedding): fixed NTK
   scaling turns at base · factor, all frequencies divided by factor^(2/head size) (https://kexue.fm/archives/9706, 6).

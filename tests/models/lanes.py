@@ -82,6 +82,16 @@ class Served:
         self.engine.start()
 
 
+def loads(path: Path, task: Task, cache: Path, *, pickled: bool = False) -> bool:
+    """Whether the loader takes a checkpoint: where a conversion fails although it does, the conversion is at fault."""
+    try:
+        prepared = prepare_model(_config(path, task, cache, pickled=pickled), task)
+        load_torch_model(prepared.source.path, task, for_export=True)
+    except ModelError:
+        return False
+    return True
+
+
 def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False) -> Served:
     """Open a checkpoint.
 
@@ -95,7 +105,17 @@ def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = Fa
     Raises:
         ModelError: the project refuses the checkpoint, or its conversion failed.
     """
-    config = AppConfig.model_validate(
+    config = _config(path, task, cache, pickled=pickled)
+    if lane == "cpu":
+        engine = open_cpu_engine(config, task)
+    else:
+        prepared = prepare_model(config, task)
+        engine = open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
+    return Served(engine, asyncio.new_event_loop())
+
+
+def _config(path: Path, task: Task, cache: Path, *, pickled: bool) -> AppConfig:
+    return AppConfig.model_validate(
         {
             task: {"model": str(path)},
             "cpu": {"precision": "fp32", "token_budget": _TOKEN_BUDGET},
@@ -103,9 +123,3 @@ def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = Fa
             "pickled_models": [str(path)] if pickled else [],
         }
     )
-    if lane == "cpu":
-        engine = open_cpu_engine(config, task)
-    else:
-        prepared = prepare_model(config, task)
-        engine = open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
-    return Served(engine, asyncio.new_event_loop())

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.models.lanes import Lane, Served, serve
+from tests.models.lanes import Lane, Served, loads, serve
 from tests.models.library import Side, Sparse
 from tests.models.texts import LABELS, QUERY, TEMPLATE, texts_for
 from trivet.config import Task
@@ -77,7 +77,7 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
     try:
         served = serve(lane, path, question.task, cache, pickled=question.pickled)
     except ModelError as error:
-        return _not_served(error, path)
+        return _not_served(error, path, question, cache)
     except Exception as error:  # noqa: BLE001 - whatever it is, the table has a row for it
         return Outcome("fails", f"{type(error).__name__}: {error}")
     if question.output != "vectors" and "output" not in EmbedRequest.__dataclass_fields__:
@@ -95,17 +95,11 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
     return Outcome(kind, f"{largest:.1e} ({name}, {len(texts)} texts)")
 
 
-def _not_served(error: ModelError, path: Path) -> Outcome:
-    """A refusal names what is at fault; a conversion that crashed passes on the last line of a traceback."""
-    _, crashed, last_line = error.message.partition(" failed (exit ")
-    kind: Kind = "fails" if crashed and _is_exception(last_line.partition("): ")[2]) else "refused"
-    return Outcome(kind, error.message.replace(str(path), path.name))
-
-
-def _is_exception(line: str) -> bool:
-    """Whether this line ends a traceback: `ValueError: …`, `module.SomeError`."""
-    name = line.partition(":")[0]
-    return bool(name) and " " not in name and name.rpartition(".")[2][:1].isupper()
+def _not_served(error: ModelError, path: Path, question: Question, cache: Path) -> Outcome:
+    """A refusal is the loader's; a conversion of what the loader takes has failed, whatever its last line says."""
+    converting = " failed (exit " in error.message
+    failed = converting and loads(path, question.task, cache, pickled=question.pickled)
+    return Outcome("fails" if failed else "refused", error.message.replace(str(path), path.name))
 
 
 # ── questions ───────────────────────────────────────────────────────────────────────────────────────────────────────

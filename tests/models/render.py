@@ -12,10 +12,10 @@ STATES_FILE = Path(__file__).parent / "STATES.md"
 _HEAD = """\
 # Models people use, and what Trivet makes of each
 
-Made from `tests/models/table.py` by `python -m tests.models.render`; do not edit. For every row a tiny random checkpoint
-is written in the published layout and served on two paths: `torch` is the module of the GPU lane in fp32, `CPU` the
-conversion of the CPU lane in fp32. Each answers texts of many lengths, together and alone, and is compared with
-sentence-transformers or transformers (or, where upstream has remote code, with the published formula in float64).
+Made from `tests/models/table.py` by `python -m tests.models.render`; do not edit. For every row a tiny random
+checkpoint is written in the published layout and served on two paths: `torch` is the module of the GPU lane in fp32,
+`CPU` the conversion of the CPU lane in fp32. Each answers texts of many lengths, together and alone, and is compared
+with sentence-transformers or transformers (or, where upstream has remote code, with the published formula in float64).
 
 - **exact**: within 1e-4 of the reference everywhere.
 - **refused**: not served; the message says what is not understood.

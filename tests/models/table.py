@@ -93,6 +93,7 @@ def _answers(ids: formulas.Ids, yes: str, no: str | None) -> Question:
 REMOTE_CODE = refused("trust_remote_code=True")
 NO_PAD = refused("the tokenizer names no padding token; set pad_token_id in config.json")
 CACHE_IN_GRAPH = fails("SequenceMark")
+NO_EXAMPLE_END = fails("Each example must contain at least one <eos> token")
 NO_SCORE_HEAD = refused("missing tensors: score.weight")
 DENSE = "Dense and LayerNorm modules of modules.json, with their own safetensors"
 NO_CACHE = "use_cache=False when the model is loaded"
@@ -136,7 +137,8 @@ ENCODERS = [
     Row("gte-modernbert-base", EMBEDDER, modernbert.write_gte_modernbert, also="granite-embedding-english-r2"),
     Row("modernbert-embed-base", WITH_PROMPTS, modernbert.write_modernbert_embed),
     Row(
-        "nomic-embed-text-v1.5", _formula(formulas.nomic), nomic.write_nomic_v15, refused("missing tensors: layers.10."),
+        "nomic-embed-text-v1.5", _formula(formulas.nomic), nomic.write_nomic_v15,
+        refused("missing tensors: layers.10."),
         needs="the field names of its remote code (n_embd, n_layer, rotary_emb_base …): at full size the defaults of "
         "the native class happen to equal v1.5's", also="CodeRankEmbed",
     ),
@@ -188,7 +190,8 @@ DECODERS = [
     Row(
         "Qwen3 with use_bidirectional_attention", _formula(formulas.bidirectional_decoder("qwen3")),
         decoders.write_qwen3_bidirectional, wrong("case 7: computed causally"), CACHE_IN_GRAPH,
-        needs="is_causal = False where config.json says use_bidirectional_attention; transformers reads it for Gemma alone",
+        needs="is_causal = False where config.json says use_bidirectional_attention: transformers reads that for Gemma "
+        "alone",
     ),
     Row(
         "Qwen3-Embedding without modules.json", EMBEDDER, decoders.write_causal_without_modules,
@@ -234,7 +237,8 @@ RERANKERS = [
     Row("granite-embedding-reranker-english-r2", RERANKER, modernbert.write_granite_reranker_r2),
     Row(
         "ettin-reranker-17m-v1", RERANKER, modernbert.write_ettin_reranker,
-        refused("missing tensors: classifier.bias, classifier.weight, head.dense.weight"), needs=f"{DENSE}, for rerankers too",
+        refused("missing tensors: classifier.bias, classifier.weight, head.dense.weight"),
+        needs=f"{DENSE}, for rerankers too",
     ),
     Row("mxbai-rerank-base-v1", RERANKER, deberta.write_mxbai_rerank_v1),
     Row(
@@ -251,7 +255,8 @@ RERANKERS = [
         needs="Transformer → LogitScore and chat_template.jinja",
     ),
     Row(
-        "Qwen3-Reranker-0.6B-seq-cls", Question("reranker", partial(PromptedClassifierReference, ids=formulas.qwen3_ids)),
+        "Qwen3-Reranker-0.6B-seq-cls",
+        Question("reranker", partial(PromptedClassifierReference, ids=formulas.qwen3_ids)),
         causal_rerankers.write_qwen3_seq_cls, wrong("case 6: pairs without the template"), CACHE_IN_GRAPH,
         needs="a template, or a refusal: config.json says …ForSequenceClassification of a decoder",
     ),
@@ -282,12 +287,12 @@ CLASSIFIERS = [
     Row("bge-m3-zeroshot-v2.0", CLASSIFIER, xlm_roberta.write_m3_zeroshot),
     Row(
         "bart-large-mnli", Question("classifier", ZeroShotReference, special_tokens=False), bart.write_bart_mnli,
-        cpu=fails("IndexError"), needs="an example with `</s>` for the conversion",
+        cpu=NO_EXAMPLE_END, needs="an example with `</s>` for the conversion",
     ),
     Row(
         "bart-large-mnli, `</s>` in a text", CLASSIFIER, bart.write_bart_mnli,
-        fails("All examples must have the same number of <eos> tokens"), fails("IndexError"),
-        needs="the head at the last `</s>` of each row, as transformers means it: today one such text fails the whole batch",
+        fails("All examples must have the same number of <eos> tokens"), NO_EXAMPLE_END,
+        needs="the head at the last `</s>` of each sequence; today one such text fails the batch it is in",
     ),
     Row(
         "gliclass-base-v1.0", Question("classifier", None), several_vectors.write_gliclass,
@@ -298,7 +303,8 @@ CLASSIFIERS = [
 SEVERAL_VECTORS = [
     Row(
         "splade-v3", Question("embedder", SparseReference, "sparse"), several_vectors.write_splade,
-        refused("chains MLMTransformer → SpladePooling"), needs="MLMTransformer, SpladePooling, and a request for sparse weights",
+        refused("chains MLMTransformer → SpladePooling"),
+        needs="MLMTransformer, SpladePooling, and a request for sparse weights",
     ),
     Row(
         "splade-cocondenser-ensembledistil", Question("embedder", SparseReference, "sparse"),

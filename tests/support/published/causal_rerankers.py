@@ -15,8 +15,8 @@ from tests.support.published.weights import HEAD, Weights
 
 QWEN3_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 QWEN3_PREFIX = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
 )
 QWEN3_SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 QWEN3_TEMPLATE = (
@@ -35,7 +35,10 @@ CHAT_TEMPLATE = (
 )
 """The general one of Qwen's chat models, which knows nothing of queries and documents."""
 
-MXBAI_PREFIX = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+MXBAI_PREFIX = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n"
+)
 MXBAI_TASK = (
     "You are a search relevance expert who evaluates how well documents match search queries. For each query-document "
     "pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment "

@@ -238,7 +238,7 @@ def write_e5_mistral(folder: Path) -> None:
     weights.save(folder, torch.float16)
     write_sentence_transformer(
         folder, width=shape.hidden, pooling="lasttoken", max_seq_length=4096,
-        prompts={"web_search_query": f"{INSTRUCTION} ", "sts_query": "Instruct: Retrieve semantically similar text\nQuery: "},
+        prompts={"web_search_query": f"{INSTRUCTION} ", "sts_query": "Instruct: Retrieve similar text\nQuery: "},
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""nomic_bert with the field names of its remote code: nomic-embed-text-v1.5 (CodeRankEmbed), nomic-embed-text-v2-moe."""
+"""nomic_bert by the field names of its remote code: nomic-embed-text-v1.5 (CodeRankEmbed) and v2-moe."""
 
 from __future__ import annotations
 

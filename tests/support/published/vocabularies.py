@@ -22,7 +22,10 @@ from tests.support.published.layout import write_json
 _CORPUS = ("textwrap.py", "statistics.py", "dataclasses.py", "argparse.py")
 _LEARNED = 600
 """Entries that are learned, special tokens apart."""
-_LLAMA_3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _QWEN = _LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}")
 NO_LIMIT = 1000000000000000019884624838656
 """What transformers writes as `model_max_length` where there is none."""
