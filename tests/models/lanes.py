@@ -21,6 +21,7 @@ from trivet.engine.batch.sequences import TokenBatch
 from trivet.engine.engine import Engine
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.open import open_cpu_engine, open_engine, prepare_model
+from trivet.errors import ModelError
 from trivet.messages import EngineRequest, EngineResult, Floats, TokenizeRequest
 
 Lane = Literal["torch", "cpu"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 _PROSE = """
-The parser reads a Value from each line and returns an option list of names with type default when the Help string is not
-given so that one argument may take several values in a group of data fields which dataclass and median share
+The parser reads a Value from each line and returns an option list of names with type default when the Help string is
+not given so that one argument may take several values in a group of data fields which dataclass and median share
 """
 _WORDS = _PROSE.split()
 _LENGTHS_WORDS = (1, 4, 11, 30, 60, 120, 250)
