@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from trivet.config import AppConfig, Task
+from trivet.config import AppConfig, Precision, Task
 from trivet.engine.batch.sequences import TokenBatch
 from trivet.engine.engine import Engine
 from trivet.engine.models.load import load_torch_model
@@ -106,20 +106,26 @@ def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = Fa
     Raises:
         ModelError: the project refuses the checkpoint, or its conversion failed.
     """
-    config = _config(path, task, cache, pickled=pickled)
-    if lane == "cpu":
-        engine = open_cpu_engine(config, task)
-    else:
-        prepared = prepare_model(config, task)
-        engine = open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
+    engine = open_engine_on(lane, path, task, cache, pickled=pickled)
     return Served(engine, asyncio.new_event_loop())
 
 
-def _config(path: Path, task: Task, cache: Path, *, pickled: bool) -> AppConfig:
+def open_engine_on(
+    lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False, precision: Precision = "fp32"
+) -> Engine:
+    """An engine that has not been started; see `serve`. The torch path is fp32 whatever the precision."""
+    config = _config(path, task, cache, pickled=pickled, precision=precision)
+    if lane == "cpu":
+        return open_cpu_engine(config, task)
+    prepared = prepare_model(config, task)
+    return open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
+
+
+def _config(path: Path, task: Task, cache: Path, *, pickled: bool, precision: Precision = "fp32") -> AppConfig:
     return AppConfig.model_validate(
         {
             task: {"model": str(path)},
-            "cpu": {"precision": "fp32", "token_budget": _TOKEN_BUDGET},
+            "cpu": {"precision": precision, "token_budget": _TOKEN_BUDGET},
             "serving": {"cache_dir": str(cache)},
             "pickled_models": [str(path)] if pickled else [],
         }

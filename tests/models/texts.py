@@ -39,3 +39,8 @@ def texts_for(path: Path, limit_tokens: int, *, special_tokens: bool = True) -> 
     candidates = [*_ODD, *([_SPECIAL] if special_tokens else []), *(_text(words, words) for words in _LENGTHS_WORDS)]
     fitting = sorted((t for t in candidates if len(tokenizer.encode(t).ids) <= limit_tokens), key=len)
     return tuple(fitting[at // 2 if at % 2 == 0 else -(at // 2 + 1)] for at in range(len(fitting)))
+
+
+def short_texts(count: int) -> tuple[str, ...]:
+    """That many different texts of a few words."""
+    return tuple(f"{_text(3 + at % 5, at)} {at}" for at in range(count))

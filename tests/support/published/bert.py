@@ -150,7 +150,7 @@ def write_ms_marco_minilm(folder: Path, *, scale: float = 1.0) -> None:
 
     Args:
         folder: where.
-        scale: of the last layer; with 8 logits reach 17 and more, where the logistic function is 1 in fp32.
+        scale: of the last layer. With -30 all logits are about 17 to 32, where the logistic function is 1 in fp32.
     """
     entries = write_bert_tokenizer(folder)
     labels = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
