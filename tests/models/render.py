@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.models.cases import CASES
 from tests.models.table import GROUPS, Row, State
 
 STATES_FILE = Path(__file__).parent / "STATES.md"
