@@ -21,7 +21,7 @@ with sentence-transformers or transformers (or, where upstream has remote code, 
 - **exact**: within 1e-4 of the reference everywhere.
 - **refused**: not served; the message says what is not understood.
 - **fails**: not served, or not every text; the message names nothing.
-- **wrong**: served, and the numbers differ. Nobody is told.
+- **wrong**: served, and the numbers differ; nothing shows it to the caller.
 - **absent**: served, but there is no request for this output.
 """
 

@@ -116,7 +116,7 @@ BERT = [
     Row("snowflake-arctic-embed-l-v2.0", WITH_PROMPTS, xlm_roberta.write_arctic_l_v2),
     Row(
         "bge-m3", EMBEDDER, xlm_roberta.write_bge_m3, refused("is a pickle"),
-        needs="nothing: a pickle wants to be named in pickled_models",
+        needs="nothing: the configuration must name it in pickled_models",
     ),
     Row(
         "bge-m3, in pickled_models", Question("embedder", SentenceTransformerReference, pickled=True),
@@ -172,7 +172,11 @@ ENCODERS = [
         needs="the same module with normed queries and keys, a norm more and the other half gated",
     ),
     Row("jina-embeddings-v3-hf", EMBEDDER, jina.write_jina_v3_hf),
-    Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert, also="jina-embeddings-v5-text-nano without its adapters"),
+    Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert),
+    Row(
+        "jina-embeddings-v5-text-nano", Question("embedder", None), jina.write_jina_v5, REMOTE_CODE,
+        needs="its model_type read as eurobert (small: qwen3), and one of its LoRA adapters merged",
+    ),
 ]  # fmt: skip
 
 DECODERS = [
@@ -268,6 +272,10 @@ RERANKERS = [
     Row(
         "bge-reranker-v2-gemma", _answers(formulas.gemma_ids, "Yes", None), causal_rerankers.write_bge_reranker_gemma,
         NO_SCORE_HEAD, needs="one row of the LM head, and its template: it is in no file",
+    ),
+    Row(
+        "jina-reranker-v2-base-multilingual", Question("reranker", None), jina.write_jina_reranker_v2,
+        refused("missing tensors: "), needs="the tensor names of its remote code read as XLM-RoBERTa's",
     ),
     Row(
         "jina-reranker-v3", Question("reranker", None), causal_rerankers.write_jina_reranker_v3,

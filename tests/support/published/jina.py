@@ -1,12 +1,14 @@
-"""jina-embeddings-v2 (English and code) by remote code; jina-embeddings-v3-hf, which transformers has."""
+"""jina-embeddings-v2 (English and code), -v5 and jina-reranker-v2 by remote code; -v3-hf, which transformers has."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.support.published.eurobert import write_eurobert
 from tests.support.published.layout import write_json, write_sentence_transformer
 from tests.support.published.vocabularies import (
     ROBERTA_NAMES,
@@ -149,3 +151,81 @@ def write_jina_v3_hf(folder: Path) -> None:
     weights.linear("pooler.dense", HIDDEN, HIDDEN)
     weights.save(folder, torch.bfloat16)
     write_sentence_transformer(folder, width=HIDDEN, pooling="mean", max_seq_length=8194)
+
+
+def write_jina_v5(folder: Path) -> None:
+    """jina-embeddings-v5-text-nano: EuroBERT under a model_type of its own code, LoRA adapters in folders."""
+    write_eurobert(folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text()) | {
+        "architectures": ["JinaEmbeddingsV5Model"],
+        "auto_map": {
+            "AutoConfig": "configuration_jina_embeddings_v5.JinaEmbeddingsV5Config",
+            "AutoModel": "modeling_jina_embeddings_v5.JinaEmbeddingsV5Model",
+        },
+        "is_decoder": False,
+        "model_type": "jina_embeddings_v5",
+        "task_names": ["retrieval", "text-matching", "clustering", "classification"],
+    }
+    write_json(file, config)
+    for task in config["task_names"]:
+        adapter = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+        write_json(folder / "adapters" / task / "adapter_config.json", adapter)
+
+
+def write_jina_reranker_v2(folder: Path) -> None:
+    """jina-reranker-v2-base-multilingual: XLM-R with the tensor names of flash attention's implementation."""
+    entries = write_xlm_r_tokenizer(folder, limit=1024)
+    positions = 1026
+    code = "modeling_xlm_roberta.XLMRobertaFor"
+    config = {
+        "architectures": ["XLMRobertaForSequenceClassification"],
+        "attention_probs_dropout_prob": 0.1,
+        "auto_map": {
+            "AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig",
+            "AutoModel": "modeling_xlm_roberta.XLMRobertaModel",
+            "AutoModelForSequenceClassification": f"{code}SequenceClassification",
+        },
+        "bos_token_id": 0,
+        "classifier_dropout": None,
+        "emb_pooler": None,
+        "eos_token_id": 2,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": HIDDEN,
+        "id2label": {"0": "LABEL_0"},
+        "initializer_range": 0.02,
+        "intermediate_size": INNER,
+        "label2id": {"LABEL_0": 0},
+        "layer_norm_eps": 1e-05,
+        "load_trained_adapters": False,
+        "max_position_embeddings": positions,
+        "model_type": "xlm-roberta",
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": LAYERS,
+        "pad_token_id": 1,
+        "position_embedding_type": "absolute",
+        "torch_dtype": "bfloat16",
+        "type_vocab_size": 1,
+        "use_cache": False,
+        "use_flash_attn": True,
+        "vocab_size": entries,
+    }
+    write_json(folder / "config.json", config)
+    weights = Weights(64, prefix="roberta.")
+    weights.embedding("embeddings.word_embeddings", entries, HIDDEN)
+    weights.embedding("embeddings.position_embeddings", positions, HIDDEN)
+    weights.embedding("embeddings.token_type_embeddings", 1, HIDDEN)
+    weights.norm("emb_ln", HIDDEN)
+    for at in range(LAYERS):
+        layer = f"encoder.layers.{at}"
+        weights.linear(f"{layer}.mixer.Wqkv", 3 * HIDDEN, HIDDEN, gain=ATTENTION)
+        weights.linear(f"{layer}.mixer.out_proj", HIDDEN, HIDDEN)
+        weights.norm(f"{layer}.norm1", HIDDEN)
+        weights.linear(f"{layer}.mlp.fc1", INNER, HIDDEN, gain=1.0)
+        weights.linear(f"{layer}.mlp.fc2", HIDDEN, INNER)
+        weights.norm(f"{layer}.norm2", HIDDEN)
+    weights.prefix = ""
+    weights.linear("classifier.dense", HIDDEN, HIDDEN)
+    weights.linear("classifier.out_proj", 1, HIDDEN)
+    weights.save(folder, torch.bfloat16)
