@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tests.engine.models.flat.support import LENGTHS, randomise, run, sequences, token_types
 from tests.engine.models.test_nomic_moe import reference
 from tests.support.checkpoints import write_checkpoint
-from trivet.engine.checkpoint.files import CheckpointMismatch
+from trivet.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.flat import nomic
 from trivet.engine.models.flat.load import FlatModel, load_flat_model
 from trivet.engine.models.flat.nomic import Experts

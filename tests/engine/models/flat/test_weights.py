@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.engine.models.flat.support import run, sequences, write_family
-from trivet.engine.checkpoint.files import CheckpointMismatch
+from trivet.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.flat.load import load_flat_model
 from trivet.errors import ModelError
 

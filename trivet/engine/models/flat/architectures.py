@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from trivet.checkpoint.nomic import NomicMoeConfig, is_nomic_moe
 from trivet.config import Task
-from trivet.engine.checkpoint.nomic import NomicMoeConfig, is_nomic_moe
 from trivet.errors import ModelError
 
 Config: TypeAlias = Mapping[str, Any]

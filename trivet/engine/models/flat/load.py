@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.config import Task
-from trivet.engine.checkpoint.files import read_config
-from trivet.engine.checkpoint.pooling import read_pooling_modes
 from trivet.engine.models.flat.architectures import (
     Architecture,
     BertConfig,

@@ -2,7 +2,7 @@
 
 A post-norm encoder with rotary positions. In v2 each token takes the best two of eight experts, by a softmax over all
 of them that is not renormalised; one bias is shared by all and added once. Fields of config.json that would mean
-another formula are refused: see `trivet.engine.models.flat.architectures`, `trivet.engine.checkpoint.nomic`.
+another formula are refused: see `trivet.engine.models.flat.architectures`, `trivet.checkpoint.nomic`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.checkpoint.nomic import NomicMoeConfig
+from trivet.checkpoint.nomic import NomicMoeConfig
 from trivet.engine.models.flat.architectures import NomicConfig
 from trivet.engine.models.flat.attention import Attend
 from trivet.engine.models.flat.layers import Angles, FeedForward, Fp32Linear, GatedFeedForward, Projections, Rotary

@@ -23,7 +23,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
 
 OTHER_USES: Final = re.compile(
     r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier"
