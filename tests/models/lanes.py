@@ -9,7 +9,7 @@ Both go through the engine, so that what a model's files say of tokens, prompts,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from trivet.config import AppConfig, Precision, Task
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.backend import OneStep, Pending
+from trivet.engine.batch.layout import PADDED, Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.engine import Engine
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.open import open_cpu_engine, open_engine, prepare_model
@@ -34,7 +36,8 @@ class TorchBackend:
     """A torch module as a `Backend`: padded batches, fp32, on the processor."""
 
     fault = None
-    packs = False
+    in_flight = 1
+    layout: Layout = PADDED
     device = "cpu (torch fp32)"
     token_budget = _TOKEN_BUDGET
 
@@ -43,13 +46,13 @@ class TorchBackend:
 
     @torch.inference_mode()
     def forward(self, batch: TokenBatch) -> Floats:
-        available = batch.padded_inputs()
+        available = batch.padded()
         inputs = {name: torch.from_numpy(available[name]) for name in self._module.input_names}
         outputs: Floats = self._module(**inputs).numpy().astype(np.float32, copy=False)
         return outputs
 
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        yield self.forward(batch)
+    def launch(self, batch: TokenBatch) -> Pending:
+        return OneStep(partial(self.forward, batch))
 
     def close(self) -> None:
         del self._module
