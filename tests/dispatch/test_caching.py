@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.dispatcher import TIMINGS, WINDOW_CHARACTERS, FakeDispatcher, inputs_of
 from tests.support.gated import GatedDispatcher
+from tests.support.memory_sink import MemorySink
 from trivet.cache.memory import MemoryStore
 from trivet.cache.store import ResultStore
 from trivet.dispatch.caching import CachingDispatcher
@@ -29,7 +30,6 @@ from trivet.messages import (
     ResultT,
     StageTimings,
 )
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import CACHE_LOOKUPS
 
 MIB = 1024**2
