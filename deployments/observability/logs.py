@@ -1,4 +1,4 @@
-"""Joins the library's logging to Serve's, so that both obey `logging_config` and end up in one file per replica."""
+"""Forwards the library's log records to Serve, so that `logging_config` applies and each replica has one log file."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ class _ToServe(logging.Handler):
 
 
 def send_library_logs_to_serve() -> None:
-    """Called by each actor's constructor; once per process is enough, more does no harm."""
+    """Forward the library's records to Serve's logger. Idempotent; each actor's constructor calls it."""
     if any(isinstance(handler, _ToServe) for handler in library_logger.handlers):
         return
     library_logger.addHandler(_ToServe())

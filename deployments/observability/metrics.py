@@ -1,7 +1,7 @@
-"""The sink of a Ray process: Trivet's metrics appear beside Ray's on the node's Prometheus endpoint, as `ray_trivet_…`.
+"""Exports Trivet's metrics with Ray's, on the node's Prometheus endpoint as `ray_trivet_…`.
 
-Ray sends them there every 10 s (`RAY_metrics_report_interval_ms`). It keeps a histogram's counts exactly and its sum
-only as far as the buckets tell: quantiles are right, averages made from `_sum` are not.
+Ray exports them every 10 s (`RAY_metrics_report_interval_ms`). The counts of a histogram are exact, but Ray estimates
+`_sum` from the buckets. Quantiles are therefore correct, and averages computed from `_sum` are not.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ RECORDED_AT_ONCE = 256
 
 
 class RaySink:
-    """A `trivet.metrics.MetricsSink`; each metric is made when it is first used. One per process is enough.
+    """A `trivet.metrics.MetricsSink` that creates each Ray metric on first use.
 
     Counts and observations wait until there are 256 of them or a gauge is set, which every process does within seconds:
     Ray takes them several times as fast in a row as one at a time between other work.
@@ -76,5 +76,5 @@ class RaySink:
 
 
 def report_memory(sink: MetricsSink, process: str) -> None:
-    """The resident memory of this process, under one of a few names."""
+    """Report the resident memory of this process under the given name, of which there must be few."""
     sink.set(RESIDENT, {"process": process}, psutil.Process().memory_info().rss)

@@ -1,9 +1,11 @@
-"""One application for all tests that can share it: building it takes longer than most tests.
+"""Fixtures of one application that many tests share, because building it takes longer than most tests.
 
-It has answered other requests before. A test of an application's state (traffic, keys, readiness) builds a new one.
+A conftest.py imports them for the tests of its folder. Tests of an application's state (traffic, keys, readiness) build
+a new application instead.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -18,7 +20,7 @@ from trivet.messages import ModelCard, Request, ResultT, TokenizeRequest, Tokeni
 
 
 class Behind:
-    """A model server that stands for another one, which each test brings."""
+    """A model server that delegates to the one that each test sets."""
 
     def __init__(self) -> None:
         self.dispatcher: Any = None
@@ -39,16 +41,22 @@ class Behind:
         return cast("TokenizeResult", await self.dispatcher.tokenize(request))
 
 
-@pytest.fixture(scope="session")
-def shared_app() -> tuple[FastAPI, Behind]:
-    """To be reached without a socket."""
+@cache
+def _application() -> tuple[FastAPI, Behind]:
+    """Build the application once per process, although every folder that imports the fixtures has its own."""
     behind = Behind()
     return create_app(behind, ApiSettings()), behind
 
 
-@pytest.fixture(scope="session")
-def shared_server(shared_app: tuple[FastAPI, Behind]) -> Iterator[tuple[str, Behind]]:
-    """The same on a real port; its URL."""
-    app, behind = shared_app
+@pytest.fixture(scope="session", name="shared_app")
+def shared_app_fixture() -> tuple[FastAPI, Behind]:
+    """The application and its dispatcher, without a socket."""
+    return _application()
+
+
+@pytest.fixture(scope="session", name="shared_server")
+def shared_server_fixture() -> Iterator[tuple[str, Behind]]:
+    """The URL of the application on a real port, and its dispatcher."""
+    app, behind = _application()
     with served(app) as url:
         yield url, behind

@@ -1,4 +1,4 @@
-"""A dispatcher that computes, behind the real VRAM policy on a simulated GPU: lanes move with its memory."""
+"""A fake dispatcher behind the real VRAM policy on a simulated GPU, so that lanes change with its memory."""
 
 import time
 from dataclasses import replace
@@ -21,7 +21,7 @@ SQUEEZE_ENDS_S = 2000.0
 
 
 class SteppedClock:
-    """Runs as the real one does, and can be put forward."""
+    """The real clock, which can be advanced."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -31,7 +31,7 @@ class SteppedClock:
 
 
 class SimulatedDispatcher(FakeDispatcher):
-    """Reads the GPU for every call and status; another process takes and frees its memory by the clock."""
+    """Reads the GPU at every call; the clock moves the external process's schedule."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class SimulatedDispatcher(FakeDispatcher):
             total_bytes=8 * GIB,
             external=((0.0, GIB // 2), (SQUEEZE_BEGINS_S, 7 * GIB), (SQUEEZE_ENDS_S, GIB // 2)),
         )
-        self.ledger = Ledger(folder / "GPU.ledger", gpu, self.clock)
+        self.ledger = Ledger(folder / "gpu.ledger", gpu, self.clock)
         for task in TASKS:
             self.ledger.attach(task)
             self.ledger.load(task, WEIGHTS_BYTES[task])
@@ -51,15 +51,15 @@ class SimulatedDispatcher(FakeDispatcher):
             reroute_below_bytes=vram.reroute_below, resume_above_bytes=vram.resume_above, offload_after_s=None
         )
         self._monitor = Monitor(SimulatedProbe(self.ledger, self.clock), policy, TASKS, self.clock)
-        self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading may choose the GPU
+        self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading can choose the GPU
         self._read()
 
     def squeeze(self) -> None:
-        """Let the other process take the free memory."""
+        """Let the external process take the free memory."""
         self.clock.ahead_s += SQUEEZE_BEGINS_S
 
     def release(self) -> None:
-        """Let the other process exit."""
+        """Let the external process free its memory."""
         self.clock.ahead_s += SQUEEZE_ENDS_S
 
     def _read(self) -> None:

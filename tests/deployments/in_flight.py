@@ -1,4 +1,4 @@
-"""Requests that a service has accepted and not answered yet."""
+"""Requests in flight: a service has accepted them and not answered them yet."""
 
 import re
 import signal
@@ -17,10 +17,10 @@ INGRESS = re.compile(r"^\s*server SERVE_REPLICA_\S+ (\S+)", re.MULTILINE)
 
 
 @contextmanager
-def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future[int]]]:
-    """Statuses to come of embeddings that wait in the service during the whole block: the model stands still in it.
+def requests_in_flight(service: Served, count: int = 16) -> Iterator[list[Future[int]]]:
+    """Stop the model during the block, with `count` accepted requests waiting for it; yield their future statuses.
 
-    A request that is still on its way has not been accepted, and is nobody's to answer.
+    All of them have been accepted by an ingress when the block starts.
     """
 
     def ask(number: int) -> int:
@@ -28,7 +28,7 @@ def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future
         headers = {"cache-control": "no-store"}
         return httpx.post(f"{service.url}/v1/embeddings", json=body, headers=headers, timeout=60).status_code
 
-    # An ingress that came last asks the models who they are at its first request: that is to be over.
+    # A new ingress queries the models at its first request; that must be done before the model stops.
     until(lambda: len(ingresses(service)) == len(service.processes("ingress")), "ingress replicas")
     for ingress in ingresses(service):
         httpx.get(f"{ingress}/v1/status", timeout=10).raise_for_status()
@@ -37,7 +37,7 @@ def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future
         model.send_signal(signal.SIGSTOP)
         try:
             asked = [pool.submit(ask, number) for number in range(count)]
-            until(lambda: accepted(service) == count, "requests under way")
+            until(lambda: accepted(service) == count, "requests in flight")
             yield asked
         finally:
             with suppress(psutil.NoSuchProcess):  # the service may have ended in the block
@@ -45,19 +45,20 @@ def requests_under_way(service: Served, count: int = 16) -> Iterator[list[Future
 
 
 def accepted(service: Served) -> int:
-    """Embeddings that the ingress replicas have and have not answered, in their own words.
+    """Count the embeddings in flight, as the ingress replicas report them.
 
-    Not in HAProxy's: while one takes the place of another, two of them have some.
+    (HAProxy's counts would not do: while one HAProxy replaces another, each has some of the requests.)
     """
-    said = [httpx.get(f"{ingress}/v1/status", timeout=10).raise_for_status().json() for ingress in ingresses(service)]
-    return sum(status["models"]["embedder"]["in_flight"] for status in said)
+    urls = ingresses(service)
+    statuses = [httpx.get(f"{url}/v1/status", timeout=10).raise_for_status().json() for url in urls]
+    return sum(status["models"]["embedder"]["in_flight"] for status in statuses)
 
 
 def ingresses(service: Served) -> list[str]:
-    """Addresses of the replicas that HAProxy sends requests to."""
+    """Return the URLs of the replicas to which HAProxy sends requests."""
     configuration = ""
-    for haproxy in service.processes("haproxy"):  # all have the same
-        with suppress(psutil.NoSuchProcess, ValueError):  # one that ends has no command line any more
+    for haproxy in service.processes("haproxy"):  # all have the same configuration
+        with suppress(psutil.NoSuchProcess, ValueError):  # an exiting process has no command line
             command = haproxy.cmdline()
             configuration = Path(command[command.index("-f") + 1]).read_text(encoding="utf-8")
     return [f"http://{address}" for address in sorted(set(INGRESS.findall(configuration)))]

@@ -1,8 +1,8 @@
-"""Where a running service's host memory is: its processes by what they do, and the proportional set size of each.
+"""Finds the processes of a running service, with the role and the host memory of each.
 
-PSS, not RSS: pages that processes share (libraries, the mapped weights of two replicas of one model) are split between
-them, so that the sum is what the machine really gives. Reads `/proc` through psutil; Linux only. Imports no Ray: its
-processes are known by their titles.
+Memory is the proportional set size (PSS), not RSS: pages that processes share (libraries, the mapped weights of two
+replicas of one model) are divided among them, so the sum is the memory that the service actually uses. Reads `/proc`
+through psutil, so it works only on Linux. Imports no ray: it recognises Ray's processes by their titles.
 """
 
 import re
@@ -13,19 +13,17 @@ import psutil
 
 from trivet.errors import ConfigError
 
-MIB = 1024**2
-
 _SESSION = re.compile(r"session_\d{4}-\d\d-\d\d_[\d_-]+")
 
 _PROGRAMS = {"haproxy": "haproxy", "gcs_server": "ray gcs", "raylet": "raylet"}
-_SCRIPTS = (  # the first that is found in the command line; that of the raylet has the agents' in it
+_SCRIPTS = (  # the first match in the command line counts; the raylet's command line contains those of its agents
     ("log_monitor", "ray log monitor"),
     ("dashboard/dashboard.py", "ray dashboard"),
     ("autoscaler", "ray autoscaler"),
     ("trivet serve", "trivet serve"),
     ("serve run", "serve run"),
     ("deployments.lean", "serve run"),
-    ("multiprocessing", "ray dashboard"),  # the resource tracker of its subprocesses
+    ("multiprocessing", "ray dashboard"),  # the resource tracker of the dashboard's subprocesses
 )
 _ACTORS = {
     "ray::ServeController": "serve controller",
@@ -40,19 +38,19 @@ _ACTORS = {
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """One process of the service."""
+    """The memory of one process of the service."""
 
     pid: int
     role: str
-    """A deployment (`embedder-cpu`, `ingress`, …), or which part of Ray."""
+    """A deployment (`embedder-cpu`, `ingress`, …), or a component of Ray."""
     pss_bytes: int
     rss_bytes: int
 
 
 def role_of(command: Sequence[str]) -> str:
-    """What a process of the service is, by its command line. Pure."""
+    """Derive the role of a service's process from its command line. Pure."""
     title = command[0] if command else ""
-    if title.startswith("ray::ServeReplica:"):
+    if "ServeReplica:" in title:  # while a method runs the title has the actor's name before it
         return title.rsplit(":", 1)[-1].split(".", 1)[0]
     for prefix, role in _ACTORS.items():
         if title.startswith(prefix):
@@ -70,7 +68,7 @@ def role_of(command: Sequence[str]) -> str:
 
 
 def tree(root: psutil.Process) -> list[psutil.Process]:
-    """A process and all that came from it, as far as they live."""
+    """Return a process and its descendants that are alive."""
     try:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -78,18 +76,21 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 def service_behind(port: int) -> list[psutil.Process]:
-    """All processes of the service that listens on `port` of this machine.
+    """Return all processes of the service that listens on `port` of this machine.
 
     Raises:
-        ConfigError: nobody listens there, it is not a Ray process, or it belongs to somebody else.
+        ConfigError: no process of this user listens on the port, or the one that does is not one of Ray's.
     """
     listener = _listener(port)
     if listener is None:
-        raise ConfigError(f"no service of yours listens on port {port} of this machine")
+        raise ConfigError(f"no process of this user listens on port {port}; start the service, or name its config file")
     raylet = next((parent for parent in listener.parents() if "raylet" in parent.name()), None)
     session = _SESSION.search(" ".join(raylet.cmdline())) if raylet is not None else None
     if raylet is None or session is None:
-        raise ConfigError(f"the process that listens on port {port} is not one of Ray's")
+        raise ConfigError(
+            f"the process that listens on port {port} (PID {listener.pid}) is not one of Ray's; "
+            "name the config file of the service"
+        )
     found = {process.pid: process for process in tree(raylet)}
     for process in psutil.process_iter():
         if session.group() in " ".join(_command(process)):
@@ -111,12 +112,12 @@ def _listener(port: int) -> psutil.Process | None:
 def _command(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
-    except psutil.Error:  # gone, or not ours to read
+    except psutil.Error:  # gone, or unreadable
         return []
 
 
 def measure(processes: Iterable[psutil.Process]) -> list[ProcessMemory]:
-    """Memory of each, the largest first; one that ends meanwhile is left out."""
+    """Measure the memory of each process, the largest first; omit those that have ended."""
     measured = []
     for process in processes:
         try:
@@ -131,7 +132,7 @@ def measure(processes: Iterable[psutil.Process]) -> list[ProcessMemory]:
 
 
 def by_role(measured: Iterable[ProcessMemory]) -> dict[str, tuple[int, int]]:
-    """Role → (number of processes, their PSS in bytes together), the largest first. Pure."""
+    """Sum by role: role → (number of processes, total PSS in bytes), the largest first. Pure."""
     sums: dict[str, tuple[int, int]] = {}
     for one in measured:
         count, pss_bytes = sums.get(one.role, (0, 0))

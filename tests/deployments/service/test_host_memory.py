@@ -1,4 +1,4 @@
-"""Which process is what, whose memory counts, and what is said where there is no service."""
+"""Roles and memory of a service's processes, and the errors if there is no service."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from bench.support.ports import free_port
-from trivet.doctor.host_memory import ProcessMemory, by_role, measure, role_of, service_behind, tree
+from deployments.service.host_memory import ProcessMemory, by_role, measure, role_of, service_behind, tree
 from trivet.errors import ConfigError
 
 
@@ -18,6 +18,7 @@ from trivet.errors import ConfigError
         (["ray::ServeReplica:trivet:embedder-cpu"], "embedder-cpu"),
         (["ray::ServeReplica:trivet:ingress"], "ingress"),
         (["ray::ServeReplica:trivet:reranker.run"], "reranker"),
+        (["ray::SERVE_REPLICA::trivet#ingress#vec44nx7:ServeReplica:trivet:ingress.__init__"], "ingress"),
         (["ray::ServeController"], "serve controller"),
         (["ray::ProxyActor.serving"], "serve proxy"),
         (["ray::VramActor.next_snapshot"], "vram-actor"),
@@ -34,12 +35,12 @@ def test_roles(command: list[str], role: str) -> None:
     assert role_of(command) == role
 
 
-def test_roles_add_up_largest_first() -> None:
+def test_memory_is_summed_by_role_largest_first() -> None:
     measured = [ProcessMemory(1, "a", 10, 99), ProcessMemory(2, "b", 30, 99), ProcessMemory(3, "a", 40, 99)]
     assert list(by_role(measured).items()) == [("a", (2, 50)), ("b", (1, 30))]
 
 
-def test_a_tree_is_measured_and_its_dead_are_left_out() -> None:
+def test_a_tree_is_measured_without_its_dead_processes() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         family = tree(psutil.Process(os.getpid()))
         assert child.pid in {process.pid for process in family}
@@ -49,12 +50,12 @@ def test_a_tree_is_measured_and_its_dead_are_left_out() -> None:
         assert child.pid not in {one.pid for one in measure(family)}
 
 
-def test_no_service_on_a_port_is_said() -> None:
-    with pytest.raises(ConfigError, match="no service of yours"):
+def test_a_port_without_a_listener_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no process of this user listens"):
         service_behind(free_port())
 
 
-def test_a_listener_that_is_not_ray_is_said() -> None:
+def test_a_listener_that_is_not_rays_is_an_error() -> None:
     serving = [sys.executable, "-c", _LISTENER]
     with subprocess.Popen(serving, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

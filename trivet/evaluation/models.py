@@ -1,4 +1,4 @@
-"""A configured trio in this process, asked through the same client and the same HTTP side as a server."""
+"""Opens the three models of a configuration in this process, behind the same client and HTTP code as a server's."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,10 +15,10 @@ from trivet.dispatch.local import LocalDispatcher
 
 
 @asynccontextmanager
-async def local_trio(config: AppConfig, *, timeout_s: float) -> AsyncIterator[AsyncClient]:
-    """Open the models on the CPU; converts them first where that was never done.
+async def local_models(config: AppConfig, *, timeout_s: float) -> AsyncIterator[AsyncClient]:
+    """Open the models on the CPU, after converting those that are not converted yet.
 
-    Nothing is cached, or a second look at a text would be timed instead of the model, and no key is asked for.
+    The service has no cache, so that repeated texts are computed every time, and requires no key.
     """
     settings = replace(ApiSettings.from_config(config), keys=None, cache=CacheConfig(memory=ByteSize(0)))
     async with LocalDispatcher(config) as dispatcher:
