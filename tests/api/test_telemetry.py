@@ -169,7 +169,7 @@ async def test_watchers_are_counted_but_write_no_line(lines: pytest.LogCaptureFi
 
 
 async def test_lines_can_be_turned_off(lines: pytest.LogCaptureFixture) -> None:
-    app = create_app(FakeDispatcher(), ApiSettings(), Telemetry(log_requests=False))
+    app = create_app(FakeDispatcher(), ApiSettings(), Telemetry(log=None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trivet") as client:
         await client.get("/v1/models")
     assert lines.records == []

@@ -75,8 +75,13 @@ def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
     return None
 
 
+_BY_PATH_ALONE: dict[str, Dialect] = {rule.path: rule.dialect for rule in RULES if not rule.fields}
+
+
 def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
-    """The dialect that the answer, errors included, must speak."""
+    """The dialect of the answer, errors included."""
+    if not fields:
+        return _BY_PATH_ALONE.get(path, "native")
     rule = rule_for(path, fields)
     return rule.dialect if rule else "native"
 
