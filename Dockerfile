@@ -1,4 +1,4 @@
-# Trivet with the CPU lanes. For a GPU: build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 and run with --gpus all.
+# Trivet on the CPU. For a GPU, build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 and run with --gpus all.
 ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
@@ -21,7 +21,7 @@ WORKDIR /app
 COPY --from=build /app/.venv /app/.venv
 COPY --chown=trivet serve_config.yaml app.py ./
 COPY --chown=trivet configs configs
-# Converted models live in a volume, so that a new container starts warm.
+# Converted models are in a volume, so that a new container does not convert them again.
 RUN mkdir /models && chown trivet /models
 VOLUME /models
 ENV PATH=/app/.venv/bin:$PATH TRIVET_CACHE=/models RAY_USAGE_STATS_ENABLED=0

@@ -1,4 +1,4 @@
-# `make help` lists the targets. Every target sets the environment up by itself.
+# `make help` lists the targets. Every target creates the environment if necessary.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos stress soak resilience-docs docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -22,68 +22,71 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
-setup: $(READY) ## Make .venv and install the pinned dependencies
+setup: $(READY) ## Create .venv and install the pinned dependencies
 
 serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/trivet prepare serve_config.yaml
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites with needs or durations of their own; each has a target below.
-SPECIAL := browser or chaos or clients or fuzz or gpu or prometheus
+SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus
 
-test: setup lint types contracts docs ## Lint, types, import contracts, documentation, all tests of the main suite
+test: setup lint types contracts docs ## Lint, types, import contracts, documentation, and the main test suite
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
 
-test-fast: setup ## The inner loop: no Ray, nothing slow
+test-fast: setup ## The fast tests: no Ray, no slow tests
 	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 -m 'not (ray or slow or $(SPECIAL))'
 
-test-research: setup ## The tests of what trains models and builds benchmark data
+test-research: setup ## The tests of model training and of building benchmark data
 	$(BIN)/python -m pytest -n 2 research/tests
 
-test-gpu: setup ## What needs a CUDA device
+test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-test-clients: setup ## Real client libraries (openai, cohere, langchain, llama-index, litellm, …) against the service
+test-clients: setup ## The service with real client libraries (openai, cohere, langchain, llama-index, litellm, …)
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/integrations -o asyncio_mode=auto tests/integrations
 
-test-fuzz: setup ## 10,000 requests made up from the OpenAPI schema
+test-fuzz: setup ## 10,000 generated requests from the OpenAPI schema
 	$(PIP) -c constraints.txt -e '.[fuzz]'
 	TRIVET_FUZZ_CASES=10000 $(BIN)/python -m pytest -m fuzz tests/fuzz
 
-test-prometheus: setup ## Every panel's and alert's query in a real Prometheus (apt-get install prometheus)
+test-prometheus: setup ## All queries of panels and alerts in a real Prometheus (apt-get install prometheus)
 	$(BIN)/python -m pytest -m prometheus tests/ops
 
-docs: setup ## Build the documentation, strictly
+docs: setup ## Build the documentation in strict mode
 	$(PIP) -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench-peers: setup ## Install the benchmark's peer into .cache/peers
+bench-peers: setup ## Install the libraries that the benchmark compares with into .cache/peers
 	PYTHON=$(abspath $(BIN)/python) bench/peers/setup.sh
 
-bench: setup ## The engine beside its peers; resumes where it stopped; writes docs/benchmarks.md
+bench: setup ## Compare the engine with other libraries (resumable); update docs/benchmarks.md
 	$(BIN)/python -m bench.engine.compare
 	$(BIN)/python -m bench.engine.report
 
-bench-serving: setup ## What the path to the engine costs: default, tuned, without Ray; writes docs/benchmarks.md
+bench-serving: setup ## Measure the overhead of serving: Ray's defaults, tuned, without Ray; update docs/benchmarks.md
 	$(BIN)/python -m bench.serving.compare
 
-squeeze: setup ## A stranger squeezes a simulated card for 3 minutes, under 16 clients
+squeeze: setup ## Another process takes a simulated GPU's memory for 3 minutes, under 16 clients
 	$(BIN)/python -m bench.resilience.squeeze
 
-chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; updates bench/results/chaos.json
+chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; update bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
 
-stress: setup ## Three minutes of everything at twice the capacity: CPU lanes, simulated card, naive server
+test-hostile: setup ## What no body, connection or dead process may do: take the service down
+	$(BIN)/python -m pytest -m hostile tests
+
+stress: setup ## Three minutes of everything at twice the capacity: CPU, simulated GPU, naive server
 	$(BIN)/python -m bench.resilience.stress cpu
 	$(BIN)/python -m bench.resilience.stress simulated
 	$(BIN)/python -m bench.resilience.stress naive
 
-soak: setup ## Half an hour at half load: does memory stay where it is?
+soak: setup ## Half an hour at half load, to check that memory does not grow
 	$(BIN)/python -m bench.resilience.stress cpu --soak
 
-resilience-docs: setup ## Write the tables and the plot of docs/resilience.md and docs/memory.md from the results
+resilience-docs: setup ## Update the tables and the plot of docs/resilience.md and docs/memory.md from the results
 	$(BIN)/python -m bench.resilience.report
 	$(BIN)/python -m bench.resilience.stress_plot
 
@@ -91,31 +94,31 @@ test-browser: setup ## The page at /ui in Debian's chromium (apt-get install chr
 	$(PIP) -c constraints.txt -e '.[browser]'
 	$(BIN)/python -m pytest -m 'browser and not ray' tests/ui
 
-screenshots: setup ## Take the pictures in docs/img anew: the starter models on a simulated card
+screenshots: setup ## Take the pictures in docs/img: the starter models on a simulated GPU
 	$(PIP) -c constraints.txt -e '.[browser]'
 	TRIVET_SCREENSHOTS=docs/img $(BIN)/python -m pytest tests/ui/test_with_ray.py
 
-lint: setup ## ruff, hadolint
+lint: setup ## Run ruff and hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 
-types: setup ## mypy, strict
+types: setup ## Run mypy in strict mode
 	$(BIN)/mypy
 
-contracts: setup ## Import boundaries
+contracts: setup ## Check the import boundaries
 	$(BIN)/lint-imports
 
-audit: setup ## Installed as pinned, and no known vulnerabilities (AUDIT=--strict: fail if pypi.org is not reached)
+audit: setup ## Check pins and known vulnerabilities (AUDIT=--strict: fail if pypi.org cannot be reached)
 	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	$(BIN)/python scripts/audit.py --pip-audit .venv-audit/bin/pip-audit $(AUDIT)
 
-lock: setup ## Write constraints.txt anew from what is installed
+lock: setup ## Rewrite constraints.txt from the installed packages
 	$(BIN)/python scripts/lock.py > constraints.txt.new && mv constraints.txt.new constraints.txt
 
-readme: setup ## Fill README's examples with the output of the service that listens on port 8000
+readme: setup ## Fill the examples of README and docs/index.md with the output of the service on port 8000
 	$(BIN)/python scripts/readme_outputs.py
 
-clean: ## Remove what the targets made (not the model cache)
+clean: ## Remove what the targets created, except for the model cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

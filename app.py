@@ -1,7 +1,7 @@
-"""The graph: `serve run serve_config.yaml` calls `build`. Wiring only.
+"""The deployment graph, which `serve run serve_config.yaml` gets from `build`. Wiring only.
 
-No `from __future__ import annotations` here: Ray 2.60 reads the type of `args` from the signature at run time, and
-with postponed annotations it passes a raw dict and validates nothing.
+No `from __future__ import annotations` here: Ray 2.60 reads the type of `args` from the signature at run time. With
+postponed annotations it would pass a raw dict without validating it.
 """
 
 import logging
@@ -29,19 +29,19 @@ MODELS: tuple[type[ModelReplica], ...] = (Embedder, Reranker, Classifier)
 
 
 def deployment(cls: type, options: dict[str, Any]) -> serve.Deployment:
-    """A Serve deployment of a class, with its options."""
+    """Make a Serve deployment of a class with these options."""
     made: serve.Deployment = serve.deployment(**options)(cls)
     return made
 
 
 def build(args: AppConfig) -> serve.Application:
-    """What `serve_config.yaml` names; says which of Ray's variables its cluster lacks."""
+    """Build the application that `serve_config.yaml` names, and log which of Ray's variables the cluster lacks."""
     log_missing_variables()
     return graph(args, MODELS)
 
 
 def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Application:
-    """Bind the models on every lane this cluster has, and the ingress over them.
+    """Bind each model on every lane that this cluster has, and the ingress to them.
 
     Raises:
         ConfigError: the configuration asks for a GPU that the cluster does not have.
@@ -60,7 +60,7 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
 
 
 def log_missing_variables() -> None:
-    """`build` runs inside the cluster, so its environment is what Ray's processes were started with."""
+    """Log the variables that Ray was started without; `build` runs in the cluster and so has Ray's environment."""
     missing = missing_variables(shipped_variables(), os.environ)
     if missing:
         logger.warning("%s", explain(missing))

@@ -1,1 +1,1 @@
-"""Trivet on Ray Serve: thin shells around the library. The only package that imports ray."""
+"""Trivet on Ray Serve: thin wrappers around the library. The only package that imports ray."""

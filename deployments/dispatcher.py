@@ -1,11 +1,11 @@
-"""Routes engine requests: the newest decision chooses the GPU or the CPU; what the GPU refuses, the CPU answers."""
+"""Sends requests to replicas: the newest VRAM decision chooses the lane, and the CPU answers what the GPU refuses."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import stamina
 from ray.exceptions import RayActorError
@@ -19,18 +19,12 @@ from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
     EngineRequest,
     EngineResult,
     Health,
     ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
+    Request,
+    ResultT,
     TokenizeRequest,
     TokenizeResult,
 )
@@ -44,22 +38,22 @@ Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
-
 
 class Reroute(NamedTuple):
-    """Why the CPU gets work that the GPU might have had: for metrics, and for people."""
+    """Why the CPU gets work of a model that has a GPU lane: `cause` for metrics, `reason` human-readable."""
 
     cause: str
     reason: str
 
 
 class RayDispatcher:
-    """A `trivet.dispatch.protocol.Dispatcher` over Serve handles."""
+    """A `trivet.dispatch.protocol.ModelServer` over Serve handles."""
 
     def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """`feed` is None where only CPU lanes are bound."""
         self._handles = handles
+        # Looking a method up makes a new handle: it costs a tenth of a call, so it is done once.
+        self._run = {task: {lane: handle.run for lane, handle in lanes.items()} for task, lanes in handles.items()}
         self._feed = feed
         self._config = config
         self._sink = sink
@@ -68,31 +62,9 @@ class RayDispatcher:
         self._retry_s = config.serving.retry_s
         self._cards: dict[Task, ModelCard] = {}
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
-        return await self._run("embedder", request, EmbedResult)
-
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
-        return await self._run("reranker", request, RerankResult)
-
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
-        return await self._run("classifier", request, ClassifyResult)
-
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-        return await self._run("classifier", request, PredictResult)
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens; the CPU replica does it, since no device is needed."""
-        shown: TokenizeResult = await self._retried(
-            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
-        )
-        return shown
-
-    async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> Routed[ResultT]:
-        """Send to the lane of this moment; it stays the request's lane unless that lane cannot answer."""
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Send the request to its model's current lane; it stays there unless that lane cannot answer."""
+        task = request.task
         lane: Lane = "cpu"
         reroute: Reroute | None = None
         reply: EngineResult | TrivetError
@@ -109,21 +81,20 @@ class RayDispatcher:
         if lane == "cpu":
             if reroute is not None:
                 self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
-            reply = await self._retried(task, "cpu", self._handles[task]["cpu"].run.remote, request)
+            reply = await self._reply(task, "cpu", self._run[task]["cpu"].remote, request)
         if isinstance(reply, TrivetError):
             raise reply
-        assert isinstance(reply, kind)
-        return Routed(reply, lane, reroute.reason if reroute else None)
+        return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
 
     async def _on_gpu(
         self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask the nodes with room until one does not refuse; returns its answer, or why none did and the last cause."""
+        """Ask nodes with room until one does not refuse; returns its answer, or why all refused and the last cause."""
         refusals: list[str] = []
         while True:
-            call = partial(self._handles[task]["gpu"].run.remote, **{NODES: nodes})
+            call = partial(self._run[task]["gpu"].remote, **{NODES: nodes})
             try:
-                reply: EngineResult | TrivetError = await self._retried(task, "gpu", call, request)
+                reply: EngineResult | TrivetError = await self._reply(task, "gpu", call, request)
             except Unavailable as error:
                 return GpuUnavailable("; ".join((*refusals, f"{task}: {error.message}"))), "gpu_lost"
             if not isinstance(reply, GpuUnavailable):
@@ -136,12 +107,12 @@ class RayDispatcher:
             nodes = others
 
     def lane(self, task: Task) -> Lane:
-        """Where a request to this model would be sent now."""
+        """The lane that a request to this model would be sent to now."""
         placement = self._placement(task)
         return "gpu" if placement is not None and placement.nodes else "cpu"
 
     def snapshot_age_s(self) -> float | None:
-        """Time since the most silent VRAM actor was heard of, or since the start; None without a GPU lane."""
+        """Age of the oldest snapshot, or time since the start where one is missing; None without a GPU lane."""
         if self._feed is None:
             return None
         heard_s = [self._started_s if latest is None else latest.at_s for latest in self._feed.latest.values()]
@@ -153,26 +124,32 @@ class RayDispatcher:
             return None
         return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
 
-    async def _retried(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
-        """Call a replica; every request is idempotent, so work of one that was lost is sent again.
-
-        For `retry_s` on the CPU lane, which is the last resort; twice on the GPU lane, whose CPU replica is at hand.
-        """
-        attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
+    async def _reply(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
+        """Call a replica, and send the work again if the replica is lost: every request is idempotent."""
         try:
-            async for attempt in stamina.retry_context(
-                on=_REPLICA_LOST, attempts=attempts, timeout=timeout_s, wait_initial=0.1, wait_max=2.0
-            ):
-                with attempt:
-                    reply = await _unless_cancelled(call(request))
+            try:
+                return await _unless_cancelled(call(request))
+            except _REPLICA_LOST as error:
+                return await self._retried(lane, call, request, error)
         except BackPressureError as error:
             raise Overloaded(f"{task} on {lane}: {error.message}", retry_after_s=1.0) from error
         except _REPLICA_LOST as error:
             raise Unavailable(f"no {lane} replica answers ({type(error).__name__})", retry_after_s=5.0) from error
+
+    async def _retried(self, lane: Lane, call: Callable[[Any], Any], request: object, first_error: Exception) -> Any:
+        """Retry for `retry_s` on the CPU lane, the last resort; once on the GPU lane, since the CPU can answer too."""
+        attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
+        async for attempt in stamina.retry_context(
+            on=_REPLICA_LOST, attempts=attempts, timeout=timeout_s, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                if attempt.num == 1:  # made already: a context of retries costs more than a call, and few calls fail
+                    raise first_error
+                reply = await _unless_cancelled(call(request))
         return reply
 
     async def readiness(self) -> Readiness:
-        """Ask one replica of every bound lane."""
+        """Ask one replica of every bound lane for its health."""
         bound = [(task, lane) for task, lanes in self._handles.items() for lane in lanes]
         answers = await asyncio.gather(*(self._health(task, lane) for task, lane in bound))
         lanes: dict[str, dict[Lane, Health]] = {}
@@ -195,7 +172,7 @@ class RayDispatcher:
             return Health(False, lane, f"no answer: {type(error).__name__}")
 
     async def models(self) -> Sequence[ModelCard]:
-        """The three cards, asked for once."""
+        """The three cards, fetched once."""
         if len(self._cards) < len(self._handles):
             await self.readiness()
         missing = [task for task in self._handles if task not in self._cards]
@@ -204,7 +181,7 @@ class RayDispatcher:
         return [self._cards[task] for task in self._handles]
 
     def status(self) -> ServiceStatus:
-        """The GPUs by the last snapshots received."""
+        """Describe the GPUs by the latest snapshots."""
         if self._feed is None:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
         models, now_s = tuple(self._handles), time.monotonic()
@@ -214,11 +191,18 @@ class RayDispatcher:
         )
         return ServiceStatus(gpus=gpus, policy=self._config.vram)
 
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Split texts into tokens, on the CPU replica, since it needs no device."""
+        result: TokenizeResult = await self._reply(
+            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
+        )
+        return result
+
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:
-    """Await a replica's answer; take the call back where nobody waits for it any more (left, or out of time)."""
+    """Await a replica's answer; cancel the call if the caller is cancelled (disconnected, or out of time)."""
     try:
         return await response
     except asyncio.CancelledError:
-        response.cancel()  # type: ignore[no-untyped-call]  # to stop awaiting is not enough: the replica would work on
+        response.cancel()  # type: ignore[no-untyped-call]  # without it the replica would go on working
         raise

@@ -1,4 +1,4 @@
-"""What a lane means on this machine: which lanes are bound, and which backend runs in each."""
+"""Maps lanes to this cluster: which lanes are bound, and which backend runs in each."""
 
 import time
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from trivet.vram.registry import ReplicaReport
 
 @dataclass(frozen=True, slots=True)
 class OpenLane:
-    """An engine, and the GPU behind it where there is one."""
+    """An engine, and its GPU backend on the GPU lane."""
 
     engine: Engine
     gpu: GpuLaneBackend | None = None
 
     def report(self, task: Task, pid: int) -> ReplicaReport | None:
-        """What the VRAM actor is told of this process; None on the CPU lane."""
+        """Build this process's report to the VRAM actor; None on the CPU lane."""
         if self.gpu is None:
             return None
         memory = self.gpu.memory()
@@ -42,20 +42,20 @@ class OpenLane:
 
 
 def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
-    """The lanes to bind; the CPU replica always is.
+    """Return the lanes to bind, which always include the CPU lane.
 
     Raises:
-        ConfigError: `device: cuda` on a cluster without a GPU. Ray would wait for one for ever.
+        ConfigError: `device: cuda` on a cluster without a GPU, where Ray would wait for one indefinitely.
     """
     if config.device == "cpu" or (config.device == "auto" and cluster_gpus == 0):
         return ("cpu",)
     if config.device == "cuda" and cluster_gpus == 0:
-        raise ConfigError("device is cuda, but no node of this cluster has a GPU; use device: auto, or cpu")
+        raise ConfigError("device is cuda, but no node of this cluster has a GPU: set device to auto or cpu")
     return ("gpu", "cpu")
 
 
 def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str) -> OpenLane:
-    """Open the engine of one model on one lane; `run_id` names the application's run on this machine."""
+    """Open the engine of one model on one lane; `run_id` identifies the application's run."""
     if lane == "cpu":
         return OpenLane(open_cpu_engine(config, task))
     prepared = prepare_model(config, task)
@@ -63,5 +63,5 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str) -> OpenLan
         backend, precision = open_simulated_backend(config, prepared, simulated_ledger(config, run_id))
     else:
         backend, precision = open_cuda_backend(config, prepared)
-    backend.reload()  # without room yet it starts without its weights, and the CPU replica serves
+    backend.reload()  # if there is no room yet, it starts without its weights, and the CPU replica serves
     return OpenLane(open_engine(config, prepared, backend, precision), backend)

@@ -1,7 +1,7 @@
-"""`serve run` on a cluster without a dashboard: `python -m deployments.lean CONFIG`, which `trivet serve --lean` calls.
+"""Runs `serve run` on a cluster without a dashboard, for `trivet serve --lean`: `python -m deployments.lean CONFIG`.
 
-The dashboard and its nine helpers are the largest part of Ray that serving does not need (docs/memory.md). Without it
-`serve deploy`, `serve status` and the job API do not work; Serve, its metrics and its logs do.
+The dashboard with its nine helper processes is the largest part of Ray that serving does not need (docs/memory.md).
+Without it `serve deploy`, `serve status` and the job API do not work, but Serve, its metrics and its logs do.
 """
 
 import sys
@@ -11,9 +11,9 @@ from ray.serve.scripts import cli
 
 
 def main() -> None:
-    """Take the arguments of `serve run`."""
+    """Start Ray without a dashboard, then run `serve run` with this process's arguments."""
     ray.init(namespace="serve", include_dashboard=False)
-    cli(["run", *sys.argv[1:]])  # it finds Ray initialised, and leaves it as it is
+    cli(["run", *sys.argv[1:]])  # uses the cluster that is already initialised
 
 
 if __name__ == "__main__":

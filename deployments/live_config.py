@@ -1,4 +1,4 @@
-"""What may change while a replica runs, without replacing it: its deployment's `user_config` in the Serve file.
+"""Settings that can change without replacing a replica: its deployment's `user_config` in the Serve file.
 
     applications:
       - name: trivet
@@ -7,18 +7,18 @@
           - name: embedder-cpu
             user_config: {max_queued_tokens: 500000}
 
-Everything else is an argument of the application: a change of it replaces the replicas, one after another.
+All other settings are arguments of the application; changing one replaces the replicas one by one.
 """
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 
 class LiveConfig(BaseModel):
-    """One deployment's `user_config`. Null: as the application's arguments say."""
+    """One deployment's `user_config`. Null: the value in the application's arguments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_queued_tokens: PositiveInt | None = None
-    """See `limits.max_queued_tokens`. What waits already stays."""
+    """See `limits.max_queued_tokens`. Work that is already queued stays queued."""
     forward_limit_s: PositiveFloat | None = None
     """See `serving.forward_limit_s`."""

@@ -1,4 +1,4 @@
-"""Which nodes of the cluster have a GPU of ours to watch."""
+"""Lists the cluster's nodes whose GPU is to be watched."""
 
 from typing import Any, cast
 
@@ -8,9 +8,9 @@ from trivet.config import AppConfig
 
 
 def gpu_nodes(config: AppConfig) -> dict[str, str]:
-    """Live nodes with a GPU, by id, each with its name; every live node where GPUs are modelled and none books one.
+    """Return live nodes with a GPU, id → name. With `device: simulated` and no real GPU these are all live nodes.
 
-    Blocks while it asks the cluster.
+    Blocks while it queries the cluster.
     """
     nodes = cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
     alive = [node for node in nodes if node["Alive"]]
@@ -21,5 +21,5 @@ def gpu_nodes(config: AppConfig) -> dict[str, str]:
 
 
 def this_node() -> str:
-    """Id of the node that this process runs on."""
+    """Return the id of the node that this process runs on."""
     return str(ray.get_runtime_context().get_node_id())

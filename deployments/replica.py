@@ -21,7 +21,7 @@ from deployments.nodes import this_node
 from deployments.observability.logs import send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import ReplicaSample, Sampler
-from deployments.vram.controller import GpuKeeper
+from deployments.vram.controller import GpuController
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.engine import ResultFuture
 from trivet.engine.scheduling.metrics import EngineMetrics
@@ -78,9 +78,11 @@ class ModelReplica:
         self._forward_limit_s = config.serving.forward_limit_s
         self._waiting_for_collector: dict[int, float] = {}
         self._node = this_node()
-        self._keeper: GpuKeeper | None = None
+        self._keeper: GpuController | None = None
         if self._lane.gpu is not None:
-            self._keeper = GpuKeeper(self._lane, self.task, serve.get_replica_context().app_name, config, run_id, sink)
+            self._keeper = GpuController(
+                self._lane, self.task, serve.get_replica_context().app_name, config, run_id, sink
+            )
             self._keeper.start()
         try:
             await asyncio.to_thread(self._engine.warm_up)
@@ -172,7 +174,7 @@ class ModelReplica:
             raise EngineError("Serve's batch loop no longer takes requests")
 
     async def __del__(self) -> None:
-        keeper: GpuKeeper | None = getattr(self, "_keeper", None)  # absent where the constructor failed
+        keeper: GpuController | None = getattr(self, "_keeper", None)  # absent where the constructor failed
         if keeper is not None:
             keeper.stop()
         if hasattr(self, "_engine"):

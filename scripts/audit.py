@@ -1,7 +1,7 @@
-"""Audits the dependencies: what is installed is what constraints.txt pins, fits together, and nothing known is wrong.
+"""Audits the dependencies: installed versions match constraints.txt, are compatible, and have no known vulnerabilities.
 
-Known vulnerabilities come from `pip-audit`, which asks pypi.org for each pinned version. Where that cannot be reached,
-or a mirror answers without such data, they are not checked, and this says so; `--strict` makes it a failure.
+`pip-audit` queries pypi.org for the vulnerabilities of each pinned version. If pypi.org cannot be reached, or a mirror
+has no such data, the script reports that they were not checked; with `--strict` this is a failure.
 """
 
 import argparse
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 OURS = {"trivet"}
 TOOLS = {"pip", "setuptools", "wheel"}
-"""What an environment begins with."""
+"""Packages of a new environment."""
 
 
 def normal(name: str) -> str:
@@ -24,12 +24,12 @@ def normal(name: str) -> str:
 
 
 def pinned(text: str) -> dict[str, str]:
-    """Versions by name, as constraints.txt has them."""
+    """Parse constraints.txt into versions by name."""
     return {normal(name): version for name, version in PIN.findall(text)}
 
 
 def installed() -> dict[str, str]:
-    """Versions by name in this environment, without ourselves."""
+    """Return versions by name of this environment, without Trivet and `TOOLS`."""
     return {
         normal(found.metadata["Name"]): found.version
         for found in distributions()
@@ -38,18 +38,18 @@ def installed() -> dict[str, str]:
 
 
 def differences(pins: dict[str, str], present: dict[str, str]) -> list[str]:
-    """Sentences about what is installed otherwise than pinned. A build of the same version (`+cpu`) is the same."""
-    said = []
+    """Describe installed packages that differ from the pins. Builds of a version (`+cpu`) count as the same version."""
+    found = []
     for name, version in sorted(present.items()):
         if name not in pins:
-            said.append(f"{name} {version} is not pinned")
+            found.append(f"{name} {version} is not pinned")
         elif pins[name].split("+")[0] != version.split("+")[0]:
-            said.append(f"{name} is {version}, pinned is {pins[name]}")
-    return said
+            found.append(f"{name} is {version}, but pinned to {pins[name]}")
+    return found
 
 
 def vulnerabilities(report: dict[str, object]) -> tuple[list[str], int]:
-    """What a pip-audit report names, and how many packages it could tell nothing about."""
+    """Return the vulnerabilities in a pip-audit report, and the number of packages that it skipped."""
     found, skipped = [], 0
     for package in report.get("dependencies", []):  # type: ignore[attr-defined]
         if "skip_reason" in package:
@@ -59,7 +59,7 @@ def vulnerabilities(report: dict[str, object]) -> tuple[list[str], int]:
 
 
 def ask_pip_audit(program: str, constraints: Path) -> dict[str, object] | None:
-    """Its report; None where it is not there or could not ask."""
+    """Run pip-audit and return its report; None if it is not installed or failed."""
     command = [program, "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
     try:
         done = subprocess.run([*command, "-r", str(constraints)], capture_output=True, text=True, check=False)
@@ -74,8 +74,8 @@ def ask_pip_audit(program: str, constraints: Path) -> dict[str, object] | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strict", action="store_true", help="fail where vulnerabilities could not be looked up")
-    parser.add_argument("--pip-audit", default="pip-audit", help="the program; it needs an environment of its own")
+    parser.add_argument("--strict", action="store_true", help="fail if vulnerabilities could not be checked")
+    parser.add_argument("--pip-audit", default="pip-audit", help="the program, which needs a separate environment")
     options = parser.parse_args()
     constraints = ROOT / "constraints.txt"
     pins = pinned(constraints.read_text(encoding="utf-8"))
@@ -88,7 +88,9 @@ def main() -> None:
     for line in [*wrong, *found]:
         print(line)
     if skipped:
-        print(f"NOT CHECKED for known vulnerabilities: {skipped} of {len(pins)} packages (pypi.org was not reached)")
+        print(
+            f"NOT CHECKED for known vulnerabilities: {skipped} of {len(pins)} packages (pypi.org could not be reached)"
+        )
     if not wrong and not found:
         print(f"{len(pins)} pins: installed as pinned" + ("" if skipped else ", and no known vulnerabilities"))
     raise SystemExit(1 if wrong or found or (skipped and options.strict) else 0)

@@ -1,22 +1,21 @@
-"""Prints the installed versions as a constraints file: every transitive dependency, pinned.
+"""Prints the installed versions as a constraints file with every transitive dependency, for `make lock`.
 
-Run by `make lock`. Left out: Trivet itself, and the CUDA packages that only a GPU build of torch brings, since which
-of them are wanted depends on where pip runs.
+Omits Trivet itself, and the CUDA packages that only GPU builds of torch require, since these depend on the platform.
 """
 
 import re
 from importlib.metadata import distributions
 
-LEFT_OUT = re.compile(r"^(trivet|pip|setuptools|wheel|triton|cuda-.*|nvidia-(?!ml-py).*)$")
+OMITTED = re.compile(r"^(trivet|pip|setuptools|wheel|triton|cuda-.*|nvidia-(?!ml-py).*)$")
 
 
 def pins() -> list[str]:
-    """`name==version` lines, sorted; a local version such as `+cpu` is dropped, so that any build of it satisfies."""
+    """Return sorted `name==version` lines, without local versions such as `+cpu`, so that any build satisfies them."""
     found = {
         re.sub(r"[-_.]+", "-", distribution.name).lower(): distribution.version.split("+")[0]
         for distribution in distributions()
     }
-    return [f"{name}=={version}" for name, version in sorted(found.items()) if not LEFT_OUT.match(name)]
+    return [f"{name}=={version}" for name, version in sorted(found.items()) if not OMITTED.match(name)]
 
 
 if __name__ == "__main__":

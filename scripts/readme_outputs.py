@@ -1,6 +1,6 @@
-"""Runs README's curl commands against a running service and writes their real output below each: `make readme`.
+"""Runs the curl commands of README and docs/index.md against a running service and writes their output below each.
 
-The service must listen where README says. tests/deployments/test_readme.py checks the result.
+`make readme` runs it. The service must listen on port 8000. tests/deployments/test_readme.py checks the result.
 """
 
 import json
@@ -8,12 +8,13 @@ import re
 import subprocess
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "index.md")
 EXAMPLE = re.compile(r"(```bash\n(curl .*?)```\n```json\n).*?(\n```)", re.DOTALL)
 
 
 def pretty(text: str) -> str:
-    """Indented, with short lists and objects kept on one line."""
+    """Indent JSON, with short lists and objects on one line."""
     return _indent(json.loads(text), 0)
 
 
@@ -29,7 +30,7 @@ def _indent(value: object, depth: int) -> str:
 
 
 def rounded(text: str) -> str:
-    """Long fractions say no more than four digits do."""
+    """Shorten fractions to four digits."""
     return re.sub(r"(0\.\d{4})\d+(e-\d+)?", lambda found: "0.0000" if found[2] else found[1], text)
 
 
@@ -38,7 +39,8 @@ def main() -> None:
         done = subprocess.run(["bash", "-c", found[2]], capture_output=True, text=True, check=True, timeout=120)
         return found[1] + rounded(pretty(done.stdout)) + found[3]
 
-    README.write_text(EXAMPLE.sub(fill, README.read_text()))
+    for page in PAGES:
+        page.write_text(EXAMPLE.sub(fill, page.read_text()))
 
 
 if __name__ == "__main__":

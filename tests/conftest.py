@@ -1,12 +1,10 @@
-"""Settings for the whole suite."""
+"""Settings for the whole suite. Imports no application: folders that need one import its fixtures themselves."""
 
 import os
 
 from hypothesis import settings
 
-# Tests do not time: a busy machine must not fail them.
+# No deadlines: a busy machine must not fail a test.
 settings.register_profile("full", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile(os.environ.get("TRIVET_HYPOTHESIS", "full"))
-
-pytest_plugins = ["tests.support.shared_app"]

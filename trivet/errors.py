@@ -3,16 +3,16 @@
     TrivetError
     ├── ConfigError            the configuration contradicts itself or the machine
     ├── ModelError             a checkpoint that cannot be served as asked
-    ├── InvalidInput           the request is wrong; `param` names the field
+    ├── InvalidInput           the request is wrong; `field` and `index` say where
     │   └── InputTooLong       a text exceeds the model's limit and the caller asked for an error
-    ├── Overloaded             refused before any work; come back after `retry_after_s`
-    ├── DeadlineExceeded       the caller's time ran out before an answer was ready
-    ├── Unavailable            no lane can answer now; come back after `retry_after_s`
+    ├── Overloaded             refused before any work; retry after `retry_after_s`
+    ├── DeadlineExceeded       the caller's time ran out before the answer was ready
+    ├── Unavailable            no lane can answer now; retry after `retry_after_s`
     ├── GpuUnavailable         this GPU lane cannot do this work; its CPU replica can
-    └── EngineError            a forward failed for a reason that no retry will cure
+    └── EngineError            a forward failed, and a retry would fail again
 
-Errors cross process borders, so every one survives pickling with all its fields. They do not know HTTP:
-`trivet.api.errors.problem` is the one place that turns them into answers.
+Errors cross process boundaries, so each survives pickling with all its fields. They know no HTTP:
+`trivet.api.errors.problem` turns them into answers.
 """
 
 from typing import Any
@@ -21,9 +21,16 @@ from typing import Any
 class TrivetError(Exception):
     """Base of everything Trivet raises on purpose."""
 
+    @property
+    def message(self) -> str:
+        """What went wrong, as the caller may read it."""
+        return str(self.args[0])
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls `cls(*args)`, which fails for keyword-only fields and loses attributes.
@@ -46,31 +53,47 @@ class ModelError(TrivetError):
 
 
 class InvalidInput(TrivetError):
-    """The request is wrong. `param` is the path of the offending field, such as `documents[3]`."""
+    """The request is wrong.
 
-    def __init__(self, message: str, *, param: str | None = None, code: str = "invalid_value") -> None:
+    `field` is the name of the offending field, and `index` the position of the offending input in it, where it is one
+    of several. Both are data: what dispatches a part of a request replaces `index` by the position in the whole.
+    """
+
+    def __init__(
+        self, message: str, *, field: str | None = None, index: int | None = None, code: str = "invalid_value"
+    ) -> None:
         super().__init__(message)
-        self.param = param
+        self.field = field
+        self.index = index
         self.code = code
+
+    @property
+    def param(self) -> str | None:
+        """The path of the offending value, such as `documents[3]`."""
+        return self.field if self.index is None else f"{self.field}[{self.index}]"
 
 
 class InputTooLong(InvalidInput):
-    """A text has more tokens than the model takes, and the caller asked not to have it windowed."""
+    """A text has more tokens than the model takes, and the caller chose an error over windows."""
 
-    def __init__(self, *, param: str, tokens: int, limit_tokens: int) -> None:
-        super().__init__(
-            # These very words make litellm, and those who build on it, see a full context window.
-            f"{param} has {tokens} tokens; this model's maximum context length is {limit_tokens} tokens. "
-            "Send long_input=window to have it read in overlapping windows, or truncate to cut it.",
-            param=param,
-            code="context_length_exceeded",
-        )
+    def __init__(self, *, field: str, index: int | None = None, tokens: int, limit_tokens: int) -> None:
+        super().__init__("a text is too long for the model", field=field, index=index, code="context_length_exceeded")
         self.tokens = tokens
         self.limit_tokens = limit_tokens
 
+    @property
+    def message(self) -> str:
+        """Names the input, its length, the limit and the remedies."""
+        # litellm and its users recognise a full context window by the words "maximum context length".
+        return (
+            f"{self.param} has {self.tokens} tokens; "
+            f"this model's maximum context length is {self.limit_tokens} tokens. "
+            "Send long_input=window to have it read in overlapping windows, or truncate to cut it."
+        )
+
 
 class Overloaded(TrivetError):
-    """Refused at the door because accepted work already fills the queue."""
+    """Refused before any work because the accepted work already fills the queue."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -82,7 +105,7 @@ class DeadlineExceeded(TrivetError):
 
 
 class Unavailable(TrivetError):
-    """Neither lane can answer at the moment."""
+    """No lane can answer at the moment."""
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -90,9 +113,9 @@ class Unavailable(TrivetError):
 
 
 class GpuUnavailable(TrivetError):
-    """The GPU lane cannot do this work now; `reason` says why, in words for people.
+    """The GPU lane cannot do this work now; `reason` is a human-readable explanation.
 
-    `node` is the id of the cluster's node that refused, where there is a cluster: another one may have room.
+    `node` is the id of the cluster's node that refused, where there is a cluster: another node may have room.
     """
 
     def __init__(self, reason: str, *, node: str | None = None) -> None:

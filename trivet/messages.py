@@ -1,14 +1,15 @@
-"""What travels between the HTTP side and a replica: plain, frozen, picklable.
+"""The messages between the HTTP side and a replica: plain, frozen, picklable.
 
-Texts go in; numpy arrays, counts and timings come out. No tensors, no tokens and no HTTP.
+Requests hold texts; results hold numpy arrays, counts and timings. Neither holds tensors, tokens or HTTP.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Generic, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from trivet.config import Task
 
@@ -17,81 +18,6 @@ InputType = Literal["query", "document"]
 Priority = Literal["interactive", "bulk"]
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedRequest:
-    """Texts to embed. `prompt` overrides the prompt that `input_type` selects from the model's files."""
-
-    texts: tuple[str, ...]
-    input_type: InputType | None = None
-    prompt_name: str | None = None
-    dimensions: int | None = None
-    normalize: bool | None = None
-    """None: as the model's own files say."""
-    long_input: LongInput = "window"
-    priority: Priority = "interactive"
-    param: str = "input"
-    """Name of the field that held the texts, for error messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class RerankRequest:
-    """One query against many documents."""
-
-    query: str
-    documents: tuple[str, ...]
-    long_input: LongInput = "window"
-    priority: Priority = "interactive"
-    params: tuple[str, str] = ("query", "documents")
-
-
-@dataclass(frozen=True, slots=True)
-class PairText:
-    """A premise: one text, or two that are judged as a pair."""
-
-    text: str
-    text_pair: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassifyRequest:
-    """Premises against a set of hypotheses, `label → hypothesis`.
-
-    `no_relation_label` is aggregated over windows by minimum instead of maximum: it holds only where no window
-    shows anything else.
-    """
-
-    inputs: tuple[PairText, ...]
-    hypotheses: Mapping[str, str]
-    multi_label: bool = False
-    no_relation_label: str | None = None
-    long_input: LongInput = "window"
-    priority: Priority = "interactive"
-    param: str = "input"
-
-
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
-    """Texts or pairs for the classes that the classifier was trained on, without labels of the caller's.
-
-    For an NLI model a pair is premise and hypothesis, and the classes are entailment and what is not.
-    """
-
-    inputs: tuple[PairText, ...]
-    long_input: LongInput = "window"
-    priority: Priority = "interactive"
-    param: str = "inputs"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizeRequest:
-    """Texts to be shown as the tokens that one of the models reads."""
-
-    texts: tuple[str, ...]
-    task: Task = "embedder"
-    """Whose tokenizer."""
-    add_special_tokens: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +31,7 @@ class StageTimings:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the model really read, per input in request order."""
+    """What the model read, per input in request order."""
 
     input_tokens: tuple[int, ...]
     """Tokens of that input's sequences, special tokens and overlaps included, padding not."""
@@ -170,6 +96,146 @@ class PredictResult:
     device: str
 
 
+EngineResult = EmbedResult | RerankResult | ClassifyResult | PredictResult
+
+ResultT = TypeVar("ResultT", bound=EngineResult)
+ResultT_co = TypeVar("ResultT_co", bound=EngineResult, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Generic[ResultT_co]):
+    """A request that a model answers with forwards; the type parameter is its result.
+
+    Each kind names the task that answers it, so a dispatcher needs one method for all of them.
+    """
+
+    task: ClassVar[Task]
+    result_type: ClassVar[type[EngineResult]]
+
+    long_input: LongInput = "window"
+    priority: Priority = "interactive"
+    no_store: bool = False
+    """Neither answer it from the cache nor keep its results there."""
+    inputs_field: str = "input"
+    """Name of the caller's field that held the inputs, for error messages."""
+
+    @property
+    def characters(self) -> int:
+        """Size of the texts that the model reads, hypotheses excluded."""
+        raise NotImplementedError
+
+    def checked(self, reply: object) -> ResultT_co:
+        """`reply` as this request's type of result; TypeError if it is another one."""
+        if not isinstance(reply, self.result_type):
+            raise TypeError(f"{type(self).__name__} was answered with {type(reply).__name__}")
+        return cast("ResultT_co", reply)
+
+
+EngineRequest = Request[EngineResult]
+"""A request of any kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest(Request[EmbedResult]):
+    """Texts to embed. `prompt_name` overrides the prompt that `input_type` selects from the model's files."""
+
+    task: ClassVar[Task] = "embedder"
+    result_type: ClassVar[type[EngineResult]] = EmbedResult
+
+    texts: tuple[str, ...]
+    input_type: InputType | None = None
+    prompt_name: str | None = None
+    dimensions: int | None = None
+    normalize: bool | None = None
+    """None: as the model's own files say."""
+
+    @property
+    @override
+    def characters(self) -> int:
+        return sum(map(len, self.texts))
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest(Request[RerankResult]):
+    """One query against many documents, which are the inputs."""
+
+    task: ClassVar[Task] = "reranker"
+    result_type: ClassVar[type[EngineResult]] = RerankResult
+
+    query: str
+    documents: tuple[str, ...]
+    inputs_field: str = field(default="documents", kw_only=True)
+    query_field: str = field(default="query", kw_only=True)
+
+    @property
+    @override
+    def characters(self) -> int:
+        return len(self.query) + sum(map(len, self.documents))
+
+
+@dataclass(frozen=True, slots=True)
+class PairText:
+    """A premise: one text, or two that are judged as a pair."""
+
+    text: str
+    text_pair: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyRequest(Request[ClassifyResult]):
+    """Premises against a set of hypotheses, `label → hypothesis`.
+
+    `no_relation_label` is aggregated over windows by minimum instead of maximum: it holds only where no window
+    shows anything else.
+    """
+
+    task: ClassVar[Task] = "classifier"
+    result_type: ClassVar[type[EngineResult]] = ClassifyResult
+
+    inputs: tuple[PairText, ...]
+    hypotheses: Mapping[str, str]
+    multi_label: bool = False
+    no_relation_label: str | None = None
+
+    @property
+    @override
+    def characters(self) -> int:
+        return _pair_characters(self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest(Request[PredictResult]):
+    """Texts or pairs for the classes that the classifier was trained on; the caller gives no labels.
+
+    For an NLI model a pair is premise and hypothesis, and the classes are entailment and its opposites.
+    """
+
+    task: ClassVar[Task] = "classifier"
+    result_type: ClassVar[type[EngineResult]] = PredictResult
+
+    inputs: tuple[PairText, ...]
+    inputs_field: str = field(default="inputs", kw_only=True)
+
+    @property
+    @override
+    def characters(self) -> int:
+        return _pair_characters(self.inputs)
+
+
+def _pair_characters(inputs: tuple[PairText, ...]) -> int:
+    return sum(len(item.text) + len(item.text_pair or "") for item in inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeRequest:
+    """Texts to split into the tokens that one of the models reads; needs no forward, so it is no `Request`."""
+
+    texts: tuple[str, ...]
+    task: Task = "embedder"
+    """Which model's tokenizer."""
+    add_special_tokens: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """One token. `start` and `stop` are positions in the text, in characters; a special token has none."""
@@ -190,7 +256,7 @@ class TokenizeResult:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a replica knows of the model it serves."""
+    """Describes the model that a replica serves."""
 
     task: Task
     name: str
@@ -201,12 +267,12 @@ class ModelCard:
     precision: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
     pooling: str | None = None
-    """How an embedder makes one vector of a window's tokens, where known."""
+    """How an embedder makes one vector of a window's tokens; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A replica's answer to "are you ready": it has run a real forward on `device`."""
+    """The state of a replica. It is ready once it has run a real forward on `device`."""
 
     ready: bool
     device: str
@@ -217,8 +283,4 @@ class Health:
     waiting_tokens: int = 0
     """Tokens queued behind the forward that runs now."""
     failing: bool = False
-    """Its forwards fail, or its device is lost to it: not a lane that starts, or that gave the card back."""
-
-
-EngineRequest = EmbedRequest | RerankRequest | ClassifyRequest | PredictRequest
-EngineResult = EmbedResult | RerankResult | ClassifyResult | PredictResult
+    """Its forwards fail or it has lost its device. False for a lane that starts or is offloaded."""

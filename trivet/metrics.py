@@ -1,10 +1,10 @@
-"""Every metric Trivet has, as data, and the protocol through which code reports to them.
+"""Declares all metrics as data, and the protocol through which code reports them.
 
-The library reports to a `MetricsSink` that it is given and never knows where the numbers go:
-`deployments.observability.metrics` sends them to Ray's Prometheus endpoint; `trivet.metric_sinks` has those that need
-no server. docs/operations.md describes each metric to its reader; a test keeps the two in step.
+The library reports to a `MetricsSink` and does not know where the values go. `RaySink` in
+`deployments.observability.metrics` sends them to Ray's Prometheus endpoint. docs/operations.md describes each metric; a
+test keeps the two in step.
 
-Labels are few and bounded: no texts, paths, request ids or process ids. Ray itself adds the node and the process.
+Labels have few, bounded values: no texts, paths, request ids or process ids. Ray adds the node and the process.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Unit = Literal["bytes", "seconds", "tokens", "sequences", "requests", "calls", "
 Labels = Mapping[str, str]
 
 RAY_PREFIX = "ray_"
-"""What Ray puts before each name on its endpoint."""
+"""Prefix that Ray adds to each name on its endpoint."""
 
 STAGES = ("admit", "tokenize", "queue", "forward", "total")
 """Values of the label `stage`."""
@@ -29,7 +29,7 @@ MODEL_LANE = ("model", "lane")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A declaration. `boundaries` are the upper ends of a histogram's buckets."""
+    """A metric's declaration. `boundaries` are the upper ends of a histogram's buckets."""
 
     name: str
     kind: Kind
@@ -45,19 +45,22 @@ class Metric:
 
 
 class MetricsSink(Protocol):
-    """Takes numbers. Cheap, never blocks, and is given every label of the metric; may be called from any thread."""
+    """Receives metric values.
+
+    Its methods are cheap, never block, and may be called from any thread. Callers pass every label of the metric.
+    """
 
     def count(self, metric: Metric, labels: Labels, amount: float = 1.0) -> None:
-        """Add to a counter; an amount of 0 changes nothing."""
+        """Add `amount` to a counter; 0 changes nothing."""
 
     def observe(self, metric: Metric, labels: Labels, value: float) -> None:
-        """Put one value into a histogram."""
+        """Add one value to a histogram."""
 
     def set(self, metric: Metric, labels: Labels, value: float) -> None:
-        """Set a gauge."""
+        """Set a gauge to `value`."""
 
 
-# Requests, as the ingress sees them.
+# Requests, measured in the ingress.
 REQUESTS = Metric(
     "trivet_requests_total",
     "counter",
@@ -69,42 +72,40 @@ REQUEST_SECONDS = Metric(
     "trivet_request_seconds",
     "histogram",
     "seconds",
-    "From the first byte of a request to the last of its answer",
+    "Time from the first byte of a request to the last byte of its answer",
     ("route", "dialect"),
     _LATENCY_S,
 )
 
-# Engine calls: a request makes none, one or many.
+# Engine calls, of which a request makes zero or more.
 STAGE_SECONDS = Metric(
     "trivet_stage_seconds",
     "histogram",
     "seconds",
-    "Time of engine calls by stage: admit (request to first call), tokenize, queue, forward, total (call to result)",
+    "Latency of engine calls by stage: admit (request to first call), tokenize, queue, forward, total (call to result)",
     ("stage", *MODEL_LANE),
     _LATENCY_S,
 )
 CALL_FAILURES = Metric(
-    "trivet_call_failures_total", "counter", "calls", "Engine calls that ended in an error", ("model", "error")
+    "trivet_call_failures_total", "counter", "calls", "Engine calls that failed, by error class", ("model", "error")
 )
 REROUTES = Metric(
     "trivet_reroutes_total",
     "counter",
     "calls",
-    "Engine calls that the CPU answered although their model has a GPU lane, by cause",
+    "Engine calls that the CPU served although their model has a GPU lane, by cause",
     ("model", "cause"),
 )
 
-# Forwards, as the replicas see them.
+# Forwards, measured in the model replicas.
 BATCH_SECONDS = Metric(
     "trivet_batch_seconds", "histogram", "seconds", "Duration of one forward", MODEL_LANE, _LATENCY_S
 )
 BATCH_SEQUENCES = Metric(
     "trivet_batch_sequences", "histogram", "sequences", "Sequences in one forward", MODEL_LANE, _SEQUENCES
 )
-TOKENS = Metric("trivet_tokens_total", "counter", "tokens", "Tokens forwarded, padding not counted", MODEL_LANE)
-PADDED_TOKENS = Metric(
-    "trivet_padded_tokens_total", "counter", "tokens", "Tokens computed, padding counted", MODEL_LANE
-)
+TOKENS = Metric("trivet_tokens_total", "counter", "tokens", "Tokens computed, without padding", MODEL_LANE)
+PADDED_TOKENS = Metric("trivet_padded_tokens_total", "counter", "tokens", "Tokens computed, with padding", MODEL_LANE)
 FORWARD_FAILURES = Metric(
     "trivet_forward_failures_total", "counter", "events", "Forwards that raised, by error class", (*MODEL_LANE, "error")
 )
@@ -112,73 +113,71 @@ INTERRUPTIONS = Metric(
     "trivet_interruptions_total",
     "counter",
     "events",
-    "Shorter batches that ran between two steps of a long forward",
+    "Batches of shorter sequences that ran between two steps of a long forward",
     MODEL_LANE,
 )
 ABANDONED_TOKENS = Metric(
     "trivet_abandoned_tokens_total",
     "counter",
     "tokens",
-    "Tokens of long forwards that were ended on the way because nobody waited for them any more",
+    "Tokens of long forwards that were cancelled because all of their callers had left",
     MODEL_LANE,
 )
 OOM_SPLITS = Metric(
-    "trivet_oom_splits_total", "counter", "events", "Batches run in halves after the GPU ran out of memory", ("model",)
+    "trivet_oom_splits_total", "counter", "events", "Batches split in half after the GPU ran out of memory", ("model",)
 )
 OFFLOADS = Metric(
     "trivet_offloads_total",
     "counter",
     "events",
-    "Weights that left the GPU (offload) or came back (return)",
+    "Times that a model's weights left the GPU (offload) or returned to it (reload)",
     ("model", "step"),
 )
-TOKEN_BUDGET = Metric(
-    "trivet_token_budget_tokens", "gauge", "tokens", "Tokens that the next forward may hold", MODEL_LANE
-)
+TOKEN_BUDGET = Metric("trivet_token_budget_tokens", "gauge", "tokens", "Maximum tokens of the next forward", MODEL_LANE)
 QUEUE_TOKENS = Metric("trivet_queue_tokens", "gauge", "tokens", "Tokens waiting for a forward", MODEL_LANE)
 QUEUE_SEQUENCES = Metric("trivet_queue_sequences", "gauge", "sequences", "Sequences waiting for a forward", MODEL_LANE)
 QUEUE_OLDEST = Metric(
-    "trivet_queue_oldest_seconds", "gauge", "seconds", "How long the oldest waiting work has been queued", MODEL_LANE
+    "trivet_queue_oldest_seconds", "gauge", "seconds", "Age of the oldest work in the queue", MODEL_LANE
 )
 RESIDENT = Metric(
-    "trivet_resident_bytes", "gauge", "bytes", "Host memory of a process: a deployment or the VRAM actor", ("process",)
+    "trivet_resident_bytes",
+    "gauge",
+    "bytes",
+    "Resident host memory of a process: a deployment's replica or the VRAM actor",
+    ("process",),
 )
 CACHE_LOOKUPS = Metric(
     "trivet_cache_lookups_total",
     "counter",
     "calls",
-    "Inputs looked up in the cache: hit, miss, or shared (computed once for several who asked at the same time)",
+    "Cache lookups of inputs: hit, miss, or shared (computed once for several concurrent callers)",
     ("model", "result"),
 )
 CACHE_DISK_FAILURES = Metric(
     "trivet_cache_disk_failures_total",
     "counter",
     "events",
-    "Reads and writes of the disk cache that failed or were left out, by kind; requests were served without it",
+    "Disk cache reads and writes that failed or were skipped, by kind; requests were served without the disk cache",
     ("error",),
 )
 
-# The GPU, as the VRAM actor sees it.
+# The GPU, measured by the VRAM actor.
 VRAM_TOTAL = Metric("trivet_vram_total_bytes", "gauge", "bytes", "Size of the GPU", ("device",))
 VRAM_FREE = Metric("trivet_vram_free_bytes", "gauge", "bytes", "Free memory of the GPU", ("device",))
-VRAM_OURS = Metric(
-    "trivet_vram_ours_bytes", "gauge", "bytes", "What a model's GPU replica holds on the GPU", ("device", "model")
-)
+VRAM_OURS = Metric("trivet_vram_ours_bytes", "gauge", "bytes", "GPU memory of a model's replica", ("device", "model"))
 VRAM_REUSABLE = Metric(
     "trivet_vram_reusable_bytes",
     "gauge",
     "bytes",
-    "The part of it that the replica's allocator holds free",
+    "The part of trivet_vram_ours_bytes that the replica's allocator holds unused",
     ("device", "model"),
 )
-VRAM_EXTERNAL = Metric(
-    "trivet_vram_external_bytes", "gauge", "bytes", "What other programs hold on the GPU", ("device",)
-)
+VRAM_EXTERNAL = Metric("trivet_vram_external_bytes", "gauge", "bytes", "GPU memory of other processes", ("device",))
 VRAM_TENANT = Metric(
     "trivet_vram_tenant_bytes",
     "gauge",
     "bytes",
-    "What one model of a neighbouring Ollama holds on the GPU",
+    "GPU memory of one model of the configured Ollama server",
     ("device", "tenant"),
 )
 VRAM_READABLE = Metric(
@@ -188,21 +187,21 @@ LANE_DECISIONS = Metric(
     "trivet_lane_decisions_total",
     "counter",
     "events",
-    "Decisions that changed: a model's new lane, and why",
+    "Changed decisions, by the model's new lane and its cause",
     (*MODEL_LANE, "cause"),
 )
 
-# The decisions, as an ingress obeys them.
+# The decisions, as an ingress applies them.
 LANE_ON_GPU = Metric(
     "trivet_lane_on_gpu",
     "gauge",
     "state",
-    "1 while a model's requests go to the GPU, 0 while to the CPU",
+    "1 while a model's requests go to the GPU, 0 while they go to the CPU",
     ("model",),
 )
 SNAPSHOT_AGE = Metric(
-    "trivet_vram_snapshot_age_seconds", "gauge", "seconds", "How old the newest news of the VRAM actor is"
+    "trivet_vram_snapshot_age_seconds", "gauge", "seconds", "Age of the newest snapshot from the VRAM actor"
 )
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
-"""All of them."""
+"""All metrics."""

@@ -1,10 +1,10 @@
-"""Bytes and seconds as people read them in log lines, reasons and tables. Parsing is left to pydantic's `ByteSize`."""
+"""Formats bytes and seconds for log lines, reasons and tables. (Pydantic's `ByteSize` parses sizes.)"""
 
 _UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Return the size in binary units, with a decimal only where it tells something: "7.8 GiB", "250 MiB"."""
+    """Return the size in binary units, with one decimal where it is significant: "7.8 GiB", "250 MiB"."""
     sign = "-" if size_bytes < 0 else ""
     magnitude = abs(size_bytes)
     for unit, unit_bytes in _UNITS:

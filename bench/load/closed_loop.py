@@ -1,4 +1,4 @@
-"""A closed loop: a fixed number of callers, each sending its next call when the last one has been answered."""
+"""A closed-loop load: a fixed number of clients, each of which sends its next call after the answer to the last one."""
 
 import asyncio
 import itertools
@@ -15,23 +15,23 @@ Send = Callable[[Call], Awaitable[None]]
 
 @dataclass(slots=True)
 class Measured:
-    """What came back, and how long it took until the last of it had."""
+    """The answered sequences, and the time until the last answer."""
 
     lengths: list[int] = field(default_factory=list)
     """Tokens of each answered sequence."""
     latencies_s: list[float] = field(default_factory=list)
-    """Of each call; empty where calls were not timed one by one."""
+    """Latency of each call; empty if calls were not timed individually."""
     took_s: float = 0.0
 
     def percentile_ms(self, percent: float) -> float | None:
-        """Of the calls' latencies; None without any."""
+        """Return a percentile of the calls' latencies; None without latencies."""
         return round(float(np.percentile(self.latencies_s, percent)) * 1000, 1) if self.latencies_s else None
 
 
 async def run_closed_loop(send: Send, calls: Sequence[Call], *, clients: int, duration_s: float) -> Measured:
-    """Send for `duration_s`, then wait for what is under way: all work sent is counted, and all of its time.
+    """Send for `duration_s`, then wait for the calls in flight. All calls count, including the time of the wait.
 
-    Every caller sends at least one call. The list begins anew when it ends.
+    Every client sends at least one call. The list of calls repeats.
     """
     measured = Measured()
     source = itertools.cycle(calls)
@@ -54,7 +54,7 @@ async def run_closed_loop(send: Send, calls: Sequence[Call], *, clients: int, du
 
 
 def run_blocks(run: Callable[[list[Call]], None], calls: Sequence[Call], *, block: int, duration_s: float) -> Measured:
-    """For a library without a server: one caller hands over `block` calls at a time, at least once."""
+    """Run a library without a server: one caller passes `block` calls at a time, at least once."""
     measured = Measured()
     source = itertools.cycle(calls)
     started_s = time.perf_counter()

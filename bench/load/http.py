@@ -1,4 +1,4 @@
-"""A bounded HTTP load: N clients, one request after another each, mixed routes and lengths; every answer is kept."""
+"""A bounded HTTP load: N clients, each with one request at a time, mixed routes and lengths; keeps every answer."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ Body = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request. `status` 0: no answer at all."""
+    """The result of one request. `status` 0: no answer."""
 
     path: str
     sent_s: float
@@ -41,30 +41,30 @@ class Report:
 
     @property
     def failed(self) -> list[Answer]:
-        """Neither answered nor refused with a time to come back."""
+        """Requests that were neither answered nor refused with Retry-After."""
         return [a for a in self.answers if a.status != 200 and not (a.status in (429, 503) and a.retry_after)]
 
     @property
     def refused(self) -> list[Answer]:
-        """Refused with Retry-After."""
+        """Requests that were refused with Retry-After."""
         return [a for a in self.answers if a.status in (429, 503) and a.retry_after]
 
     def percentile_ms(self, percent: float) -> float:
-        """Of the time of answered requests."""
+        """Return a percentile of the latency of answered requests."""
         return float(np.percentile([a.took_s * 1000 for a in self.answers if a.status == 200] or [0.0], percent))
 
     def longest_gap_s(self) -> float:
-        """Longest time without any good answer."""
+        """Return the longest time without a successful answer."""
         ends = sorted(a.sent_s + a.took_s for a in self.answers if a.status == 200)
         return max((b - a for a, b in itertools.pairwise(ends)), default=0.0)
 
     def statuses(self) -> dict[int, int]:
-        """Answers by status."""
+        """Count the answers by status."""
         return dict(Counter(a.status for a in self.answers))
 
 
 def mixed_bodies(seed: int, *, max_words: int = 1500) -> Iterator[Body]:
-    """Embeddings, reranks, classifications and relations in turn at random."""
+    """Yield random embedding, rerank, classification and relation requests."""
     rng = random.Random(seed)
     source = texts(seed, max_words=max_words)
     while True:
@@ -91,14 +91,14 @@ async def run_load(
     pause_s: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Send until `duration_s` is over or `stop` is set; requests under way are waited for, at most `timeout_s`.
+    """Send until `duration_s` is over or `stop` is set, then wait at most `timeout_s` for requests in flight.
 
-    `pause_s`: what each client waits after an answer. 0 is as much as the service takes.
+    `pause_s`: pause of each client after an answer. 0 sends as fast as the service answers.
     """
     report = Report()
     until_s = time.monotonic() + duration_s
     limits = httpx.Limits(max_connections=clients)
-    headers = {"cache-control": "no-store"}  # what is measured is the work, not the cache
+    headers = {"cache-control": "no-store"}  # measure the models, not the cache
     async with httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits, headers=headers) as client:
 
         async def one_client(number: int) -> None:
@@ -114,7 +114,7 @@ async def run_load(
 
 
 async def send(client: httpx.AsyncClient, path: str, body: dict[str, Any] | bytes) -> Answer:
-    """One request and what became of it; never raises for what the service did. Bytes are sent as they are."""
+    """Send one request and return its result; never raises because of the service. Bytes are sent unchanged."""
     sent_s = time.monotonic()
     try:
         answer = await (client.post(path, content=body) if isinstance(body, bytes) else client.post(path, json=body))

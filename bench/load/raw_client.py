@@ -1,7 +1,7 @@
-"""A closed loop over raw HTTP/1.1 connections: requests are bytes made beforehand, answers are only counted.
+"""A closed-loop load over raw HTTP/1.1 connections: requests are prepared as bytes, and answers are only counted.
 
-An HTTP library in the load generator takes more processor time than the service that it measures. This one needs a
-few microseconds a request, and says how much it used.
+An HTTP library in the load generator uses more CPU time than the service that it measures. This generator needs a few
+microseconds per request, and reports its CPU time.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import numpy as np
 
 
 def post(path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> bytes:
-    """One request, ready to be written."""
+    """Encode one request."""
     content = json.dumps(body).encode()
     lines = [
         f"POST {path} HTTP/1.1",
@@ -30,28 +30,28 @@ def post(path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | Non
 
 @dataclass(slots=True)
 class Loop:
-    """What a closed loop came to."""
+    """The result of a closed loop."""
 
     latencies_s: list[float] = field(default_factory=list)
-    """Of answers with status 200, in the order they came."""
+    """Latencies of answers with status 200, in the order of their arrival."""
     sent: list[int] = field(default_factory=list)
-    """Which request each of them answers."""
+    """The index of each answer's request."""
     other_statuses: dict[int, int] = field(default_factory=dict)
     took_s: float = 0.0
     generator_cpu_s: float = 0.0
 
     @property
     def requests_per_s(self) -> float:
-        """Answered with 200."""
+        """Requests per second that were answered with 200."""
         return len(self.latencies_s) / self.took_s
 
     def percentile_ms(self, percent: float) -> float:
-        """Of their latencies."""
+        """Return a percentile of the latencies."""
         return float(np.percentile(self.latencies_s, percent)) * 1000
 
 
 class _Connection(asyncio.Protocol):
-    """Sends the next request when the last answer is complete."""
+    """Sends the next request when the previous answer is complete."""
 
     def __init__(self, requests: "itertools.cycle[tuple[int, bytes]]", until_s: float, loop: Loop) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,7 +65,7 @@ class _Connection(asyncio.Protocol):
         self._status = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio's.
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
@@ -114,7 +114,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def run_raw_loop(port: int, requests: Sequence[bytes], *, clients: int, duration_s: float) -> Loop:
-    """Send for `duration_s` and wait for what is under way. The requests begin anew when they end."""
+    """Send for `duration_s`, then wait for the requests in flight. The list of requests repeats."""
     result = Loop()
     source = itertools.cycle(enumerate(requests))
     running = asyncio.get_running_loop()

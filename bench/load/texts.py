@@ -1,4 +1,4 @@
-"""Real text for loads: code and prose from the standard library's sources, in log-normal lengths. Seeded."""
+"""Real texts for loads: code and prose from the sources of the standard library, with log-normal lengths. Seeded."""
 
 import ast
 import random
@@ -15,18 +15,18 @@ PACKAGES = ("fastapi", "httpx", "pydantic", "rich", "starlette", "typer")
 
 @cache
 def corpus() -> tuple[str, ...]:
-    """Functions and docstrings of standard library modules, in a fixed order."""
-    return _pieces(sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")))
+    """Return functions and docstrings of the standard library's modules, in a fixed order."""
+    return _segments(sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")))
 
 
 @cache
 def package_corpus(packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
-    """The same of installed packages, read as files: nothing is imported."""
+    """Return functions and docstrings of installed packages, whose files are read but not imported."""
     site = Path(sysconfig.get_paths()["purelib"])
-    return _pieces([file for package in packages for file in sorted((site / package).rglob("*.py"))])
+    return _segments([file for package in packages for file in sorted((site / package).rglob("*.py"))])
 
 
-def _pieces(files: Iterable[Path]) -> tuple[str, ...]:
+def _segments(files: Iterable[Path]) -> tuple[str, ...]:
     found: list[str] = []
     for file in files:
         source = file.read_text(encoding="utf-8", errors="replace")

@@ -1,11 +1,11 @@
 """Seeded work for the engine benchmark: calls of four sequences, lengths counted by the model's own tokenizer.
 
-`mixed` is log-normal around 120 tokens; `short` lies between 8 and 40. Lengths step through the distribution's
-quantiles by the golden ratio, so that any stretch of the workload holds nearly the same mix: a contender that gets
-through thirty sequences has met the lengths of one that gets through three thousand.
+`mixed` is log-normal around 120 tokens; `short` is between 8 and 40. Lengths step through the quantiles of the
+distribution by the golden ratio, so that every part of the workload has nearly the same mix. A contender that processes
+thirty sequences therefore gets the same lengths as one that processes three thousand.
 
-Nothing here is longer than the model takes. The peers cut such texts and Trivet windows them; at equal work they can
-be compared, beyond it they do different things.
+No text exceeds the model's limit. The other libraries truncate such texts, and Trivet reads them in windows, so their
+work could not be compared.
 """
 
 import math
@@ -48,7 +48,7 @@ class Call:
     first: str
     others: tuple[str, ...]
     lengths: tuple[int, ...]
-    """Tokens of each sequence with its special tokens, as the model reads them."""
+    """Tokens of each sequence, including special tokens."""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ class Call:
 
 
 def target_lengths(workload: WorkloadName, max_tokens: int, seed: int) -> Iterator[int]:
-    """Endless lengths in tokens, each stretch of them alike."""
+    """Yield lengths in tokens without end, with nearly the same mix in every part."""
     place = random.Random(seed).random()
     while True:
         place = (place + _GOLDEN) % 1.0
@@ -70,32 +70,32 @@ def target_lengths(workload: WorkloadName, max_tokens: int, seed: int) -> Iterat
 
 
 class Writer:
-    """Writes text of a wanted number of tokens out of real code and prose."""
+    """Writes texts of a given number of tokens from real code and prose."""
 
     def __init__(self, tokenizer: TextTokenizer, seed: int) -> None:
         self._tokenizer = tokenizer.raw
         self._random = random.Random(seed)
 
     def text(self, tokens: int) -> str:
-        """About `tokens` tokens, never more: cut where a token ends."""
+        """Return a text of about `tokens` tokens, never more, which ends at a token's end."""
         written = ""
         while True:
             written += self._random.choice(corpus()) + "\n"
             if len(written) < 2 * tokens:
-                continue  # shorter than any text of that many tokens: do not encode it in vain
+                continue  # too short for that many tokens, so do not encode it
             encoding = self._tokenizer.encode(written, add_special_tokens=False)
             if len(encoding.ids) >= tokens:
                 break
         for end in range(tokens, 0, -1):
             text = written[: encoding.offsets[end - 1][1]]
-            # Merges may differ at a cut, so the piece is counted again.
+            # Tokens can merge differently at the end of a cut text, so count again.
             if len(self._tokenizer.encode(text, add_special_tokens=False).ids) <= tokens:
                 return text
         return ""
 
 
 def calls(task: Task, model: Path, workload: WorkloadName, max_tokens: int, count: int, seed: int = 0) -> list[Call]:
-    """The first `count` calls of a workload. The same arguments give the same texts on the same Python."""
+    """Write the first `count` calls of a workload. The same arguments give the same texts on the same Python."""
     tokenizer = TextTokenizer.from_dir(model)
     special = tokenizer.special
     writer = Writer(tokenizer, seed)

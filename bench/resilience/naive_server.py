@@ -1,12 +1,12 @@
-"""The server that Trivet replaces, as people write it on a first afternoon: `python -m bench.resilience.naive_server`.
+"""A simple server of the kind that Trivet replaces: `python -m bench.resilience.naive_server`.
 
-FastAPI around transformers: one model in fp32, one `asyncio.Lock` around it, each request one padded batch in the order
-in which its texts came, the zero-shot pipeline for classification. Nothing in it is slowed down on purpose: forwards
-run in a thread so that the event loop answers, under `inference_mode`, with the library's own attention. Texts beyond
-the model's limit are cut, as these libraries do.
+FastAPI around transformers: one model in fp32 behind one `asyncio.Lock`, one padded batch per request in the order of
+its texts, and the zero-shot pipeline for classification. It is not slowed down on purpose: forwards run in a thread, so
+that the event loop stays responsive, under `inference_mode` and with the library's own attention. Texts beyond the
+model's limit are truncated, as these libraries do.
 
-Only the embedder of the nomic v2 MoE shape runs on Trivet's own torch module: transformers 5 loads that checkpoint as
-another architecture, with random weights, and says nothing.
+Only an embedder with the architecture of nomic v2 MoE runs on Trivet's torch module, because transformers 5 silently
+loads that checkpoint as another architecture, with random weights.
 """
 
 import argparse
@@ -42,12 +42,12 @@ class ClassifyBody(BaseModel):
 
 
 def padded(tokenizer: PreTrainedTokenizerFast, *texts: list[str]) -> dict[str, torch.Tensor]:
-    """Texts, or pairs of them, as one batch as long as its longest row."""
+    """Tokenize texts, or pairs of texts, as one batch that is padded to its longest sequence."""
     return dict(tokenizer(*texts, padding=True, truncation=True, return_tensors="pt"))
 
 
 def load_embedder(path: Path) -> Callable[[EmbedBody], list[list[float]]]:
-    """Mean pooling and L2 norm over the last hidden state."""
+    """Load a model whose vectors are the L2-normalised mean of the last hidden state."""
     tokenizer = AutoTokenizer.from_pretrained(path)
     if is_nomic_moe(read_config(path)):
         pooled = load_torch_model(path, "embedder")
@@ -70,7 +70,7 @@ def load_embedder(path: Path) -> Callable[[EmbedBody], list[list[float]]]:
 
 
 def load_reranker(path: Path) -> Callable[[RerankBody], list[float]]:
-    """One logit per (query, document), through a sigmoid."""
+    """Load a model with one logit per (query, document), which goes through a sigmoid."""
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForSequenceClassification.from_pretrained(path).eval()
 
@@ -83,13 +83,13 @@ def load_reranker(path: Path) -> Callable[[RerankBody], list[float]]:
 
 
 def load_classifier(path: Path) -> Callable[[ClassifyBody], dict[str, Any]]:
-    """The pipeline with its defaults: one label after another."""
+    """Load the pipeline with its defaults, which runs one label after another."""
     classify = pipeline("zero-shot-classification", model=str(path), device="cpu")
     return lambda body: dict(classify(body.text, body.labels, hypothesis_template="{}"))
 
 
 def build(task: Task, path: Path) -> FastAPI:
-    """The application for one model."""
+    """Build the application for one model."""
     app = FastAPI()
     lock = asyncio.Lock()
 

@@ -1,7 +1,7 @@
-"""The server of `bench.resilience.naive_server` for all three starter models, spoken to as if it were Trivet.
+"""Runs `bench.resilience.naive_server` for all three starter models, behind a client with Trivet's routes.
 
-One process per model: its own limit. A request for relations becomes what its user would send, a rerank and then a
-classification of each candidate kept.
+Each model runs in one process. A request for relations becomes a rerank and a classification of each candidate kept, as
+a user of that server would send them.
 """
 
 import contextlib
@@ -15,21 +15,21 @@ import httpx
 import psutil
 
 from bench.support.servers import Server, running, this_python
+from deployments.service.host_memory import ProcessMemory, tree
 from trivet.config import DEFAULT_RELATIONS, TASKS, Task
-from trivet.doctor.host_memory import ProcessMemory, tree
 from trivet.paths import cache_dir
 from trivet.starter import prepare_starter
 
 
 @dataclass(frozen=True, slots=True)
 class NaiveService:
-    """Three servers."""
+    """Three servers, one per model."""
 
     urls: dict[Task, str]
     pids: dict[Task, int]
 
     def memory(self) -> list[ProcessMemory]:
-        """Of each server."""
+        """Measure every process of the servers."""
         measured = []
         for task, pid in self.pids.items():
             for process in tree(psutil.Process(pid)):
@@ -40,7 +40,7 @@ class NaiveService:
 
 @contextlib.contextmanager
 def naive_service() -> Iterator[NaiveService]:
-    """Start all three, stop them again."""
+    """Run the three servers during the block."""
     urls: dict[Task, str] = {}
     pids: dict[Task, int] = {}
     with contextlib.ExitStack() as stack:
@@ -52,7 +52,7 @@ def naive_service() -> Iterator[NaiveService]:
 
 
 class NaiveClient:
-    """As much of `httpx.AsyncClient` as the load needs."""
+    """The part of `httpx.AsyncClient` that the load needs."""
 
     def __init__(self, service: NaiveService, timeout_s: float) -> None:
         self._urls = service.urls
@@ -65,15 +65,15 @@ class NaiveClient:
         await self._client.aclose()
 
     async def post(self, path: str, *, json: Any = None, content: bytes | None = None) -> httpx.Response:
-        """Send to the server that is meant. Nonsense goes to the embedder as it is."""
+        """Send a request to the right server. Malformed requests go to the embedder unchanged."""
         if content is not None:
             return await self._client.post(f"{self._urls['embedder']}/embed", content=content)
         try:
-            return await self._sense(path, json)
+            return await self._post_valid(path, json)
         except (KeyError, TypeError):
             return await self._client.post(f"{self._urls['embedder']}/embed", json=json)
 
-    async def _sense(self, path: str, body: dict[str, Any]) -> httpx.Response:
+    async def _post_valid(self, path: str, body: dict[str, Any]) -> httpx.Response:
         if path == "/v1/rerank":
             return await self._rerank(body["query"], body["documents"])
         if path == "/v1/classify":

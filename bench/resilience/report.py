@@ -2,7 +2,7 @@
 
     python -m bench.resilience.report
 
-Each table stands between `<!-- name -->` and `<!-- /name -->`; the text around it is left as it is.
+Each table is between `<!-- name -->` and `<!-- /name -->`; the text around it is not changed.
 """
 
 import json
@@ -16,9 +16,9 @@ RESULTS = ROOT / "bench/results"
 DOCS = ROOT / "docs"
 
 CASES = {
-    "cpu": "starter models, CPU lanes",
-    "simulated": "starter models, simulated card, squeezed",
-    "full": "full-size models, int8, CPU lanes",
+    "cpu": "starter models, CPU",
+    "simulated": "starter models, simulated GPU with an external process",
+    "full": "full-size models, int8, CPU",
     "lean": "the same, lean",
     "naive": "naive server, starter models",
     "cpu-soak": "soak: 30 min at half load, starter models",
@@ -26,7 +26,7 @@ CASES = {
 
 
 def chaos_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line per fault."""
+    """Render one row per fault."""
     lines = [
         "| done under 16 clients | sent | answered | refused (Retry-After) | failed | longest gap | slowest answer |",
         "|---|---|---|---|---|---|---|",
@@ -40,7 +40,7 @@ def chaos_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def stress_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line per case."""
+    """Render one row per case."""
     lines = [
         "| | requests | answered | refused (429, 503) | timed out (408) | must not happen | short, idle p50 "
         "| short p50 / p99 | longest | PSS at the peak | growth |",
@@ -64,7 +64,7 @@ def stress_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def memory_table(cases: Mapping[str, Mapping[str, Any]]) -> str:
-    """Roles down, cases across: MiB of PSS when the service held the most."""
+    """Render PSS in MiB at the peak, with one row per role and one column per case."""
     shown = [(case, result) for case, result in _known(cases) if case in ("cpu", "full", "lean")]
     roles: dict[str, int] = {}
     for _, result in shown:
@@ -100,7 +100,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[Mapping[str, Any]], str]], ...] = (
 
 
 def filled(page: str, name: str, table: str) -> str:
-    """The page with the table between its marks.
+    """Return the page with the table between its marks.
 
     Raises:
         ValueError: the page has no such marks.

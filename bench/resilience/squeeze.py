@@ -1,8 +1,7 @@
-"""Another process takes a simulated 8 GB GPU in steps and leaves again, under 16 clients: `python -m
-bench.resilience.squeeze`.
+"""An external process takes and releases a simulated 8 GB GPU, under load: `python -m bench.resilience.squeeze`.
 
-Passes if no request failed, every answer came from a lane that the policy named at the time, no model returned to
-the GPU twice within one dwell, and every model was back on the GPU at the end. Writes a JSON report.
+Passes if no request failed, every CPU answer had a reason, no model returned to the GPU twice within one dwell, and
+every model was back on the GPU at the end. Writes a JSON report.
 """
 
 import argparse
@@ -26,7 +25,7 @@ DWELL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Lanes of all models at one moment, as /readyz tells them."""
+    """The routes of all models at one moment, from /readyz."""
 
     at_s: float
     reasons: dict[str, str]
@@ -44,14 +43,14 @@ async def watch(url: str, until_s: float) -> list[Sample]:
 
 
 async def measure(url: str, duration_s: float, clients: int) -> tuple[Report, list[Sample]]:
-    """Load and watch at the same time."""
+    """Run the load, and read the routes at the same time."""
     until_s = time.monotonic() + duration_s
     report, samples = await asyncio.gather(run_load(url, clients=clients, duration_s=duration_s), watch(url, until_s))
     return report, samples
 
 
 def returns_within_a_dwell(samples: list[Sample], dwell_s: float) -> int:
-    """How often a model moved to the GPU less than a dwell after it had done so before."""
+    """Count how often a model moved to the GPU less than one dwell after its previous move there."""
     count = 0
     for model in samples[0].reasons:
         moves = [
@@ -64,7 +63,7 @@ def returns_within_a_dwell(samples: list[Sample], dwell_s: float) -> int:
 
 
 def summary(report: Report, samples: list[Sample]) -> dict[str, Any]:
-    """Figures and verdicts."""
+    """Summarise the figures and the criteria."""
     cpu_without_reason = [
         a for a in report.answers if a.status == 200 and "simulated" not in a.device and not a.reroute_reason
     ]

@@ -1,15 +1,15 @@
-"""Three minutes of everything at once: `python -m bench.resilience.stress`; half an hour at half load: `--soak`.
+"""A stress test of three minutes (`python -m bench.resilience.stress`), or half an hour at half load (`--soak`).
 
-32 clients send twice what the service was measured to take, over all four routes, from 5 to 8,000 tokens; one request
-in twenty is nonsense, one caller in twenty hangs up. Passes if
+32 clients send twice the measured capacity, to all four routes, with 5 to 8,000 tokens. One request in twenty is
+malformed, and one caller in twenty disconnects early. The test passes if
 
-- nothing was answered with a 5xx other than 503 with Retry-After, no nonsense was accepted, no connection broke,
-- every request ended within its deadline,
-- host memory (PSS of every process, Ray included) grew by no more than 5 % after 30 s of load, or, in the soak and
-  after 5 minutes, by no more than 1 MB per 1,000 requests.
+- no request got a 5xx other than 503 with Retry-After, no malformed request was accepted, no connection broke, - every
+request ended within its deadline, - host memory (PSS of all processes, including Ray's) grew by at most 5 % after 30 s
+of load; in the soak test by at most
+  1 MB per 1,000 requests after 5 minutes.
 
-Latency is reported, by length. `naive` is the server of `bench.resilience.naive_server` under the same requests; it has
-no verdict. Each case is merged into the result file under its own name.
+It reports latency by length. `naive` sends the same requests to the server of `bench.resilience.naive_server`, without
+a verdict. Each case is stored in the result file under its name.
 """
 
 import argparse
@@ -40,25 +40,26 @@ from bench.resilience.stress_load import (
 )
 from bench.support.machine import describe_machine
 from bench.support.served import Served, served
-from trivet.doctor.host_memory import MIB, ProcessMemory, by_role
+from deployments.service.host_memory import ProcessMemory, by_role
 
 Case = Literal["cpu", "simulated", "full", "lean", "naive"]
 
 CLIENTS = 32
 DEADLINE_S = 60.0
 HANG_S = 5.0
-"""What an answer may come later than its deadline: the client shares the cores."""
+"""Tolerance for answers after the deadline, since the client uses the same cores."""
 WARM_S = 30.0
 SOAK_WARM_S = 300.0
-"""What is kept by size (kernels, buffers, connections) has been met by then; what still grows is a leak."""
+"""Time until all sizes of kernels, buffers and connections have occurred; later growth is a leak."""
 GROWTH_LIMIT = 0.05
 SLOPE_LIMIT_MIB = 1.0
 """Per 1,000 requests."""
 SAMPLE_S = 5.0
+MIB = 1024**2
 GIB = 1024**3
 
 SQUEEZE_GIB = (0.0, 4.0, 7.8, 6.5, 7.8, 0.0)
-"""What another process holds of the simulated 8 GB card, in equal steps."""
+"""Memory of the external process on the simulated 8 GB GPU, in equal steps of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Sample:
 
 
 class MemoryWatch:
-    """Samples the service's memory on a thread of its own."""
+    """Samples the service's memory on a separate thread."""
 
     def __init__(self, measure: Callable[[], list[ProcessMemory]], every_s: float) -> None:
         self._measure = measure
@@ -109,13 +110,13 @@ class MemoryWatch:
 
 
 def growth(samples: Sequence[Sample], warm_s: float = WARM_S) -> float:
-    """How much more the last fifth of the samples holds than the first after `warm_s`; medians, 0.05 is 5 %."""
+    """Return the growth from the first to the last fifth of the samples after `warm_s`, by medians; 0.05 is 5 %."""
     first, last = first_and_last(samples, warm_s)
     return statistics.median(one.pss_mib for one in last) / statistics.median(one.pss_mib for one in first) - 1
 
 
 def growth_by_role_mib(samples: Sequence[Sample], warm_s: float = WARM_S) -> dict[str, float]:
-    """The same for each part of the service, in MiB; those that changed by one or more, the largest first."""
+    """Return the growth by role in MiB, for roles that changed by at least 1 MiB, the largest first."""
     first, last = first_and_last(samples, warm_s)
 
     def held_mib(some: Sequence[Sample], role: str) -> float:
@@ -127,20 +128,20 @@ def growth_by_role_mib(samples: Sequence[Sample], warm_s: float = WARM_S) -> dic
 
 
 def first_and_last(samples: Sequence[Sample], warm_s: float) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """The first and the last fifth of what was sampled after `warm_s`."""
+    """Return the first and the last fifth of the samples after `warm_s`."""
     warm = [sample for sample in samples if sample.at_s >= warm_s]
     fifth = max(1, len(warm) // 5)
     return warm[:fifth], warm[-fifth:]
 
 
 def slope_mib_per_s(samples: Sequence[Sample], warm_s: float = WARM_S) -> float:
-    """Of a straight line through the samples after `warm_s`."""
+    """Return the slope of a straight line through the samples after `warm_s`."""
     warm = [sample for sample in samples if sample.at_s >= warm_s]
     return float(np.polyfit([one.at_s for one in warm], [one.pss_mib for one in warm], 1)[0])
 
 
 def latency(answers: Sequence[Answer]) -> dict[str, float | int]:
-    """Of those that were answered."""
+    """Summarise the latency of the answered requests."""
     took_ms = [answer.took_s * 1000 for answer in answers if answer.status == 200]
     if not took_ms:
         return {"answered": 0}
@@ -149,7 +150,7 @@ def latency(answers: Sequence[Answer]) -> dict[str, float | int]:
 
 
 def timeline(outcomes: Sequence[Outcome], started_s: float, every_s: float) -> list[dict[str, float]]:
-    """Answers and the latency of short requests, by the time of their answer."""
+    """Count answers, and summarise the latency of short requests, per interval of `every_s`."""
     bins: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         ended_s = outcome.answer.sent_s + outcome.answer.took_s - started_s
@@ -163,33 +164,33 @@ def timeline(outcomes: Sequence[Outcome], started_s: float, every_s: float) -> l
 
 
 def complaints(outcomes: Sequence[Outcome], deadline_s: float = DEADLINE_S) -> list[str]:
-    """What must not happen, one line for each time it did."""
+    """Describe every violation of the criteria in one line."""
     found = []
     for kind, answer in ((outcome.kind, outcome.answer) for outcome in outcomes):
-        said = f"{kind} {answer.path} {answer.status} after {answer.took_s:.1f} s {answer.detail}"
+        details = f"{kind} {answer.path} {answer.status} after {answer.took_s:.1f} s {answer.detail}"
         if answer.status == -1:
-            continue  # hung up, as it meant to
+            continue  # the caller disconnected on purpose
         if answer.status == 0:
-            found.append(f"broken: {said}")
+            found.append(f"broken: {details}")
         elif answer.status >= 500 and not (answer.status == 503 and answer.retry_after):
-            found.append(f"5xx: {said}")
+            found.append(f"5xx: {details}")
         elif kind == "malformed" and not (400 <= answer.status < 430 and answer.status != 408):
-            found.append(f"nonsense was accepted: {said}")
+            found.append(f"malformed request accepted: {details}")
         elif (
             kind in ("short", "medium", "long") and answer.status in range(400, 500) and answer.status not in (408, 429)
         ):
-            found.append(f"sense was refused: {said}")
+            found.append(f"valid request refused: {details}")
         elif answer.status == 429 and not answer.retry_after:
-            found.append(f"no Retry-After: {said}")
+            found.append(f"no Retry-After: {details}")
         if answer.took_s > deadline_s + HANG_S:
-            found.append(f"hung: {said}")
+            found.append(f"hung: {details}")
     return found
 
 
 async def run(
     client: httpx.AsyncClient, *, clients: int, duration_s: float, load: float, calibrate_s: float
 ) -> tuple[list[Outcome], dict[str, Any], float]:
-    """Idle latency, capacity, then the load itself. Returns its outcomes, the figures before it, and when it began."""
+    """Measure idle latency and capacity, then run the load; return its outcomes, those figures, and its start time."""
     idle = await closed_loop(client, 1, calibrate_s / 2, lambda number: short_ones(Writer(900 + number)))
     full = await closed_loop(client, clients, calibrate_s, lambda number: Writer(1000 + number).next)
     ended_s = max(o.answer.sent_s + o.answer.took_s for o in full) - min(o.answer.sent_s for o in full)
@@ -206,10 +207,10 @@ async def run(
 
 
 def args_of(case: Case, duration_s: float, full: Path, cache: str | None) -> dict[str, Any]:
-    """The application's configuration."""
+    """Return the application's configuration for a case."""
     args: dict[str, Any] = {
         "device": "simulated" if case == "simulated" else "cpu",
-        "limits": {"max_queued_tokens": 100_000},  # overload is to be refused, not only waited out
+        "limits": {"max_queued_tokens": 100_000},  # so that overload is refused instead of only queued
     }
     if case == "simulated":
         step_s = duration_s / len(SQUEEZE_GIB)
@@ -230,7 +231,7 @@ def args_of(case: Case, duration_s: float, full: Path, cache: str | None) -> dic
 
 @contextlib.contextmanager
 def target(case: Case, options: argparse.Namespace) -> Iterator[tuple[Callable[[], list[ProcessMemory]], Any]]:
-    """A running service or server: how its memory is measured, and a client factory for it."""
+    """Run a service or server; yield the function that measures its memory, and a factory of clients."""
     if case == "naive":
         with naive_service() as naive:
             yield naive.memory, lambda: NaiveClient(naive, DEADLINE_S + HANG_S + 10)
@@ -241,7 +242,7 @@ def target(case: Case, options: argparse.Namespace) -> Iterator[tuple[Callable[[
 
 
 def trivet_client(running: Served) -> httpx.AsyncClient:
-    """Every request has a deadline; what is measured is the work, not the cache."""
+    """Create a client whose requests have a deadline and bypass the cache."""
     return httpx.AsyncClient(
         base_url=running.url,
         timeout=DEADLINE_S + HANG_S + 10,
@@ -253,7 +254,7 @@ def trivet_client(running: Served) -> httpx.AsyncClient:
 def result_of(
     outcomes: list[Outcome], before: dict[str, Any], started_s: float, watch: MemoryWatch, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything that is committed."""
+    """Assemble the result that is stored."""
     found = complaints(outcomes)
     settling_s = SOAK_WARM_S if options.soak else WARM_S
     warm_s = started_s - watch.started_s + settling_s
@@ -286,7 +287,7 @@ def result_of(
 
 
 def verdicts(result: dict[str, Any], soak: bool) -> dict[str, bool]:
-    """What the exit status says."""
+    """Evaluate the criteria that decide the exit status."""
     memory = (
         result["pss_slope_mib_per_1000_requests"] <= SLOPE_LIMIT_MIB if soak else result["pss_growth"] <= GROWTH_LIMIT
     )

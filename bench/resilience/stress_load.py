@@ -1,4 +1,4 @@
-"""Everything at once, as requests: all routes, 5 to 8,000 tokens, nonsense, and callers who hang up."""
+"""The requests of the stress test: all routes, 5 to 8,000 tokens, malformed requests, and callers that disconnect."""
 
 import asyncio
 import random
@@ -18,16 +18,16 @@ LEAVERS = 0.05
 MALFORMED = 0.05
 SHORT = 0.6
 LONG = 0.05
-"""Of the rest; what lies between is medium."""
+"""Shares of the other requests; the remainder is medium."""
 
 SHORT_TOKENS = (5, 40)
 MEDIUM_TOKENS = (40, 1000)
 LONG_TOKENS = (4000, 8000)
 CHARACTERS_PER_TOKEN = 3.3
-"""About; what the models count differs between them."""
+"""Approximate, since the models' tokenizers differ."""
 
 LABELS = ("code", "prose", "configuration", "test")
-NONSENSE: tuple[tuple[str, Any], ...] = (
+MALFORMED_REQUESTS: tuple[tuple[str, Any], ...] = (
     ("/v1/embeddings", b'{"input": ["a"'),
     ("/v1/embeddings", b"\xff\xfe"),
     ("/v1/embeddings", {"input": []}),
@@ -46,60 +46,60 @@ NONSENSE: tuple[tuple[str, Any], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request to come."""
+class Planned:
+    """One request that is not sent yet."""
 
     kind: Class
     path: str
     body: Any
     patience_s: float | None = None
-    """When its caller hangs up; None: never."""
+    """When its caller disconnects; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request that has been."""
+    """One request's class and result."""
 
     kind: Class
     answer: Answer
 
 
 class Writer:
-    """Writes requests. The same seed gives the same ones on the same installation."""
+    """Writes requests. The same seed gives the same requests on the same installation."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._pieces = package_corpus()
+        self._segments = package_corpus()
 
     def text(self, tokens: tuple[int, int]) -> str:
-        """Real code and prose of so many tokens, log-uniform between the two."""
+        """Return real code and prose with a number of tokens that is log-uniform between the two."""
         low, high = tokens
         wanted = int(low * (high / low) ** self._random.random() * CHARACTERS_PER_TOKEN)
         written: list[str] = []
         size = 0
         while size < wanted:
-            written.append(self._random.choice(self._pieces))
+            written.append(self._random.choice(self._segments))
             size += len(written[-1]) + 1
         return "\n".join(written)[:wanted]
 
-    def next(self) -> Asked:
-        """Any request."""
+    def next(self) -> Planned:
+        """Return a request of a random class."""
         drawn = self._random.random()
         if drawn < MALFORMED:
-            path, body = self._random.choice(NONSENSE)
-            return Asked("malformed", path, body)
+            path, body = self._random.choice(MALFORMED_REQUESTS)
+            return Planned("malformed", path, body)
         if drawn < MALFORMED + LEAVERS:
             kind = self._kind()
-            return Asked("leaver", *self.request(kind), patience_s=self._random.uniform(0.001, 1.0))
+            return Planned("leaver", *self.request(kind), patience_s=self._random.uniform(0.001, 1.0))
         kind = self._kind()
-        return Asked(kind, *self.request(kind))
+        return Planned(kind, *self.request(kind))
 
     def _kind(self) -> Class:
         drawn = self._random.random()
         return "short" if drawn < SHORT else "long" if drawn < SHORT + LONG else "medium"
 
     def request(self, kind: Class) -> tuple[str, dict[str, Any]]:
-        """Path and body: a short or long one is one sequence or two, a medium one several."""
+        """Return path and body: short and long requests have one or two sequences, medium ones several."""
         tokens = {"short": SHORT_TOKENS, "long": LONG_TOKENS}.get(kind, MEDIUM_TOKENS)
         count = self._random.randint(2, 6) if kind == "medium" else 1
         texts = [self.text(tokens) for _ in range(count)]
@@ -113,41 +113,45 @@ class Writer:
         return "/v1/relations", {"source": self.text((5, 40)), "candidates": texts[:3], "top_k": 2}
 
 
-async def ask(client: httpx.AsyncClient, asked: Asked) -> Answer:
-    """Send it, and hang up when patience ends. `status` -1: the caller hung up, as it meant to."""
-    if asked.patience_s is None:
-        return await send(client, asked.path, asked.body)
+async def ask(client: httpx.AsyncClient, planned: Planned) -> Answer:
+    """Send a request, and disconnect when its caller's patience ends (`status` -1)."""
+    if planned.patience_s is None:
+        return await send(client, planned.path, planned.body)
     sent_s = time.monotonic()
     try:
-        async with asyncio.timeout(asked.patience_s):
-            return await send(client, asked.path, asked.body)
+        async with asyncio.timeout(planned.patience_s):
+            return await send(client, planned.path, planned.body)
     except TimeoutError:
-        return Answer(asked.path, sent_s, time.monotonic() - sent_s, -1)
+        return Answer(planned.path, sent_s, time.monotonic() - sent_s, -1)
 
 
 async def closed_loop(
-    client: httpx.AsyncClient, clients: int, duration_s: float, draw: Callable[[int], Callable[[], Asked]]
+    client: httpx.AsyncClient, clients: int, duration_s: float, draw: Callable[[int], Callable[[], Planned]]
 ) -> list[Outcome]:
-    """Clients that send one request after another; `draw(number)` is what one of them asks next."""
+    """Run clients that send one request at a time; `draw(number)` returns a source of requests for one client."""
     outcomes: list[Outcome] = []
     until_s = time.monotonic() + duration_s
 
     async def one(number: int) -> None:
         following = draw(number)
         while time.monotonic() < until_s:
-            asked = following()
-            outcomes.append(Outcome(asked.kind, await ask(client, asked)))
+            planned = following()
+            outcomes.append(Outcome(planned.kind, await ask(client, planned)))
 
     await asyncio.gather(*(one(number) for number in range(clients)))
     return outcomes
 
 
 async def open_loop(
-    client: httpx.AsyncClient, clients: int, duration_s: float, per_s: float, draw: Callable[[int], Callable[[], Asked]]
+    client: httpx.AsyncClient,
+    clients: int,
+    duration_s: float,
+    per_s: float,
+    draw: Callable[[int], Callable[[], Planned]],
 ) -> list[Outcome]:
-    """Requests that arrive at random, `per_s` on average, whatever the service does; at most `clients` are open.
+    """Send requests at random times, `per_s` on average, regardless of the answers; at most `clients` are open.
 
-    An arrival that finds every client busy is sent by the first that is free.
+    If all clients are busy, the first free one sends the request.
     """
     outcomes: list[Outcome] = []
     arrivals: asyncio.Queue[float | None] = asyncio.Queue(maxsize=clients)
@@ -167,18 +171,18 @@ async def open_loop(
     async def one(number: int) -> None:
         following = draw(number)
         while await arrivals.get() is not None:
-            asked = following()
-            outcomes.append(Outcome(asked.kind, await ask(client, asked)))
+            planned = following()
+            outcomes.append(Outcome(planned.kind, await ask(client, planned)))
 
     await asyncio.gather(arrive(), *(one(number) for number in range(clients)))
     return outcomes
 
 
-def short_ones(writer: Writer) -> Callable[[], Asked]:
-    """Nothing but short requests, for the idle service."""
-    return lambda: Asked("short", *writer.request("short"))
+def short_ones(writer: Writer) -> Callable[[], Planned]:
+    """Return a source of short requests only, for the idle service."""
+    return lambda: Planned("short", *writer.request("short"))
 
 
 def of_class(outcomes: Sequence[Outcome], *kinds: Class) -> list[Answer]:
-    """Answers to requests of those classes."""
+    """Return the answers to requests of these classes."""
     return [outcome.answer for outcome in outcomes if outcome.kind in kinds]

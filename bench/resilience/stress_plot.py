@@ -1,6 +1,4 @@
-"""Draws a stress or a soak: memory and the latency of short requests over time. `python -m
-bench.resilience.stress_plot`.
-"""
+"""Plots stress and soak tests, memory and latency over time: `python -m bench.resilience.stress_plot`."""
 
 import argparse
 import json
@@ -10,22 +8,22 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-mpl.rcParams["svg.hashsalt"] = "trivet"  # the same figures give the same file
+mpl.rcParams["svg.hashsalt"] = "trivet"  # so that the same figures give the same file
 
-from matplotlib import pyplot as plt  # noqa: E402 - after the backend was chosen
+from matplotlib import pyplot as plt  # noqa: E402 - the backend must be chosen first
 
 TITLES = {
-    "cpu": "CPU lanes",
-    "simulated": "simulated card, squeezed",
+    "cpu": "CPU",
+    "simulated": "simulated GPU",
     "full": "full-size models, int8",
     "lean": "full-size models, int8, lean",
     "naive": "naive server",
-    "cpu-soak": "CPU lanes, soak at half load",
+    "cpu-soak": "CPU, soak at half load",
 }
 
 
 def draw(cases: dict[str, Any], out: Path) -> None:
-    """One column per case: PSS above, p50 and p99 of short requests below."""
+    """Draw one column per case, with PSS at the top and p50 and p99 of short requests at the bottom."""
     figure, rows = plt.subplots(2, len(cases), figsize=(4 * len(cases), 5), squeeze=False, layout="constrained")
     for column, (name, result) in enumerate(cases.items()):
         memory, speed = rows[0][column], rows[1][column]

@@ -23,15 +23,15 @@ from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.config import AppConfig, CacheConfig
 from trivet.dispatch.local import LocalDispatcher
-from trivet.dispatch.protocol import Dispatcher, Routed
-from trivet.messages import EmbedRequest, EmbedResult, ModelCard, StageTimings, Usage
+from trivet.dispatch.protocol import ModelServer, Routed
+from trivet.messages import EmbedRequest, EmbedResult, ModelCard, Request, ResultT, StageTimings, Usage
 
 GIB = 1024**3
 CHUNKS_PER_REQUEST = 64
 
 
 class Noise(LocalDispatcher):
-    """Answers for a model without asking it."""
+    """Answers in a model's place with random vectors."""
 
     def __init__(self, cards: Sequence[ModelCard]) -> None:
         super().__init__(AppConfig())
@@ -41,11 +41,12 @@ class Noise(LocalDispatcher):
     async def models(self) -> Sequence[ModelCard]:
         return self._cards
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        assert isinstance(request, EmbedRequest)
         count = len(request.texts)
         vectors = self._rng.standard_normal((count, self._cards[0].dimensions or 1)).astype(np.float32)
         usage = Usage((100,) * count, (1,) * count, (False,) * count)
-        return Routed(EmbedResult(vectors, usage, StageTimings(), "cpu"), "cpu")
+        return Routed(request.checked(EmbedResult(vectors, usage, StageTimings(), "cpu")), "cpu")
 
 
 def chunks(count: int) -> list[str]:
@@ -53,7 +54,7 @@ def chunks(count: int) -> list[str]:
     return list(islice(dict.fromkeys(islice(texts(1, max_words=400), 2 * count)), count))
 
 
-async def index(dispatcher: Dispatcher, cache: CacheConfig, folder: Path, wanted: list[str], outcome: str) -> float:
+async def index(dispatcher: ModelServer, cache: CacheConfig, folder: Path, wanted: list[str], outcome: str) -> float:
     """Seconds to embed all chunks, four requests at a time; each request's answer must be this `outcome`."""
     app = create_app(dispatcher, ApiSettings(cache=cache, cache_folder=folder))
     async with (

@@ -28,9 +28,11 @@ from bench.load.raw_client import Loop, post, run_raw_loop
 from bench.load.workloads import Call, calls
 from bench.support.machine import describe_machine
 from bench.support.ports import free_port
-from bench.support.served import own_ports, served
+from bench.support.served import served
 from deployments.environment.variables import cluster_environment, shipped_variables
-from trivet.doctor.host_memory import role_of, tree
+from deployments.service.folder import folder_variables
+from deployments.service.host_memory import role_of, tree
+from deployments.service.ports import choose_ports
 from trivet.starter.base import base_model_dir
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,11 @@ WITHOUT = (
     Contender("the second ingress replica", "ray", True, 1),
 )
 """The tuned service without one thing each."""
+
+
+def own_ports(folder: Path) -> dict[str, str]:
+    """Everything that contenders would share with other services of this machine."""
+    return {"RAY_ADDRESS": "local", **folder_variables(folder), **choose_ports({}, ())}
 
 
 def environment(contender: Contender, folder: Path) -> dict[str, str]:
@@ -305,7 +312,7 @@ def tables(result: Mapping[str, Any]) -> str:
 
 def _without_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
-        "Embeddings with the tuned service, and without one thing each, in a run of its own:",
+        "Embeddings with the tuned service, and without one thing each, in a separate run:",
         "",
         "| without | 1 client: p50 / p99 ms | 16 clients: requests/s |",
         "|---|--:|--:|",

@@ -22,7 +22,6 @@ from trivet.messages import (
     EmbedResult,
     EngineRequest,
     EngineResult,
-    PredictRequest,
     RerankRequest,
     RerankResult,
     StageTimings,
@@ -52,7 +51,7 @@ class NoopBackend:
 
 
 class NoopEngine(Engine):
-    """Its futures are resolved when they are handed out: no tokens, no queue, no forward."""
+    """Resolves its futures at once: no tokens, no queue, no forward."""
 
     async def admit(self, requests: Sequence[EngineRequest]) -> list[ResultFuture | TrivetError]:
         loop = asyncio.get_running_loop()
@@ -65,7 +64,7 @@ class NoopEngine(Engine):
 
 
 def open_noop_engine(config: AppConfig, task: Task) -> Engine:
-    """Named and described as the configured model, whose files it reads."""
+    """An engine with the name and card of the configured model, whose files it reads."""
     prepared = prepare_model(config, task)
     return NoopEngine(
         prepared.files,
@@ -79,7 +78,7 @@ def open_noop_engine(config: AppConfig, task: Task) -> Engine:
 
 
 def answer(request: EngineRequest) -> EngineResult:
-    """Of the right shape; the values are no model's."""
+    """A result of the right shape with meaningless values."""
     match request:
         case EmbedRequest():
             vectors = np.random.default_rng(0).random((len(request.texts), DIMENSIONS), dtype=np.float32)
@@ -91,8 +90,8 @@ def answer(request: EngineRequest) -> EngineResult:
             labels = len(request.hypotheses)
             scores = np.full((len(request.inputs), labels), 1 / labels, dtype=np.float32)
             return ClassifyResult(scores, _usage(len(request.inputs)), _TIMINGS, DEVICE)
-        case PredictRequest():
-            raise NotImplementedError("not measured")
+        case _:
+            raise NotImplementedError(f"{type(request).__name__} is not measured")
 
 
 def _usage(inputs: int) -> Usage:

@@ -1,1 +1,1 @@
-"""Servers, ports and facts about the machine, for the benchmarks and some tests."""
+"""Servers, ports and the machine's description, for the benchmarks and some tests."""

@@ -1,4 +1,4 @@
-"""The machine that figures were taken on, and how much of it others used meanwhile."""
+"""Describes the machine of a measurement, and its CPU use by other processes in the meantime."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers", "num
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory and library versions; no names."""
+    """Return processor, cores, memory and library versions, but no host or user names."""
     fields = {}
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
@@ -34,21 +34,21 @@ def describe_machine() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor seconds at one moment: the whole machine's and one process's."""
+    """CPU seconds at one moment, of the whole machine and of one process."""
 
     machine_s: float
     process_s: float
 
     @classmethod
     def of(cls, pid: int) -> "Usage":
-        """Read both. The process's include those of its ended children."""
+        """Read both. Those of the process do not include its children."""
         times = psutil.cpu_times()
         busy_s = times.user + times.nice + times.system + times.softirq + times.irq
         own = psutil.Process(pid).cpu_times()
         return cls(busy_s, own.user + own.system)
 
     def since(self, earlier: "Usage", took_s: float) -> dict[str, float]:
-        """Cores used by the process, and by everything else, on average."""
+        """Return the average number of cores that the process, and all other processes, used since `earlier`."""
         process_s = self.process_s - earlier.process_s
         others_s = max(0.0, self.machine_s - earlier.machine_s - process_s)
         return {
@@ -60,8 +60,8 @@ class Usage:
 
 
 def peak_rss_mib(pid: int) -> int:
-    """Largest resident memory that the process ever had."""
+    """Return the peak resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
-    raise RuntimeError(f"the kernel tells no peak memory of process {pid}")
+    raise RuntimeError(f"/proc/{pid}/status has no VmHWM, so the peak memory is unknown")

@@ -1,15 +1,15 @@
-"""A free loopback port. Kept apart from `bench.support.service`, which imports Ray."""
+"""Finds a free loopback port. Separate from `bench.support.service`, which imports Ray."""
 
 import random
 import socket
 
-# Below the ports that the kernel gives to outgoing connections, and Ray to its own processes: those come and go between
-# the look here and the service's start.
+# Below the ports that the kernel assigns to outgoing connections and Ray to its processes, which could take a port
+# between this check and the start of the service.
 _FIRST, _LAST = 20_000, 29_999
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """Return a TCP port that is free now."""
     source = random.SystemRandom()
     while True:
         port = source.randint(_FIRST, _LAST)

@@ -1,7 +1,7 @@
-"""Trivet as its users start it: `trivet serve`, the shipped file and variables, free ports, a process of its own.
+"""Starts Trivet as users do: `trivet serve` with the shipped file and variables, in a separate process, on free ports.
 
-`bench.support.service` starts the same application inside the measuring process; here nothing is shared with it, so
-parts can be killed and everything that belongs to the service can be counted.
+`bench.support.service` starts the application inside the measuring process. Here nothing is shared with that process,
+so parts of the service can be killed and all of its processes can be counted.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import yaml
 
 from bench.support.ports import free_port
 from bench.support.servers import this_python
-from trivet.doctor.host_memory import ProcessMemory, measure, role_of, tree
+from deployments.service.host_memory import ProcessMemory, measure, role_of, tree
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 180.0
@@ -37,11 +37,11 @@ class Served:
 
     url: str
     root: psutil.Process
-    """`trivet serve`; all others come from it."""
+    """`trivet serve`, the ancestor of all other processes."""
     log: Path
 
     def processes(self, role: str) -> list[psutil.Process]:
-        """Those of one role (see `trivet.doctor.host_memory.role_of`) that live now."""
+        """Return the live processes of one role (see `deployments.service.host_memory.role_of`)."""
         found = []
         for process in tree(self.root):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -50,57 +50,42 @@ class Served:
         return found
 
     def memory(self) -> list[ProcessMemory]:
-        """Every process of the service."""
+        """Measure every process of the service."""
         return measure(tree(self.root))
 
     def pss_bytes(self) -> int:
-        """Everything counted."""
+        """Return the total PSS of the service."""
         return sum(one.pss_bytes for one in self.memory())
 
     def wait_ready(self, limit_s: float = START_LIMIT_S) -> dict[str, Any]:
-        """Until every lane of every model answers; what /readyz says then.
+        """Wait until every lane of every model is ready, and return the answer of /readyz.
 
         Raises:
-            RuntimeError: it ended, or was not ready in time; the message has the last lines of its output.
+            RuntimeError: the service ended, or was not ready in time; the message has the last lines of its output.
         """
         until_s = time.monotonic() + limit_s
-        said: object = "nothing"
+        state: object = "no answer"
         while time.monotonic() < until_s and self.root.is_running() and self.root.status() != psutil.STATUS_ZOMBIE:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 answer = httpx.get(f"{self.url}/readyz", timeout=10)
-                said = answer.json()
-                if answer.status_code == 200 and said.get("status") == "ready":  # type: ignore[attr-defined]
-                    return said  # type: ignore[return-value]
+                state = answer.json()
+                if answer.status_code == 200 and state.get("status") == "ready":  # type: ignore[attr-defined]
+                    return state  # type: ignore[return-value]
             time.sleep(0.25)
-        raise RuntimeError(f"not ready: {said}; {self.log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(f"not ready after {limit_s:g} s: {state}; {self.log.read_text(errors='replace')[-2000:]}")
 
 
 def serve_file(args: Mapping[str, Any], port: int) -> dict[str, Any]:
-    """The shipped configuration with other arguments and another port."""
+    """Return the shipped configuration with other arguments and another port."""
     file: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
     file["http_options"]["port"] = port
     file["applications"][0]["args"] = dict(args)
     return file
 
 
-def own_ports(folder: Path) -> dict[str, str]:
-    """What would be shared with other services of this machine."""
-    return {
-        "RAY_ADDRESS": "local",
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-    }
-
-
 @contextlib.contextmanager
 def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """Start it with these `args`, wait until it is ready, stop it as a user does."""
+    """Start a service with these `args`, wait until it is ready, and stop it at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="trivet-"))
     port = free_port()
     file = folder / "serve_config.yaml"
@@ -115,7 +100,7 @@ def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **own_ports(folder), **(env or {})},
+            env={**os.environ, **(env or {})},
             start_new_session=True,  # Ctrl-C here stops the measurement, which stops the service
             preexec_fn=_end_with_parent,
         )
@@ -129,7 +114,7 @@ def served(args: Mapping[str, Any], *, lean: bool = False, env: Mapping[str, str
 
 
 def _end_with_parent() -> None:
-    """A measurement that is killed takes its service along: the kernel sends it SIGTERM."""
+    """Let the kernel send SIGTERM to the service if the measurement is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -142,6 +127,6 @@ def _stop(child: "subprocess.Popen[bytes]", running: Served) -> None:
         child.kill()
         child.wait()
     _, left = psutil.wait_procs(members, timeout=10)
-    for process in left:  # orphans of what was killed
+    for process in left:  # orphans of killed processes
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

@@ -1,7 +1,6 @@
-"""Peers that are servers: start one on loopback, speak its dialect, measure it, stop it.
+"""Other libraries' servers: starts one on loopback, sends requests in its dialect, measures it and stops it.
 
-Each runs in a process of its own that is stopped by its id. The client shares the machine's cores with it, as a client
-on the same machine does; it costs little beside a model.
+Each runs in a separate process. The client runs on the same cores, but uses little CPU time compared with a model.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A peer for one model. `python`: the interpreter whose environment has it."""
+    """A server of another library for one model. `python` is the interpreter of the library's environment."""
 
     kind: ServerKind
     task: Task
@@ -45,10 +44,10 @@ class Server:
     dtype: str
     python: Path
     threads: int | None = None
-    """Threads of a forward; None: every core."""
+    """Threads of a forward; None: all cores."""
 
     def command(self, port: int) -> list[str]:
-        """How it is started, with its defaults but for the address and the dtype."""
+        """Return the command that starts it, with its defaults except for address and dtype."""
         if self.kind == "naive":
             arguments = ["-m", "bench.resilience.naive_server", "--task", self.task, "--model", str(self.model)]
             return [str(self.python), *arguments, "--port", str(port)]
@@ -56,12 +55,12 @@ class Server:
             str(self.python.with_name("infinity_emb")),
             *("v2", "--model-id", str(self.model), "--served-model-name", "peer"),
             *("--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", self.dtype),
-            # Its own warm-up reads thousands of tokens before it listens; the benchmark warms up every contender.
+            # Without its own warm-up of thousands of tokens; the benchmark warms up every contender.
             *("--engine", "torch", "--no-model-warmup", "--log-level", "warning"),
         ]
 
     def request(self, call: Call) -> tuple[str, dict[str, Any]]:
-        """Path and JSON body of a call."""
+        """Return the path and the JSON body of a call."""
         if self.kind == "naive":
             if self.task == "embedder":
                 return "/embed", {"texts": call.others}
@@ -72,16 +71,16 @@ class Server:
             return "/embeddings", {"model": "peer", "input": call.others}
         if self.task == "reranker":
             return "/rerank", {"model": "peer", "query": call.first, "documents": call.others}
-        # infinity classifies single texts only; a pair is written with the separator that its tokenizer knows.
+        # infinity classifies only single texts, so a pair is joined with the tokenizer's separator.
         return "/classify", {"model": "peer", "input": [f"{first}[SEP]{other}" for first, other in call.pairs]}
 
 
 @contextlib.contextmanager
 def running(server: Server, log: Path) -> Iterator[tuple[str, int]]:
-    """Start it and wait until it is healthy; yields its URL and process id. Its output goes to `log`.
+    """Start a server, wait until it is healthy, and yield its URL and PID. Its output goes to `log`.
 
     Raises:
-        RuntimeError: it ended, or was not healthy in time; the message has the last lines of its output.
+        RuntimeError: the server ended, or was not healthy in time; the message has the last lines of its output.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -106,7 +105,7 @@ def running(server: Server, log: Path) -> Iterator[tuple[str, int]]:
 
 
 def thread_settings(threads: int | None) -> dict[str, str]:
-    """Environment that gives torch so many threads."""
+    """Return the environment that limits torch to this many threads."""
     return {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
@@ -120,7 +119,7 @@ def _is_healthy(url: str) -> bool:
 def measure_server(
     server: Server, calls: Sequence[Call], *, clients: int, warm_up_s: float, duration_s: float, log: Path
 ) -> tuple[Measured, dict[str, Any]]:
-    """Start, warm up, measure, stop."""
+    """Start a server, warm it up, measure it and stop it."""
     with running(server, log) as (url, pid):
         return asyncio.run(_measure(server, url, pid, calls, clients, warm_up_s, duration_s))
 
@@ -142,5 +141,5 @@ async def _measure(
 
 
 def this_python() -> Path:
-    """The interpreter that runs the benchmark."""
+    """Return the interpreter that runs the benchmark."""
     return Path(sys.executable)

@@ -1,4 +1,4 @@
-"""Starts a Trivet of its own for a measurement, on free loopback ports, and takes it down again."""
+"""Starts Trivet in this process for a measurement, on free loopback ports, and stops it again."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ APP_NAME = "bench"
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def service(args: dict[str, Any]) -> Iterator[str]:
-    """A running service with these `args`; yields its base URL."""
+    """Run a service with these `args` during the block, and yield its base URL."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     port = free_port()
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)

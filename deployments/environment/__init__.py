@@ -1,1 +1,1 @@
-"""The variables and the token of Ray's processes. Imports no ray: the command line reads it too."""
+"""The environment variables and the token of Ray's processes. Imports no ray: the command line uses it too."""

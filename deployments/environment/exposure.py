@@ -1,4 +1,4 @@
-"""Says aloud when anybody on the network could use the service."""
+"""Warns if the service can be used from the network without an API key."""
 
 import ipaddress
 import logging
@@ -7,17 +7,17 @@ logger = logging.getLogger(__name__)
 
 
 def exposure_warning(host: str, *, has_keys: bool) -> str | None:
-    """What to warn of when listening on `host`; None where only this machine gets in, or keys are asked for."""
+    """Return the warning for listening on `host`; None for a loopback address, or if API keys are required."""
     if has_keys or _is_loopback(host):
         return None
     return (
-        f"listening on {host} WITHOUT API KEYS: anybody who reaches this port can use the models and read what "
-        "they answer. Set a key file, or listen on 127.0.0.1."
+        f"listening on {host} WITHOUT API KEYS: everybody who can reach this port can use the models. "
+        "Set api.keys_file, or listen on 127.0.0.1."
     )
 
 
 def warn_if_exposed(host: str, *, has_keys: bool) -> None:
-    """Log the warning, if there is one."""
+    """Log the warning of `exposure_warning`, if there is one."""
     if warning := exposure_warning(host, has_keys=has_keys):
         logger.warning("%s", warning)
 
@@ -28,4 +28,4 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return False  # some other name: where it leads is not known here
+        return False  # another host name, which may resolve to any address

@@ -1,6 +1,6 @@
-"""The token that Ray's dashboard, job API and internal calls ask for: made before Ray makes one that others may read.
+"""Creates the token that Ray's dashboard, job API and internal calls require, readable only by its owner.
 
-Ray 2.60 writes its token file with mode 0644. Whoever has the token can run code as the user of the service.
+Ray 2.60 would create the file with mode 0644, and every reader of the token can run code as the service's user.
 """
 
 import os
@@ -12,7 +12,7 @@ _PRIVATE = 0o600
 
 
 def token_file(environ: Mapping[str, str], home: Path) -> Path | None:
-    """Where Ray will look for the token; None where the token itself is in the environment, or no token is used."""
+    """Return the file from which Ray reads the token; None if the environment holds the token, or none is used."""
     if environ.get("RAY_AUTH_MODE", "token").lower() != "token" or environ.get("RAY_AUTH_TOKEN"):
         return None
     stated = environ.get("RAY_AUTH_TOKEN_PATH")
@@ -20,7 +20,7 @@ def token_file(environ: Mapping[str, str], home: Path) -> Path | None:
 
 
 def ensure_private_token(file: Path) -> None:
-    """Make the file, readable by its owner alone; one that is there keeps its token and loses other readers."""
+    """Create the token file with mode 0600; an existing file keeps its token, but gets that mode."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
@@ -33,5 +33,5 @@ def ensure_private_token(file: Path) -> None:
 
 
 def readable_by_others(file: Path) -> bool:
-    """Whether anybody but its owner may read the file; False for one that is not there."""
+    """Return whether users other than the owner may read the file; False if it does not exist."""
     return file.is_file() and bool(file.stat().st_mode & 0o077)

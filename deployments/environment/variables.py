@@ -1,10 +1,10 @@
-"""The variables that Ray's own processes must have, as `ray.env` beside this file lists them: read, compared,
-explained.
+"""Reads the environment variables that Ray's processes need from `ray.env`, and reports those that a cluster lacks.
 
-Reads no environment by itself and imports no Ray: the command line starts a cluster with them, and `app.build` says
-which of them a cluster lacks that somebody else has started.
+The command line starts clusters with them. `app.build` logs which of them are missing from a cluster that was started
+in another way. Imports no ray, and does not read the environment itself.
 """
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -12,12 +12,15 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "127.0.0.0/8", socket.gethostname())
+
 SHIPPED_FILE = Path(__file__).with_name("ray.env")
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One line of the file. `effect`: the comment above it, what it buys."""
+    """One variable of the file. `effect` is the comment above it, which describes its benefit."""
 
     name: str
     value: str
@@ -25,12 +28,12 @@ class Variable:
 
 
 def shipped_variables() -> list[Variable]:
-    """Read the file that ships with Trivet."""
+    """Read the variables of the file that ships with Trivet."""
     return read_variables(SHIPPED_FILE.read_text(encoding="utf-8"))
 
 
 def read_variables(text: str) -> list[Variable]:
-    """All variables in order. A comment belongs to the lines that follow it, up to an empty one."""
+    """Parse all variables in order. A comment applies to the lines below it, up to an empty line."""
     values = dotenv_values(stream=StringIO(text), interpolate=False)
     variables: list[Variable] = []
     comment: list[str] = []
@@ -53,10 +56,10 @@ def read_variables(text: str) -> list[Variable]:
 
 
 def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str], *, programs: Path) -> dict[str, str]:
-    """The environment to start a cluster in: what the caller has set wins over the variables.
+    """Build the environment in which to start a cluster; the caller's `environ` takes precedence over the variables.
 
-    Unless an address is set it is a cluster of its own: the processes of one that runs already would lack them.
-    A value that names a program in `programs` becomes its path: Ray takes no program by its name alone.
+    Unless `environ` sets an address, Ray starts a new cluster, because a running one would lack the variables. The name
+    of a program becomes its path in the folder `programs`, because Ray does not accept a bare name.
     """
     listed = {
         variable.name: str(programs / variable.value)
@@ -64,19 +67,31 @@ def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str
         else variable.value
         for variable in variables
     }
-    return {"RAY_ADDRESS": "local", **listed, **environ}
+    return {"RAY_ADDRESS": "local", **listed, **environ, **without_proxies(environ)}
+
+
+def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep calls to this machine itself from a proxy that the environment names.
+
+    gRPC, through which replicas call each other, and httpx both read `http_proxy`.
+    """
+    if not any(name.lower() in _PROXIES for name in environ):
+        return {}
+    listed = [part for name in ("no_proxy", "NO_PROXY") for part in environ.get(name, "").split(",") if part.strip()]
+    exempt = ",".join(dict.fromkeys([*listed, *_THIS_MACHINE]))
+    return {"no_proxy": exempt, "NO_PROXY": exempt, "no_grpc_proxy": exempt}
 
 
 def missing_variables(variables: Sequence[Variable], environ: Mapping[str, str]) -> list[Variable]:
-    """Those that are not set at all: another value is somebody's choice."""
+    """Return the variables that `environ` does not set. (A different value counts as a deliberate choice.)"""
     return [variable for variable in variables if variable.name not in environ]
 
 
 def explain(missing: Sequence[Variable]) -> str:
-    """For the log of a service that starts without them."""
+    """Format the missing variables, grouped by effect, for the log."""
     by_effect: dict[str, list[str]] = {}
     for variable in missing:
         by_effect.setdefault(variable.effect, []).append(f"{variable.name}={variable.value}")
     lines = [f"  {' '.join(names)}: {effect}" for effect, names in by_effect.items()]
-    head = "Ray was started without variables that Trivet is tuned by; `trivet serve` sets them. Missing, and what for:"
+    head = "Ray was started without some variables that Trivet needs. `trivet serve` sets them. Missing, with effects:"
     return "\n".join([head, *lines])

@@ -1,1 +1,1 @@
-"""HAProxy as Trivet runs it: the rewritten configuration, and draining."""
+"""HAProxy in front of the ingress: rewriting Ray's configuration for it, and draining."""

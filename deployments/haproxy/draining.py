@@ -1,8 +1,8 @@
-"""Lets a service answer what it has accepted before it is stopped.
+"""Lets a service finish its open requests before it is stopped.
 
-Ray 2.60's own shutdown kills HAProxy first, and with it every answer that is under way. Told to end by itself, HAProxy
-would answer them, but its admin socket falls silent at once, and Ray kills what has not answered three health checks.
-So it goes on, refuses whatever is new, and is asked how much is still under way.
+Ray 2.60's shutdown kills HAProxy first, and with it all requests in flight. HAProxy's own soft stop would finish them,
+but it closes the admin socket immediately, and Ray kills a HAProxy that misses three health checks. So HAProxy keeps
+running, refuses new requests, and is polled for the number of requests in flight.
 """
 
 import csv
@@ -16,49 +16,48 @@ from pathlib import Path
 import psutil
 
 from deployments.haproxy.state import KEY, MAP_FILE_NAME, STOPPING
-from trivet.doctor.host_memory import role_of, tree
+from deployments.service.host_memory import role_of, tree
 
-DRAIN_LIMIT_S = 20.0
-_LOOK_EVERY_S = 0.2
-_QUIET_LOOKS = 2
-"""A request that HAProxy is still reading is nobody's for a moment."""
-_ANSWER_LIMIT_S = 5.0
+_POLL_S = 0.2
+_IDLE_POLLS = 2
+"""Consecutive idle polls required: a request that HAProxy is still reading counts for no backend yet."""
+_SOCKET_TIMEOUT_S = 5.0
 
 _ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
 _PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 _APPLICATION_PREFIX = "http-"
-"""How Ray calls the backends of applications."""
+"""Prefix of the names that Ray gives to the backends of applications."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyState:
-    """A HAProxy in its own words."""
+    """The state that one HAProxy process reports."""
 
     pid: int
-    under_way: int
-    """Requests that an application has and has not answered."""
+    in_flight: int
+    """Requests that an application has received and not answered yet."""
 
 
-def drain(service_pid: int, limit_s: float = DRAIN_LIMIT_S) -> bool:
-    """Refuse new requests and wait until all open ones have been answered; False where some are not after `limit_s`.
+def drain(service_pid: int, limit_s: float) -> bool:
+    """Refuse new requests and wait for the open ones; return False if some are still open after `limit_s`.
 
-    Without a HAProxy in front there is nobody to tell: True.
+    Returns True immediately if the service has no HAProxy.
     """
     deadline_s = time.monotonic() + limit_s
-    quiet_looks = 0
-    while quiet_looks < _QUIET_LOOKS:
+    idle_polls = 0
+    while idle_polls < _IDLE_POLLS:
         if time.monotonic() > deadline_s:
             return False
-        quiet_looks = quiet_looks + 1 if _is_quiet(service_pid) else 0
-        time.sleep(_LOOK_EVERY_S)
+        idle_polls = idle_polls + 1 if _is_idle(service_pid) else 0
+        time.sleep(_POLL_S)
     return True
 
 
 def state_of(answer: str) -> ProxyState:
-    """What HAProxy said to `show info; show stat`. Pure.
+    """Parse HAProxy's answer to `show info; show stat`. Pure.
 
     Raises:
-        ValueError: it did not say it.
+        ValueError: the answer has no PID or no table.
     """
     pid = _PID.search(answer)
     table = answer.find("# pxname,")
@@ -71,25 +70,25 @@ def state_of(answer: str) -> ProxyState:
     return ProxyState(int(pid[1]), sum(open_requests))
 
 
-def _is_quiet(service_pid: int) -> bool:
-    """Tell every HAProxy of the service that it stops; whether none of them has anything under way.
+def _is_idle(service_pid: int) -> bool:
+    """Make every HAProxy of the service refuse new requests; return whether none of them has a request in flight.
 
-    Where replicas changed a moment ago Ray has started a second one, which has the socket now; the first answers what
-    it has and ends.
+    If replicas have just changed, Ray has started a second HAProxy, which has taken over the socket, and the first one
+    finishes its requests and exits.
     """
     try:
         living = dict(_proxies(service_pid))
-        asked = [
-            _tell(config, f"set map {config.with_name(MAP_FILE_NAME)} {KEY} {STOPPING}")
+        states = [
+            _command(config, f"set map {config.with_name(MAP_FILE_NAME)} {KEY} {STOPPING}")
             for config in set(living.values())
         ]
     except (OSError, ValueError):
-        return False  # one takes the place of another just now: the next look is soon
-    return {state.pid for state in asked} == living.keys() and not any(state.under_way for state in asked)
+        return False  # one HAProxy is just replacing another; the next poll follows soon
+    return {state.pid for state in states} == living.keys() and not any(state.in_flight for state in states)
 
 
 def _proxies(service_pid: int) -> Iterator[tuple[int, Path]]:
-    """Process ids of the service's HAProxies, and their configurations."""
+    """Yield the PIDs of the service's HAProxies, and the paths of their configurations."""
     try:
         members = tree(psutil.Process(service_pid))
     except psutil.NoSuchProcess:
@@ -98,18 +97,18 @@ def _proxies(service_pid: int) -> Iterator[tuple[int, Path]]:
         try:
             command = process.cmdline()
         except psutil.NoSuchProcess:
-            continue  # ended by itself meanwhile
+            continue  # has exited in the meantime
         if role_of(command) == "haproxy":
             yield process.pid, Path(command[command.index("-f") + 1])
 
 
-def _tell(config: Path, command: str) -> ProxyState:
-    """Give a command to the HAProxy that has the admin socket of this configuration; its state after it."""
+def _command(config: Path, command: str) -> ProxyState:
+    """Send a command to the HAProxy that owns the admin socket of this configuration; return its state afterwards."""
     found = _ADMIN_SOCKET.search(config.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"no admin socket in {config}")
     with socket.socket(socket.AF_UNIX) as admin:
-        admin.settimeout(_ANSWER_LIMIT_S)
+        admin.settimeout(_SOCKET_TIMEOUT_S)
         admin.connect(found[1])
         admin.sendall(f"{command}; show info; show stat\n".encode())
         return state_of(admin.makefile(encoding="utf-8", newline="").read())

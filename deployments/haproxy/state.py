@@ -1,10 +1,10 @@
-"""What HAProxy looks up for every request: does the service run, or is it being stopped?
+"""The map in which HAProxy looks up, for every request, whether the service is running or stopping.
 
-A map is the one thing of a running HAProxy that its admin socket can change without an experimental mode.
+A map is the only part of a running HAProxy that its admin socket can change without an experimental mode.
 """
 
 MAP_FILE_NAME = "state.map"
-"""Beside HAProxy's configuration."""
+"""Name of the file, in the folder of HAProxy's configuration."""
 
 KEY = "service"
 RUNNING = "running"

@@ -1,1 +1,1 @@
-"""Metrics, logs and traces of Ray's processes."""
+"""Sends Trivet's metrics, logs and traces to Ray and Serve."""

@@ -1,7 +1,7 @@
-"""The sink of a Ray process: Trivet's metrics appear beside Ray's on the node's Prometheus endpoint, as `ray_trivet_…`.
+"""Exports Trivet's metrics with Ray's, on the node's Prometheus endpoint as `ray_trivet_…`.
 
-Ray sends them there every 10 s (`RAY_metrics_report_interval_ms`). It keeps a histogram's counts exactly and its sum
-only as far as the buckets tell: quantiles are right, averages made from `_sum` are not.
+Ray exports them every 10 s (`RAY_metrics_report_interval_ms`). The counts of a histogram are exact, but Ray estimates
+`_sum` from the buckets. Quantiles are therefore correct, and averages computed from `_sum` are not.
 """
 
 import psutil
@@ -11,7 +11,7 @@ from trivet.metrics import RESIDENT, Labels, Metric, MetricsSink
 
 
 class RaySink:
-    """A `trivet.metrics.MetricsSink`; each metric is made when it is first used. One per process is enough."""
+    """A `trivet.metrics.MetricsSink` that creates each Ray metric on first use."""
 
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
@@ -44,5 +44,5 @@ class RaySink:
 
 
 def report_memory(sink: MetricsSink, process: str) -> None:
-    """The resident memory of this process, under one of a few names."""
+    """Report the resident memory of this process under the given name, of which there must be few."""
     sink.set(RESIDENT, {"process": process}, psutil.Process().memory_info().rss)

@@ -1,1 +1,1 @@
-"""The VRAM actor of each GPU node, and the replicas and ingresses that follow its decisions."""
+"""The VRAM actor of each GPU node, and the subscribers to its decisions in replicas and ingresses."""

@@ -1,8 +1,8 @@
-"""The actor that watches one GPU: probe, decide, and hand snapshots to whoever waits for the next one.
+"""The actor that watches one GPU: it probes, decides, and sends snapshots to its long-polling subscribers.
 
-A plain named, detached actor on the GPU's node: Ray restarts it within half a second of a kill, and its memory is
-lost, so it resumes conservatively. It is started by whoever first needs it and ends by itself once nobody has asked
-for `_LEASE_S`: that is how it leaves with the application.
+It is a named, detached actor on the GPU's node. Ray restarts it within half a second after a kill; its state is then
+lost, so it resumes conservatively. The first subscriber starts it. It exits when it has had no request for `_LEASE_S`,
+and so ends with the application.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ logger = logging.getLogger("ray.serve")
 NAMESPACE = "trivet"
 HEARTBEAT_S = 1.0
 _LEASE_S = 10.0
-"""Feeds ask at least once per heartbeat."""
+"""Subscribers call at least once per heartbeat, so the application is gone after this long without a call."""
 _OLLAMA_INTERVAL_S = 3.0
 
 
 def policy_config(config: AppConfig) -> PolicyConfig:
-    """The policy's part of the configuration."""
+    """Extract the policy's settings from the configuration."""
     return PolicyConfig(
         reroute_below_bytes=config.vram.reroute_below,
         resume_above_bytes=config.vram.resume_above,
@@ -49,7 +49,7 @@ def policy_config(config: AppConfig) -> PolicyConfig:
 
 
 class VramActor:
-    """One per GPU node and application."""
+    """Watches one GPU for one application."""
 
     def __init__(self, config: AppConfig, run_id: str) -> None:
         send_library_logs_to_serve()
@@ -70,17 +70,17 @@ class VramActor:
         self._tenants: tuple[Tenant, ...] = ()
         self._tasks = [asyncio.get_running_loop().create_task(self._watch(), name="vram-watch")]
         if config.vram.ollama_url is not None:
-            neighbour = OllamaWatcher(
+            watcher = OllamaWatcher(
                 OllamaClient(str(config.vram.ollama_url)),
                 UnloadConfig(mode=config.vram.ollama_unload),
                 time.monotonic,
             )
-            self._tasks.append(asyncio.get_running_loop().create_task(self._ask(neighbour), name="vram-neighbour"))
+            self._tasks.append(asyncio.get_running_loop().create_task(self._watch_ollama(watcher), name="vram-ollama"))
         for task in self._tasks:
             task.add_done_callback(_restart_on_failure)
 
     async def next_snapshot(self, seen: tuple[int, float] | None) -> Snapshot:
-        """Wait for a snapshot other than the one `seen` (version, at_s), and return it. The push of a decision."""
+        """Wait for a snapshot that differs from the one `seen` (version, at_s), and return it."""
         self._last_asked_s = time.monotonic()
         async with self._changed:
             await self._changed.wait_for(lambda: self._latest_other_than(seen) is not None)
@@ -89,7 +89,7 @@ class VramActor:
         return replace(snapshot, tenants=self._tenants)
 
     async def report(self, report: ReplicaReport) -> None:
-        """Take a GPU replica's word about its process and its allocator."""
+        """Store a GPU replica's report about its process and its allocator."""
         self._registry.report(report)
 
     def _latest_other_than(self, seen: tuple[int, float] | None) -> Snapshot | None:
@@ -108,32 +108,32 @@ class VramActor:
                 async with self._changed:
                     self._changed.notify_all()
             await asyncio.sleep(self._interval_s)
-        logger.info("nobody has asked about VRAM for %g s: the application is gone, and so am I", _LEASE_S)
+        logger.info("no subscriber has called for %g s: the application has stopped, exiting", _LEASE_S)
         ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
-    async def _ask(self, neighbour: OllamaWatcher) -> None:
-        """Keep the tenants' names; a slow neighbour delays no decision."""
+    async def _watch_ollama(self, watcher: OllamaWatcher) -> None:
+        """Keep the list of tenants up to date, in a separate task so that a slow Ollama delays no decision."""
         while True:
             if (latest := self._monitor.latest) is not None:
-                before, self._tenants = self._tenants, await neighbour.tick(latest)
+                before, self._tenants = self._tenants, await watcher.tick(latest)
                 measure_tenants(self._sink, before, self._tenants, latest.device)
             await asyncio.sleep(_OLLAMA_INTERVAL_S)
 
 
 def _restart_on_failure(task: "asyncio.Task[None]") -> None:
-    """An actor that no longer watches must not look alive: Ray starts a fresh one."""
+    """Let Ray restart the actor, so that an actor that no longer watches does not look alive."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("%s failed: the VRAM actor starts again", task.get_name(), exc_info=error)
+        logger.error("%s failed: restarting the VRAM actor", task.get_name(), exc_info=error)
         ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
 
 
 def actor_name(app_name: str, node: str) -> str:
-    """The name of an application's actor on one node."""
+    """Return the name of an application's actor on one node."""
     return f"{app_name}:vram:{node}"
 
 
 def vram_actor(node: str, app_name: str, config: AppConfig, run_id: str) -> "ActorHandle[VramActor]":
-    """An application's actor on one node, started if need be."""
+    """Return an application's actor on one node, after starting it if necessary."""
     actor = ray.remote(VramActor).options(
         name=actor_name(app_name, node),
         scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),

@@ -1,4 +1,4 @@
-"""Keeps one GPU replica in step with the VRAM decisions: reports its memory, offloads and returns its weights."""
+"""Applies the VRAM decisions to one GPU replica: offloads and reloads its weights, and reports its memory."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ logger = logging.getLogger("ray.serve")
 _STEP_S = 0.5
 
 
-class GpuKeeper:
-    """Runs beside the engine on its event loop."""
+class GpuController:
+    """Follows the decisions about one GPU replica, in a task on the replica's event loop."""
 
     def __init__(
         self, lane: OpenLane, task: Task, app_name: str, config: AppConfig, run_id: str, sink: MetricsSink
@@ -35,23 +35,23 @@ class GpuKeeper:
         self._loop_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to follow decisions and to report."""
+        """Start applying decisions and reporting, on the running event loop."""
         self._feed.start()
-        self._loop_task = asyncio.get_running_loop().create_task(self._keep(), name="gpu-keeper")
+        self._loop_task = asyncio.get_running_loop().create_task(self._run(), name="gpu-controller")
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop applying decisions and reporting."""
         self._feed.stop()
         if self._loop_task is not None:
             self._loop_task.cancel()
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         while True:
-            await self._obey()
+            await self._apply_decision()
             await self._report()
             await asyncio.sleep(_STEP_S)
 
-    async def _obey(self) -> None:
+    async def _apply_decision(self) -> None:
         snapshot = self._feed.latest
         decision = snapshot.decisions.get(self._task) if snapshot is not None else None
         if decision is None or decision.offloaded == self._gpu.offloaded:
@@ -73,5 +73,5 @@ class GpuKeeper:
             actor = await asyncio.to_thread(vram_actor, *self._actor_args)
             await actor.report.remote(report)
         except RayError as error:
-            # The feed says once that the actor is gone, and again that it is back; a report more or less is no news.
+            # The feed logs when the actor is lost and when it is back; a single lost report is not worth a warning.
             logger.debug("report to the VRAM actor failed: %s", error)

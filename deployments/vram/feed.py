@@ -1,4 +1,4 @@
-"""Keeps the latest snapshots of VRAM decisions in this process, so that routing a request asks nobody."""
+"""Keeps the latest snapshots of the VRAM decisions in this process, so that routing a request needs no remote call."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ from trivet.vram.types import Snapshot
 logger = logging.getLogger("ray.serve")
 
 _RETRY_S = 0.2
-_LOOK_FOR_NODES_EVERY_S = 2.0
+_NODES_INTERVAL_S = 2.0
 
 
 class VramFeed:
-    """Long-polls one node's actor; `latest` is None until the first answer and grows old when the actor is gone."""
+    """Long-polls one node's actor. `latest` is None until the first answer, and becomes stale if the actor is lost."""
 
     def __init__(self, node: str, app_name: str, config: AppConfig, run_id: str) -> None:
         self._actor_args = (node, app_name, config, run_id)
@@ -27,11 +27,11 @@ class VramFeed:
         self.latest: Snapshot | None = None
 
     def start(self) -> None:
-        """Begin to follow, on the running event loop."""
+        """Start polling, on the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._follow(), name="vram-feed")
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop polling."""
         if self._task is not None:
             self._task.cancel()
 
@@ -56,7 +56,7 @@ class VramFeed:
 
 
 class ClusterFeed:
-    """A feed per GPU node; nodes come and go."""
+    """One feed per GPU node, updated as nodes join and leave the cluster."""
 
     def __init__(self, app_name: str, config: AppConfig, run_id: str) -> None:
         self._app_name = app_name
@@ -68,15 +68,15 @@ class ClusterFeed:
 
     @property
     def latest(self) -> Mapping[str, Snapshot | None]:
-        """The latest snapshot by node; None where no word has come from it yet."""
+        """The latest snapshot by node; None for a node whose actor has not answered yet."""
         return {node: feed.latest for node, feed in self._feeds.items()}
 
     def node_name(self, node: str) -> str | None:
-        """What people call this node; None where it is the only one, and needs no name."""
+        """Return the human-readable name of a node; None if it is the only node and needs no name."""
         return self._names.get(node) if len(self._feeds) > 1 else None
 
     def start(self) -> None:
-        """Begin to follow, on the running event loop."""
+        """Start following the cluster's nodes, on the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._follow_nodes(), name="gpu-nodes")
 
     async def _follow_nodes(self) -> None:
@@ -84,11 +84,11 @@ class ClusterFeed:
             try:
                 self._names = await asyncio.to_thread(gpu_nodes, self._config)
             except RayError as error:
-                logger.warning("the cluster's nodes cannot be listed now (%s); those known are kept", error)
+                logger.warning("the cluster's nodes cannot be listed now (%s); using the last list", error)
             for node in self._feeds.keys() - self._names.keys():
                 logger.info("node %s has left", node)
                 self._feeds.pop(node).stop()
             for node in self._names.keys() - self._feeds.keys():
                 self._feeds[node] = VramFeed(node, self._app_name, self._config, self._run_id)
                 self._feeds[node].start()
-            await asyncio.sleep(_LOOK_FOR_NODES_EVERY_S)
+            await asyncio.sleep(_NODES_INTERVAL_S)

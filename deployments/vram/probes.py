@@ -1,4 +1,4 @@
-"""Which probe looks at the GPU."""
+"""Builds the probe of a node's GPU."""
 
 import time
 
@@ -9,7 +9,7 @@ from trivet.vram.registry import Registry
 
 
 def build_probe(config: AppConfig, registry: Registry, run_id: str) -> Probe:
-    """NVML, or the modelled GPU of `device: simulated`."""
+    """Return an NVML probe, or one of the simulated GPU with `device: simulated`."""
     if config.device == "simulated":
         path = ledger_path(run_id)
         return StartingProbe(simulated_ledger(config, run_id), hangs=path.with_name(f"{path.name}.hangs"))

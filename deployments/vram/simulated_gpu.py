@@ -1,10 +1,10 @@
-"""The modelled GPU of `device: simulated`, as one machine's replicas and VRAM actor share it."""
+"""The simulated GPU of `device: simulated`, which the replicas and the VRAM actor of a node share."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from deployments.nodes import this_node
+from deployments.service.folder import run_folder
 from trivet.config import TASKS, AppConfig
 from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
@@ -15,12 +15,12 @@ _HANG_POLL_S = 0.05
 
 
 def ledger_path(run_id: str) -> Path:
-    """Where the GPU of one run of the application is kept. While `<path>.hangs` exists, its driver hangs."""
-    return Path(tempfile.gettempdir()) / f"trivet-{run_id}-{this_node()[:12]}.ledger"
+    """Return the path of this node's ledger in one run. While `<path>.hangs` exists, the GPU's driver hangs."""
+    return run_folder() / f"trivet-{run_id}-{this_node()[:12]}.ledger"
 
 
 def simulated_ledger(config: AppConfig, run_id: str) -> Ledger:
-    """The ledger of this node's GPU in one run of the application."""
+    """Open the ledger of this node's GPU in one run of the application."""
     gpu = SimulatedGpu(
         total_bytes=int(config.simulated.vram),
         external=tuple((at_s, int(size)) for at_s, size in config.simulated.external),
@@ -29,13 +29,13 @@ def simulated_ledger(config: AppConfig, run_id: str) -> Ledger:
 
 
 class StartingProbe:
-    """A simulated probe that lets the other process's schedule begin once every model's weights are on the GPU.
+    """A simulated probe that starts the external process's schedule once the weights of every model are on the GPU.
 
-    Its driver can hang like a real one, and is waited for no longer than `NvmlProbe` waits.
+    Its driver can hang like a real one; reads then time out as those of `NvmlProbe` do. `hangs`: the driver hangs while
+    this file exists.
     """
 
     def __init__(self, ledger: Ledger, hangs: Path) -> None:
-        """`hangs`: a file; the driver answers nobody while it exists."""
         self._ledger = ledger
         self._probe = SimulatedProbe(ledger, time.monotonic)
         self._hangs = hangs
@@ -48,7 +48,7 @@ class StartingProbe:
         return self._probe.read()
 
     def read(self) -> Observation:
-        """See `trivet.vram.probe.Probe`."""
+        """Return the GPU's state now; unknown while the driver hangs. See `trivet.vram.probe.Probe`."""
         try:
             observation = self._thread.call(self._look, timeout_s=_DEADLINE_S)
         except (CallTimedOut, StillHanging):

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.shared_app import Behind
+from tests.support.shared_app import shared_app_fixture as shared_app_fixture
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 

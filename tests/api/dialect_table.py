@@ -15,7 +15,7 @@ import httpx
 from tests.support.dispatcher import FakeDispatcher
 from trivet.api.app import create_app
 from trivet.api.dialect import RULES
-from trivet.api.middleware.keys import KeyRing, hash_key
+from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 from trivet.errors import Overloaded
 

@@ -1,4 +1,4 @@
-"""Callers who go away, over real connections to a real scheduler: their rows never run."""
+"""Callers who disconnect from a real server with a real scheduler: their sequences never run."""
 
 import asyncio
 import socket
@@ -26,13 +26,13 @@ from trivet.dispatch.protocol import Routed
 from trivet.engine.engine import Engine
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import TrivetError
-from trivet.messages import EmbedRequest, EmbedResult
+from trivet.messages import EmbedRequest, Request, ResultT
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import REQUESTS
 
 
 class EngineDispatcher(FakeDispatcher):
-    """Embeds by an engine; tells when a request's rows are queued, and when its caller has left."""
+    """Embeds with an engine; reports when a request's sequences are queued, and when its caller has disconnected."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -40,7 +40,8 @@ class EngineDispatcher(FakeDispatcher):
         self.queued: asyncio.Queue[EmbedRequest] = asyncio.Queue()
         self.left: asyncio.Queue[EmbedRequest] = asyncio.Queue()
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        assert isinstance(request, EmbedRequest)
         [future] = await self._engine.admit([request])
         assert not isinstance(future, TrivetError)
         await self.queued.put(request)
@@ -49,8 +50,7 @@ class EngineDispatcher(FakeDispatcher):
         except asyncio.CancelledError:
             await self.left.put(request)
             raise
-        assert isinstance(result, EmbedResult)
-        return Routed(result, "cpu")
+        return Routed(request.checked(result), "cpu")
 
 
 @dataclass
@@ -95,7 +95,7 @@ def post(client: httpx.AsyncClient, *texts: str, **headers: str) -> "asyncio.Tas
 
 @pytest.mark.parametrize("cache_bytes", [0, 1024**2], ids=["plain", "cached"])
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-async def test_rows_of_a_caller_who_left_never_run(cache_bytes: int, accept: str) -> None:
+async def test_sequences_of_a_caller_who_disconnected_never_run(cache_bytes: int, accept: str) -> None:
     async with served(cache_bytes) as at, httpx.AsyncClient(base_url=at.url, timeout=30) as client:
         staying = post(client, "one")
         await at.dispatcher.queued.get()
@@ -107,13 +107,13 @@ async def test_rows_of_a_caller_who_left_never_run(cache_bytes: int, accept: str
         assert (await at.dispatcher.left.get()).texts == ("two", "three", "four")
         at.backend.gate.set()
         assert (await staying).status_code == 200
-        assert (await post(client, "five")).status_code == 200  # the queue is past those who left
+        assert (await post(client, "five")).status_code == 200  # the queue has passed the cancelled ones
         assert sum(len(batch.lengths) for batch in at.backend.batches) == 2
         assert at.engine.scheduler.waiting_tokens == 0
         assert at.sink.value(REQUESTS, route="/v1/embeddings", dialect="native", status="499") == 1
 
 
-async def test_who_waits_for_the_same_input_gets_it_all_the_same() -> None:
+async def test_another_caller_of_the_same_input_still_gets_it() -> None:
     async with served(1024**2) as at, httpx.AsyncClient(base_url=at.url, timeout=30) as client:
         leaving = post(client, "one", "two")
         await at.dispatcher.queued.get()

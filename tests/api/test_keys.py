@@ -1,4 +1,4 @@
-"""Bearer keys: who gets in, how often, and that nobody reads a key in a log."""
+"""Bearer keys: which callers are admitted, how often, and that no key is logged."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,8 @@ import pytest
 from deployments.environment.exposure import exposure_warning, warn_if_exposed
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
-from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, KeyUsage, hash_key, new_key
+from trivet.api.key_ring import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, hash_key, new_key
+from trivet.api.middleware.keys import KeyUsage
 from trivet.api.settings import ApiSettings
 from trivet.errors import ConfigError
 
@@ -67,7 +68,7 @@ async def test_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 200
 
 
-async def test_the_body_of_a_other_process_is_not_read(guarded: httpx.AsyncClient) -> None:
+async def test_the_body_of_a_caller_without_a_key_is_not_read(guarded: httpx.AsyncClient) -> None:
     read = False
 
     async def body() -> Any:
@@ -126,7 +127,7 @@ def test_a_failing_request_is_counted_out_too() -> None:
         assert problem is None
 
 
-async def test_over_its_rate_a_key_is_told_when_to_come_back(connect: Connect) -> None:
+async def test_over_its_rate_a_key_gets_a_retry_after(connect: Connect) -> None:
     ring = KeyRing.parse(f"ann {hash_key(KEY)} requests_per_minute=2", origin="t")
     client = connect(FakeDispatcher(), ApiSettings(keys=ring))
     statuses = [(await client.get("/v1/models", headers=_with(KEY))).status_code for _ in range(3)]

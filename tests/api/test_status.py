@@ -1,4 +1,4 @@
-"""`/v1/status`: lanes with their reasons, traffic, reroutes; and how rarely it troubles the replicas."""
+"""`/v1/status`: lanes with their reasons, traffic, reroutes; and how rarely it calls the replicas."""
 
 import asyncio
 from dataclasses import replace
@@ -15,11 +15,11 @@ from trivet.api.routes.status import gpu_answer
 from trivet.config import TASKS, AppConfig
 from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness
-from trivet.dispatch.reroutes import KEPT, RerouteLog
 from trivet.dispatch.status import cpu_only_reason, gpu_status
-from trivet.dispatch.traffic import WatchedDispatcher
+from trivet.dispatch.traffic import MAX_REROUTES, MeasuringDispatcher, RerouteLog, Traffic
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
+from trivet.metric_sinks import NO_METRICS
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 
@@ -30,7 +30,7 @@ async def status_of(client: httpx.AsyncClient) -> dict:
     return answer.json()
 
 
-async def test_without_a_card_it_says_why(client: httpx.AsyncClient) -> None:
+async def test_without_a_gpu_it_says_why(client: httpx.AsyncClient) -> None:
     status = await status_of(client)
     assert status["gpus"] == []
     assert status["cpu_only_reason"] == "the fake dispatcher has no GPU"
@@ -84,7 +84,7 @@ async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Pa
     assert squeezed["lane_age_s"] < 5
 
 
-def test_a_ollamas_models_are_named() -> None:
+def test_models_of_an_ollama_are_named() -> None:
     tenant = Tenant(name="mistral:7b", vram_bytes=4 << 30, expires_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
     gpu = gpu_status(replace(snapshot_at(5000.0, 70.0), tenants=(tenant,)), ["embedder"], 72.0, AppConfig())
     assert gpu_answer(gpu)["tenants"] == [
@@ -110,13 +110,13 @@ def test_a_lanes_age_holds_across_machines_whose_clocks_differ() -> None:
     assert status.lane_age_s["embedder"] == 32.0
 
 
-def test_old_news_sends_everything_to_the_cpu_and_says_so() -> None:
+def test_an_old_snapshot_sends_everything_to_the_cpu_and_says_so() -> None:
     status = gpu_status(snapshot_at(5000.0, 70.0), ["embedder"], 170.0, AppConfig())
     assert status.decisions["embedder"].lane == "cpu"
     assert status.lane_age_s["embedder"] is None
 
 
-def test_before_the_first_news() -> None:
+def test_before_the_first_snapshot() -> None:
     status = gpu_status(None, ["embedder"], 1.0, AppConfig(device="simulated"))
     assert status.observation is None
     assert status.simulated
@@ -129,33 +129,34 @@ def test_why_there_is_only_a_cpu(device: str, said: str) -> None:
 
 
 async def test_a_callers_mistake_is_no_failure_and_an_overload_is() -> None:
-    inner = FakeDispatcher(error=InvalidInput("no", param="input", code="x"))
-    watched = WatchedDispatcher(inner, lambda: 5.0, lambda: 9.0)
-    rolling = watched.traffic["embedder"].rolling
+    inner = FakeDispatcher(error=InvalidInput("no", field="input", code="x"))
+    traffic = Traffic(lambda: 5.0, lambda: 9.0)
+    measuring = MeasuringDispatcher(inner, traffic, NO_METRICS, lambda: 5.0)
+    rolling = traffic.models["embedder"].rolling
     with pytest.raises(InvalidInput):
-        await watched.embed(EmbedRequest(("a",)))
+        await measuring.call(EmbedRequest(("a",)))
     assert rolling.summary().calls == 0
     inner.error = Overloaded("full", retry_after_s=1.0)
     with pytest.raises(Overloaded):
-        await watched.embed(EmbedRequest(("a",)))
+        await measuring.call(EmbedRequest(("a",)))
     assert rolling.summary().failed == 1
-    assert watched.traffic["embedder"].in_flight == 0
+    assert traffic.models["embedder"].in_flight == 0
 
 
 def test_the_reroute_log_is_bounded_and_newest_first() -> None:
     moments = iter(range(10_000))
     log = RerouteLog(lambda: float(next(moments)))
-    for number in range(3 * KEPT):
+    for number in range(3 * MAX_REROUTES):
         log.add("embedder", f"reason {number}")
         log.add("reranker", "always the same")
-    rows = log.newest_first()
-    assert len(rows) == KEPT
-    assert (rows[0].model, rows[0].requests) == ("reranker", 3 * KEPT)
-    assert rows[0].first_at_s < rows[0].last_at_s
+    entries = log.newest_first()
+    assert len(entries) == MAX_REROUTES
+    assert (entries[0].model, entries[0].requests) == ("reranker", 3 * MAX_REROUTES)
+    assert entries[0].first_at_s < entries[0].last_at_s
 
 
 class Lanes:
-    """Counts how often it is asked; answers when told to."""
+    """Counts how often it is called; answers while its gate is open."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -168,7 +169,7 @@ class Lanes:
         return Readiness({}, {"asked": str(self.asked)})
 
 
-async def test_lanes_are_asked_at_most_once_in_a_while_and_nobody_waits_twice() -> None:
+async def test_lanes_are_asked_at_most_once_per_interval_and_only_the_first_caller_waits() -> None:
     now_s = 0.0
     lanes = Lanes()
     cached = CachedReadiness(lanes, lambda: now_s, max_age_s=2.0)
@@ -187,7 +188,7 @@ async def test_lanes_are_asked_at_most_once_in_a_while_and_nobody_waits_twice() 
     assert lanes.asked == 2
 
 
-async def test_a_renewals_error_is_told_and_the_next_asks_again() -> None:
+async def test_a_renewals_error_is_raised_and_the_next_call_asks_again() -> None:
     async def broken() -> Readiness:
         raise Overloaded("not now", retry_after_s=1.0)
 

@@ -28,7 +28,7 @@ async def test_embed_passes_its_parameters_on(client: httpx.AsyncClient, dispatc
     answer = (await client.post("/embed", json=body, headers={"x-trivet-priority": "bulk"})).json()
     assert len(answer[0]) == 5
     assert dispatcher.requests == [
-        EmbedRequest(("a",), None, "query", 5, False, "window", priority="bulk", param="inputs")
+        EmbedRequest(("a",), None, "query", 5, False, long_input="window", priority="bulk", inputs_field="inputs")
     ]
 
 
@@ -85,7 +85,7 @@ async def test_rerank_is_a_bare_list_best_first(client: httpx.AsyncClient, dispa
     assert [item["index"] for item in answer] == [1, 2, 0]
     assert [item["score"] for item in answer] == pytest.approx(expected)
     assert all(set(item) == {"index", "score"} for item in answer)
-    assert dispatcher.requests == [RerankRequest("red fox", ("wolf", "red fox", "fox"), params=("query", "texts"))]
+    assert dispatcher.requests == [RerankRequest("red fox", ("wolf", "red fox", "fox"), inputs_field="texts")]
 
 
 async def test_rerank_raw_and_with_text(client: httpx.AsyncClient) -> None:

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.dispatcher import DEVICE, TIMINGS, FakeDispatcher
 from trivet.api.app import create_app
-from trivet.api.middleware.keys import KeyRing, hash_key
+from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.middleware.telemetry import MAX_REQUEST_ID, UNMATCHED, Telemetry, TelemetryMiddleware
 from trivet.api.settings import ApiSettings
 from trivet.errors import Overloaded

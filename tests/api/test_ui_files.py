@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
-from trivet.api.middleware.keys import KeyRing, hash_key
+from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.settings import ApiSettings
 
 UI = files("trivet.api").joinpath("ui")

@@ -6,8 +6,8 @@ from bench.load.workloads import Call
 CALLS = [Call("", ("a", "b"), (3, 4)), Call("", ("c", "d"), (5, 6))]
 
 
-async def test_never_more_calls_under_way_than_clients_and_all_are_counted() -> None:
-    under_way: list[int] = []
+async def test_calls_in_flight_never_exceed_the_clients_and_all_are_counted() -> None:
+    in_flight: list[int] = []
     open_calls = 0
     sent = 0
 
@@ -15,13 +15,13 @@ async def test_never_more_calls_under_way_than_clients_and_all_are_counted() -> 
         nonlocal open_calls, sent
         open_calls += 1
         sent += 1
-        under_way.append(open_calls)
+        in_flight.append(open_calls)
         await asyncio.sleep(0)
         open_calls -= 1
 
     measured = await run_closed_loop(send, CALLS, clients=3, duration_s=0.0)
     assert sent == 3
-    assert max(under_way) == 3
+    assert max(in_flight) == 3
     assert measured.lengths == [3, 4, 5, 6, 3, 4]
     assert len(measured.latencies_s) == 3
     assert measured.took_s > 0

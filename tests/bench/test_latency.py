@@ -1,4 +1,4 @@
-"""Figures of one case replace earlier ones of the same case, and no others."""
+"""New figures of a case replace the earlier figures of that case, and no others."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The starter benchmark's arithmetic: what is the same work, and what the ratios are of."""
+"""The arithmetic of the starter benchmark: recounted lengths, and ratios."""
 
 from pathlib import Path
 
@@ -14,8 +14,13 @@ def test_overall_is_the_ratio_of_times_not_the_mean_of_ratios() -> None:
     def rates(*values: float) -> dict[str, dict[str, float]]:
         return {task: {"r": value} for task, value in zip(("embedder", "reranker", "classifier"), values, strict=True)}
 
-    told = ratios({"starter": rates(10.0, 10.0, 10.0), "flagship": rates(10.0, 5.0, 1.0)}, "r")  # type: ignore[arg-type]
-    assert told == {"embedder": 1.0, "reranker": 2.0, "classifier": 10.0, "overall": pytest.approx(1.3 / 0.3, abs=0.05)}
+    found = ratios({"starter": rates(10.0, 10.0, 10.0), "flagship": rates(10.0, 5.0, 1.0)}, "r")  # type: ignore[arg-type]
+    assert found == {
+        "embedder": 1.0,
+        "reranker": 2.0,
+        "classifier": 10.0,
+        "overall": pytest.approx(1.3 / 0.3, abs=0.05),
+    }
 
 
 def test_recounted_lengths_are_what_the_model_reads(tmp_path: Path) -> None:

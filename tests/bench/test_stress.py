@@ -1,4 +1,4 @@
-"""What the stress calls a failure, and how it reads memory over time."""
+"""The failures that the stress test reports, and how it evaluates memory over time."""
 
 import pytest
 
@@ -21,9 +21,9 @@ def outcome(kind: Class, status: int, *, took_s: float = 1.0, retry_after: str =
         (outcome("long", 503, retry_after="5"), None),
         (outcome("long", 503), "5xx"),
         (outcome("short", 500), "5xx"),
-        (outcome("short", 400), "sense was refused"),
+        (outcome("short", 400), "valid request refused"),
         (outcome("malformed", 400), None),
-        (outcome("malformed", 200), "nonsense was accepted"),
+        (outcome("malformed", 200), "malformed request accepted"),
         (outcome("malformed", 500), "5xx"),
         (outcome("leaver", -1), None),
         (outcome("leaver", 500), "5xx"),

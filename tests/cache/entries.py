@@ -1,4 +1,4 @@
-"""Entries to keep."""
+"""Entries for the stores."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from trivet.cache.entry import Entry
 
 
 def entry(number: int = 0, width: int = 8) -> Entry:
-    """An entry that can be told from others."""
+    """An entry that differs from those of other numbers."""
     return Entry(np.full(width, number, dtype=np.float32), number, 1, False, 1, "cpu", "cpu (fake)")
 
 

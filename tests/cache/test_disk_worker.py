@@ -1,4 +1,4 @@
-"""The shelf: a slow, full or broken disk costs hits and nothing else; told once, counted each time."""
+"""The disk worker: a slow, full or broken disk costs only hits; each failure is counted, each kind logged once."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ import pytest
 
 from tests.cache.entries import entry, key
 from trivet.cache.disk import FILE_NAME, DiskStore, Found
-from trivet.cache.disk_worker import MAX_WAITING, DiskShelf
+from trivet.cache.disk_worker import MAX_WAITING, DiskWorker
 from trivet.cache.memory import MemoryStore
-from trivet.cache.store import Results
+from trivet.cache.store import ResultStore
 from trivet.metric_sinks import MemorySink
 from trivet.metrics import CACHE_DISK_FAILURES
 
@@ -22,10 +22,10 @@ MIB = 1024**2
 
 
 @asynccontextmanager
-async def shelf_on(folder: Path, sink: MemorySink, limit_bytes: int = MIB) -> AsyncIterator[DiskShelf]:
-    shelf = DiskShelf(lambda: DiskStore(folder, limit_bytes), sink)
-    yield shelf
-    await shelf.close()
+async def worker_on(folder: Path, sink: MemorySink, limit_bytes: int = MIB) -> AsyncIterator[DiskWorker]:
+    worker = DiskWorker(lambda: DiskStore(folder, limit_bytes), sink)
+    yield worker
+    await worker.close()
 
 
 def failures(sink: MemorySink, kind: str) -> float:
@@ -34,31 +34,31 @@ def failures(sink: MemorySink, kind: str) -> float:
 
 async def test_what_is_put_is_found_after_a_restart(tmp_path: Path) -> None:
     sink = MemorySink()
-    async with shelf_on(tmp_path, sink) as shelf:
-        shelf.put({key(1): entry(1)})
-        assert set(await shelf.get([key(1), key(2)])) == {key(1)}
-    async with shelf_on(tmp_path, sink) as shelf:
-        assert set(await shelf.get([key(1)])) == {key(1)}
+    async with worker_on(tmp_path, sink) as worker:
+        worker.put({key(1): entry(1)})
+        assert set(await worker.get([key(1), key(2)])) == {key(1)}
+    async with worker_on(tmp_path, sink) as worker:
+        assert set(await worker.get([key(1)])) == {key(1)}
     assert sink.touched() == frozenset()
 
 
 async def test_memory_takes_over_what_was_found_on_disk(tmp_path: Path) -> None:
-    async with shelf_on(tmp_path, MemorySink()) as shelf:
-        shelf.put({key(1): entry(1)})
+    async with worker_on(tmp_path, MemorySink()) as worker:
+        worker.put({key(1): entry(1)})
         memory = MemoryStore(MIB)
-        assert set(await Results(memory, shelf).get([key(1), key(2)])) == {key(1)}
+        assert set(await ResultStore(memory, worker).get([key(1), key(2)])) == {key(1)}
         assert set(memory.get([key(1)])) == {key(1)}
 
 
-async def test_a_file_that_is_no_store_is_told_once_and_left_alone(
+async def test_a_file_that_is_no_store_is_logged_once_and_left_unchanged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"something else" * 1000)
     sink = MemorySink()
-    async with shelf_on(tmp_path, sink) as shelf:
-        assert await shelf.get([key(1)]) == {}
-        shelf.put({key(1): entry(1)})
-        assert await shelf.get([key(1)]) == {}
+    async with worker_on(tmp_path, sink) as worker:
+        assert await worker.get([key(1)]) == {}
+        worker.put({key(1): entry(1)})
+        assert await worker.get([key(1)]) == {}
     assert failures(sink, "DatabaseError") == 1  # not asked again
     [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "until the next start" in record.getMessage()
@@ -68,13 +68,13 @@ async def test_a_file_that_is_no_store_is_told_once_and_left_alone(
 async def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     sink = MemorySink()
-    async with shelf_on(tmp_path / "file" / "results", sink) as shelf:
-        assert await shelf.get([key(1)]) == {}
+    async with worker_on(tmp_path / "file" / "results", sink) as worker:
+        assert await worker.get([key(1)]) == {}
     assert failures(sink, "NotADirectoryError") == 1
 
 
 class FullStore(DiskStore):
-    """Has no room for any page more, as on a full disk."""
+    """Cannot grow by a page, as on a full disk."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, MIB)
@@ -84,11 +84,11 @@ class FullStore(DiskStore):
 
 async def test_a_full_disk_is_read_but_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sink = MemorySink()
-    shelf = DiskShelf(lambda: FullStore(tmp_path), sink)
+    worker = DiskWorker(lambda: FullStore(tmp_path), sink)
     for number in range(2, 5):
-        shelf.put({key(number): entry(number, 5000)})
-    assert set(await shelf.get([key(number) for number in range(5)])) == {key(1)}
-    await shelf.close()
+        worker.put({key(number): entry(number, 5000)})
+    assert set(await worker.get([key(number) for number in range(5)])) == {key(1)}
+    await worker.close()
     assert failures(sink, "OperationalError") == 3
     assert [record.getMessage() for record in caplog.records] == [
         "the disk cache failed (OperationalError: database or disk is full); requests are served without it"
@@ -109,15 +109,15 @@ class HungStore(DiskStore):
 
 async def test_a_disk_that_hangs_is_not_waited_for_nor_queued_up_for(tmp_path: Path) -> None:
     sink, gate = MemorySink(), threading.Event()
-    shelf = DiskShelf(lambda: HungStore(tmp_path, gate), sink)
-    assert await shelf.get([key(1)]) == {}
+    worker = DiskWorker(lambda: HungStore(tmp_path, gate), sink)
+    assert await worker.get([key(1)]) == {}
     assert failures(sink, "slow") == 1
     for number in range(MAX_WAITING + 10):
-        shelf.put({key(number): entry(number)})
-    # One place is the hung read's; what does not fit is left out.
+        worker.put({key(number): entry(number)})
+    # The hung read takes one place; writes beyond the limit are skipped.
     assert failures(sink, "behind") == 11
     gate.set()
-    await shelf.close()
+    await worker.close()
     store = DiskStore(tmp_path, MIB)
     assert len(store.get([key(n) for n in range(MAX_WAITING + 10)]).entries) == MAX_WAITING - 1
     store.close()
@@ -125,21 +125,21 @@ async def test_a_disk_that_hangs_is_not_waited_for_nor_queued_up_for(tmp_path: P
 
 async def test_a_locked_file_costs_a_write_and_no_more(tmp_path: Path) -> None:
     sink = MemorySink()
-    async with shelf_on(tmp_path, sink) as shelf:
-        shelf.put({key(1): entry(1)})
-        assert set(await shelf.get([key(1)])) == {key(1)}
+    async with worker_on(tmp_path, sink) as worker:
+        worker.put({key(1): entry(1)})
+        assert set(await worker.get([key(1)])) == {key(1)}
         other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        shelf.put({key(2): entry(2)})
-        await asyncio.to_thread(shelf._thread.submit(lambda: None).result)
+        worker.put({key(2): entry(2)})
+        await asyncio.to_thread(worker._thread.submit(lambda: None).result)
         other.rollback()
         other.close()
-        shelf.put({key(3): entry(3)})
-        assert set(await shelf.get([key(1), key(2), key(3)])) == {key(1), key(3)}
+        worker.put({key(3): entry(3)})
+        assert set(await worker.get([key(1), key(2), key(3)])) == {key(1), key(3)}
     assert failures(sink, "OperationalError") == 1
 
 
-async def test_a_closed_shelf_is_empty(tmp_path: Path) -> None:
-    async with shelf_on(tmp_path, MemorySink()) as shelf:
-        shelf.put({key(1): entry(1)})
-    assert await shelf.get([key(1)]) == {}
+async def test_a_closed_worker_is_empty(tmp_path: Path) -> None:
+    async with worker_on(tmp_path, MemorySink()) as worker:
+        worker.put({key(1): entry(1)})
+    assert await worker.get([key(1)]) == {}

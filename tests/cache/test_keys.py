@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.dispatcher import CLASSIFIER, EMBEDDER
-from trivet.cache.adapters import ClassifyParts, EmbedParts, PredictParts, RerankParts
+from trivet.cache.adapters import ClassifyAdapter, EmbedAdapter, PredictAdapter, RerankAdapter
 from trivet.cache.keys import Fields, input_keys, model_fields
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard, PairText, PredictRequest, RerankRequest
 
@@ -15,14 +15,14 @@ MODEL = model_fields(EMBEDDER, "overlap 64")
 
 
 def embed_key(request: EmbedRequest, model: Fields = MODEL) -> bytes:
-    parts = EmbedParts()
-    [key] = input_keys((*model, *parts.shared(request)), parts.inputs(request))
+    adapter = EmbedAdapter()
+    [key] = input_keys((*model, *adapter.shared(request)), adapter.inputs(request))
     return key
 
 
 def classify_key(request: ClassifyRequest) -> bytes:
-    parts = ClassifyParts()
-    [key] = input_keys(parts.shared(request), parts.inputs(request))
+    adapter = ClassifyAdapter()
+    [key] = input_keys(adapter.shared(request), adapter.inputs(request))
     return key
 
 
@@ -47,7 +47,10 @@ def test_what_changes_a_vector_changes_its_key(other: EmbedRequest) -> None:
     assert embed_key(other) != embed_key(PLAIN)
 
 
-@pytest.mark.parametrize("other", [replace(PLAIN, priority="bulk"), replace(PLAIN, param="texts")])
+@pytest.mark.parametrize(
+    "other",
+    [replace(PLAIN, priority="bulk"), replace(PLAIN, inputs_field="texts"), replace(PLAIN, no_store=True)],
+)
 def test_what_does_not_change_a_vector_does_not_change_its_key(other: EmbedRequest) -> None:
     assert embed_key(other) == embed_key(PLAIN)
 
@@ -98,10 +101,10 @@ def test_labels_are_only_names() -> None:
 def test_kinds_of_requests_do_not_meet() -> None:
     text = (PairText("t"),)
     shared = [
-        EmbedParts().shared(EmbedRequest(("t",))),
-        RerankParts().shared(RerankRequest("q", ("t",))),
-        ClassifyParts().shared(ClassifyRequest(text, {"x": "x"})),
-        PredictParts().shared(PredictRequest(text)),
+        EmbedAdapter().shared(EmbedRequest(("t",))),
+        RerankAdapter().shared(RerankRequest("q", ("t",))),
+        ClassifyAdapter().shared(ClassifyRequest(text, {"x": "x"})),
+        PredictAdapter().shared(PredictRequest(text)),
     ]
     model = model_fields(CLASSIFIER, "")
     assert len({input_keys((*model, *fields), [("t",)])[0] for fields in shared}) == len(shared)

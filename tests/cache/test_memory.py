@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cache.entries import entry, fields_of, key
-from trivet.cache.entry import OVERHEAD_BYTES, Entry, own_values
+from trivet.cache.entry import OVERHEAD_BYTES, Entry, compact_copy
 from trivet.cache.memory import MemoryStore
 
 SIZE = entry().size_bytes
@@ -46,7 +46,7 @@ def test_an_entry_is_charged_for_all_that_it_costs(width: int) -> None:
     device = "cpu (fake)"
     tracemalloc.start()
     for number in range(count):
-        store.put({key(number): Entry(own_values(batch[number]), 1, 1, False, 1, "cpu", device)})
+        store.put({key(number): Entry(compact_copy(batch[number]), 1, 1, False, 1, "cpu", device)})
     measured, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert measured <= store.size_bytes <= measured + count * OVERHEAD_BYTES // 2
@@ -54,7 +54,7 @@ def test_an_entry_is_charged_for_all_that_it_costs(width: int) -> None:
 
 def test_values_are_no_view_of_their_batch() -> None:
     batch = np.zeros((4, 3), dtype=np.float32)
-    values = own_values(batch[1])
+    values = compact_copy(batch[1])
     batch += 1
     assert values.tolist() == [0, 0, 0]
     with pytest.raises(ValueError, match="read-only"):

@@ -1,4 +1,4 @@
-"""Services that are started as users start them, faults done to them under load, and the table of what came of it."""
+"""Services started as users start them, faults injected under load, and the table of results."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Table = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def table() -> Iterator[Table]:
-    """Rows by fault; merged into the file that TRIVET_CHAOS_RESULTS names."""
+    """Rows by fault, which are merged into the file in TRIVET_CHAOS_RESULTS."""
     rows: Table = {}
     yield rows
     path = os.environ.get("TRIVET_CHAOS_RESULTS")
@@ -42,7 +42,7 @@ def table() -> Iterator[Table]:
 def record(table: Table) -> Record:
     def write(fault: str, report: Report) -> dict[str, Any]:
         table[fault] = row(report)
-        assert table[fault]["answered"] >= LEAST_ANSWERED, "too little was asked to tell anything"
+        assert table[fault]["answered"] >= LEAST_ANSWERED, "too few requests for a meaningful result"
         print(fault, table[fault])  # noqa: T201 - seen with -s or on failure
         return table[fault]
 
@@ -57,14 +57,14 @@ def service(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 
 def one(service: Served, role: str) -> psutil.Process:
-    """A process of that role, the oldest."""
+    """Return the oldest process of a role."""
     found = sorted(service.processes(role), key=lambda process: process.pid)
     assert found, f"no process is {role}: {sorted({m.role for m in service.memory()})}"
     return found[0]
 
 
 def killed_under_load(service: Served, role: str) -> Report:
-    """kill -9 one process of that role under load; ends when another has its place and all lanes are ready."""
+    """Kill one process of a role under load; return when another has replaced it and all lanes are ready."""
     with steady_load(service.url) as report:
         time.sleep(BEFORE_S)
         before = {process.pid for process in service.processes(role)}
@@ -77,7 +77,7 @@ def killed_under_load(service: Served, role: str) -> Report:
 
 
 def frozen_under_load(service: Served, role: str) -> Report:
-    """SIGSTOP one process of that role for `FROZEN_S` under load; ends when all lanes are ready again."""
+    """Freeze one process of a role for `FROZEN_S` under load; return when all lanes are ready again."""
     with steady_load(service.url) as report:
         time.sleep(BEFORE_S)
         frozen = one(service, role)
@@ -90,7 +90,7 @@ def frozen_under_load(service: Served, role: str) -> Report:
 
 
 def until(condition: Callable[[], bool], what: str, limit_s: float = RECOVERY_LIMIT_S) -> None:
-    """Wait for it."""
+    """Wait until `condition` holds."""
     deadline_s = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline_s, f"no {what} after {limit_s:g} s"
@@ -98,7 +98,7 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = RECOVERY_LI
 
 
 def waiting_tokens(service: Served) -> int:
-    """What all lanes have queued, in their own words; /status may be a second old."""
+    """Return the queued tokens of all lanes; the status can be a second old."""
     answer = httpx.get(f"{service.url}/v1/status", timeout=10)
     models = answer.raise_for_status().json()["models"].values()
     return sum(lane["waiting_tokens"] for model in models for lane in model["lanes"].values())

@@ -1,4 +1,4 @@
-"""A steady load beside a test: 16 clients, mixed routes and lengths, with pauses, so that a fault is what is seen."""
+"""A steady load during a test: 16 clients, mixed routes and lengths, with pauses so that only faults cause errors."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ def bodies(seed: int) -> Iterator[Body]:
 
 @contextlib.contextmanager
 def steady_load(url: str, seed: int = 0) -> Iterator[Report]:
-    """Load for the length of the block; the report is filled when the block has ended and every answer is there."""
-    next(bodies(0))  # reads the sources that texts are made of
+    """Run the load during the block; the report is complete when the block has ended."""
+    next(bodies(0))  # reads the files that the texts are made from
     stop = threading.Event()
     report = Report()
 
@@ -50,7 +50,7 @@ def steady_load(url: str, seed: int = 0) -> Iterator[Report]:
 
 
 def row(report: Report) -> dict[str, Any]:
-    """A line of the table."""
+    """Summarise a report as a row of the table."""
     ends = sorted(a.sent_s + a.took_s for a in report.answers if a.status == 200)
     gap_s = max((b - a for a, b in itertools.pairwise(ends)), default=0.0)
     failed = report.failed

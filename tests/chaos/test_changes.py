@@ -1,4 +1,4 @@
-"""Changes of a running service under load, the way users make them, and its end: nothing that was accepted is lost."""
+"""Changes of a running service under load, as users make them: no accepted request is lost."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ MODELS = ("embedder-cpu", "reranker-cpu", "classifier-cpu")
 def deploy(
     service: Served, args: Mapping[str, Any], tmp_path: Path, user_configs: Mapping[str, Any] | None = None
 ) -> None:
-    """`serve deploy` of the file with other contents."""
+    """Run `serve deploy` with changed contents of the config file."""
     file = serve_file(args, int(service.url.rsplit(":", 1)[1]))
     file["applications"][0]["deployments"] = [
         {"name": name, "user_config": config} for name, config in (user_configs or {}).items()
@@ -42,16 +42,16 @@ def deploy(
         text=True,
         cwd=ROOT,
         timeout=60,
-        env={**os.environ, "RAY_AUTH_MODE": "token"},  # as the dashboard asks for
+        env={**os.environ, "RAY_AUTH_MODE": "token"},  # the dashboard requires it
     )
     assert done.returncode == 0, done.stderr
 
 
 def dashboard(service: Served) -> str:
-    """The address of this cluster's dashboard, as Ray tells it."""
-    told = re.search(r"http://127\.0\.0\.1:\d+|127\.0\.0\.1:\d+", _after(service.log.read_text(), "dashboard at"))
-    assert told is not None, "the cluster has no dashboard"
-    return f"http://{told.group().removeprefix('http://')}"
+    """Return the URL of this cluster's dashboard from Ray's log."""
+    address = re.search(r"http://127\.0\.0\.1:\d+|127\.0\.0\.1:\d+", _after(service.log.read_text(), "dashboard at"))
+    assert address is not None, "the cluster has no dashboard"
+    return f"http://{address.group().removeprefix('http://')}"
 
 
 def _after(text: str, words: str) -> str:
@@ -88,7 +88,7 @@ def test_user_config_changes_in_place(service: Served, record: Record, tmp_path:
 
 
 def _some_are_refused(service: Served) -> bool:
-    """Ask for more at once than one queue of a single token takes."""
+    """Send more concurrent requests than a queue of one token holds."""
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: embed(service, f"text {n} " * 400), range(12)))
     assert {answer.status_code for answer in answers} <= {200, 429}
@@ -111,7 +111,7 @@ def test_args_change_rolls_the_replicas(service: Served, record: Record, tmp_pat
     assert row["failed"] == 0, row["failures"]
 
 
-def test_bad_args_leave_the_old_ones_serving(service: Served, tmp_path: Path) -> None:
+def test_invalid_args_keep_the_old_replicas_serving(service: Served, tmp_path: Path) -> None:
     before = pids(service, *MODELS, "ingress")
     deploy(service, ARGS | {"nonsense": 1}, tmp_path)
     time.sleep(8)
@@ -120,7 +120,7 @@ def test_bad_args_leave_the_old_ones_serving(service: Served, tmp_path: Path) ->
 
 
 def test_work_past_its_deadline_is_not_started(service: Served) -> None:
-    """More than can be done in half a second; what is late is told so, and its rows never run."""
+    """More work than half a second allows: late requests get 408, and their sequences never run."""
     text = "a sentence of some length, which is said again and again. " * 400
 
     async def ask_all() -> list[httpx.Response]:
@@ -140,6 +140,6 @@ def test_work_past_its_deadline_is_not_started(service: Served) -> None:
     took_s = time.monotonic() - started_s
     assert {answer.status_code for answer in answers} <= {200, 408}
     late = [answer for answer in answers if answer.status_code == 408]
-    assert len(late) > 16, "the machine is too quick for this test"
+    assert len(late) > 16, "the machine is too fast for this test"
     until(lambda: waiting_tokens(service) == 0, "empty queue", limit_s=5)
     assert took_s < 15

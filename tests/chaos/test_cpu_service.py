@@ -1,4 +1,4 @@
-"""Faults of a service on CPU lanes: every role killed, a replica frozen, a full disk, impatient callers."""
+"""Faults of a service on the CPU: every role killed, a replica frozen, a full disk, callers that disconnect."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ ARGS = {"device": "cpu", "serving": {"ingress_replicas": 2}, "cache": {"memory":
 PROXY_GAP_S = 6.0
 
 
-def test_nothing_happens(service: Served, record: Record) -> None:
+def test_no_fault(service: Served, record: Record) -> None:
     with steady_load(service.url) as report:
         time.sleep(10)
     assert record("nothing, for comparison", report)["failed"] == 0
@@ -62,9 +62,9 @@ def test_a_replica_freezes_for_20_s(service: Served, record: Record) -> None:
 
 
 def test_the_disk_is_full(service: Served, record: Record) -> None:
-    """The ingress may no longer make files longer: what a full disk does to the cache's file."""
+    """A limit prevents the ingress from enlarging files, as a full disk would prevent it for the cache's file."""
     ingresses = service.processes("ingress")
-    _ask_anew(service.url, 4)  # the first writes open the file
+    _send_new_texts(service.url, 4)  # the first writes open the file
     file = next(
         Path(opened.path)
         for ingress in ingresses
@@ -76,7 +76,7 @@ def test_the_disk_is_full(service: Served, record: Record) -> None:
         time.sleep(BEFORE_S)
         for ingress, (_, hard) in zip(ingresses, limits, strict=True):
             ingress.rlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, hard))
-        _ask_anew(service.url, 20)
+        _send_new_texts(service.url, 20)
         for ingress, limit in zip(ingresses, limits, strict=True):
             ingress.rlimit(resource.RLIMIT_FSIZE, limit)
         service.wait_ready()
@@ -84,17 +84,17 @@ def test_the_disk_is_full(service: Served, record: Record) -> None:
     assert row["failed"] == 0, row["failures"]
 
 
-def _ask_anew(url: str, count: int) -> None:
-    """Requests whose results are to be kept."""
+def _send_new_texts(url: str, count: int) -> None:
+    """Send texts that are not cached yet, so that their results are written."""
     for number in range(count):
-        text = f"a text that nobody asked about before, the {number}th of {time.monotonic()}"
+        text = f"a new text, number {number} of {time.monotonic()}"
         answer = httpx.post(f"{url}/v1/embeddings", json={"input": text}, timeout=30)
         assert answer.status_code == 200, answer.text
         time.sleep(0.2)
 
 
-def test_callers_leave(service: Served, record: Record) -> None:
-    """While they are loaded, as many others hang up at any moment of their requests; nothing of theirs is left."""
+def test_callers_disconnect(service: Served, record: Record) -> None:
+    """As many additional callers disconnect at random times of their requests, and leave nothing in the queues."""
 
     async def leave(number: int, until_s: float) -> int:
         left = 0

@@ -1,4 +1,4 @@
-"""Faults of a service with a simulated card: its replicas and its watcher killed or frozen, its driver hung."""
+"""Faults of a service with a simulated GPU: replicas and the VRAM actor killed or frozen, the driver hung."""
 
 import time
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_gpu_replica_freezes_for_20_s(service: Served, record: Record) -> None
 
 
 def test_the_driver_hangs(service: Served, record: Record) -> None:
-    """NVML does not answer for 15 s: work goes to the CPU, says why, and returns."""
+    """NVML does not answer for 15 s: work goes to the CPU, with a reason, and returns."""
     ledger = next(
         Path(opened.path) for opened in one(service, "vram-actor").open_files() if opened.path.endswith(".ledger")
     )

@@ -1,4 +1,4 @@
-"""The command line in this process, against the real HTTP application on a real port."""
+"""Runs the command line in this process, against the real HTTP application on a real port."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.shared_app import Behind
+from tests.support.shared_app import shared_server_fixture as shared_server_fixture
 from trivet.cli import main
 
 Run = Callable[..., Result]
@@ -29,7 +30,7 @@ def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
 
 @pytest.fixture
 def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `trivet …` in a folder of its own."""
+    """Runs `trivet …` in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def run_command(*arguments: str, stdin: str | bytes | None = None, server: str = url, columns: int = 200) -> Result:
@@ -39,14 +40,14 @@ def run(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def records(result: Result) -> list[dict[str, Any]]:
-    """The lines of stdout."""
+    """Parse the lines of stdout."""
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small repository with what a command should take and what it should leave."""
+    """A small repository with files that a command should read and files that it should skip."""
     files: dict[str, bytes] = {
         ".git/config": b"[core]",
         ".gitignore": b"*.log\nbuild/\n!keep.log\n",
@@ -73,4 +74,4 @@ def folder(tmp_path: Path) -> Path:
 
 TAKEN = ["repo/.gitignore", "repo/a.py", "repo/b.md", "repo/keep.log", "repo/sub/.gitignore", "repo/sub/again.log"]
 TAKEN += ["repo/sub/z.py"]
-"""What of `folder` is text and not ignored, in order."""
+"""The files of `folder` that are text and not ignored, in order."""

@@ -1,4 +1,4 @@
-"""`trivet embed|rerank|classify|relate`: what they read, what they write, how they end."""
+"""`trivet embed|rerank|classify|relate`: input, output and exit codes."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_embeds_a_folder_and_says_what_it_skipped(run: Run, folder: Path) -> Non
     assert DEVICE in result.stderr
 
 
-def test_the_rules_above_a_folder_count(run: Run, folder: Path) -> None:
+def test_the_gitignore_rules_above_a_folder_apply(run: Run, folder: Path) -> None:
     (folder / "sub" / "build").mkdir()
     (folder / "sub" / "build" / "x.py").write_text("generated")
     assert [line["path"] for line in records(run("embed", "repo/sub"))] == [
@@ -48,7 +48,7 @@ def test_the_rules_above_a_folder_count(run: Run, folder: Path) -> None:
     ]
 
 
-def test_a_name_that_is_not_utf8_is_skipped_and_told(run: Run, folder: Path) -> None:
+def test_a_name_that_is_not_utf8_is_skipped_and_reported(run: Run, folder: Path) -> None:
     latin = folder / os.fsdecode(b"d\xe9")
     latin.mkdir()
     (latin / "inside.txt").write_text("inside")
@@ -89,7 +89,7 @@ def test_whole_stdin_is_one_text(run: Run, dispatcher: FakeDispatcher) -> None:
     assert request.texts == ("one\ntwo\n",)
 
 
-def test_out_is_written_whole_or_not_at_all(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_out_is_written_completely_or_not_at_all(run: Run, folder: Path, tmp_path: Path) -> None:
     result = run("embed", "repo", "--out", "vectors.jsonl")
     assert (result.exit_code, result.stdout) == (0, "")
     before = (tmp_path / "vectors.jsonl").read_text()
@@ -136,14 +136,14 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
     assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
 
 
-def test_the_source_is_no_candidate_even_where_it_is_named(run: Run, folder: Path) -> None:
+def test_the_source_is_not_a_candidate_even_if_it_is_named(run: Run, folder: Path) -> None:
     result = run("relate", "-s", "repo/a.py", "repo/a.py", "repo/sub/../a.py", "repo/link.py", "repo/b.md")
     assert [line["path"] for line in records(result)] == ["repo/b.md"]
     assert "skipped repo/link.py: it is the source" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["embed"], ["rerank", "-q", "q"], ["classify", "-l", "a", "-l", "b"]])
-def test_what_a_command_writes_it_does_not_read(run: Run, folder: Path, command: list[str]) -> None:
+def test_a_command_does_not_read_its_own_output(run: Run, folder: Path, command: list[str]) -> None:
     for _ in range(2):
         result = run(*command, "repo", "--out", "repo/out.jsonl")
         assert result.exit_code == 0, result.output
@@ -154,7 +154,7 @@ def test_what_a_command_writes_it_does_not_read(run: Run, folder: Path, command:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["embed", "missing.txt"], "missing.txt"),
         (["embed"], "FILES"),
@@ -168,12 +168,12 @@ def test_what_a_command_writes_it_does_not_read(run: Run, folder: Path, command:
     ],
 )
 def test_a_wrong_command_line_ends_with_2(
-    run: Run, tmp_path: Path, dispatcher: FakeDispatcher, arguments: list[str], told: str
+    run: Run, tmp_path: Path, dispatcher: FakeDispatcher, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "x.txt").write_text("x")
     result = run(*arguments, stdin="text")
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert dispatcher.requests == []
 
 
@@ -197,14 +197,14 @@ def test_no_server_ends_with_1_and_says_where_it_looked(run: Run) -> None:
         result = run("embed", "-", stdin="text", server=nowhere)
     assert result.exit_code == 1
     assert f"error: {nowhere} does not answer" in result.stderr
-    assert "trying again in" in result.stderr
+    assert "retrying in" in result.stderr
 
 
-def test_a_busy_server_is_told_of_and_waited_for(run: Run) -> None:
+def test_a_busy_server_is_reported_and_retried(run: Run) -> None:
     with served(create_app(FailsAtFirst([Overloaded("full", retry_after_s=0.1)]), ApiSettings())) as busy:
         result = run("embed", "-", stdin="text", server=busy)
     assert len(records(result)) == 1
-    assert "full; trying again in 1.0 s" in result.stderr
+    assert "full; retrying in 1.0 s" in result.stderr
 
 
 def test_numbers_have_no_more_digits_than_float32(run: Run) -> None:
@@ -212,7 +212,7 @@ def test_numbers_have_no_more_digits_than_float32(run: Run) -> None:
     assert max(len(number) for number in json.loads(line, parse_float=str)["embedding"]) <= 14
 
 
-def test_a_reader_that_has_enough_is_no_error(url: str, tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(url: str, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("a line\n" * 5000)
     script = f"{sys.executable} -m trivet embed --lines lines.txt | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -222,7 +222,7 @@ def test_a_reader_that_has_enough_is_no_error(url: str, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["line"] == 1
 
 
-def test_the_version_is_the_packages(run: Run) -> None:
+def test_the_version_is_that_of_the_package(run: Run) -> None:
     from importlib.metadata import version
 
     assert run("--version").stdout == f"trivet {version('trivet')}\n"

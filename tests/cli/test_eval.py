@@ -1,4 +1,4 @@
-"""`trivet eval`: measured against a service whose answers can be worked out."""
+"""`trivet eval` against a service whose answers can be computed by hand."""
 
 import importlib.util
 import json
@@ -13,7 +13,7 @@ from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import closed_port
 from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
 
-# The fake reranker counts words in common, the fake embedder adds up a vector for each word.
+# The fake reranker counts common words; the fake embedder sums a vector for each word.
 CORPUS = [
     {"id": "bread", "text": "knead the dough and bake it"},
     {"id": "retry", "text": "wait then send the request again"},
@@ -33,12 +33,12 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
 
 @pytest.fixture
 def own(tmp_path: Path) -> list[str]:
-    """Options for a retrieval set of one's own."""
+    """Options for a retrieval set from files."""
     queries, corpus = write(tmp_path / "mine.jsonl", QUERIES), write(tmp_path / "corpus.jsonl", CORPUS)
     return ["--retrieval", queries, "--corpus", corpus]
 
 
-def test_retrieval_measures_every_way(run: Run, own: list[str], dispatcher: FakeDispatcher) -> None:
+def test_retrieval_measures_every_combination(run: Run, own: list[str], dispatcher: FakeDispatcher) -> None:
     lines = records(run("eval", *own, "--json"))
     assert [(line["set"], line["way"], line["items"]) for line in lines] == [
         ("mine.jsonl", "embedder", 2),
@@ -77,23 +77,23 @@ def test_both_orders_fused_can_be_right_where_either_alone_is_not(run: Run, tmp_
     ]
 
 
-def test_a_set_whose_name_is_not_utf8_is_told_of(run: Run, tmp_path: Path) -> None:
+def test_a_set_whose_file_name_is_not_utf8(run: Run, tmp_path: Path) -> None:
     rows = [{"query": "send again", "documents": ["bake", "send it again"], "relevant": [1]}]
     name = write(tmp_path / os.fsdecode(b"caf\xe9"), rows)
     assert {line["set"] for line in records(run("eval", "--rerank", name, "--json"))} == {r"caf\xe9"}
 
 
-def test_candidates_of_ones_own(run: Run, tmp_path: Path) -> None:
+def test_candidates_from_a_file(run: Run, tmp_path: Path) -> None:
     rows = [{"query": "send again", "documents": ["bake", "tree", "send it again"], "relevant": [2]}]
     lines = records(run("eval", "--rerank", write(tmp_path / "r.jsonl", rows), "--json"))
     assert [line["way"] for line in lines] == ["embedder", "reranker"]
     assert [line["MRR"] for line in lines] == [1.0, 1.0]
-    # Logits -1, -1 and 1: the scores say 0.27, 0.27 and 0.73 of what is false, false and true.
+    # Logits -1, -1 and 1 give scores of 0.27, 0.27 and 0.73 for documents that are irrelevant, irrelevant and relevant.
     assert lines[1]["ECE"] == pytest.approx(0.2689, abs=1e-3)
     assert "ECE" not in lines[0]
 
 
-def test_pairs_with_hypotheses_of_ones_own(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+def test_pairs_and_hypotheses_from_files(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
     rows = [
         {"source": "sports today", "target": "x", "relation": "sport"},
         {"source": "food today", "target": "x", "relation": "food"},
@@ -105,7 +105,7 @@ def test_pairs_with_hypotheses_of_ones_own(run: Run, tmp_path: Path, dispatcher:
     assert line["accuracy"] == pytest.approx(2 / 3)
     assert line["macro-F1"] == pytest.approx(2 / 3)
     asked = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
-    assert len(asked) == 4  # once before the clock runs
+    assert len(asked) == 4  # one of them untimed
     assert asked[0].hypotheses == {"sport": "sports news", "food": "food news"}
 
 
@@ -137,7 +137,7 @@ def test_servers_are_compared_row_by_row(run: Run, own: list[str], url: str) -> 
     assert "tests/fake-reranker" in result.stderr
 
 
-def test_a_narrow_pipe_cuts_no_figure(run: Run, own: list[str]) -> None:
+def test_a_narrow_console_truncates_no_figure(run: Run, own: list[str]) -> None:
     result = run("eval", *own, columns=20)
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["set", "models", "items", "nDCG@10", "MRR", "MAP", "p50", "ms", "p95", "ms", "ms/item"] in rows
@@ -145,7 +145,7 @@ def test_a_narrow_pipe_cuts_no_figure(run: Run, own: list[str]) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra `eval`")
-def test_the_plot_shows_each_set_and_way(run: Run, own: list[str], tmp_path: Path) -> None:
+def test_the_plot_shows_each_set_and_combination(run: Run, own: list[str], tmp_path: Path) -> None:
     assert run("eval", *own, "--set", "topics", "--limit", "8", "--plot", "out.svg").exit_code == 0
     picture = (tmp_path / "out.svg").read_text()
     for text in ("mine.jsonl (2)", "topics (8)", "server: embedder → reranker", "server: classifier", "macro-F1"):
@@ -156,8 +156,8 @@ def test_the_plot_shows_each_set_and_way(run: Run, own: list[str], tmp_path: Pat
     ("options", "message"),
     [
         (["--set", "nonsense"], "'nonsense' is not one of answers, relations, topics"),
-        (["--retrieval", "q"], "--retrieval and --corpus belong together"),
-        (["--relation", "a=b"], "--relation is for --pairs"),
+        (["--retrieval", "q"], "--retrieval and --corpus must be given together"),
+        (["--relation", "a=b"], "--relation requires --pairs"),
         (["--plot", "picture.bmp"], "does not end in .svg, .png or .pdf"),
         (["--config", "absent.yaml"], "absent.yaml is not a Serve config"),
         (["--url", "localhost"], "is not a URL"),

@@ -1,4 +1,4 @@
-"""docs/evaluation.md: its commands run, and what it says of the sets and the columns is so."""
+"""Checks docs/evaluation.md: its commands run, and its descriptions of the sets and the columns are correct."""
 
 import json
 import os
@@ -46,13 +46,13 @@ def test_commands_run(commands: str, environment: dict[str, str], tmp_path: Path
     if "--json" in commands:
         [line] = (tmp_path / "figures.jsonl").read_text().splitlines()
         assert list(json.loads(line)) == [
-            *("trio", "set", "way", "items", "accuracy", "macro-F1", "ECE", "p50_ms", "p95_ms", "item_ms")
+            *("service", "set", "way", "items", "accuracy", "macro-F1", "ECE", "p50_ms", "p95_ms", "item_ms")
         ]
     else:
         assert "p50 ms" in done.stdout
 
 
-def test_what_the_page_names_exists() -> None:
+def test_the_sets_and_figures_on_the_page_exist() -> None:
     assert tuple(rows("`--set`")) == BUNDLED
     assert all(figure in PAGE for figure in FIGURES)
     [install] = [block for block in COMMANDS if INSTALL in block]
@@ -60,11 +60,11 @@ def test_what_the_page_names_exists() -> None:
     assert ".[eval]" in install
 
 
-def test_the_starter_trio_in_this_process(tmp_path: Path) -> None:
+def test_the_starter_models_in_this_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trivet", "eval", "--config", "serve_config.yaml", "--limit", "5", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {line["trio"] for line in lines} == {"serve_config.yaml"}
+    assert {line["service"] for line in lines} == {"serve_config.yaml"}
     [embedder] = [line for line in lines if line["way"] == "embedder"]
-    assert embedder["MRR"] > 0.5  # of five questions over 600 sentences: by chance it is 0.01
+    assert embedder["MRR"] > 0.5  # five questions over 600 sentences; chance is 0.01

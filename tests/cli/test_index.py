@@ -1,4 +1,4 @@
-"""`trivet index`: embeds what is new, keeps what is there, and never harms a file that is not its own."""
+"""`trivet index`: embeds new chunks, keeps existing vectors, and never damages a file that is not an index."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import TAKEN, Run
-from tests.support.dispatcher import EMBEDDER, FakeDispatcher
+from tests.support.dispatcher import EMBEDDER, FakeDispatcher, inputs_of
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
@@ -21,7 +21,7 @@ from trivet.cli.index_file import IndexFile
 from trivet.cli.output import json_line
 from trivet.dispatch.protocol import Routed
 from trivet.errors import EngineError
-from trivet.messages import EmbedRequest, EmbedResult, ModelCard
+from trivet.messages import EmbedRequest, ModelCard, Request, ResultT
 
 
 def index(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def test_a_second_run_embeds_only_what_is_new(
     result = run("index", "repo", "--out", "repo/index.jsonl")
     assert f"{len(TAKEN)} chunks, 0 of them to embed" in result.stderr
     assert embedded(dispatcher) == count
-    assert (folder / "index.jsonl").read_text() == first  # the index is not indexed, though it lies in the folder
+    assert (folder / "index.jsonl").read_text() == first  # the index is not indexed, although it is in the folder
 
     (folder / "sub" / "z.py").rename(folder / "moved.py")
     (folder / "a.py").write_text("changed = True\n")
@@ -69,15 +69,15 @@ def test_a_second_run_embeds_only_what_is_new(
     assert paths == sorted({*TAKEN, "repo/moved.py"} - {"repo/sub/z.py"})
 
 
-def test_the_index_is_not_indexed_even_where_it_is_named(run: Run, folder: Path) -> None:
+def test_the_index_is_not_indexed_even_if_it_is_named(run: Run, folder: Path) -> None:
     assert run("index", "repo/a.py", "--out", "repo/i.jsonl").exit_code == 0
     (folder / "i.jsonl.partial").write_text("what a failed run left")
-    named = ["repo/a.py", "repo/i.jsonl", "repo/i.jsonl.partial"]  # as a shell writes out repo/*
+    named = ["repo/a.py", "repo/i.jsonl", "repo/i.jsonl.partial"]  # as a shell expands repo/*
     assert run("index", *named, "--out", "repo/i.jsonl").exit_code == 0
     assert [record["path"] for record in index(folder / "i.jsonl")] == ["repo/a.py"]
 
 
-def test_a_name_that_is_not_utf8_does_not_end_it(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_skipped(run: Run, folder: Path, tmp_path: Path) -> None:
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
     result = run("index", "repo", "--out", "i.jsonl")
     assert result.exit_code == 0, result.output
@@ -120,10 +120,10 @@ def test_vectors_of_another_model_or_length_are_not_kept(run: Run, tmp_path: Pat
 class StopsMidway(FakeDispatcher):
     """Fails at the last texts."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        if "text 599" in request.texts:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        if "text 599" in inputs_of(request):
             raise EngineError("broken")
-        return await super().embed(request)
+        return await super().call(request)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def many(tmp_path: Path) -> int:
     return 600
 
 
-def test_what_a_failed_run_had_is_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
+def test_the_vectors_of_a_failed_run_are_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
     broken = StopsMidway()
     with served(create_app(broken, ApiSettings())) as url:
         result = run("index", "many", "--out", "i.jsonl", server=url)
@@ -158,7 +158,7 @@ def test_a_line_that_was_cut_off_is_dropped(run: Run, tmp_path: Path, many: int,
         assert (tmp_path / "i.jsonl").read_bytes() == whole
 
 
-def test_a_run_that_is_killed_twice_leaves_a_whole_index(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_twice_leaves_a_usable_index(tmp_path: Path) -> None:
     path = tmp_path / "i.jsonl"
     first, second = ({"path": "a", "sha256": name, "embedding": [0.5]} for name in ("first", "second"))
     path.write_bytes(json_line(first) + b'{"path": "cut off')
@@ -171,7 +171,7 @@ def test_a_run_that_is_killed_twice_leaves_a_whole_index(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', '[1]\n{"path": 1}\n'])
-def test_a_file_that_is_no_index_is_left_alone(run: Run, folder: Path, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_an_index_is_not_changed(run: Run, folder: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "notes.txt").write_text(content)
     result = run("index", "repo", "--out", "notes.txt")
     assert result.exit_code == 1
@@ -180,15 +180,15 @@ def test_a_file_that_is_no_index_is_left_alone(run: Run, folder: Path, tmp_path:
 
 
 class Slow(FakeDispatcher):
-    """Takes its time for every request but the first."""
+    """Answers every request except the first after 20 s."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         if self.requests:
             await asyncio.sleep(20)
-        return await super().embed(request)
+        return await super().call(request)
 
 
-def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) -> None:
+def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: int) -> None:
     with served(create_app(Slow(), ApiSettings())) as url:
         command = [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(tmp_path / "i.jsonl")]
         process = subprocess.Popen(
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) 
             env={**os.environ, "TRIVET_URL": url},
             stderr=subprocess.PIPE,
             text=True,
-            # A suite that a shell started in the background ignores Ctrl-C, and so would its children.
+            # If a shell has started the tests in the background, they ignore Ctrl-C, and so would their children.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline_s = time.monotonic() + 60
@@ -205,9 +205,9 @@ def test_ctrl_c_ends_at_once_and_keeps_what_there_is(tmp_path: Path, many: int) 
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         started_s = time.monotonic()
-        _, told = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=15)
         assert time.monotonic() - started_s < 15
     assert process.returncode == 130
-    assert "interrupted" in told
-    assert "Traceback" not in told
+    assert "interrupted" in stderr
+    assert "Traceback" not in stderr
     assert len(index(tmp_path / "i.jsonl")) == 128

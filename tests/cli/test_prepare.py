@@ -1,4 +1,4 @@
-"""`trivet prepare` without a hub: checkpoints in a folder, verified, converted, ready to serve."""
+"""`trivet prepare` without a hub: checkpoints in a folder are verified and converted."""
 
 import shutil
 from pathlib import Path
@@ -39,13 +39,13 @@ def test_models_of_a_folder_are_verified_and_converted(config: Path, tmp_path: P
     result = CliRunner().invoke(main, ["prepare", str(config)], env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
     assert f"embedder: looking for {HUB_ID}" in result.output
-    assert "MiB: as published" in result.output
+    assert "MiB: match the published digests" in result.output
     assert f"embedder: {HUB_ID} is ready for the CPU at fp32" in result.output
-    assert "reranker: nothing to verify its files by" in result.output
+    assert "reranker: files not verified" in result.output
     assert list((tmp_path / "cache").glob("*embedder-fp32*/openvino_model.xml"))
 
 
-def test_a_damaged_file_stops_it_before_anything_is_converted(config: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_found_before_any_conversion(config: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "models" / HUB_ID / "config.json"
     damaged.write_text(damaged.read_text() + " ")
     result = CliRunner().invoke(main, ["prepare", str(config)], env={"COLUMNS": "300"})

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.shared_app import Behind
+from tests.support.shared_app import shared_server_fixture as shared_server_fixture
 from trivet.client import Client
 
 

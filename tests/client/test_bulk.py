@@ -1,4 +1,4 @@
-"""Many texts over several requests: cut within limits, in order, and every one of them answered once."""
+"""Many texts over several requests: within the limits, in order, and each text exactly once."""
 
 import asyncio
 import gc
@@ -18,8 +18,9 @@ from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, BatchLimits, Client, MalformedAnswer, Progress, Refused
 from trivet.client.answers import Embedding, Embeddings, Service
 from trivet.client.bulk import Batch, Joining, batches_of, joined_service
+from trivet.dispatch.protocol import Routed
 from trivet.errors import Overloaded
-from trivet.messages import EmbedRequest
+from trivet.messages import EmbedRequest, Request, ResultT
 
 TEXTS = [f"chunk {index} " + "é" * (index % 50) for index in range(3000)]
 
@@ -28,7 +29,7 @@ TEXTS = [f"chunk {index} " + "é" * (index % 50) for index in range(3000)]
     sizes=st.lists(st.integers(0, 50)),
     limits=st.builds(BatchLimits, inputs=st.integers(1, 9), bytes=st.integers(1, 60)),
 )
-def test_batches_keep_limits_and_lose_nothing(sizes: list[int], limits: BatchLimits) -> None:
+def test_batches_respect_the_limits_and_lose_nothing(sizes: list[int], limits: BatchLimits) -> None:
     items = list(enumerate(sizes))
     batches = list(batches_of(items, lambda item: item[1], limits))
     assert [item for _, batch in batches for item in batch] == items
@@ -38,7 +39,7 @@ def test_batches_keep_limits_and_lose_nothing(sizes: list[int], limits: BatchLim
         assert len(batch) == 1 or sum(size for _, size in batch) <= limits.bytes
     for (_, batch), (_, following) in pairwise(batches):
         full = len(batch) == limits.inputs or sum(size for _, size in [*batch, following[0]]) > limits.bytes
-        assert full, "a batch was closed that had room"
+        assert full, "a batch was closed although it had room"
 
 
 def requests_of(dispatcher: FakeDispatcher) -> list[EmbedRequest]:
@@ -82,8 +83,8 @@ def test_nothing_to_embed(client: Client, dispatcher: FakeDispatcher) -> None:
     assert (answer.items, answer.tokens, dispatcher.requests) == ((), 0, [])
 
 
-class TakesTurns(FakeDispatcher):
-    """Counts requests that are being answered at the same time."""
+class ConcurrencyMeter(FakeDispatcher):
+    """Records the maximum number of requests in flight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,16 +92,16 @@ class TakesTurns(FakeDispatcher):
         self._open = 0
         self._lock = threading.Lock()
 
-    async def embed(self, request: EmbedRequest):  # type: ignore[no-untyped-def]
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         self._open += 1
         self.most = max(self.most, self._open)
         await asyncio.sleep(0.05)
         self._open -= 1
-        return await super().embed(request)
+        return await super().call(request)
 
 
-async def test_requests_run_at_the_same_time_but_not_more_than_asked() -> None:
-    dispatcher = TakesTurns()
+async def test_at_most_the_given_number_of_requests_is_in_flight() -> None:
+    dispatcher = ConcurrencyMeter()
     with served(create_app(dispatcher, ApiSettings())) as url:
         with Client(url) as client:
             client.embed_many(["a"] * 20, limits=BatchLimits(inputs=1), parallel=3)
@@ -133,7 +134,7 @@ def test_a_busy_server_delays_a_bulk_but_does_not_break_it() -> None:
     np.testing.assert_array_equal(answer.to_numpy(), np.stack([vector_of(text) for text in TEXTS[:500]]))
 
 
-def test_an_error_names_the_text_among_all(client: Client) -> None:
+def test_an_error_names_the_text_by_its_position_among_all(client: Client) -> None:
     texts = ["a"] * 250
     texts[217] = ""
     with pytest.raises(Refused) as caught:
@@ -149,10 +150,10 @@ async def test_an_error_ends_the_open_requests(url: str) -> None:
         async with aclosing(client.embed_batches(["a"] * 50, limits=BatchLimits(inputs=1))) as batches:
             async for _ in batches:
                 break
-    gc.collect()  # a task whose error nobody fetched would be told of now
+    gc.collect()  # asyncio would now report a task whose error was never retrieved
 
 
-def test_the_message_names_the_text_among_all_too(client: Client) -> None:
+def test_the_message_names_the_text_by_its_position_among_all(client: Client) -> None:
     texts = ["a", "b", "c", "long " * WINDOW_CHARACTERS]
     with pytest.raises(Refused) as caught:
         client.embed_many(texts, limits=BatchLimits(inputs=2), long_input="error")
@@ -160,7 +161,7 @@ def test_the_message_names_the_text_among_all_too(client: Client) -> None:
     assert caught.value.message.startswith("input[3] has ")
 
 
-def test_a_model_that_changes_on_the_way_is_not_hidden() -> None:
+def test_a_model_that_changes_during_the_call_is_an_error() -> None:
     joining = Joining(2, None)
     item = Embedding(0, b"\0\0\x80?", 1, False)
     joining.add(Batch(0, Embeddings((item,), "one", 1)))
@@ -168,6 +169,6 @@ def test_a_model_that_changes_on_the_way_is_not_hidden() -> None:
         joining.add(Batch(1, Embeddings((item,), "another", 1)))
 
 
-def test_services_are_told_together() -> None:
+def test_devices_and_reasons_are_joined_without_repetition() -> None:
     services = [Service("cuda:0"), Service("cpu", "250 MiB free"), Service("cuda:0"), Service("cpu", "250 MiB free")]
     assert joined_service(services) == Service("cuda:0, cpu", "250 MiB free")

@@ -1,4 +1,4 @@
-"""Every method, against the real HTTP application: what is sent arrives, what comes back is read whole."""
+"""Every method against the real HTTP application: requests arrive unchanged, and answers are parsed completely."""
 
 import inspect
 
@@ -29,7 +29,7 @@ def test_embeds_exactly(client: Client, dispatcher: FakeDispatcher) -> None:
     assert answer.tokens == sum(len(text.split()) for text in UNICODE)
 
 
-def test_embed_tells_windows_cuts_and_dimensions(client: Client) -> None:
+def test_embed_reports_windows_truncation_and_dimensions(client: Client) -> None:
     long = "word " * 500
     [item] = client.embed([long]).items
     assert (item.windows, item.truncated, item.dimensions) == (3, False, DIMENSIONS)
@@ -103,13 +103,13 @@ def test_a_server_that_is_not_ready_is_an_answer() -> None:
     assert not ready.models["reranker"].lanes["cpu"].ready
 
 
-def test_a_reroute_is_told() -> None:
+def test_a_reroute_is_reported() -> None:
     app = create_app(FakeDispatcher(reroute_reason="250 MiB free"), ApiSettings())
     with served(app) as url, Client(url) as client:
         assert client.embed(["a"]).service.reroute_reason == "250 MiB free"
 
 
-def test_priority_and_deadline_travel(url: str, dispatcher: FakeDispatcher) -> None:
+def test_priority_and_deadline_are_sent(url: str, dispatcher: FakeDispatcher) -> None:
     with Client(url, priority="bulk") as client:
         client.embed(["a"])
         client.embed(["a"], priority="interactive")
@@ -140,7 +140,7 @@ async def test_one_string_is_not_a_list_of_texts(
 
 
 @pytest.mark.parametrize("settings", [{"url": "localhost:8000"}, {"timeout_s": 0}, {"timeout_s": 1e6}])
-def test_settings_that_cannot_be_right(settings: dict[str, object]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"URL|timeout_s"):
         Client(**settings)  # type: ignore[arg-type]
 
@@ -156,13 +156,13 @@ async def test_the_asynchronous_client_does_the_same(url: str) -> None:
             assert await async_client.ready() == client.ready()
 
 
-async def test_an_application_in_this_process_is_asked_without_a_port(dispatcher: FakeDispatcher) -> None:
+async def test_an_application_in_this_process_needs_no_port(dispatcher: FakeDispatcher) -> None:
     transport = httpx.ASGITransport(create_app(dispatcher, ApiSettings(cache=CacheConfig())))
     headers = {"cache-control": "no-store"}
     async with AsyncClient("http://in-process", headers=headers, transport=transport) as client:
         assert (await client.rerank("a", ["a b", "c"])).model == RERANKER.name
         await client.rerank("a", ["a b", "c"])
-    assert len(dispatcher.requests) == 2  # the second was not answered from what the first left
+    assert len(dispatcher.requests) == 2  # the cache did not answer the second one
 
 
 def test_the_clients_have_the_same_methods() -> None:

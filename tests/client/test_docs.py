@@ -1,4 +1,4 @@
-"""docs/client.md: its commands and programs run, its tables are true."""
+"""Checks docs/client.md: its commands and programs run, and its tables are correct."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def rows(first_header: str) -> list[list[str]]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A server, and a folder with what the page assumes."""
+    """A server, and a folder with the files that the page assumes."""
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "area.py").write_text("def area(r):\n    return PI * r * r\n")
     (tmp_path / "src" / "numbers.py").write_text("PI = 3.14159\n")
@@ -66,7 +66,7 @@ def test_commands_run(commands: str, environment: dict[str, str], tmp_path: Path
         json.loads(line)
 
 
-def test_the_extra_that_is_named_exists() -> None:
+def test_the_extra_on_the_page_exists() -> None:
     [install] = [block for block in blocks("bash") if INSTALL in block]
     [extra] = re.findall(r"\.\[(\w+)\]", install)
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
@@ -102,7 +102,7 @@ def test_every_error_is_in_the_table() -> None:
     assert {row[0].strip("`") for row in rows("error") if row[2] == "yes"} == {Busy.__name__, "Unreachable"}
 
 
-def test_numbers_are_those_of_the_code() -> None:
+def test_the_numbers_match_the_code() -> None:
     limits, retries = package.BatchLimits(), Retries()
     assert f"{limits.inputs} inputs or {limits.bytes // 1024} KiB" in PAGE
     assert f"double from {retries.wait_initial_s:g} s to {retries.wait_max_s:g} s" in PAGE

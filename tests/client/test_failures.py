@@ -1,4 +1,4 @@
-"""What goes wrong on the way, and what the client makes of it."""
+"""Failures of the server, the network and the caller, and the errors that the client raises for them."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from deployments.haproxy.launcher import UNAVAILABLE_BODY
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import FailsAtFirst, Scripted, broken_connections, closed_port, served
 from trivet.api.app import create_app
-from trivet.api.middleware.keys import KeyRing, hash_key, new_key
+from trivet.api.key_ring import KeyRing, hash_key, new_key
 from trivet.api.settings import ApiSettings
 from trivet.client import (
     AsyncClient,
@@ -39,17 +39,17 @@ def busy(status: int, retry_after: str | None) -> Response:
 
 
 @pytest.mark.parametrize("error", [Overloaded("full", retry_after_s=0.5), Unavailable("no lane", retry_after_s=0.5)])
-def test_waits_as_the_server_says(error: Overloaded | Unavailable) -> None:
+def test_waits_for_the_servers_retry_after(error: Overloaded | Unavailable) -> None:
     dispatcher = FailsAtFirst([error])
     with served(create_app(dispatcher, ApiSettings())) as url, Client(url, retries=QUICK) as client:
         started_s = time.monotonic()
         assert len(client.embed(["a"]).items) == 1
         waited_s = time.monotonic() - started_s
-    assert waited_s >= 1.0  # Retry-After is in whole seconds; the client's own pause would be 0.01
+    assert waited_s >= 1.0  # Retry-After is in whole seconds; the client's default pause would be 0.01
     assert dispatcher.asked == 2
 
 
-async def test_waits_as_the_server_says_without_blocking() -> None:
+async def test_waits_for_the_servers_retry_after_without_blocking() -> None:
     dispatcher = FailsAtFirst([Overloaded("full", retry_after_s=0.5)])
     with served(create_app(dispatcher, ApiSettings())) as url:
         async with AsyncClient(url, retries=QUICK) as client:
@@ -61,7 +61,7 @@ async def test_waits_as_the_server_says_without_blocking() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("retry_after", [None, "0", "soon"])
-def test_gives_up_after_so_many_attempts(status: int, retry_after: str | None) -> None:
+def test_gives_up_after_the_last_attempt(status: int, retry_after: str | None) -> None:
     server = Scripted(busy(status, retry_after))
     with served(server.app) as url, Client(url, retries=QUICK) as client, pytest.raises(Busy, match="full") as caught:
         client.embed(["a"])
@@ -69,7 +69,7 @@ def test_gives_up_after_so_many_attempts(status: int, retry_after: str | None) -
     assert (caught.value.status, caught.value.code) == (status, "overloaded")
 
 
-def test_does_not_wait_longer_than_it_may() -> None:
+def test_does_not_wait_beyond_the_deadline() -> None:
     server = Scripted(busy(429, "60"))
     with served(server.app) as url, Client(url) as client:
         started_s = time.monotonic()
@@ -80,7 +80,7 @@ def test_does_not_wait_longer_than_it_may() -> None:
     assert len(server.requests) == 1
 
 
-def test_each_attempt_is_told_the_time_that_is_left() -> None:
+def test_each_attempt_sends_the_remaining_time() -> None:
     server = Scripted(busy(503, "0.3"), busy(503, "0.3"), busy(400, None))
     with served(server.app) as url, Client(url) as client, pytest.raises(Refused):
         client.embed(["a"], timeout_s=10)
@@ -90,7 +90,7 @@ def test_each_attempt_is_told_the_time_that_is_left() -> None:
     assert left_s[2] <= left_s[1] - 0.3
 
 
-def test_time_that_runs_out_is_told_with_the_last_reason() -> None:
+def test_a_timeout_names_the_last_error() -> None:
     now_s = 0.0
     attempts = Attempts(QUICK, timeout_s=2.0, clock=lambda: now_s)
     assert attempts.left_s() == 2.0
@@ -98,27 +98,27 @@ def test_time_that_runs_out_is_told_with_the_last_reason() -> None:
     assert attempts.wait_after(Busy("full", retry_after_s=0.4)) == 0.4
     assert attempts.wait_after(Busy("full", retry_after_s=0.5)) is False
     now_s = 2.0
-    with pytest.raises(TimedOut, match="no answer within 2 s; at last: full") as caught:
+    with pytest.raises(TimedOut, match="no answer within 2 s; last error: full") as caught:
         attempts.left_s()
     assert isinstance(caught.value.__cause__, Busy)
     assert attempts.wait_after(caught.value) is False
 
 
-def test_its_own_pauses_double_and_stay_below_the_longest() -> None:
+def test_default_pauses_double_up_to_the_maximum() -> None:
     attempts = Attempts(Retries(wait_initial_s=0.2, wait_max_s=1.0), timeout_s=60.0, clock=lambda: 0.0)
     for least_s in (0.2, 0.4, 0.8, 1.0, 1.0):
-        assert least_s <= attempts.wait_after(Unreachable("nobody")) <= min(least_s + 0.05, 1.0)
+        assert least_s <= attempts.wait_after(Unreachable("no server")) <= min(least_s + 0.05, 1.0)
 
 
-def test_its_own_pauses_end_before_the_time_does() -> None:
+def test_default_pauses_end_before_the_deadline() -> None:
     attempts = Attempts(Retries(wait_initial_s=0.2), timeout_s=1.0, clock=lambda: 0.0)
-    assert [bool(attempts.wait_after(Unreachable("nobody"))) for _ in range(3)] == [True, True, True]
-    assert attempts.wait_after(Unreachable("nobody")) is False
+    assert [bool(attempts.wait_after(Unreachable("no server"))) for _ in range(3)] == [True, True, True]
+    assert attempts.wait_after(Unreachable("no server")) is False
 
 
 @pytest.mark.slow
-async def test_nobody_listens_for_as_long_as_it_may_take() -> None:
-    retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s one of 1.2 s would be next
+async def test_a_closed_port_is_retried_until_the_next_pause_would_exceed_the_deadline() -> None:
+    retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s the next one would be 1.2 s
     with closed_port() as url:
         started_s = time.monotonic()
         with Client(url, timeout_s=2.0, retries=retries) as client, pytest.raises(Unreachable, match=url):
@@ -147,12 +147,12 @@ def test_the_servers_own_deadline() -> None:
     assert len(server.requests) == 1
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port_is_unreachable() -> None:
     with closed_port() as url, Client(url, retries=QUICK) as client, pytest.raises(Unreachable, match=url):
         client.embed(["a"])
 
 
-def test_a_broken_connection_is_tried_again() -> None:
+def test_a_broken_connection_is_retried() -> None:
     dispatcher = FakeDispatcher()
     app = create_app(dispatcher, ApiSettings())
     with broken_connections(2, app) as url, Client(url, retries=QUICK) as client:
@@ -161,7 +161,7 @@ def test_a_broken_connection_is_tried_again() -> None:
         client.embed(["a"])
 
 
-def test_a_server_error_is_not_tried_again() -> None:
+def test_a_server_error_is_not_retried() -> None:
     dispatcher = FakeDispatcher(error=EngineError("the forward failed"))
     app = create_app(dispatcher, ApiSettings())
     with served(app) as url, Client(url) as client, pytest.raises(ServerFailed, match="the forward failed") as caught:
@@ -179,7 +179,7 @@ def test_a_refusal_names_the_field(client: Client) -> None:
     assert (caught.value.status, caught.value.param, caught.value.code) == (404, "model", "model_not_found")
 
 
-def test_half_a_character_is_refused_before_it_is_sent(client: Client, dispatcher: FakeDispatcher) -> None:
+def test_a_lone_surrogate_is_refused_before_it_is_sent(client: Client, dispatcher: FakeDispatcher) -> None:
     with pytest.raises(Refused, match=r"surrogate.*\\ud83e"):
         client.embed(["fine", "half \ud83e a parrot"])
     assert dispatcher.requests == []
@@ -206,7 +206,7 @@ def answer(*items: object, **fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"<html>gateway</html>", "Invalid JSON"),
         (b"", "Invalid JSON"),
@@ -214,25 +214,25 @@ def answer(*items: object, **fields: object) -> bytes:
         (answer(ITEM)[:-9], "Invalid JSON"),
         (answer(ITEM, usage={}), "usage"),
         (answer(ITEM, model=None), "model"),
-        (answer({**ITEM, "embedding": "AACA"}), "no vector"),
-        (answer({**ITEM, "embedding": ""}), "no vector"),
+        (answer({**ITEM, "embedding": "AACA"}), "not a vector"),
+        (answer({**ITEM, "embedding": ""}), "not a vector"),
         (answer({**ITEM, "embedding": "not base64!"}), "data.0.embedding"),
         (answer({**ITEM, "embedding": [0.5]}), "must be base64"),
         (answer({**ITEM, "windows": "1"}), "data.0.windows"),
-        (answer(), "2 inputs in their order"),
-        (answer({**ITEM, "index": 1}, ITEM), "2 inputs in their order"),
-        (answer(ITEM, {**ITEM, "index": 1, "embedding": "AACAPwAAgD8="}), "several lengths"),
+        (answer(), "2 inputs in order"),
+        (answer({**ITEM, "index": 1}, ITEM), "2 inputs in order"),
+        (answer(ITEM, {**ITEM, "index": 1, "embedding": "AACAPwAAgD8="}), "different lengths"),
     ],
 )
-def test_answers_that_are_not_trivets(content: bytes, told: str) -> None:
+def test_an_answer_of_another_server_is_malformed(content: bytes, message: str) -> None:
     server = Scripted(Response(content, media_type="application/json"))
     with served(server.app) as url, Client(url) as client, pytest.raises(MalformedAnswer) as caught:
         client.embed(["a", "b"])
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert len(server.requests) == 1
 
 
-def test_rankings_edges_and_labels_that_cannot_be() -> None:
+def test_inconsistent_rankings_and_labels_are_malformed() -> None:
     result = {"relevance_score": 0.5, "windows": 1, "truncated": False}
     usage = {"model": "m", "usage": {"total_tokens": 1}}
     twice = Scripted(JSONResponse({"results": [{"index": 0, **result}, {"index": 0, **result}], **usage}))
@@ -240,7 +240,7 @@ def test_rankings_edges_and_labels_that_cannot_be() -> None:
         client.rerank("q", ["a", "b"])
     item = {"index": 0, "labels": [{"label": "z", "score": 1.0}], "windows": 1, "truncated": False}
     other = Scripted(JSONResponse({"data": [item], **usage}))
-    with served(other.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match="other labels"):
+    with served(other.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match="requested labels"):
         client.classify(["a"], ["x"])
 
 
@@ -251,7 +251,7 @@ def proxy_error(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
-def test_errors_that_are_not_trivets(proxy_error: str) -> None:
+def test_a_proxys_error_keeps_its_status_and_text(proxy_error: str) -> None:
     with Client(proxy_error) as client, pytest.raises(ServerFailed, match=r"status 502: .*Bad gateway"):
         client.models()
 
@@ -260,25 +260,25 @@ STARTING = JSONResponse({"status": "starting", "models": {}}, 503)
 
 
 @pytest.mark.parametrize(
-    ("response", "told"),
+    ("response", "message"),
     [
-        (Response(UNAVAILABLE_BODY, 503, {"retry-after": "0"}, "application/json"), "no ingress answers"),
+        (Response(UNAVAILABLE_BODY, 503, {"retry-after": "0"}, "application/json"), "no ingress replica"),
         (Response("<html>Nobody there</html>", 503, media_type="text/html"), "status 503: <html>Nobody there"),
     ],
-    ids=["HAProxy as Trivet sets it up", "another proxy"],
+    ids=["Trivet's HAProxy", "another proxy"],
 )
-def test_a_proxy_that_finds_no_server_is_no_word_on_readiness(response: Response, told: str) -> None:
+def test_a_proxys_503_is_not_a_readiness_answer(response: Response, message: str) -> None:
     server = Scripted(response, response, STARTING)
     with served(server.app) as url, Client(url, retries=QUICK) as client:
         assert client.ready().status == "starting"
     assert len(server.requests) == 3
     server = Scripted(response)
-    with served(server.app) as url, Client(url, retries=QUICK) as client, pytest.raises(Busy, match=told) as caught:
+    with served(server.app) as url, Client(url, retries=QUICK) as client, pytest.raises(Busy, match=message) as caught:
         client.ready()
     assert caught.value.status == 503
 
 
-def test_readiness_that_cannot_be_read_is_told_as_malformed() -> None:
+def test_an_invalid_readiness_is_malformed() -> None:
     server = Scripted(JSONResponse({"status": "ready"}))
     with served(server.app) as url, Client(url) as client, pytest.raises(MalformedAnswer, match=r"/readyz.*models"):
         client.ready()
@@ -297,14 +297,14 @@ def test_readiness_that_cannot_be_read_is_told_as_malformed() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_pickle_whole(error: ClientError) -> None:
+def test_errors_keep_their_fields_when_pickled(error: ClientError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (copy.__dict__, str(copy)) == (error.__dict__, str(error))
 
 
 def test_a_text_that_is_too_long_is_named() -> None:
-    error = InputTooLong(param="input[0]", tokens=9000, limit_tokens=512)
+    error = InputTooLong(field="input", index=0, tokens=9000, limit_tokens=512)
     app = create_app(FakeDispatcher(error=error), ApiSettings())
     with served(app) as url, Client(url) as client, pytest.raises(Refused, match="9000 tokens") as caught:
         client.embed(["long"], long_input="error")

@@ -1,4 +1,4 @@
-"""The client is HTTP and nothing else."""
+"""Importing the client imports no server code and no heavy library."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 HEAVY = ["ray", "torch", "openvino", "transformers", "numpy", "fastapi", "uvicorn", "trivet.engine", "trivet.api"]
 
 
-def test_importing_the_client_brings_nothing_heavy() -> None:
+def test_importing_the_client_imports_nothing_heavy() -> None:
     code = f"import sys, trivet.client; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests of this folder, with a pretended GPU, on ports of its own; applications come and go."""
+"""One Ray cluster with a pretended GPU, on free ports, for all tests of this folder."""
 
 import os
 import socket
@@ -26,21 +26,21 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The base URL of a Serve instance on a cluster of its own."""
+    """The base URL of Serve on a new cluster."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray spells this one in lower case. Tests would wait for its default of 10 s.
+    # Ray spells this one in lower case. With its default of 10 s the tests would wait longer.
     os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
     port = free_port()
     ray.init(
         address="local",
         num_cpus=2,
-        num_gpus=1,  # pretended: placement is real, CUDA is not
+        num_gpus=1,  # pretended: placement works as with a GPU, but there is no CUDA
         include_dashboard=False,
         log_to_driver=False,
         configure_logging=False,
     )
     serve.start(
-        proxy_location="HeadOnly",  # nodes that tests add are on this machine, and would want the same port
+        proxy_location="HeadOnly",  # nodes that tests add are on this machine, and would use the same port
         http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 310},
     )
     yield f"http://127.0.0.1:{port}"
@@ -50,12 +50,12 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def run_app(cluster: str) -> Iterator[Run]:
-    """Deploys an application with given args, and takes it down after the module."""
+    """Deploys an application with the given args, and deletes it after the module."""
     deployed: list[str] = []
     clients: list[Client] = []
 
     def run(name: str, **args: Any) -> Client:
-        # One ingress, so that a test knows whose cache and counts it meets.
+        # One ingress, so that all requests of a test share its cache and counts.
         args["serving"] = {"ingress_replicas": 1, **args.get("serving", {})}
         serve.run(app.build(AppConfig.model_validate(args)), name=name, route_prefix=f"/{name}")
         deployed.append(name)

@@ -1,4 +1,4 @@
-"""The whole service on the CPU lane with the starter models: real Ray, real HTTP, real text."""
+"""The whole service on the CPU lane with the starter models, with real Ray and real HTTP."""
 
 import base64
 
@@ -23,7 +23,7 @@ def client(run_app: Run) -> Client:
     return run_app("cpu", device="cpu")
 
 
-def test_ready_names_every_lane_and_its_device(client: Client) -> None:
+def test_readiness_names_every_lane_and_its_device(client: Client) -> None:
     answer = client.get("/readyz")
     assert answer.status_code == 200
     body = answer.json()
@@ -122,7 +122,7 @@ def replicas_rss_bytes() -> int:
     )
 
 
-def test_a_40_000_character_input_is_read_whole_in_windows(client: Client) -> None:
+def test_a_40_000_character_input_is_read_completely_in_windows(client: Client) -> None:
     text = ("The quick brown fox jumps over the lazy dog. " * 900)[:40_000]
     before = replicas_rss_bytes()
     embedded = client.post("/v1/embeddings", json={"input": text}).json()
@@ -142,7 +142,7 @@ def test_a_40_000_character_input_is_read_whole_in_windows(client: Client) -> No
     assert replicas_rss_bytes() - before < 300 * 1024**2
 
 
-def test_relations_of_300_candidates_answer_and_say_what_was_left_out(client: Client) -> None:
+def test_relations_of_300_candidates_state_what_was_omitted(client: Client) -> None:
     candidates = [f"def step_{n}(x): return helper_{n % 7}(x) + {n}" for n in range(300)]
     body = {"source": "def helper_3(x): return x * 3", "top_k": 40, "min_relevance": 0, "threshold": 0}
     client.post("/v1/relations", json=body | {"candidates": candidates[:10]})

@@ -1,4 +1,4 @@
-"""A real HAProxy with what `trivet-haproxy` makes of a configuration, before an application that answers when told."""
+"""Draining a real HAProxy, with a configuration from `trivet-haproxy` and an application that can hold its answers."""
 
 import json
 import socket
@@ -49,7 +49,7 @@ for line in sys.stdin:
 
 @dataclass(slots=True)
 class Service:
-    """HAProxies that one process has started, and nothing else has."""
+    """HAProxies that one parent process has started."""
 
     folder: Path
     url: str
@@ -66,23 +66,23 @@ class Service:
         self.parent.stdin.write(json.dumps(command) + "\n")
         self.parent.stdin.flush()
         self.started.append(psutil.Process(int(self.parent.stdout.readline())))
-        until(self._is_first_in_line)
+        until(self._owns_the_socket)
 
     def replace_haproxy(self) -> None:
-        """As Ray does where replicas change."""
+        """Start another HAProxy that takes over, as Ray does when replicas change."""
         self.start_haproxy("-sf", str(self.started[-1].pid), "-x", str(self.folder / "admin.sock"))
 
     def drain(self, limit_s: float = 20.0) -> bool:
         return drain(self.parent.pid, limit_s)
 
-    def _is_first_in_line(self) -> bool:
+    def _owns_the_socket(self) -> bool:
         try:
             with socket.socket(socket.AF_UNIX) as admin:
                 admin.connect(str(self.folder / "admin.sock"))
                 admin.sendall(b"show info\n")
                 return f"Pid: {self.started[-1].pid}\n" in admin.makefile().read()
         except OSError:
-            return False  # nobody listens yet, or who did has just left
+            return False  # no HAProxy listens yet, or the previous one has just closed the socket
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -109,7 +109,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
             self.wfile.write(b"ok")
 
         def log_message(self, *_: object) -> None:
-            """Nothing to the output of the tests."""
+            """Keep the tests' output clean."""
 
     application = ThreadingHTTPServer(("127.0.0.1", 0), Application)
     application.daemon_threads = True
@@ -142,31 +142,31 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def asked(service: Service, pool: ThreadPoolExecutor) -> "Future[httpx.Response]":
-    """A request that the application has and does not answer yet."""
+def held_request(service: Service, pool: ThreadPoolExecutor) -> "Future[httpx.Response]":
+    """Send a request that the application receives, but does not answer until `may_answer`."""
     answer = pool.submit(httpx.get, f"{service.url}/slow", timeout=30)
     assert service.has_request.wait(20)
     return answer
 
 
-def waits(drained: "Future[bool]") -> None:
-    """It has looked several times and has not found the service quiet."""
+def assert_waiting(drained: "Future[bool]") -> None:
+    """Assert that draining is still waiting after several polls."""
     with pytest.raises(TimeoutError):
         drained.result(1.0)
 
 
 @pytest.mark.slow
-def test_what_was_accepted_is_answered_and_what_is_new_is_refused(service: Service, pool: ThreadPoolExecutor) -> None:
+def test_open_requests_are_finished_and_new_ones_are_refused(service: Service, pool: ThreadPoolExecutor) -> None:
     with httpx.Client() as kept:
         assert kept.get(service.url).status_code == 200
-        accepted = asked(service, pool)
+        accepted = held_request(service, pool)
         drained = pool.submit(service.drain)
         until(lambda: kept.get(service.url).status_code == 503)
         refused = httpx.get(service.url)
         assert refused.headers["retry-after"] == "10"
         assert refused.headers["connection"] == "close"
         assert refused.json()["error"]["code"] == "stopping"
-        waits(drained)
+        assert_waiting(drained)
         service.may_answer.set()
         assert accepted.result().status_code == 200
         assert accepted.result().headers["connection"] == "close"
@@ -174,52 +174,52 @@ def test_what_was_accepted_is_answered_and_what_is_new_is_refused(service: Servi
 
 
 @pytest.mark.slow
-def test_it_waits_for_a_haproxy_that_was_replaced(service: Service, pool: ThreadPoolExecutor) -> None:
-    accepted = asked(service, pool)
+def test_draining_waits_for_a_haproxy_that_was_replaced(service: Service, pool: ThreadPoolExecutor) -> None:
+    accepted = held_request(service, pool)
     service.replace_haproxy()
     drained = pool.submit(service.drain)
     until(lambda: httpx.get(service.url).status_code == 503)
-    waits(drained)
+    assert_waiting(drained)
     service.may_answer.set()
     assert accepted.result().status_code == 200
     assert drained.result() is True
 
 
 @pytest.mark.slow
-def test_a_haproxy_that_takes_the_place_of_another_is_told_too(service: Service, pool: ThreadPoolExecutor) -> None:
-    accepted = asked(service, pool)
+def test_a_haproxy_started_while_draining_refuses_new_requests_too(service: Service, pool: ThreadPoolExecutor) -> None:
+    accepted = held_request(service, pool)
     drained = pool.submit(service.drain)
     until(lambda: httpx.get(service.url).status_code == 503)
     service.replace_haproxy()
     until(lambda: httpx.get(service.url).status_code == 503)
-    waits(drained)
+    assert_waiting(drained)
     service.may_answer.set()
     assert accepted.result().status_code == 200
     assert drained.result() is True
 
 
 @pytest.mark.slow
-def test_it_says_that_something_was_left_open(service: Service, pool: ThreadPoolExecutor) -> None:
-    accepted = asked(service, pool)
+def test_draining_returns_false_if_a_request_is_still_open(service: Service, pool: ThreadPoolExecutor) -> None:
+    accepted = held_request(service, pool)
     assert service.drain(limit_s=0.5) is False
     service.may_answer.set()
     assert accepted.result().status_code == 200
 
 
-def test_where_no_haproxy_is_in_front_there_is_nobody_to_tell() -> None:
+def test_a_service_without_haproxy_is_drained_immediately() -> None:
     with subprocess.Popen(["sleep", "60"]) as service:
         assert drain(service.pid, limit_s=5) is True
         service.kill()
 
 
-def test_requests_of_applications_are_counted_and_nothing_else() -> None:
+def test_only_requests_of_applications_are_counted() -> None:
     header = "# pxname,svname,qcur,qmax,scur"
     rows = ["http_frontend,FRONTEND,,,9", "http-a,one,0,0,2", "http-a,BACKEND,0,0,2", "http-b,BACKEND,0,0,3"]
-    told = "\n".join(["Name: HAProxy", "Pid: 71", "", header, *rows, "stats,BACKEND,0,0,5", ""])
-    assert state_of(told) == ProxyState(pid=71, under_way=5)
+    answer = "\n".join(["Name: HAProxy", "Pid: 71", "", header, *rows, "stats,BACKEND,0,0,5", ""])
+    assert state_of(answer) == ProxyState(pid=71, in_flight=5)
 
 
-@pytest.mark.parametrize("told", ["", "Pid: 7\n", "# pxname,svname,scur\n", "Unknown command\n"])
-def test_what_is_no_state_is_not_taken_for_quiet(told: str) -> None:
+@pytest.mark.parametrize("answer", ["", "Pid: 7\n", "# pxname,svname,scur\n", "Unknown command\n"])
+def test_an_invalid_answer_does_not_count_as_idle(answer: str) -> None:
     with pytest.raises(ValueError, match="not the state"):
-        state_of(told)
+        state_of(answer)

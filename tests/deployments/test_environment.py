@@ -1,4 +1,4 @@
-"""deployments/environment/ray.env: every variable says what it buys, and a cluster that lacks some is told what for."""
+"""deployments/environment/ray.env: every variable has an effect in a comment, and missing ones are logged with it."""
 
 import logging
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_comment_belongs_to_the_lines_below_it() -> None:
     assert read_variables(FILE) == [ONE, TWO, THREE]
 
 
-def test_every_shipped_variable_says_what_it_buys() -> None:
+def test_every_shipped_variable_has_an_effect() -> None:
     variables = read_variables(SHIPPED)
     assert len(variables) >= 10
     assert [variable.name for variable in variables if len(variable.effect) < 20] == []
@@ -46,9 +46,8 @@ def test_another_value_is_not_missing() -> None:
     assert missing_variables([ONE, TWO], {"RAY_ONE": "0"}) == [TWO]
 
 
-def test_what_is_missing_is_told_with_its_effect() -> None:
-    said = explain([ONE, TWO, THREE]).splitlines()
-    assert said[1:] == [
+def test_missing_variables_are_grouped_by_effect() -> None:
+    assert explain([ONE, TWO, THREE]).splitlines()[1:] == [
         "  RAY_ONE=1 RAY_TWO=a b: It is quicker.",
         "  RAY_THREE_BINARY_PATH=tool: It is quieter, much.",
     ]
@@ -70,7 +69,7 @@ def test_a_program_that_is_given_by_its_path_stays() -> None:
 
 
 class Kept(logging.Handler):
-    """Messages as they come."""
+    """Collects messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +80,7 @@ class Kept(logging.Handler):
 
 
 @pytest.mark.parametrize("lacking", [(), ("RAY_worker_niceness", "RAY_SERVE_ENABLE_HA_PROXY")])
-def test_the_application_says_what_its_cluster_lacks(monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]) -> None:
+def test_the_application_logs_missing_variables(monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]) -> None:
     for variable in read_variables(SHIPPED):
         if variable.name in lacking:
             monkeypatch.delenv(variable.name, raising=False)

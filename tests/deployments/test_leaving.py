@@ -1,4 +1,4 @@
-"""Callers who leave while Serve collects their request, which it then admits all the same: their rows never run."""
+"""Callers that leave while Serve assembles the batch with their request: their sequences never run."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ def future() -> ResultFuture:
     return asyncio.get_running_loop().create_future()
 
 
-async def test_a_ticket_that_comes_too_late_is_given_back() -> None:
+async def test_a_future_admitted_after_the_caller_left_is_cancelled() -> None:
     call, late = _Call(EmbedRequest(("a",))), future()
     call.leave()
     call.admitted(late)
     assert late.cancelled()
 
 
-async def test_a_ticket_that_was_there_already_is_given_back() -> None:
+async def test_a_future_admitted_before_the_caller_left_is_cancelled() -> None:
     call, early = _Call(EmbedRequest(("a",))), future()
     call.admitted(early)
     assert not early.done()
@@ -27,7 +27,7 @@ async def test_a_ticket_that_was_there_already_is_given_back() -> None:
     assert early.cancelled()
 
 
-async def test_a_refusal_is_nothing_to_give_back() -> None:
+async def test_a_refusal_leaves_nothing_to_cancel() -> None:
     call = _Call(EmbedRequest(("a",)))
     call.admitted(Overloaded("full", retry_after_s=1))
     call.leave()

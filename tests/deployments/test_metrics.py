@@ -1,4 +1,4 @@
-"""Sinks, samples and logs of a Ray process: under their own names on the real endpoint, and in Serve's own files."""
+"""Metrics, samples and logs of Ray processes: metrics on the real endpoint, and logs in Serve's files."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def client(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 
 def exported(wanted: str, timeout_s: float = 30) -> list[str]:
-    """Lines of the node's endpoint, as soon as one of them begins as wanted."""
+    """Wait until a line of the node's endpoint starts with `wanted`, then return Trivet's lines."""
     [node] = [node for node in ray.nodes() if node["Alive"]]
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     deadline_s = time.monotonic() + timeout_s
@@ -56,7 +56,7 @@ def exported(wanted: str, timeout_s: float = 30) -> list[str]:
         time.sleep(0.5)
 
 
-def test_the_sink_takes_every_metric_and_ray_keeps_the_names(cluster: str) -> None:
+def test_the_sink_exports_every_metric_under_its_name(cluster: str) -> None:
     sink = RaySink()
     for metric in METRICS:
         labels = dict.fromkeys(metric.labels, "test-of-the-sink")
@@ -73,7 +73,7 @@ def test_the_sink_takes_every_metric_and_ray_keeps_the_names(cluster: str) -> No
     assert counted.split()[-1] == "4.0"
 
 
-def test_counting_nothing_makes_no_series(cluster: str) -> None:
+def test_counting_zero_creates_no_series(cluster: str) -> None:
     RaySink().count(OFFLOADS, {"model": "never", "step": "offload"}, 0)
     RaySink().set(RESIDENT, {"process": "later"}, 1)
     deadline_s = time.monotonic() + 30
@@ -83,7 +83,7 @@ def test_counting_nothing_makes_no_series(cluster: str) -> None:
     assert not any('model="never"' in line for line in exported("ray_trivet_"))
 
 
-def test_a_request_arrives_in_the_numbers_of_ingress_and_replica(client: Client) -> None:
+def test_a_request_is_counted_by_ingress_and_replica(client: Client) -> None:
     assert client.post("/v1/embeddings", json={"input": ["a", "b c"]}).status_code == 200
     deadline_s = time.monotonic() + 30
     wanted = ['route="/v1/embeddings"', 'stage="forward"', *(f'process="{name}"' for name in PROCESSES)]
@@ -119,7 +119,7 @@ def test_a_request_leaves_one_json_line_without_its_text(client: Client) -> None
     assert not any(SECRET in path.read_text() for path in folder.glob("replica_measured_*.log"))
 
 
-def test_lines_of_the_library_obey_serves_logging(client: Client) -> None:
+def test_serves_logging_config_applies_to_the_library(client: Client) -> None:
     folder = Path("/tmp/ray", ray.get_runtime_context().get_session_name(), "logs", "serve")
     [file] = folder.glob("replica_measured_embedder-cpu_*.log")
     ready = [json.loads(line) for line in file.read_text().splitlines() if " ready on " in line]

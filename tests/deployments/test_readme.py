@@ -1,4 +1,4 @@
-"""The commands of README and docs are run; what README shows of their output is compared with what came back."""
+"""The commands of README and docs are run; the output that README and the quick start show is compared with theirs."""
 
 import json
 import re
@@ -14,18 +14,18 @@ from tests.deployments.conftest import Client, Run
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES_WITH_OUTPUT = (ROOT / "README.md", ROOT / "docs" / "index.md")
 EXAMPLE = re.compile(r"```bash\n(curl .*?)```\n```json\n(.*?)```", re.DOTALL)
-EXAMPLES = EXAMPLE.findall(README)
+EXAMPLES = [example for page in PAGES_WITH_OUTPUT for example in EXAMPLE.findall(page.read_text(encoding="utf-8"))]
 
 PAGES_WITH_TESTS = {
     "api.md": "tests/api/test_docs.py",
     "client.md": "tests/client/test_docs.py",
     "evaluation.md": "tests/cli/test_eval_docs.py",
 }
-"""Pages whose commands a test of their own runs."""
+"""Pages whose commands another test runs."""
 RUN_ELSEWHERE = {
-    "git clone": "nothing to run before there is a clone",
+    "git clone": "needs the network",
     "make serve": "tests/deployments/test_serve.py runs what it runs",
     ".venv/bin/trivet serve configs/8gb.yaml": "needs a GPU and a model hub; tests/deployments/test_serve.py serves",
     ".venv/bin/trivet prepare configs/8gb.yaml": "needs a model hub; tests/cli/test_prepare.py prepares from a folder",
@@ -34,10 +34,10 @@ RUN_ELSEWHERE = {
     "serve deploy configs/cluster.yaml": "tests/ops/test_kuberay.py reads it; test_two_nodes.py has two nodes",
     "prometheus --config.file": "tests/ops/test_prometheus.py starts it (make test-prometheus)",
 }
-"""Beginnings of commands that are not run here, and what stands in for it."""
+"""Beginnings of commands that are not run here, and the reason or the test that replaces it."""
 
 VOLATILE = {"id", "timings_ms", "embedding", "revision", "precision", "device", "created"}
-"""Fields whose value differs from run to run or from machine to machine; they must be there all the same."""
+"""Fields whose value differs from run to run or from machine to machine; only their presence is checked."""
 SCORES = {"relevance_score", "score", "confidence", "relevance", "scores"}
 
 
@@ -78,12 +78,13 @@ def test_the_command_answers_as_shown(client: Client, command: str, shown: str) 
     same_shape(json.loads(shown), json.loads(done.stdout))
 
 
-def test_the_configuration_table_tells_the_defaults() -> None:
+def test_the_configuration_table_has_the_defaults() -> None:
     import yaml
 
-    config = yaml.safe_load((Path(__file__).parent.parent.parent / "serve_config.yaml").read_text())
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     args = config["applications"][0]["args"]
-    rows = re.findall(r"^\| (`[a-z_.]+`.*?) \| `?(.*?)`? \|", README, re.MULTILINE)
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z_.]+`.*?) \| `?(.*?)`? \|", page, re.MULTILINE)
     checked = 0
     for keys, default in rows:
         for key in re.findall(r"`([a-z_.]+)`", keys):
@@ -97,7 +98,7 @@ def test_the_configuration_table_tells_the_defaults() -> None:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command) of every block of bash or sh in README and docs, but for pages with tests of their own."""
+    """Return (page, command) of every bash or sh block in README and docs, except for `PAGES_WITH_TESTS`."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = []
     for page in pages:
@@ -106,12 +107,12 @@ def commands() -> list[tuple[str, str]]:
         for block in re.findall(
             r"^```(?:bash|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
         ):
-            # A command begins at the margin; a body in quotes, over several lines, is indented.
+            # A command starts in the first column; the lines of a quoted body are indented.
             found += [(page.name, command.strip()) for command in re.split(r"\n(?=\S)", block) if command.strip()]
     return found
 
 
-def test_pages_with_tests_of_their_own_have_them() -> None:
+def test_the_tests_of_other_pages_exist() -> None:
     for page, test in PAGES_WITH_TESTS.items():
         assert f"docs/{page}" in (ROOT / test).read_text(encoding="utf-8")
 
@@ -129,6 +130,6 @@ def test_each_command_of_the_documentation_works(client: Client, page: str, comm
     assert done.stdout
 
 
-def test_nothing_is_excused_that_is_no_longer_there() -> None:
+def test_every_skipped_command_is_still_in_the_documentation() -> None:
     for beginning in RUN_ELSEWHERE:
         assert any(command.startswith(beginning) for _, command in commands()), beginning

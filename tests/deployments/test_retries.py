@@ -70,7 +70,7 @@ LOST = [
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 async def test_work_of_a_lost_replica_is_sent_again(error: Exception) -> None:
     handle = Handle(error, error, RESULT)
-    routed = await dispatcher(handle).embed(REQUEST)
+    routed = await dispatcher(handle).call(REQUEST)
     assert routed.result is RESULT
     assert handle.calls == 3
 
@@ -78,7 +78,7 @@ async def test_work_of_a_lost_replica_is_sent_again(error: Exception) -> None:
 async def test_exhausted_retries_are_503_with_a_time_to_come_back() -> None:
     handle = Handle(ActorDiedError())
     with pytest.raises(Unavailable) as told:
-        await dispatcher(handle, retry_s=0.3).embed(REQUEST)
+        await dispatcher(handle, retry_s=0.3).call(REQUEST)
     assert handle.calls > 1
     assert told.value.retry_after_s >= 1
 
@@ -86,7 +86,7 @@ async def test_exhausted_retries_are_503_with_a_time_to_come_back() -> None:
 async def test_a_full_replica_is_not_asked_again() -> None:
     handle = Handle(BackPressureError(num_queued_requests=1, max_queued_requests=1))
     with pytest.raises(Overloaded) as told:
-        await dispatcher(handle).embed(REQUEST)
+        await dispatcher(handle).call(REQUEST)
     assert handle.calls == 1
     assert told.value.retry_after_s >= 1
 
@@ -95,7 +95,7 @@ async def test_a_callers_deadline_ends_the_retries() -> None:
     handle = Handle(ActorDiedError())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
-            await dispatcher(handle).embed(REQUEST)
+            await dispatcher(handle).call(REQUEST)
     calls = handle.calls
     await asyncio.sleep(0.5)
     assert handle.calls == calls
@@ -104,7 +104,7 @@ async def test_a_callers_deadline_ends_the_retries() -> None:
 async def test_a_caller_who_leaves_takes_the_call_back() -> None:
     response = Response(None, never=True)
     handle = SimpleNamespace(run=SimpleNamespace(remote=lambda _: response))
-    waiting = asyncio.ensure_future(dispatcher(handle).embed(REQUEST))
+    waiting = asyncio.ensure_future(dispatcher(handle).call(REQUEST))
     await asyncio.sleep(0.05)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

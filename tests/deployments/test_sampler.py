@@ -77,7 +77,7 @@ async def test_reroutes_are_counted_by_their_cause(
     lane: Lane, cause: Cause, gpu_reply: object, counted: str | None
 ) -> None:
     sink = MemorySink()
-    routed = await dispatcher(sink, gpu_reply, Feed({"a": snapshot(lane, cause)})).embed(EmbedRequest(("a",)))
+    routed = await dispatcher(sink, gpu_reply, Feed({"a": snapshot(lane, cause)})).call(EmbedRequest(("a",)))
     assert routed.lane == ("gpu" if counted is None else "cpu")
     assert sink.touched() == (set() if counted is None else {REROUTES.name})
     assert sink.value(REROUTES, model="embedder", cause=counted or "none") == (0 if counted is None else 1)
@@ -86,7 +86,7 @@ async def test_reroutes_are_counted_by_their_cause(
 async def test_a_lost_gpu_replica_is_a_cause_of_its_own() -> None:
     sink = MemorySink()
     lost = DeploymentUnavailableError.__new__(DeploymentUnavailableError)
-    await dispatcher(sink, lost, Feed({"a": snapshot("gpu", "room")})).embed(EmbedRequest(("a",)))
+    await dispatcher(sink, lost, Feed({"a": snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
     assert sink.value(REROUTES, model="embedder", cause="gpu_lost") == 1
 
 
@@ -95,13 +95,13 @@ async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cp
     handle = Handle(GpuUnavailable("b is full", node="b"), ANSWER)
     sink = MemorySink()
     asking = dispatcher(sink, handle, Feed({"a": room, "b": room, "c": snapshot("cpu", "low_memory")}))
-    routed = await asking.embed(EmbedRequest(("a",)))
+    routed = await asking.call(EmbedRequest(("a",)))
     assert (routed.lane, routed.reroute_reason) == ("gpu", None)
     assert handle.asked == [("a", "b"), ("a",)]
     assert sink.touched() == set()
 
     full = Handle(GpuUnavailable("b is full", node="b"), GpuUnavailable("a is full", node="a"))
-    routed = await dispatcher(sink, full, Feed({"a": room, "b": room})).embed(EmbedRequest(("a",)))
+    routed = await dispatcher(sink, full, Feed({"a": room, "b": room})).call(EmbedRequest(("a",)))
     assert (routed.lane, routed.reroute_reason) == ("cpu", "b is full; a is full")
     assert full.asked == [("a", "b"), ("a",)]
     assert sink.value(REROUTES, model="embedder", cause="gpu_refused") == 1
@@ -109,7 +109,7 @@ async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cp
 
 async def test_a_refusal_from_a_node_nobody_named_is_not_asked_for_again() -> None:
     elsewhere = Handle(GpuUnavailable("full", node="z"))
-    routed = await dispatcher(MemorySink(), elsewhere, Feed({"a": snapshot("gpu", "room")})).embed(EmbedRequest(("a",)))
+    routed = await dispatcher(MemorySink(), elsewhere, Feed({"a": snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
     assert routed.lane == "cpu"
     assert len(elsewhere.asked) == 1
 

@@ -1,4 +1,4 @@
-"""Both lanes on a pretended GPU: work moves to the CPU replica under pressure, says why, and returns."""
+"""Both lanes with a simulated GPU: under memory pressure work moves to the CPU replica with a reason, and returns."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from trivet.config import TASKS, AppConfig
 
 pytestmark = pytest.mark.ray
 
-NO_CACHE = {"cache-control": "no-store"}  # a cached vector comes from no lane
+NO_CACHE = {"cache-control": "no-store"}  # no lane computes a cached vector
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Cli
     assert "x-trivet-reroute-reason" not in returned.headers
 
 
-def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> None:
+def test_a_killed_vram_actor_restarts_and_loses_no_request(client: Client) -> None:
     embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
     actor = ray.get_actor(actor_name("simulated", this_node()), namespace=NAMESPACE)
     killed = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
     with ThreadPoolExecutor() as others, load(client, others) as answered:
         os.kill(killed, signal.SIGKILL)
-        # Every request is answered meanwhile: first by the last decision, then conservatively by the CPU.
+        # Every request is served in the meantime: first by the last decision, then conservatively by the CPU.
         embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
         embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
     assert ray.get(actor.__ray_call__.remote(lambda _: os.getpid())) != killed
@@ -81,8 +81,8 @@ def test_a_killed_vram_actor_costs_no_request_and_comes_back(client: Client) -> 
     assert set(answered) == {200}
 
 
-def test_the_actor_leaves_with_its_application(cluster: str) -> None:
-    # Beside the other application of this module, which has booked most of the pretended GPU.
+def test_the_actor_exits_after_its_application(cluster: str) -> None:
+    # The other application of this module has reserved most of the pretended GPU.
     shares = {task: {"gpu_fraction": 0.03} for task in TASKS}
     args = {"device": "simulated", "vram": {"offload_after_s": None}, **shares}
     name = actor_name("brief", this_node())
@@ -101,7 +101,7 @@ def exists(name: str) -> bool:
 
 @contextmanager
 def load(client: Client, pool: ThreadPoolExecutor) -> Iterator[list[int]]:
-    """Four callers at once, of all three models, until the block ends; the status of every answer."""
+    """Run four concurrent callers of all three models until the block ends; yield the statuses of their answers."""
     calls = [
         ("/v1/embeddings", {"input": ["one", "two words"]}),
         ("/v1/rerank", {"query": "one", "documents": ["two", "three"]}),

@@ -1,4 +1,4 @@
-"""Two nodes with a GPU each: a node that loses its room hands over to the other's GPU, and only then to the CPU."""
+"""Two nodes with a GPU each: work of a node without room goes to the other node's GPU, and only then to the CPU."""
 
 import os
 import signal
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.ray
 
 NO_CACHE = {"cache-control": "no-store"}
 GIB = 1024**3
-CARD = SimulatedGpu(total_bytes=8 * GIB)
+GPU = SimulatedGpu(total_bytes=8 * GIB)
 WAIT_S = 90.0
 
 
 @pytest.fixture(scope="module")
 def second_node(cluster: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Another raylet on this machine, with a pretended GPU of its own."""
+    """Another raylet on this machine, with another pretended GPU."""
     address = ray.get_runtime_context().gcs_address
     ray_program = Path(sys.executable).with_name("ray")
     command = [ray_program, "start", "--block", f"--address={address}", "--num-cpus=2", "--num-gpus=1"]
@@ -77,28 +77,28 @@ def on_gpu(client: Client) -> bool:
     return embed(client).headers["x-trivet-device"] == "simulated:0"
 
 
-def card_of(node: str) -> Ledger:
-    """The modelled GPU of one node, on which this process then is one more tenant."""
+def gpu_of(node: str) -> Ledger:
+    """Attach this process, as an external one, to the simulated GPU of a node."""
     ledgers = [
-        Ledger(path, CARD, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
+        Ledger(path, GPU, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
     ]
     (ledger,) = (ledger for ledger in ledgers if ledger.view().rows)  # earlier applications of this node are gone
-    ledger.attach("stranger")
+    ledger.attach("external")
     return ledger
 
 
 def squeeze(ledger: Ledger) -> None:
-    ledger.reserve("stranger", ledger.view().free_bytes - GIB // 16)
+    ledger.reserve("external", ledger.view().free_bytes - GIB // 16)
 
 
 def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
-    first, second = (card_of(node) for node in live_nodes())
+    first, second = (gpu_of(node) for node in live_nodes())
     until(lambda: on_gpu(client), "no GPU answers")
 
     squeeze(first)
     until(lambda: min(gpu["free_bytes"] for gpu in gpus(client)) < GIB // 2, "the first GPU is not full")
     (squeezed,) = (row.pid for row in first.view().rows if row.model == "embedder")
-    os.kill(squeezed, signal.SIGSTOP)  # whatever is sent to it now is never answered
+    os.kill(squeezed, signal.SIGSTOP)  # it would never answer a request
     try:
         for _ in range(30):
             answer = embed(client, timeout_s=8)
@@ -111,22 +111,22 @@ def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
     until(lambda: not on_gpu(client), "with both GPUs full the GPU still answers")
     assert "free, 500 MiB needed" in embed(client).headers["x-trivet-reroute-reason"]
 
-    second.detach("stranger")
-    until(lambda: on_gpu(client), "the second GPU has room again, and nobody goes there")
-    first.detach("stranger")
+    second.detach("external")
+    until(lambda: on_gpu(client), "the second GPU has room again, but no request goes there")
+    first.detach("external")
     first.close()
     second.close()
 
 
-def test_the_first_node_goes_on_alone_when_the_second_is_lost(
+def test_the_first_node_serves_alone_when_the_second_is_lost(
     client: Client, second_node: subprocess.Popen[bytes]
 ) -> None:
     until(lambda: on_gpu(client), "no GPU answers")
     os.killpg(second_node.pid, signal.SIGKILL)
 
     def alone() -> bool:
-        # An ingress replica may have been on that node. Ray's own proxy, which runs here, says 500 for what it held;
-        # HAProxy sends that again (tests/chaos).
+        # An ingress replica may have been on that node. Ray's own proxy, which runs here, answers its requests with
+        # 500; HAProxy would retry them (tests/chaos).
         answer = client.post("/v1/embeddings", json={"input": "who is left?"}, headers=NO_CACHE, timeout=60)
         assert answer.status_code == 200 or answer.text == "Internal Server Error", answer.text
         status = client.get("/v1/status")

@@ -1,4 +1,4 @@
-"""The door: text in open calls is bounded, refusals tell the measured time, nothing that ends stays counted."""
+"""Admission: text in flight is bounded, refusals carry the measured time, and ended calls no longer count."""
 
 import asyncio
 
@@ -13,13 +13,12 @@ from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.config import AppConfig
 from trivet.dispatch.admission import (
-    LEAST_RETRY_S,
+    MAX_RETRY_S,
     MEMORY_S,
-    MOST_RETRY_S,
-    AdmittedDispatcher,
+    MIN_RETRY_S,
+    AdmittingDispatcher,
     DrainRate,
     Load,
-    characters_of,
     refusal,
 )
 from trivet.errors import Overloaded
@@ -43,8 +42,8 @@ class Clock:
         (PredictRequest((PairText("ab", "c"), PairText("d"))), 4),
     ],
 )
-def test_what_a_request_costs(request_: EngineRequest, characters: int) -> None:
-    assert characters_of(request_) == characters
+def test_the_size_of_a_request(request_: EngineRequest, characters: int) -> None:
+    assert request_.characters == characters
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_what_a_request_costs(request_: EngineRequest, characters: int) -> None:
         (12, 1, True),
     ],
 )
-def test_who_is_refused(open_characters: int, characters: int, refused: bool) -> None:
+def test_which_calls_are_refused(open_characters: int, characters: int, refused: bool) -> None:
     assert (refusal(Load(open_characters), characters, 10) is not None) == refused
 
 
@@ -66,8 +65,8 @@ def test_who_is_refused(open_characters: int, characters: int, refused: bool) ->
 def test_a_refusal_names_when_half_of_what_is_open_is_done(open_characters: int, rate: float) -> None:
     refused = refusal(Load(open_characters, rate), 1, 0)
     assert refused is not None
-    assert LEAST_RETRY_S <= refused.retry_after_s <= MOST_RETRY_S
-    if rate and LEAST_RETRY_S < refused.retry_after_s < MOST_RETRY_S:
+    assert MIN_RETRY_S <= refused.retry_after_s <= MAX_RETRY_S
+    if rate and MIN_RETRY_S < refused.retry_after_s < MAX_RETRY_S:
         assert refused.retry_after_s * rate == pytest.approx(open_characters / 2)
 
 
@@ -97,40 +96,40 @@ def test_old_work_fades() -> None:
 
 async def test_refusals_come_with_the_measured_time() -> None:
     clock, inner = Clock(), GatedDispatcher()
-    door = AdmittedDispatcher(inner, 100, clock)
-    first = asyncio.ensure_future(door.embed(EmbedRequest(("x" * 80,))))
+    admitting = AdmittingDispatcher(inner, 100, clock)
+    first = asyncio.ensure_future(admitting.call(EmbedRequest(("x" * 80,))))
     await inner.entered.wait()
     with pytest.raises(Overloaded) as unmeasured:
-        await door.embed(EmbedRequest(("x" * 30,)))
-    assert unmeasured.value.retry_after_s == LEAST_RETRY_S
+        await admitting.call(EmbedRequest(("x" * 30,)))
+    assert unmeasured.value.retry_after_s == MIN_RETRY_S
     clock.now_s += 16
     inner.gate.set()
     await first
-    assert door.load("embedder") == Load(0, 5.0)
+    assert admitting.load("embedder") == Load(0, 5.0)
     inner.gate.clear()
     inner.entered.clear()
-    second = asyncio.ensure_future(door.embed(EmbedRequest(("x" * 90,))))
+    second = asyncio.ensure_future(admitting.call(EmbedRequest(("x" * 90,))))
     await inner.entered.wait()
     with pytest.raises(Overloaded) as measured:
-        await door.embed(EmbedRequest(("x" * 30,)))
+        await admitting.call(EmbedRequest(("x" * 30,)))
     assert measured.value.retry_after_s == 9.0
-    await door.rerank(RerankRequest("q", ("x" * 90,)))  # another model's door
+    await admitting.call(RerankRequest("q", ("x" * 90,)))  # another model's limit
     inner.gate.set()
     await second
 
 
 async def test_what_ends_is_no_longer_open_however_it_ends() -> None:
     inner = GatedDispatcher()
-    door = AdmittedDispatcher(inner, 100, Clock())
-    leaving = asyncio.ensure_future(door.embed(EmbedRequest(("x" * 80,))))
+    admitting = AdmittingDispatcher(inner, 100, Clock())
+    leaving = asyncio.ensure_future(admitting.call(EmbedRequest(("x" * 80,))))
     await inner.entered.wait()
-    assert door.load("embedder").open_characters == 80
+    assert admitting.load("embedder").open_characters == 80
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    assert door.load("embedder").open_characters == 0
-    failing = AdmittedDispatcher(FakeDispatcher(error=Overloaded("full", retry_after_s=7)), 100, Clock())
+    assert admitting.load("embedder").open_characters == 0
+    failing = AdmittingDispatcher(FakeDispatcher(error=Overloaded("full", retry_after_s=7)), 100, Clock())
     with pytest.raises(Overloaded) as refused:
-        await failing.embed(EmbedRequest(("x",)))
+        await failing.call(EmbedRequest(("x",)))
     assert refused.value.retry_after_s == 7
     assert failing.load("embedder").open_characters == 0
 

@@ -1,4 +1,4 @@
-"""The cached dispatcher: its answers are the plain ones, computed once, whoever asks, leaves or fails."""
+"""The caching dispatcher: its answers equal the plain ones, and equal inputs are computed once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,22 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.dispatcher import TIMINGS, WINDOW_CHARACTERS, FakeDispatcher
+from tests.support.dispatcher import TIMINGS, WINDOW_CHARACTERS, FakeDispatcher, inputs_of
 from tests.support.gated import GatedDispatcher
 from trivet.cache.memory import MemoryStore
-from trivet.cache.store import Results
-from trivet.dispatch.caching import CachedDispatcher
-from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed
+from trivet.cache.store import ResultStore
+from trivet.dispatch.caching import CachingDispatcher
+from trivet.dispatch.protocol import CacheUse, Dispatcher, ModelServer, Routed
 from trivet.errors import InputTooLong, InvalidInput, Overloaded, Unavailable
 from trivet.messages import (
     ClassifyRequest,
     EmbedRequest,
-    EmbedResult,
     EngineRequest,
     EngineResult,
     PairText,
     PredictRequest,
+    Request,
     RerankRequest,
+    ResultT,
     StageTimings,
 )
 from trivet.metric_sinks import MemorySink
@@ -34,27 +35,17 @@ from trivet.metrics import CACHE_LOOKUPS
 MIB = 1024**2
 
 
-class Cached(CachedDispatcher):
-    """One with a memory of its own."""
+class Cached(CachingDispatcher):
+    """A dispatcher with a new memory."""
 
-    def __init__(self, inner: Dispatcher, limit_bytes: int = MIB) -> None:
+    def __init__(self, inner: ModelServer, limit_bytes: int = MIB) -> None:
         self.sink = MemorySink()
-        super().__init__(inner, Results(MemoryStore(limit_bytes)), "", self.sink)
+        super().__init__(inner, inner, ResultStore(MemoryStore(limit_bytes)), "", self.sink)
 
     def lookups(self, model: str) -> dict[str, float]:
         return {
             result: self.sink.value(CACHE_LOOKUPS, model=model, result=result) for result in ("hit", "miss", "shared")
         }
-
-
-def texts_of(request: EngineRequest) -> list[str]:
-    match request:
-        case EmbedRequest():
-            return list(request.texts)
-        case RerankRequest():
-            return list(request.documents)
-        case _:
-            return [item.text for item in request.inputs]
 
 
 Make = Callable[[Sequence[str]], EngineRequest]
@@ -67,12 +58,11 @@ KINDS: dict[str, Make] = {
 
 
 def ask(dispatcher: Dispatcher, kind: str, texts: Sequence[str]) -> Awaitable[Routed[EngineResult]]:
-    answer: Awaitable[Routed[EngineResult]] = getattr(dispatcher, kind)(KINDS[kind](texts))
-    return answer
+    return dispatcher.call(KINDS[kind](texts))
 
 
 def assert_same(one: EngineResult, other: EngineResult) -> None:
-    """Equal to the last bit, but for the times."""
+    """Equal to the last bit, except for the timings."""
     assert type(one) is type(other)
     for name in type(one).__slots__:  # type: ignore[attr-defined]
         if name == "timings":
@@ -102,151 +92,151 @@ async def test_any_mixture_of_hits_and_misses_is_the_plain_answer(
         assert_same(answer.result, (await ask(FakeDispatcher(), kind, texts)).result)
         if limit_bytes == MIB:
             expected = [text for text in dict.fromkeys(texts) if text not in known]
-            assert [texts_of(request) for request in inner.requests] == ([expected] if expected else [])
+            assert [inputs_of(request) for request in inner.requests] == ([expected] if expected else [])
             assert answer.cache == CacheUse(sum(text in known for text in texts), len(texts))
             assert answer.result.timings == (TIMINGS if expected else StageTimings())
         known |= set(texts)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["interactive", "bulk"]), st.lists(words, min_size=1)), min_size=1))
-async def test_inputs_that_are_asked_for_at_the_same_time_run_once(asked: list[tuple[Any, list[str]]]) -> None:
+async def test_inputs_requested_at_the_same_time_run_once(asked: list[tuple[Any, list[str]]]) -> None:
     inner = GatedDispatcher()
     cached = Cached(inner)
     calls = [
-        asyncio.ensure_future(cached.embed(EmbedRequest(tuple(texts), priority=priority))) for priority, texts in asked
+        asyncio.ensure_future(cached.call(EmbedRequest(tuple(texts), priority=priority))) for priority, texts in asked
     ]
     await inner.entered.wait()
     inner.gate.set()
     answers = await asyncio.gather(*calls)
     for (_, texts), answer in zip(asked, answers, strict=True):
-        assert_same(answer.result, (await FakeDispatcher().embed(EmbedRequest(tuple(texts)))).result)
+        assert_same(answer.result, (await FakeDispatcher().call(EmbedRequest(tuple(texts)))).result)
     for priority in ("interactive", "bulk"):
-        computed = [t for r in inner.requests if r.priority == priority for t in texts_of(r)]
+        computed = [t for r in inner.requests if r.priority == priority for t in inputs_of(r)]
         assert len(computed) == len(set(computed))
     assert not cached._in_flight
 
 
-async def test_a_person_does_not_wait_in_the_line_of_an_indexing_job() -> None:
+async def test_an_interactive_request_does_not_join_a_bulk_call() -> None:
     inner = GatedDispatcher()
     cached = Cached(inner)
-    bulk = asyncio.ensure_future(cached.embed(EmbedRequest(("a",), priority="bulk")))
+    bulk = asyncio.ensure_future(cached.call(EmbedRequest(("a",), priority="bulk")))
     await inner.entered.wait()
     inner.entered.clear()
-    person = asyncio.ensure_future(cached.embed(EmbedRequest(("a",))))
-    await inner.entered.wait()  # a call of their own
-    later = asyncio.ensure_future(cached.embed(EmbedRequest(("a",), priority="bulk")))
+    interactive = asyncio.ensure_future(cached.call(EmbedRequest(("a",))))
+    await inner.entered.wait()  # a second call
+    later = asyncio.ensure_future(cached.call(EmbedRequest(("a",), priority="bulk")))
     inner.gate.set()
-    await asyncio.gather(bulk, person, later)
+    await asyncio.gather(bulk, interactive, later)
     assert [request.priority for request in inner.requests] == ["bulk", "interactive"]
 
 
-async def test_who_leaves_takes_nobody_along() -> None:
+async def test_one_callers_cancellation_does_not_affect_the_others() -> None:
     inner = GatedDispatcher()
     cached = Cached(inner)
-    first = asyncio.ensure_future(cached.embed(EmbedRequest(("a", "b"))))
+    first = asyncio.ensure_future(cached.call(EmbedRequest(("a", "b"))))
     await inner.entered.wait()
-    second = asyncio.ensure_future(cached.embed(EmbedRequest(("b", "a", "b"))))
+    second = asyncio.ensure_future(cached.call(EmbedRequest(("b", "a", "b"))))
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     inner.gate.set()
     assert (await second).result.usage.input_tokens == (1, 1, 1)
-    assert (len(inner.requests), inner.given_up) == (1, [])
+    assert (len(inner.requests), inner.cancelled) == (1, [])
 
 
-async def test_the_last_one_to_leave_ends_the_call() -> None:
+async def test_the_last_caller_to_leave_cancels_the_call() -> None:
     inner = GatedDispatcher()
     cached = Cached(inner)
-    waiting = [asyncio.ensure_future(cached.embed(EmbedRequest(("a", "b")))) for _ in range(3)]
+    waiting = [asyncio.ensure_future(cached.call(EmbedRequest(("a", "b")))) for _ in range(3)]
     await inner.entered.wait()
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert not cached._in_flight  # nobody may join what is being cancelled
+    assert not cached._in_flight  # a call that is being cancelled cannot be joined
     inner.gate.set()
-    again = await cached.embed(EmbedRequest(("a",)))
-    assert [len(request.texts) for request in inner.given_up] == [2]
-    assert [texts_of(request) for request in inner.requests] == [["a"]]
+    again = await cached.call(EmbedRequest(("a",)))
+    assert [len(request.texts) for request in inner.cancelled] == [2]
+    assert [inputs_of(request) for request in inner.requests] == [["a"]]
     assert again.cache == CacheUse(0, 1)
 
 
 class FailsWhole(GatedDispatcher):
     """Refuses requests that hold `bad`."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        answer = await super().embed(request)
-        if "bad" in request.texts:
-            raise InvalidInput("no", param=f"input[{request.texts.index('bad')}]")
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        answer = await super().call(request)
+        if "bad" in inputs_of(request):
+            raise InvalidInput("no", field="input", index=inputs_of(request).index("bad"))
         return answer
 
 
-async def test_anothers_error_is_not_ones_own() -> None:
+async def test_an_error_goes_only_to_the_caller_that_started_the_call() -> None:
     inner = FailsWhole()
     cached = Cached(inner)
-    failing = asyncio.ensure_future(cached.embed(EmbedRequest(("a", "b", "bad"))))
+    failing = asyncio.ensure_future(cached.call(EmbedRequest(("a", "b", "bad"))))
     await inner.entered.wait()
-    joining = asyncio.ensure_future(cached.embed(EmbedRequest(("c", "b", "a"))))
+    joining = asyncio.ensure_future(cached.call(EmbedRequest(("c", "b", "a"))))
     await asyncio.sleep(0)
     inner.gate.set()
     with pytest.raises(InvalidInput):
         await failing
     answer = await joining
-    assert_same(answer.result, (await FakeDispatcher().embed(EmbedRequest(("c", "b", "a")))).result)
-    assert sorted(texts_of(request) for request in inner.requests) == [["a", "b", "bad"], ["b", "a"], ["c"]]
+    assert_same(answer.result, (await FakeDispatcher().call(EmbedRequest(("c", "b", "a")))).result)
+    assert sorted(inputs_of(request) for request in inner.requests) == [["a", "b", "bad"], ["b", "a"], ["c"]]
 
 
 async def test_an_error_is_not_kept() -> None:
     inner = FakeDispatcher(error=Overloaded("full", retry_after_s=3))
     cached = Cached(inner)
     with pytest.raises(Overloaded):
-        await cached.embed(EmbedRequest(("a",)))
+        await cached.call(EmbedRequest(("a",)))
     inner.error = None
-    assert (await cached.embed(EmbedRequest(("a",)))).cache == CacheUse(0, 1)
-    assert (await cached.embed(EmbedRequest(("a",)))).cache == CacheUse(1, 1)
+    assert (await cached.call(EmbedRequest(("a",)))).cache == CacheUse(0, 1)
+    assert (await cached.call(EmbedRequest(("a",)))).cache == CacheUse(1, 1)
 
 
 async def test_errors_name_the_callers_position() -> None:
     long = "x" * (WINDOW_CHARACTERS + 1)
     cached = Cached(FakeDispatcher())
-    await cached.embed(EmbedRequest(("a", "b"), long_input="error"))
+    await cached.call(EmbedRequest(("a", "b"), long_input="error"))
     with pytest.raises(InputTooLong) as refused:
-        await cached.embed(EmbedRequest(("a", "b", long, "a"), long_input="error"))
+        await cached.call(EmbedRequest(("a", "b", long, "a"), long_input="error"))
     assert refused.value.param == "input[2]"
 
 
 class GivesUp(FakeDispatcher):
-    async def embed(self, request: EmbedRequest) -> Any:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         raise asyncio.CancelledError
 
 
 async def test_a_call_that_cancels_itself_is_an_error_and_no_cancellation() -> None:
     with pytest.raises(Unavailable):
-        await Cached(GivesUp()).embed(EmbedRequest(("a",)))
+        await Cached(GivesUp()).call(EmbedRequest(("a",)))
 
 
-async def test_hits_tell_where_they_were_computed_and_no_reason_of_another_day() -> None:
+async def test_hits_name_the_device_that_computed_them_and_no_former_reroute() -> None:
     inner = FakeDispatcher(reroute_reason="250 MiB free")
     cached = Cached(inner)
-    computed = await cached.embed(EmbedRequest(("a",)))
-    kept = await cached.embed(EmbedRequest(("a",)))
+    computed = await cached.call(EmbedRequest(("a",)))
+    kept = await cached.call(EmbedRequest(("a",)))
     assert (computed.reroute_reason, kept.reroute_reason) == ("250 MiB free", None)
     assert (kept.lane, kept.result.device) == (computed.lane, computed.result.device)
 
 
 async def test_lookups_are_counted_by_model() -> None:
     cached = Cached(FakeDispatcher())
-    await cached.embed(EmbedRequest(("a", "b", "a")))
-    await cached.embed(EmbedRequest(("a", "c")))
-    await cached.rerank(RerankRequest("a", ("a", "b")))
+    await cached.call(EmbedRequest(("a", "b", "a")))
+    await cached.call(EmbedRequest(("a", "c")))
+    await cached.call(RerankRequest("a", ("a", "b")))
     assert cached.lookups("embedder") == {"hit": 1, "miss": 3, "shared": 1}
     assert cached.lookups("reranker") == {"hit": 0, "miss": 2, "shared": 0}
 
 
 async def test_the_same_text_in_another_request_is_another_input() -> None:
     cached = Cached(FakeDispatcher())
-    await cached.rerank(RerankRequest("a", ("d",)))
-    assert (await cached.rerank(RerankRequest("b", ("d",)))).cache == CacheUse(0, 1)
+    await cached.call(RerankRequest("a", ("d",)))
+    assert (await cached.call(RerankRequest("b", ("d",)))).cache == CacheUse(0, 1)
     request = EmbedRequest(("d",))
-    await cached.embed(request)
-    assert (await cached.embed(replace(request, dimensions=4))).cache == CacheUse(0, 1)
+    await cached.call(request)
+    assert (await cached.call(replace(request, dimensions=4))).cache == CacheUse(0, 1)

@@ -1,4 +1,4 @@
-"""Bounded, in the order of completion, and nothing left open behind."""
+"""Calls are bounded, their results come in the order of completion, and none stays open."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,11 +6,11 @@ from contextlib import aclosing
 
 import pytest
 
-from trivet.dispatch.concurrency import as_finished
+from trivet.dispatch.concurrency import bounded_as_completed
 
 
 class Gates:
-    """Calls that finish when their gate is opened, and remember what became of them."""
+    """Calls that finish when their gate is opened, and record whether they were cancelled."""
 
     def __init__(self, count: int) -> None:
         self.gates = [asyncio.Event() for _ in range(count)]
@@ -35,7 +35,7 @@ class Gates:
 
 async def test_results_come_in_the_order_of_completion() -> None:
     gates = Gates(3)
-    async with aclosing(as_finished(gates.calls(), 3)) as finished:
+    async with aclosing(bounded_as_completed(gates.calls(), 3)) as finished:
         for index in (2, 0, 1):
             gates.gates[index].set()
             assert await anext(finished) == (index, index * 10)
@@ -44,7 +44,7 @@ async def test_results_come_in_the_order_of_completion() -> None:
 
 async def test_no_more_than_the_limit_are_open() -> None:
     gates = Gates(5)
-    async with aclosing(as_finished(gates.calls(), 2)) as finished:
+    async with aclosing(bounded_as_completed(gates.calls(), 2)) as finished:
         gates.gates[0].set()
         await anext(finished)
         assert gates.started == [0, 1]  # the next one starts when the consumer comes back
@@ -55,7 +55,7 @@ async def test_no_more_than_the_limit_are_open() -> None:
 
 async def test_leaving_early_cancels_what_is_open() -> None:
     gates = Gates(3)
-    async with aclosing(as_finished(gates.calls(), 3)) as finished:
+    async with aclosing(bounded_as_completed(gates.calls(), 3)) as finished:
         gates.gates[1].set()
         await anext(finished)
     assert sorted(gates.cancelled) == [0, 2]
@@ -68,16 +68,16 @@ async def test_an_error_cancels_the_others() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await anext(as_finished([*gates.calls(), fails], 3))
+        await anext(bounded_as_completed([*gates.calls(), fails], 3))
     assert gates.cancelled == [0, 1]
 
 
 async def test_time_runs_out_for_all_together() -> None:
     gates = Gates(2)
     with pytest.raises(TimeoutError):
-        await anext(as_finished(gates.calls(), 2, timeout_s=0.01))
+        await anext(bounded_as_completed(gates.calls(), 2, timeout_s=0.01))
     assert gates.cancelled == [0, 1]
 
 
 async def test_nothing_to_do() -> None:
-    assert [item async for item in as_finished([], 4)] == []
+    assert [item async for item in bounded_as_completed([], 4)] == []

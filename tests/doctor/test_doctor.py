@@ -1,4 +1,4 @@
-"""What the doctor says of machines that are not this one, and that it can look at this one."""
+"""The doctor's findings about made-up machines, and that it can examine this one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from trivet.config import AppConfig
 from trivet.doctor.checks import Finding, examine
-from trivet.doctor.machine import Machine, look, processor_flags
+from trivet.doctor.machine import Machine, examine_machine, processor_flags
 from trivet.vram.types import Observation
 
 GIB = 1024**3
@@ -56,7 +56,7 @@ def test_a_machine_without_a_gpu(device: str, level: str) -> None:
         ({"avx2"}, "int8", "ok"),
     ],
 )
-def test_what_auto_means_for_the_processor(flags: set[str], precision: str, level: str) -> None:
+def test_the_precision_that_a_processor_supports(flags: set[str], precision: str, level: str) -> None:
     machine = replace(GOOD, processor_flags=frozenset(flags))
     assert finding(machine, "CPU lane", cpu={"precision": precision}).level == level
 
@@ -81,9 +81,9 @@ def test_flags_are_read_from_the_first_processor() -> None:
     assert processor_flags("") == frozenset()
 
 
-def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
+def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     (tmp_path / "ir.bin").write_bytes(b"x" * 100)
-    machine = look((), tmp_path)
+    machine = examine_machine((), tmp_path)
     assert machine.cores >= 1
     assert machine.memory_bytes > machine.available_bytes > 0
     assert machine.cache_bytes == 100

@@ -1,4 +1,4 @@
-"""Labelled files: what is read, and what is said of those that are wrong."""
+"""Labelled files: valid ones are read, and errors name file, line and field."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -54,25 +54,25 @@ def test_a_limit_takes_the_first_but_checks_all(write: Write) -> None:
         (QUERY + '\n{"query": "", "relevant": ["a"]}', "q.jsonl:3: query: String should have at least 1 character"),
         ('{"query": "q"}', "q.jsonl:1: relevant: Field required"),
         ('{"query": "q", "relevant": []}', "q.jsonl:1: relevant: List should have at least 1 item"),
-        ('{"query": "q", "relevant": ["a", "z"]}', "q.jsonl:1: relevant.1: .*c.jsonl has no document 'z'"),
+        ('{"query": "q", "relevant": ["a", "z"]}', "q.jsonl:1: relevant.1: .*c.jsonl has no document with the id 'z'"),
         ('{"query": "q", "relevant": [1]}', "q.jsonl:1: relevant.0: Input should be a valid string"),
         ("\n", "q.jsonl: no rows"),
     ],
 )
-def test_bad_queries_are_told_by_file_line_and_field(write: Write, content: str, message: str) -> None:
+def test_errors_name_file_line_and_field(write: Write, content: str, message: str) -> None:
     with pytest.raises(BadSet, match=message):
         read_retrieval(write("q.jsonl", content), write("c.jsonl", CORPUS), name="mine")
 
 
-def test_other_files_are_told_as_well(write: Write, tmp_path: Path) -> None:
+def test_errors_of_other_files_do_too(write: Write, tmp_path: Path) -> None:
     with pytest.raises(BadSet, match=r"c:4: id: 'a' occurs twice"):
         read_retrieval(write("q", QUERY), write("c", CORPUS + '{"id": "a", "text": "x"}'), name="x")
-    with pytest.raises(BadSet, match=r"r:1: relevant.0: 2 is none of 2 documents"):
+    with pytest.raises(BadSet, match=r"r:1: relevant.0: 2 is not a position from 0 to 1"):
         read_rerank(write("r", '{"query": "q", "documents": ["x", "y"], "relevant": [2]}'), name="r")
     pairs = write("p", '{"source": "s", "target": "t", "relation": "other"}')
-    with pytest.raises(BadSet, match=r"p:1: relation: 'other' is none of same, less"):
+    with pytest.raises(BadSet, match=r"p:1: relation: 'other' is not one of same, less"):
         read_pairs(pairs, name="p", relations={"same": "…", "less": "…"})
-    with pytest.raises(BadSet, match="label: one label"):
+    with pytest.raises(BadSet, match="label: all texts have the same label"):
         read_texts(write("t", '{"text": "x", "label": "b"}'), name="t")
     with pytest.raises(BadSet, match="No such file"):
         read_texts(tmp_path / "absent", name="t")

@@ -1,4 +1,4 @@
-"""Figures against values worked out by hand, or by a plain reading of their definitions."""
+"""Metrics against values computed by hand, and against plain implementations of their definitions."""
 
 import math
 
@@ -51,8 +51,8 @@ def test_ndcg_reads_the_first_ten() -> None:
     assert ndcg(scores, flags(10, of=20)) == 0.0
 
 
-def test_ties_are_not_luck() -> None:
-    """A model that gives one score to all gets no credit for the order of the file."""
+def test_ties_do_not_depend_on_the_order_of_the_file() -> None:
+    """A model that gives all documents the same score gets no credit for their order."""
     same = np.zeros(4)
     assert reciprocal_rank(same, flags(0, of=4)) == 1 / 4
     assert average_precision(same, flags(0, of=4)) == pytest.approx(1 / 4)
@@ -65,7 +65,7 @@ def test_a_ranking_of_one() -> None:
 
 
 @given(arrays(float, 12, elements=st.floats(-5, 5), unique=True), st.sets(st.integers(0, 11), min_size=1))
-def test_as_the_definitions_read(scores: np.ndarray, relevant: set[int]) -> None:
+def test_metrics_follow_their_definitions(scores: np.ndarray, relevant: set[int]) -> None:
     order = sorted(range(12), key=lambda i: -scores[i])
     ranks = [rank for rank, index in enumerate(order, start=1) if index in relevant]
     precision = sum(hits / rank for hits, rank in enumerate(ranks, start=1)) / len(ranks)

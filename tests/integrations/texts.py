@@ -1,4 +1,4 @@
-"""What the clients send, and what any of them must get back, whatever the shape."""
+"""The texts that all clients send, and the result that they must get in any format."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ BEST = 2
 LONG_TEXT = "The server keeps a pool of connections and reuses them for the next request. " * 400
 
 EMBEDDER, RERANKER, CLASSIFIER = "embedder", "reranker", "classifier"
-"""Every model answers to the name of its task."""
+"""Every model can be addressed by the name of its task."""
 
 
 def cosine(first: Sequence[float], second: Sequence[float]) -> float:

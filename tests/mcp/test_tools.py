@@ -1,4 +1,4 @@
-"""The tools over the protocol's own client: a subprocess on stdio, or a port; the real application behind them."""
+"""The MCP tools through the protocol's own client, over stdio and HTTP, with the real application behind them."""
 
 import contextlib
 import json
@@ -19,6 +19,7 @@ import pytest
 from tests.support.dispatcher import DIMENSIONS, EMBEDDER, FakeDispatcher, vector_of
 from tests.support.serving import closed_port, served
 from tests.support.shared_app import Behind
+from tests.support.shared_app import shared_server_fixture as shared_server_fixture
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import Unavailable
@@ -85,7 +86,7 @@ def mcp_port(url: str) -> Iterator[str]:
 
 
 def content_of(result: CallToolResult) -> Any:
-    """The structured answer, which the text repeats."""
+    """Return the structured answer, after checking that the text repeats it."""
     [text] = result.content
     assert isinstance(text, TextContent)
     assert not result.is_error, text.text
@@ -134,13 +135,13 @@ async def test_every_tool_answers(connect: Connect, url: str, dispatcher: FakeDi
             await client.call_tool("relate", {"source": "a b", "candidates": ["x", "a b", "a"], "top_k": 2})
         )
         assert [edge["target_index"] for edge in answer["edges"]] == [1, 2]
-        assert answer["left_out"]["beyond_top_k"] == 1
+        assert answer["omitted"]["beyond_top_k"] == 1
 
         answer = content_of(await client.call_tool("relate", {"pairs": [{"source": "a", "target": "b"}]}))
         assert answer["edges"][0]["relevance"] is None
 
 
-async def test_tools_explain_themselves(url: str) -> None:
+async def test_tools_and_arguments_have_descriptions(url: str) -> None:
     async with over_stdio(url) as client:
         for tool in (await client.list_tools()).tools:
             assert tool.description
@@ -154,17 +155,17 @@ async def test_tools_explain_themselves(url: str) -> None:
 
 async def test_errors_name_the_argument(url: str, dispatcher: FakeDispatcher) -> None:
     async with over_stdio(url) as client:
-        told = error_of(await client.call_tool("embed", {"input": ["a", "word " * 1000], "long_input": "error"}))
-        assert "input[1]" in told
-        assert "context_length_exceeded" in told
-        told = error_of(await client.call_tool("relate", {"source": "a"}))
-        assert "argument candidates" in told
-        asked = len(dispatcher.requests)
-        told = error_of(await client.call_tool("rerank", {"query": "q", "documents": ["a", ""]}))
-        assert "documents.1" in told
-        told = error_of(await client.call_tool("rerank", {"query": "q"}))
-        assert "documents" in told
-        assert len(dispatcher.requests) == asked  # the schema refused them here
+        error = error_of(await client.call_tool("embed", {"input": ["a", "word " * 1000], "long_input": "error"}))
+        assert "input[1]" in error
+        assert "context_length_exceeded" in error
+        error = error_of(await client.call_tool("relate", {"source": "a"}))
+        assert "argument candidates" in error
+        count = len(dispatcher.requests)
+        error = error_of(await client.call_tool("rerank", {"query": "q", "documents": ["a", ""]}))
+        assert "documents.1" in error
+        error = error_of(await client.call_tool("rerank", {"query": "q"}))
+        assert "documents" in error
+        assert len(dispatcher.requests) == count  # the tool's schema rejected both
         answer = content_of(await client.call_tool("embed", {"input": ["still here"]}))
         assert len(answer["data"][0]["embedding"]) == DIMENSIONS
 
@@ -173,23 +174,23 @@ async def test_a_server_that_is_busy_or_gone_is_a_tool_error() -> None:
     app = create_app(FakeDispatcher(error=Unavailable("no lane can answer", retry_after_s=60)), ApiSettings())
     with served(app) as url:
         async with over_stdio(url, "--timeout", "20") as client:
-            told = error_of(await client.call_tool("embed", {"input": ["a"]}))
-            assert "no lane can answer" in told
-            assert "status 503" in told
+            error = error_of(await client.call_tool("embed", {"input": ["a"]}))
+            assert "no lane can answer" in error
+            assert "status 503" in error
     with closed_port() as nowhere:
         async with over_stdio(nowhere, "--timeout", "2") as client:
             assert nowhere in error_of(await client.call_tool("embed", {"input": ["a"]}))
 
 
-def test_stdout_belongs_to_the_protocol(url: str) -> None:
-    """Without a client: the process ends when stdin closes, having written nothing but answers."""
+def test_only_the_protocol_writes_to_stdout(url: str) -> None:
+    """Without a client the process exits when stdin closes, and has written nothing."""
     command = [sys.executable, "-m", "trivet", "mcp", "--url", url]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     assert done.stdout == b""
 
 
 def test_the_http_port_refuses_other_hosts_names(url: str) -> None:
-    """A page in a browser that points its own name at this machine gets nothing."""
+    """A web page whose host name resolves to this machine gets no access."""
     with mcp_port(url) as address:
         request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
         accept = {"accept": "application/json, text/event-stream"}

@@ -1,4 +1,4 @@
-"""A collector of spans, small and real: the OTLP protocol over HTTP."""
+"""A small span collector for OTLP over HTTP."""
 
 import gzip
 import threading
@@ -11,11 +11,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
-"""What a caller sends whose own trace goes on in here."""
+"""The header of a caller whose trace the service continues."""
 
 
 class Collector:
-    """Listens on a free port of this machine while it is open."""
+    """Listens on a free port of this machine while it is open, and keeps the spans."""
 
     def __init__(self) -> None:
         spans: list[Span] = []
@@ -33,7 +33,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Keep the tests' output clean."""
 
         self.spans = spans
         self._server = HTTPServer(("127.0.0.1", 0), Handler)

@@ -1,4 +1,4 @@
-"""A real Prometheus that watches the real application while another process takes the GPU and leaves it again."""
+"""A real Prometheus that scrapes the real application while an external process takes and releases the GPU's memory."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ import pytest
 
 from tests.ops.collector import TRACEPARENT, Collector
 from tests.ops.files import ROOT, RULES_FILE
-from tests.ops.simulated_app import STORY_S, free_port
+from tests.ops.simulated_app import SCHEDULE_S, free_port
 
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @dataclass
 class Observed:
-    """What there is to ask afterwards."""
+    """The Prometheus, the logs and the answers after the load."""
 
     prometheus: httpx.Client
     started_s: float
@@ -41,13 +41,13 @@ class Observed:
     answers: list[httpx.Response] = field(default_factory=list)
 
     def get(self, path: str, **params: Any) -> Any:
-        """Ask Prometheus' API; a query that does not parse is an error."""
+        """Query Prometheus' API; an invalid query is an error."""
         answer = self.prometheus.get(path, params=params)
         assert answer.status_code == 200, f"{params}: {answer.text}"
         return answer.json()["data"]
 
     def series(self, query: str) -> list[dict[str, Any]]:
-        """A query's series over the whole run, those without a number left out."""
+        """Return a query's series over the whole run, without those that have no number."""
         data = self.get("/api/v1/query_range", query=query, start=self.started_s, end=time.time(), step=2)
         return [series for series in data["result"] if any(value != "NaN" for _, value in series["values"])]
 
@@ -68,7 +68,7 @@ def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector | None]:
-    """Takes spans; None where the exporter's package is not installed."""
+    """The span collector; None if the exporter's package is not installed."""
     if find_spec("opentelemetry.exporter") is None or find_spec("opentelemetry.exporter.otlp") is None:
         yield None
         return
@@ -78,8 +78,8 @@ def collector() -> Iterator[Collector | None]:
 
 @pytest.fixture(scope="session")
 def application(collector: Collector | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Where the application, its metrics and its logs are."""
-    tool("prometheus")  # nothing is started where it will not be asked
+    """The addresses of the application and its metrics, and the path of its logs."""
+    tool("prometheus")  # skip before anything is started
     folder = tmp_path_factory.mktemp("simulated")
     tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500"} if collector else {}
     with (folder / "errors").open("wb") as errors:
@@ -101,7 +101,7 @@ def application(collector: Collector | None, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def observed(application: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """The application after a load through room, shortage, offloading and return."""
+    """The application after a load through enough memory, shortage, offloading and return."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = folder / "prometheus.yaml"
     config.write_text(CONFIG.format(rules=RULES_FILE, target=application["metrics"]))
@@ -136,19 +136,19 @@ def answers(client: httpx.Client, path: str) -> bool:
 
 
 def load(url: str, seen: Observed) -> None:
-    """Requests of several dialects until the story is told; every sound one must be answered."""
+    """Send requests of several dialects until the schedule is over; every valid one must be answered."""
     with httpx.Client(base_url=url, timeout=120) as client:
-        deadline_s = time.monotonic() + STORY_S + 12
+        deadline_s = time.monotonic() + SCHEDULE_S + 12
         for turn in itertools.count():
             if time.monotonic() > deadline_s:
                 break
-            # New texts each time, so that no cache answers, but for the first of each request.
+            # New texts in each turn, so that the cache answers only the first text of a request.
             lines = [
                 "the log",
                 *(f"line {turn}.{n}: worker {n % 7} took {n} ms to answer a request" for n in range(700)),
             ]
             [gpu] = client.get("/v1/status").json()["gpus"]
-            # Full batches only while memory is short: before that, the allocator would learn to keep enough for them.
+            # Full batches only while memory is short; earlier ones would leave enough memory in the allocator's cache.
             texts = lines if gpu["external_bytes"] else lines[:4]
             seen.answers += [
                 client.post("/v1/embeddings", json={"input": texts}, headers={"x-request-id": "embedding"}),
@@ -161,4 +161,4 @@ def load(url: str, seen: Observed) -> None:
             ]
             too_long = client.post("/v1/embeddings", json={"input": " ".join(lines), "long_input": "error"})
             assert too_long.status_code == 400
-    time.sleep(4)  # until the last numbers have been reported and scraped
+    time.sleep(4)  # until the last values have been reported and scraped

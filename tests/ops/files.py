@@ -1,4 +1,4 @@
-"""The shipped dashboard and rules, as tests read them."""
+"""Reads the shipped dashboard and rules for the tests."""
 
 import json
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 RULES_FILE = ROOT / "ops" / "prometheus" / "alerts.yaml"
 DASHBOARD_FILE = ROOT / "ops" / "grafana" / "trivet.json"
 
-# What Grafana puts in for its variables.
+# Values for Grafana's variables.
 VARIABLES = {"$__rate_interval": "15s", "$model": ".*"}
 
 
@@ -22,12 +22,12 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Panels that draw something."""
+    """Return the panels that have queries."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def panel_queries() -> Iterator[tuple[str, str]]:
-    """Title and query, variables filled in."""
+    """Yield (title, query), with variables substituted."""
     for panel in panels():
         for target in panel["targets"]:
             query = target["expr"]
@@ -37,13 +37,13 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    """Rules by name."""
+    """Return the rules by name."""
     groups = yaml.safe_load(RULES_FILE.read_text(encoding="utf-8"))["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
 def watched_by(expression: str) -> str:
-    """What a rule compares with its threshold; for `absent(x)`, x."""
+    """Return the expression that a rule compares with its threshold; for `absent(x)`, x."""
     compared = re.fullmatch(r"(.*\S)\s*[<>]\s*[\d.]+\s*", expression, re.DOTALL)
     assert compared, f"no threshold at the end of {expression}"
     absent = re.fullmatch(r"absent\((.*)\)", compared[1])
@@ -51,5 +51,5 @@ def watched_by(expression: str) -> str:
 
 
 def metric_names(expression: str) -> set[str]:
-    """Metrics that an expression reads, as declared: without what Prometheus adds for a histogram."""
+    """Return the declared names of the metrics in an expression, without a histogram's suffixes."""
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bray_\w+", expression)}

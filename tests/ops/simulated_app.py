@@ -1,7 +1,7 @@
-"""The application on a simulated GPU, with small models of random weights, in a Ray cluster of its own.
+"""The application on a simulated GPU, with small models of random weights, in a separate Ray cluster.
 
-`python -m tests.ops.simulated_app FOLDER` prints one line of JSON that says where everything is, and runs until its
-standard input is closed. A process of its own, since one process holds at most one Ray cluster.
+`python -m tests.ops.simulated_app FOLDER` prints one line of JSON with the addresses, and runs until its standard input
+is closed. It is a separate process because a process can have only one Ray cluster.
 """
 
 import json
@@ -23,14 +23,14 @@ MODELS: dict[str, Kind] = {
 
 TRACING = {"enabled": True, "exporter_import_path": "deployments.observability.tracing:otlp", "sampling_ratio": 1.0}
 
-STORY_S = 36.0
-"""When the other process has left the GPU again."""
+SCHEDULE_S = 36.0
+"""When the external process has released its memory again."""
 
 SETTINGS: dict[str, Any] = {
     "device": "simulated",
     "cpu": {"precision": "fp32", "threads": 1},
-    # At first there is room for everything; then half a batch of the embedder fits, but no whole one; then nothing.
-    "simulated": {"vram": "8GiB", "external": [[0, "0GiB"], [8, "6750MiB"], [20, "7.9GiB"], [STORY_S, "0GiB"]]},
+    # First everything fits; then half a batch of the embedder fits, but no full one; then nothing.
+    "simulated": {"vram": "8GiB", "external": [[0, "0GiB"], [8, "6750MiB"], [20, "7.9GiB"], [SCHEDULE_S, "0GiB"]]},
     "vram": {
         "reroute_below": "10MiB",
         "resume_above": "20MiB",
@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -50,7 +50,7 @@ def free_port() -> int:
 
 
 def main(folder: Path) -> None:
-    """Start, say where, wait, stop."""
+    """Start the application, print its addresses, and stop it when stdin is closed."""
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_metrics_report_interval_ms="1000")
     import ray
     from ray import serve
@@ -61,11 +61,11 @@ def main(folder: Path) -> None:
 
     models = {task: {"model": str(write_checkpoint(kind, "tiny", folder / kind))} for task, kind in MODELS.items()}
     port = free_port()
-    neighbour = OllamaServer()
-    neighbour.load("mistral:7b", 5 * GIB, "2099-01-01T00:00:00Z")
-    threading.Thread(target=neighbour.serve_forever, daemon=True).start()
-    settings = {**SETTINGS, "vram": {**SETTINGS["vram"], "ollama_url": neighbour.url}}
-    # Without a dashboard, log lines to this process or a word on the terminal.
+    ollama = OllamaServer()
+    ollama.load("mistral:7b", 5 * GIB, "2099-01-01T00:00:00Z")
+    threading.Thread(target=ollama.serve_forever, daemon=True).start()
+    settings = {**SETTINGS, "vram": {**SETTINGS["vram"], "ollama_url": ollama.url}}
+    # Without a dashboard, and without log lines on this process's output.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         serve.start(

@@ -1,4 +1,4 @@
-"""The manifest for Kubernetes, as far as it can be read without a cluster."""
+"""The manifest for Kubernetes, as far as it can be checked without a cluster."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ HEAD: Mapping = CLUSTER["headGroupSpec"]
 CONFIG_FILE: Mapping = yaml.safe_load((ROOT / "configs" / "cluster.yaml").read_text(encoding="utf-8"))
 
 SEVERAL_MACHINES = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_AUTH_MODE": "disabled"}
-"""Where pods differ from one machine: Ray's servers are reachable, behind a network policy instead of a token."""
+"""Variables that differ from a single machine: a network policy, not a token, protects Ray's servers."""
 
 
 def container(group: Mapping) -> Mapping:
@@ -45,14 +45,14 @@ def test_there_is_a_gpu_replica_for_every_gpu_pod() -> None:
     assert CONFIG_FILE["proxy_location"] == "EveryNode"
 
 
-def test_its_ray_is_the_one_this_project_is_pinned_to() -> None:
+def test_its_version_of_ray_is_the_pinned_one() -> None:
     pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert pinned is not None
     assert CLUSTER["rayVersion"] == pinned.group(1)
 
 
 @pytest.mark.parametrize("group", [HEAD, WORKERS], ids=["head", "workers"])
-def test_ray_has_the_variables_it_is_tuned_by_and_pods_have_what_they_need(group: Mapping) -> None:
+def test_pods_have_rays_variables_and_their_volumes(group: Mapping) -> None:
     assert container(group)["envFrom"] == [
         {"configMapRef": {"name": "trivet-ray"}},
         {"secretRef": {"name": "trivet-keys"}},
@@ -78,7 +78,7 @@ def test_the_variables_file_means_the_same_to_kubectl() -> None:
     assert set(SEVERAL_MACHINES) <= set(literally)
 
 
-def test_others_reach_requests_only() -> None:
+def test_other_pods_reach_only_the_http_port() -> None:
     assert POLICY["kind"] == "NetworkPolicy"
     everybody, insiders = POLICY["spec"]["ingress"]
     assert everybody == {"ports": [{"port": CONFIG_FILE["http_options"]["port"]}]}

@@ -1,4 +1,4 @@
-"""Dashboard and rules without a server: they read metrics that exist, and are drawn without overlap."""
+"""Dashboard and rules, without a server: their metrics exist, and the panels do not overlap."""
 
 import re
 from itertools import combinations
@@ -33,11 +33,11 @@ def test_queries_group_by_labels_that_their_metrics_have(title: str, query: str)
 
 
 def test_averages_are_never_made_from_histogram_sums() -> None:
-    # Ray rebuilds them from the middles of the buckets.
+    # Ray estimates them from the middles of the buckets.
     assert not any("_sum" in query for _, query in panel_queries())
 
 
-def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     every = dashboard()["panels"]
     assert len({panel["id"] for panel in every}) == len(every)
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in every)
@@ -59,7 +59,7 @@ def test_the_data_source_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("name", alerts())
-def test_every_alert_says_what_is_wrong_and_is_documented(name: str) -> None:
+def test_every_alert_has_texts_and_is_documented(name: str) -> None:
     rule = alerts()[name]
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"]["summary"]

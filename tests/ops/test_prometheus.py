@@ -1,4 +1,4 @@
-"""With a real Prometheus: every panel and every rule has data after a short load, and the numbers are the load's."""
+"""With a real Prometheus: after a short load every panel and every rule has data, and the counts match the load."""
 
 import json
 import subprocess
@@ -24,15 +24,15 @@ RARE = {
     metric.exported_name
     for metric in (CACHE_DISK_FAILURES, FORWARD_FAILURES, VRAM_TENANT, INTERRUPTIONS, ABANDONED_TOKENS)
 }
-"""Metrics that this load need not touch; tenants need an Ollama beside us, and forwards run in steps with ModernBERT's
-shape alone, which the starter models do not have (tests/engine/scheduling/test_scheduler.py has both)."""
+"""Metrics that this load need not touch. Tenants need an Ollama server, and only ModernBERT's architecture runs
+forwards in steps (tests/engine/scheduling/test_scheduler.py covers them)."""
 
 
 def test_rules_and_configuration_are_valid() -> None:
     subprocess.run([tool("promtool"), "check", "config", ROOT / "ops/prometheus/prometheus.yaml"], check=True)
 
 
-def test_each_alert_fires_on_its_trouble_and_on_nothing_beside_it(tmp_path: Path) -> None:
+def test_each_alert_fires_only_on_its_own_problem(tmp_path: Path) -> None:
     promtool = tool("promtool")
     (tmp_path / "alerts.yaml").write_text(RULES_FILE.read_text())
     story = Path(__file__).with_name("alerts_test.yaml").read_text()
@@ -44,7 +44,7 @@ def test_each_alert_fires_on_its_trouble_and_on_nothing_beside_it(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_accepted_was_lost(observed: Observed) -> None:
+def test_no_request_was_lost(observed: Observed) -> None:
     assert {answer.status_code for answer in observed.answers} == {200}
 
 
@@ -84,7 +84,7 @@ def test_requests_are_counted_exactly(observed: Observed) -> None:
     assert routes == {"/v1/status": "native", "/v1/embeddings": "native", "/v1/relations": "native", "/rerank": "tei"}
 
 
-def test_the_story_of_the_gpu_is_told(observed: Observed) -> None:
+def test_the_metrics_show_the_shortage_and_the_return(observed: Observed) -> None:
     causes = {series["metric"]["cause"] for series in observed.series("sum by (cause) (ray_trivet_reroutes_total)")}
     assert causes & {"low_memory", "gpu_refused"}
     assert "offloaded" in causes
@@ -114,7 +114,7 @@ def test_each_request_leaves_one_json_line(observed: Observed) -> None:
     assert "worker 3 took" not in written
 
 
-def test_a_callers_trace_goes_on_through_ingress_and_replicas(observed: Observed, collector: Collector | None) -> None:
+def test_a_callers_trace_continues_in_ingress_and_replicas(observed: Observed, collector: Collector | None) -> None:
     if collector is None:
         pytest.skip("the exporter is not installed: pip install '.[traces]'")
     served = {span.name for span in collector.spans if span.trace_id.hex() == TRACE_ID}

@@ -1,4 +1,4 @@
-"""One service, started as its users start it, while every Python process of it says whom it wants to reach."""
+"""One service, started as users start it, whose Python processes log their connection attempts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ RECORDER = Path(__file__).parent / "recorder"
 
 @dataclass(frozen=True)
 class Watched:
-    """A running service, and what was seen of it."""
+    """A running service, its log of outbound connections, and its token file."""
 
     service: Served
     outbound: Path
-    """A line per attempt; no file where there was none."""
+    """A line per attempt; the file does not exist if there was none."""
     token: Path
 
 
@@ -27,10 +27,10 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     outbound, token = folder / "outbound", folder / "ray" / "token"
-    # As on a user's machine: nothing here may silence what would report.
-    asked = ("RAY_USAGE_STATS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "HF_HUB_OFFLINE")
+    # As on a user's machine: no variable of this environment may disable telemetry.
+    silencing = ("RAY_USAGE_STATS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "HF_HUB_OFFLINE")
     with pytest.MonkeyPatch.context() as patch:
-        for name in asked:
+        for name in silencing:
             patch.delenv(name, raising=False)
         environment = {
             "PYTHONPATH": str(RECORDER),

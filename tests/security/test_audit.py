@@ -1,24 +1,24 @@
-"""The audit's decisions; what it finds depends on the day and the network (`make audit`)."""
+"""The decisions of scripts/audit.py. (Its findings depend on the day and the network: `make audit`.)"""
 
 from scripts.audit import differences, pinned, vulnerabilities
 
 
-def test_pins_are_read_with_their_extras_and_comments() -> None:
+def test_pins_are_parsed_with_comments() -> None:
     assert pinned("ray==2.60.0\nTyping_Extensions==4.1  # why\n# c==1\n") == {
         "ray": "2.60.0",
         "typing-extensions": "4.1",
     }
 
 
-def test_what_is_not_pinned_or_of_another_version_is_named() -> None:
+def test_unpinned_packages_and_other_versions_are_reported() -> None:
     pins = {"ray": "2.60.0", "torch": "2.13.0"}
     assert differences(pins, {"ray": "2.61.0", "torch": "2.13.0+cpu", "left-pad": "1"}) == [
         "left-pad 1 is not pinned",
-        "ray is 2.61.0, pinned is 2.60.0",
+        "ray is 2.61.0, but pinned to 2.60.0",
     ]
 
 
-def test_a_package_that_was_skipped_is_not_a_clean_one() -> None:
+def test_a_skipped_package_does_not_count_as_clean() -> None:
     report = {
         "dependencies": [
             {"name": "good", "version": "1", "vulns": []},

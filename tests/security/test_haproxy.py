@@ -1,4 +1,4 @@
-"""What is made of the configuration that Ray writes for HAProxy."""
+"""The rewriting of Ray's configuration for HAProxy."""
 
 import os
 import subprocess
@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
-from deployments.haproxy.launcher import UNAVAILABLE, UNAVAILABLE_BODY, closed, rewritten
+from deployments.haproxy.door import Door
+from deployments.haproxy.launcher import UNAVAILABLE, UNAVAILABLE_BODY, rewritten_arguments, rewritten_config
 
 PAGE = Path("/run/unavailable.http")
 STATE = Path("/run/state.map")
+DOOR = Door(connections=1000)
 RAYS = """global
     log 127.0.0.1:514 local0 info
     stats socket /tmp/haproxy-serve/admin.sock mode 666 level admin expose-fd listeners
+    maxconn 4096
     nbthread 1
 defaults
     mode http
@@ -39,24 +42,24 @@ listen stats
 
 
 def lines(host: str) -> list[str]:
-    return [line.strip() for line in closed(RAYS.replace("{host}", host), PAGE, STATE).splitlines()]
+    return [line.strip() for line in rewritten_config(RAYS.replace("{host}", host), PAGE, STATE, DOOR).splitlines()]
 
 
-def test_its_own_pages_move_to_loopback() -> None:
+def test_metrics_and_statistics_listen_on_loopback() -> None:
     assert {"bind 127.0.0.1:9101", "bind 127.0.0.1:8404"} <= set(lines("127.0.0.1"))
 
 
 @pytest.mark.parametrize("host", ["*", "127.0.0.1", "192.0.2.7"])
-def test_the_service_stays_where_the_configuration_says(host: str) -> None:
+def test_the_address_of_the_service_is_kept(host: str) -> None:
     assert f"bind {host}:8000" in lines(host)
 
 
-def test_the_admin_socket_is_its_owners() -> None:
+def test_only_its_owner_can_use_the_admin_socket() -> None:
     [socket] = [line for line in lines("*") if line.startswith("stats socket")]
     assert socket == "stats socket /tmp/haproxy-serve/admin.sock mode 600 level admin expose-fd listeners"
 
 
-def test_refusals_name_a_time() -> None:
+def test_refusals_have_a_retry_after() -> None:
     assert [line for line in lines("*") if line.startswith("errorfile")] == [
         f"errorfile {status} {PAGE}" for status in (502, 503, 504)
     ]
@@ -66,54 +69,84 @@ def test_refusals_name_a_time() -> None:
     assert "retry-after: 2" in head
 
 
-def test_requests_are_held_until_they_can_be_sent_again() -> None:
+def test_requests_are_buffered_so_that_they_can_be_retried() -> None:
     at = lines("*").index("retry-on conn-failure empty-response")
     assert lines("*")[at - 1] == "option http-buffer-request"
 
 
+def test_where_keys_are_asked_for_only_bodies_of_callers_with_one_are_held() -> None:
+    made = rewritten_config(RAYS, PAGE, STATE, Door(keys_required=True))
+    assert "http-buffer-request" not in made
+    for header in ("authorization", "api-key", "x-api-key"):
+        assert f"http-request wait-for-body time 15s if {{ req.hdr({header}) -m found }}" in made
+
+
+def test_connections_are_bounded_by_what_the_system_allows() -> None:
+    assert Door.of({}, 1 << 20).connections == 8192
+    assert Door.of({}, 1024).connections == 329
+    made = rewritten_config(RAYS, PAGE, STATE, Door.of({}, 1024))
+    assert "maxconn 329" in made
+    assert "reject if { sc0_conn_cur gt 164 }" in made
+
+
+def test_an_unknown_method_is_refused_before_it_is_counted() -> None:
+    [rule] = [line for line in lines("*") if "status 405" in line]
+    assert "if !{ method GET HEAD POST PUT PATCH DELETE OPTIONS }" in rule
+    assert lines("*").index(rule) < lines("*").index("acl routes path -i /-/routes")
+
+
+def test_every_request_carries_the_id_of_the_run() -> None:
+    assert "http-request set-header x-trivet-service abc" in rewritten_config(
+        RAYS, PAGE, STATE, Door.of({"TRIVET_SERVICE_ID": "abc"})
+    )
+
+
 @pytest.mark.parametrize(("target", "kept"), [("127.0.0.1:514", 0), ("/dev/log", 1)])
-def test_requests_are_logged_only_where_somebody_says(target: str, kept: int) -> None:
-    made = closed(RAYS.replace("127.0.0.1:514", target), PAGE, STATE)
-    assert made.count("local0") == kept
+def test_requests_are_logged_only_to_a_configured_target(target: str, kept: int) -> None:
+    config = rewritten_config(RAYS.replace("127.0.0.1:514", target), PAGE, STATE, DOOR)
+    assert config.count("local0") == kept
 
 
-def test_before_the_application_is_known_callers_are_told_to_come_back() -> None:
+def test_callers_get_503_before_haproxy_knows_the_application() -> None:
     starting = RAYS.replace("backend http-trivet\n    server one 127.0.0.1:30000 check\n", "")
-    [line] = [line for line in closed(starting, PAGE, STATE).splitlines() if is_rule_of_unknown(line)]
+    [line] = [line for line in rewritten_config(starting, PAGE, STATE, DOOR).splitlines() if is_not_found_rule(line)]
     assert "status 503" in line
     assert "retry-after 2" in line
-    [line] = [line for line in lines("*") if is_rule_of_unknown(line)]
+    [line] = [line for line in lines("*") if is_not_found_rule(line)]
     assert "status 404" in line
 
 
-def is_rule_of_unknown(line: str) -> bool:
-    return "http-request return" in line and "stopping" not in line
+def is_not_found_rule(line: str) -> bool:
+    return "http-request return" in line and "stopping" not in line and "405" not in line
 
 
-def test_the_service_asks_the_map_before_anything_else() -> None:
-    at = lines("*").index("bind *:8000")
+def test_the_map_is_checked_before_anything_else() -> None:
+    [at, *_] = [at for at, line in enumerate(lines("*")) if line.startswith("http-request")]
     condition = f"if {{ str(service),map({STATE}) -m str stopping }}"
-    refusal, closing = lines("*")[at + 1 : at + 3]
+    refusal, closing = lines("*")[at : at + 2]
     assert refusal.startswith("http-request return status 503")
     assert refusal.endswith(condition)
     assert closing == f"http-after-response set-header connection close {condition}"
 
 
 def test_nothing_else_changes() -> None:
-    added = ("http-buffer-request", str(STATE))
-    after = [line for line in closed(RAYS, PAGE, STATE).splitlines() if not any(word in line for word in added)]
+    added = ("http-buffer-request", str(STATE), *DOOR.default_lines(), *DOOR.connection_lines(), *DOOR.request_lines())
+    rewritten = rewritten_config(RAYS, PAGE, STATE, DOOR).splitlines()
+    after = [line for line in rewritten if not any(word in line for word in added)]
     rays = [line for line in RAYS.splitlines() if "local0" not in line]
     changed = [(old, new) for old, new in zip(rays, after, strict=True) if old != new]
-    assert len(changed) == 6
+    assert len(changed) == 7
 
 
-def test_the_lines_are_those_that_this_ray_writes() -> None:
+def test_the_expected_lines_are_in_rays_template() -> None:
     for line in (
         "    bind :{{ config.metrics_port }}\n",
         "listen stats\n  bind *:{{ config.stats_port }}\n",
         "    stats socket {{ config.socket_path }} mode 666 level admin",
         "    errorfile 503 {{ config.error_file_path }}\n",
         "    retry-on {{ config.retry_on }}\n",
+        "    maxconn {{ config.maxconn }}\n",
+        "timeout http-request {{ config.timeout_http_request_s }}s",
         "frontend prometheus\n",
         "frontend http_frontend\n    bind {{ config.frontend_host }}:",
         "    log {{ config.log_target }} local0 info\n",
@@ -123,20 +156,20 @@ def test_the_lines_are_those_that_this_ray_writes() -> None:
         assert line in HAPROXY_CONFIG_TEMPLATE
 
 
-def test_haproxy_gets_the_closed_copy_and_its_other_arguments(tmp_path: Path) -> None:
+def test_haproxy_gets_the_rewritten_copy_and_its_other_arguments(tmp_path: Path) -> None:
     original = tmp_path / "haproxy.cfg"
     original.write_text(RAYS)
-    assert rewritten(["-db", "-f", str(original), "-dR", "-sf", "7"]) == [
-        *("-db", "-f", str(tmp_path / "closed-haproxy.cfg"), "-dR", "-sf", "7")
+    assert rewritten_arguments(["-db", "-f", str(original), "-dR", "-sf", "7"]) == [
+        *("-db", "-f", str(tmp_path / "trivet-haproxy.cfg"), "-dR", "-sf", "7")
     ]
-    assert "bind 127.0.0.1:8404" in (tmp_path / "closed-haproxy.cfg").read_text()
+    assert "bind 127.0.0.1:8404" in (tmp_path / "trivet-haproxy.cfg").read_text()
     assert original.read_text() == RAYS
     assert (tmp_path / "unavailable.http").read_bytes() == UNAVAILABLE.encode()
     assert (tmp_path / "state.map").read_text() == "service running\n"
 
 
 def test_the_program_becomes_haproxy(tmp_path: Path) -> None:
-    """Also under the variable by which Ray finds it, which HAProxy's own package obeys, too."""
+    """Even with the variable by which Ray finds it, which HAProxy's package reads too."""
     program = Path(sys.executable).with_name("trivet-haproxy")
     file = tmp_path / "haproxy.cfg"
     file.write_text(

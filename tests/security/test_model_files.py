@@ -1,4 +1,4 @@
-"""Model files are untrusted input: no pickle unless named, no path out of the directory, no code of theirs."""
+"""Model files are untrusted input: no pickle unless named, no path outside the directory, no code from the files."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from trivet.errors import ModelError
 
 
 class Bomb:
-    """Unpickled by a reader that runs what it is told, it leaves a mark."""
+    """Creates a file when it is unpickled without safeguards."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -33,7 +33,7 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pickled(safe: Path, tmp_path: Path) -> Path:
-    """The same checkpoint, its weights in a pickle."""
+    """The same checkpoint with its weights in a pickle."""
     folder = Path(shutil.copytree(safe, tmp_path / "pickled"))
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -61,7 +61,7 @@ def test_a_pickle_is_refused(pickled: Path, tmp_path: Path) -> None:
         find_weight_files(prepared.source.path)
 
 
-def test_allowing_another_model_allows_nothing_here(pickled: Path, tmp_path: Path) -> None:
+def test_allowing_another_models_pickle_does_not_allow_this_one(pickled: Path, tmp_path: Path) -> None:
     named = config(pickled, tmp_path / "cache", pickled_models=("somebody/else",))
     with pytest.raises(ModelError, match="is a pickle"):
         find_weight_files(prepare_model(named, "reranker").source.path)
@@ -79,12 +79,12 @@ def test_a_pickle_that_the_configuration_names_is_served_as_safetensors(
     found = weights(prepared.source.path)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert prepare_model(named, "reranker").source == prepared.source  # made once
-    assert not (pickled / "model.safetensors").exists()  # the user's folder is left as it is
+    assert prepare_model(named, "reranker").source == prepared.source  # converted only once
+    assert not (pickled / "model.safetensors").exists()  # the user's folder is not changed
 
 
 @pytest.mark.slow
-def test_a_pickle_that_would_run_code_is_refused_even_where_it_is_named(pickled: Path, tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_refused_even_if_it_is_named(pickled: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     torch.save({"weight": torch.zeros(2), "bomb": Bomb(mark)}, pickled / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"its pickle was not read: .*UnpicklingError"):

@@ -1,4 +1,4 @@
-"""A service that starts and serves reaches for nobody outside of its machine."""
+"""A service that starts and serves connects to no other machine."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deployments.service.host_memory import tree
 from tests.security.conftest import RECORDER, Watched
 from tests.security.recorder.sitecustomize import LOG_VARIABLE, is_local
 from tests.security.test_sockets import place_of
-from trivet.doctor.host_memory import tree
 
 REPORTS = """
 import socket
@@ -30,20 +30,20 @@ with socket.socket() as here:
 """
 
 METADATA = ("169.254.169.254", "metadata.google.internal")
-"""Ray's dashboard asks which cloud it runs in; docs/security.md says so."""
+"""Hosts from which Ray's dashboard detects a cloud provider; docs/security.md names them."""
 
 
-def is_metadata_question(line: str) -> bool:
-    """Of the dashboard alone."""
+def is_metadata_request(line: str) -> bool:
+    """Return whether the dashboard asked for a cloud's metadata."""
     return line.split()[1] in METADATA and "dashboard/dashboard.py" in line
 
 
-def test_the_page_names_what_is_let_pass() -> None:
+def test_the_documentation_names_the_exceptions() -> None:
     page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
     assert all(host in page for host in METADATA)
 
 
-def test_the_recorder_sees_what_it_is_for(tmp_path: Path) -> None:
+def test_the_recorder_sees_connections_and_look_ups(tmp_path: Path) -> None:
     log = tmp_path / "outbound"
     environment = {**os.environ, "PYTHONPATH": str(RECORDER), LOG_VARIABLE: str(log)}
     subprocess.run([sys.executable, "-c", REPORTS], env=environment, check=True, timeout=60)
@@ -67,7 +67,7 @@ print(constants.HF_HUB_DISABLE_TELEMETRY)
 """
 
 
-def test_the_hubs_client_reports_nothing(tmp_path: Path) -> None:
+def test_the_hubs_client_sends_no_telemetry(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DO_NOT_TRACK"))}
     environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
@@ -82,19 +82,19 @@ def test_this_machine_is_local(host: str | None) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "8.8.8.8", "2001:db8::1", "www.google-analytics.com"])
-def test_others_are_not(host: str) -> None:
+def test_other_machines_are_not_local(host: str) -> None:
     assert not is_local(host)
 
 
 @pytest.mark.ray
-def test_no_python_process_of_a_service_reaches_out(watched: Watched) -> None:
+def test_no_python_process_of_a_service_tries_to_connect_outside(watched: Watched) -> None:
     seen = watched.outbound.read_text().splitlines() if watched.outbound.exists() else []
-    assert [line for line in seen if not is_metadata_question(line)] == []
+    assert [line for line in seen if not is_metadata_request(line)] == []
 
 
 @pytest.mark.ray
 def test_no_process_of_a_service_is_connected_outside(watched: Watched) -> None:
-    """The programs that are not Python, too."""
+    """Including processes that are not Python."""
     outside = []
     for process in tree(watched.service.root):
         try:

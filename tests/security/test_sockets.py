@@ -1,4 +1,4 @@
-"""Every socket that a running service listens on is in the table of docs/security.md, where the table says it is."""
+"""The listening sockets of a running service are those in the table of docs/security.md."""
 
 import ipaddress
 import re
@@ -9,8 +9,8 @@ import grpc
 import psutil
 import pytest
 
+from deployments.service.host_memory import role_of, tree
 from tests.security.conftest import Watched
-from trivet.doctor.host_memory import role_of, tree
 
 pytestmark = pytest.mark.ray
 
@@ -18,13 +18,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 ROW = re.compile(r"^\| ([^|]+) \| (loopback|every interface) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 Socket = tuple[str, str]
-"""A process by its role, and where it listens."""
+"""A process's role, and the interface on which it listens."""
 
 MODELS = ("embedder", "reranker", "classifier")
 
 
 def documented() -> dict[Socket, str]:
-    """The table: role and place, with the row's port."""
+    """Parse the table: (role, interface) → port."""
     return {(role.strip(), place): port for role, place, port, _ in ROW.findall(PAGE.read_text(encoding="utf-8"))}
 
 
@@ -40,28 +40,27 @@ def role(process: psutil.Process) -> str:
 
 
 def listening(root: psutil.Process) -> dict[Socket, list[int]]:
-    """Ports by role and place, of all processes that came from one: TCP that listens, UDP that takes from anybody."""
+    """Return the ports by role and interface of a process and its descendants: listening TCP, and bound UDP sockets."""
     found: dict[Socket, list[int]] = {}
     for process in tree(root):
         try:
             connections = process.net_connections(kind="inet")
             name = role(process)
         except psutil.NoSuchProcess:
-            continue  # a worker that came and went
+            continue  # a short-lived worker
         for connection in connections:
             if connection.status == psutil.CONN_LISTEN or (connection.status == psutil.CONN_NONE and connection.laddr):
                 found.setdefault((name, place_of(connection.laddr.ip)), []).append(connection.laddr.port)
     return found
 
 
-def listening_as_documented(root: psutil.Process, patience_s: float = 30.0) -> dict[Socket, list[int]]:
-    """What listens, once all of the table does, or what did when patience ended.
+def listening_as_documented(root: psutil.Process, timeout_s: float = 30.0) -> dict[Socket, list[int]]:
+    """Wait until all sockets of the table listen, for at most `timeout_s`, and return those that do.
 
-    HAProxy is another process, and none for a moment, whenever Ray tells it of another ingress replica: a service that
-    answers still has that ahead of it. The autoscaler's port is always the same: beside another cluster of this machine
-    it has none.
+    Whenever Ray adds an ingress replica, which can happen after the service is ready, a new HAProxy replaces the old
+    one. The autoscaler's port is fixed, so it is missing if another cluster on this machine has it.
     """
-    deadline_s = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + timeout_s
     expected = set(documented()) - {("ray autoscaler", "loopback")}
     while not expected <= set(found := listening(root)) and time.monotonic() < deadline_s:
         time.sleep(0.2)
@@ -72,7 +71,7 @@ def test_every_listening_socket_is_in_the_table(watched: Watched) -> None:
     assert set(listening_as_documented(watched.service.root)) - set(documented()) == set()
 
 
-def test_the_table_names_nothing_that_is_not_there(watched: Watched) -> None:
+def test_every_socket_of_the_table_listens(watched: Watched) -> None:
     missing = set(documented()) - set(listening_as_documented(watched.service.root))
     assert missing <= {("ray autoscaler", "loopback")}
 
@@ -83,8 +82,8 @@ def test_the_service_itself_listens_on_loopback(watched: Watched) -> None:
     assert {where for where, ports in found.items() if port in ports} == {("haproxy", "loopback")}
 
 
-def test_what_listens_on_every_interface_asks_for_the_token(watched: Watched) -> None:
-    """Ray 2.60 takes pickles there: without the token, whoever reached the port would run code."""
+def test_sockets_on_every_interface_require_the_token(watched: Watched) -> None:
+    """Ray 2.60 accepts pickles there; without the token, everybody who can reach the port could run code."""
     open_ports = [
         port
         for (_, place), ports in listening_as_documented(watched.service.root).items()

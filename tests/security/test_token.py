@@ -1,4 +1,4 @@
-"""The token of Ray's dashboard and calls: private, kept, and asked for."""
+"""The token of Ray's dashboard and calls: private, kept, and required."""
 
 import stat
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_a_new_token_is_private_and_long(tmp_path: Path) -> None:
     assert len(file.read_text()) == 64
 
 
-def test_a_token_that_is_there_is_kept_and_closed(tmp_path: Path) -> None:
+def test_an_existing_token_is_kept_and_made_private(tmp_path: Path) -> None:
     file = tmp_path / "auth_token"
     file.write_text("kept")
     file.chmod(0o644)
@@ -41,7 +41,7 @@ def test_a_token_that_is_there_is_kept_and_closed(tmp_path: Path) -> None:
         ({"RAY_AUTH_MODE": "disabled"}, None),
     ],
 )
-def test_where_ray_looks_for_it(environ: dict[str, str], expected: str | None) -> None:
+def test_the_path_from_which_ray_reads_the_token(environ: dict[str, str], expected: str | None) -> None:
     assert token_file(environ, Path("home")) == (None if expected is None else Path(expected))
 
 
@@ -51,8 +51,8 @@ def test_a_started_service_made_its_token_private(watched: Watched) -> None:
 
 
 @pytest.mark.ray
-def test_the_dashboard_asks_for_the_token(watched: Watched) -> None:
-    """All but its own metrics, which another cluster's dashboard may have the port of: then this one has none."""
+def test_the_dashboard_requires_the_token(watched: Watched) -> None:
+    """Except for its metrics port, which is missing if another cluster on this machine has it."""
     answers: dict[int, httpx.Response] = {}
     for port in listening(watched.service.root)["ray dashboard", "loopback"]:
         try:

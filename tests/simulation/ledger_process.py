@@ -1,7 +1,7 @@
-"""A process of its own on the simulated GPU: attaches, says so, and then takes commands from standard input.
+"""A separate process on the simulated GPU, which attaches a model and then reads commands from standard input.
 
-Commands, one a line: "reserve N", "release N", "offload", "load N", "spin SIZE TIMES" (reserve and release, counting
-the refusals), "quit". Each is answered with one line: "ok", "oom", or a count.
+Commands, one per line: "reserve N", "release N", "offload", "load N", "spin SIZE TIMES" (reserve and release, counting
+the refusals), "quit". It answers each with one line: "ok", "oom", or a count.
 """
 
 import sys

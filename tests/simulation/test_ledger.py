@@ -19,7 +19,7 @@ from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
 
-CARD = SimulatedGpu(total_bytes=1000, context_bytes=50, external=((0.0, 0), (20.0, 600), (40.0, 0)))
+GPU = SimulatedGpu(total_bytes=1000, context_bytes=50, external=((0.0, 0), (20.0, 600), (40.0, 0)))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    made = Ledger(tmp_path / "GPU.db", CARD, clock)
+    made = Ledger(tmp_path / "gpu.db", GPU, clock)
     yield made
     made.close()
 
@@ -51,7 +51,7 @@ def test_memory_is_taken_kept_and_given_back(ledger: Ledger) -> None:
     assert ledger.view().free_bytes == 1000
 
 
-def test_what_does_not_fit_raises_and_takes_nothing(ledger: Ledger) -> None:
+def test_an_allocation_that_does_not_fit_raises_and_takes_nothing(ledger: Ledger) -> None:
     ledger.attach("embedder")
     before = ledger.view()
     with pytest.raises(SimulatedOutOfMemory) as refused:
@@ -63,7 +63,7 @@ def test_what_does_not_fit_raises_and_takes_nothing(ledger: Ledger) -> None:
         ledger.attach("reranker")
 
 
-def test_a_cap_binds_before_the_gpu_does(ledger: Ledger) -> None:
+def test_a_cap_limits_before_the_gpu_does(ledger: Ledger) -> None:
     ledger.attach("embedder", cap_bytes=400)
     ledger.load("embedder", 300)
     with pytest.raises(SimulatedOutOfMemory) as refused:
@@ -92,7 +92,7 @@ def test_weights_that_do_not_fit_leave_the_model_offloaded(ledger: Ledger) -> No
     assert (row.offloaded, row.weights_bytes, row.used_bytes) == (True, 951, 50)
 
 
-def test_the_other_follows_its_schedule_from_the_start(ledger: Ledger, clock: Clock) -> None:
+def test_the_external_process_follows_its_schedule_from_the_start(ledger: Ledger, clock: Clock) -> None:
     clock.advance(30.0)
     assert ledger.view().external_bytes == 0, "nothing before the start"
     ledger.start()
@@ -100,11 +100,11 @@ def test_the_other_follows_its_schedule_from_the_start(ledger: Ledger, clock: Cl
     for _ in range(5):
         held.append(ledger.view().external_bytes)
         clock.advance(10.0)
-        ledger.start()  # by another process, say: changes nothing
+        ledger.start()  # a later call, for example by another process, changes nothing
     assert held == [0, 0, 600, 600, 0]
 
 
-def test_the_other_cannot_take_what_we_hold_and_takes_what_we_give_back(ledger: Ledger, clock: Clock) -> None:
+def test_the_external_process_takes_only_memory_that_we_do_not_hold(ledger: Ledger, clock: Clock) -> None:
     ledger.attach("embedder")
     ledger.load("embedder", 500)
     ledger.start()
@@ -121,17 +121,17 @@ def test_schedules_must_ascend() -> None:
         SimulatedGpu(total_bytes=1, external=((10.0, 1), (5.0, 2)))
 
 
-def test_mistakes_are_told(ledger: Ledger) -> None:
+def test_wrong_calls_raise(ledger: Ledger) -> None:
     with pytest.raises(KeyError, match="embedder is not attached"):
         ledger.reserve("embedder", 1)
     ledger.attach("embedder")
     ledger.reserve("embedder", 10)
-    with pytest.raises(ValueError, match="releases 11 bytes of 10"):
+    with pytest.raises(ValueError, match="releases 11 bytes, but has reserved only 10"):
         ledger.release("embedder", 11)
 
 
 def test_a_pickled_ledger_opens_the_same_gpu(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "GPU.db", CARD, time.monotonic)
+    ledger = Ledger(tmp_path / "gpu.db", GPU, time.monotonic)
     ledger.attach("embedder")
     copy = pickle.loads(pickle.dumps(ledger))
     copy.reserve("embedder", 100)
@@ -158,7 +158,7 @@ def test_the_gpu_is_never_over_full(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str, int, float]]
 ) -> None:
     clock = Clock()
-    ledger = Ledger(tmp_path_factory.mktemp("gpu") / "GPU.db", CARD, clock)
+    ledger = Ledger(tmp_path_factory.mktemp("gpu") / "gpu.db", GPU, clock)
     ledger.start()
     for action, model, size_bytes, pause_s in actions:
         clock.advance(pause_s)
@@ -204,16 +204,16 @@ def test_the_probe_sees_what_the_ledger_holds(ledger: Ledger, clock: Clock) -> N
 
 
 def test_a_ledger_that_cannot_be_read_is_an_unknown_observation(tmp_path: Path, clock: Clock) -> None:
-    (tmp_path / "GPU.db").write_text("this is not a database, it only has the name of one" * 100)
-    seen = SimulatedProbe(Ledger(tmp_path / "GPU.db", CARD, clock), clock).read()
+    (tmp_path / "gpu.db").write_text("this is not a database, it only has the name of one" * 100)
+    seen = SimulatedProbe(Ledger(tmp_path / "gpu.db", GPU, clock), clock).read()
     assert not seen.known
     assert "not a database" in str(seen.unknown_reason)
 
 
 def test_a_squeeze_and_its_end_on_the_simulated_gpu(tmp_path: Path, clock: Clock) -> None:
-    """The whole chain without sleeping: ledger → probe → policy → decisions → a replica that obeys."""
+    """The whole chain without sleeping: ledger → probe → policy → decisions → a replica that applies them."""
     gpu = SimulatedGpu(total_bytes=8 * GIB, external=((0.0, 0), (20.0, int(7.8 * GIB)), (140.0, 0)))
-    ledger = Ledger(tmp_path / "GPU.db", gpu, clock)
+    ledger = Ledger(tmp_path / "gpu.db", gpu, clock)
     ledger.attach("embedder")
     ledger.load("embedder", 900 * MIB)
     ledger.start()
@@ -245,7 +245,7 @@ def test_a_squeeze_and_its_end_on_the_simulated_gpu(tmp_path: Path, clock: Clock
 
 
 class Tenant:
-    """A process of its own on the GPU, driven line by line."""
+    """A separate process on the GPU, driven line by line."""
 
     def __init__(self, path: Path, total_bytes: int, model: str) -> None:
         script = Path(__file__).with_name("ledger_process.py")
@@ -277,7 +277,7 @@ class Tenant:
 
 @pytest.fixture
 def tenants(tmp_path: Path) -> Iterator[tuple[Tenant, Tenant]]:
-    made = tuple(Tenant(tmp_path / "GPU.db", 1000, model) for model in ("embedder", "reranker"))
+    made = tuple(Tenant(tmp_path / "gpu.db", 1000, model) for model in ("embedder", "reranker"))
     assert [tenant.answer() for tenant in made] == ["ok", "ok"]
     yield made[0], made[1]
     for tenant in made:
@@ -286,7 +286,7 @@ def tenants(tmp_path: Path) -> Iterator[tuple[Tenant, Tenant]]:
 
 def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenants: tuple[Tenant, Tenant]) -> None:
     embedder, reranker = tenants
-    watcher = Ledger(tmp_path / "GPU.db", SimulatedGpu(total_bytes=1000, context_bytes=10), time.monotonic)
+    watcher = Ledger(tmp_path / "gpu.db", SimulatedGpu(total_bytes=1000, context_bytes=10), time.monotonic)
     assert embedder.ask("reserve 600") == "ok"
     assert reranker.ask("reserve 400") == "oom"
     assert watcher.view().free_bytes == 380
@@ -298,9 +298,9 @@ def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenan
 
 
 def test_concurrent_processes_never_over_fill_the_gpu(tenants: tuple[Tenant, Tenant]) -> None:
-    """490 twice fills the GPU to the byte, so 500 twice must be refused sometimes, and never granted to both."""
+    """Two reservations of 490 fill the GPU exactly, so 500 must sometimes be refused, and never granted to both."""
     refused = 0
-    for _ in range(50):  # until they have met, which a busy machine may put off
+    for _ in range(50):  # until they have collided, which may take longer on a busy machine
         for tenant in tenants:
             tenant.send("spin 500 200")
         answers = [tenant.answer() for tenant in tenants]
@@ -308,4 +308,4 @@ def test_concurrent_processes_never_over_fill_the_gpu(tenants: tuple[Tenant, Ten
         refused += sum(map(int, answers))
         if refused:
             return
-    raise AssertionError("they never met: the test shows nothing")
+    raise AssertionError("the processes never collided, so the test shows nothing")

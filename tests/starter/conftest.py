@@ -1,4 +1,4 @@
-"""A miniature base encoder and a shipped model made from it, in the files and names of the real ones."""
+"""A miniature base encoder and a shipped model made from it, with the file names of the real ones."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def write_base(directory: Path) -> Path:
 
 
 def write_shipped(directory: Path, base: Path, *, move: float = 0.01) -> Path:
-    """A folder like `trivet/starter/reranker`, holding `base` after each weight moved by about `move`."""
+    """A folder like `trivet/starter/reranker`, of `base` with every weight changed by about `move`."""
     rng = np.random.default_rng(1)
     original = base_tensors(base)
     trained = {
@@ -71,7 +71,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ship(tmp_path: Path, base: Path) -> Callable[..., Path]:
-    """Makes a further shipped model: `ship("name", move=0.02)`."""
+    """Makes another shipped model: `ship("name", move=0.02)`."""
 
     def make(name: str, *, move: float = 0.01) -> Path:
         return write_shipped(tmp_path / name, base, move=move)

@@ -1,4 +1,4 @@
-"""Assembly: complete, repeatable, refused when an ingredient is not the expected one, safe beside other processes."""
+"""Assembly is complete, repeatable and safe across processes, and refuses unexpected files."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def test_the_directory_is_a_plain_hugging_face_model(shipped: Path, base: Path, 
     assert all(p.stat().st_mode & 0o044 == 0o044 for p in model.iterdir())  # a cache may be shared between users
 
 
-def test_the_baked_in_cut_at_128_tokens_is_gone(shipped: Path, base: Path, cache: Path) -> None:
+def test_the_tokenizers_truncation_to_128_tokens_is_removed(shipped: Path, base: Path, cache: Path) -> None:
     model = assemble(shipped, cache, base=base)
     tokenizer = json.loads((model / "tokenizer.json").read_text())
     assert tokenizer["truncation"] is None
@@ -89,9 +89,9 @@ def test_a_missing_base_file_is_named(shipped: Path, base: Path, cache: Path) ->
         assemble(shipped, cache, base=base)
 
 
-def test_a_failure_half_way_leaves_nothing_that_looks_finished(shipped: Path, base: Path, cache: Path) -> None:
+def test_a_failed_assembly_leaves_no_directory(shipped: Path, base: Path, cache: Path) -> None:
     card = json.loads((shipped / "model.json").read_text())
-    card["base"]["sha256"].pop("tokenizer.json")  # so that the damage is met only while writing
+    card["base"]["sha256"].pop("tokenizer.json")  # so that the damage is found only while writing
     (shipped / "model.json").write_text(json.dumps(card))
     good = (base / "tokenizer.json").read_text()
     (base / "tokenizer.json").write_text("{")

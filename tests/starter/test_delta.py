@@ -1,4 +1,4 @@
-"""The delta reproduces trained weights within half a quantisation step, and refuses what it cannot express."""
+"""The delta reproduces trained weights within half a quantisation step, and refuses weights that it cannot encode."""
 
 import numpy as np
 import pytest
@@ -39,20 +39,20 @@ def test_no_entry_is_off_by_more_than_half_a_step(seed: int, rows: int, columns:
     np.testing.assert_array_equal(restored["untouched"], base["untouched"])
 
 
-def test_what_did_not_move_is_not_shipped() -> None:
+def test_unchanged_tensors_are_omitted() -> None:
     base, trained = tensors(1)
     assert not any(key.startswith("untouched") for key in encode_delta(base, trained))
     assert encode_delta(base, base) == {}
 
 
-def test_a_row_that_did_not_move_stays_exactly() -> None:
+def test_an_unchanged_row_is_exact() -> None:
     base, trained = tensors(2)
     trained["matrix"][3] = base["matrix"][3]
     restored = apply_delta(base, encode_delta(base, trained))
     np.testing.assert_array_equal(restored["matrix"][3], base["matrix"][3])
 
 
-def test_applying_leaves_the_base_alone() -> None:
+def test_applying_does_not_modify_the_base() -> None:
     base, trained = tensors(3)
     before = base["matrix"].copy()
     apply_delta(base, encode_delta(base, trained))

@@ -1,4 +1,4 @@
-"""`prepare_starter` on what the repository ships."""
+"""`prepare_starter` with the models that the repository ships."""
 
 import subprocess
 import sys

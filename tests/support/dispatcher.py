@@ -15,13 +15,16 @@ from trivet.messages import (
     EmbedRequest,
     EmbedResult,
     EngineRequest,
+    EngineResult,
     Floats,
     Health,
     ModelCard,
     PredictRequest,
     PredictResult,
+    Request,
     RerankRequest,
     RerankResult,
+    ResultT,
     StageTimings,
     Token,
     TokenizeRequest,
@@ -88,7 +91,7 @@ def tokens_of(text: str, *, special: bool) -> tuple[Token, ...]:
 
 
 class FakeDispatcher:
-    """Answers like the engines would, remembers what it was asked, and fails with `error` where one is given."""
+    """Answers as the engines would, records its requests, and fails with `error` where one is given."""
 
     def __init__(
         self, *, error: TrivetError | None = None, answered_before_error: int = 0, reroute_reason: str | None = None
@@ -98,48 +101,20 @@ class FakeDispatcher:
         self.reroute_reason = reroute_reason
         self.requests: list[EngineRequest] = []
 
-    def _receive(self, request: EngineRequest, texts: Sequence[str], param: str) -> None:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         self.requests.append(request)
         if self.error is not None and len(self.requests) > self.answered_before_error:
             raise self.error
-        for index, text in enumerate(texts):
-            if request.long_input == "error" and len(text) > WINDOW_CHARACTERS:
-                raise InputTooLong(param=f"{param}[{index}]", tokens=len(text), limit_tokens=WINDOW_CHARACTERS)
+        if request.long_input == "error":
+            for index, text in enumerate(inputs_of(request)):
+                if len(text) > WINDOW_CHARACTERS:
+                    raise InputTooLong(
+                        field=request.inputs_field, index=index, tokens=len(text), limit_tokens=WINDOW_CHARACTERS
+                    )
+        return Routed(request.checked(result_of(request)), "cpu", self.reroute_reason)
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        self._receive(request, request.texts, request.param)
-        vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
-        usage = usage_of(request.texts, truncates=request.long_input == "truncate")
-        return Routed(EmbedResult(vectors, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
-
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        self._receive(request, request.documents, request.params[1])
-        logits = np.array([relevance_of(request.query, document) for document in request.documents], dtype=np.float32)
-        usage = usage_of(request.documents, truncates=request.long_input == "truncate")
-        return Routed(RerankResult(logits, sigmoid(logits), usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
-
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        self._receive(request, [item.text for item in request.inputs], request.param)
-        texts = [f"{item.text} {item.text_pair or ''}" for item in request.inputs]
-        logits = np.array(
-            [[relevance_of(text, hypothesis) for hypothesis in request.hypotheses.values()] for text in texts],
-            dtype=np.float32,
-        )
-        scores = sigmoid(logits) if request.multi_label else softmax(logits)
-        usage = usage_of(texts, truncates=request.long_input == "truncate")
-        return Routed(ClassifyResult(scores, usage, TIMINGS, DEVICE), "cpu", self.reroute_reason)
-
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        self._receive(request, [item.text for item in request.inputs], request.param)
-        logits = np.array(
-            [[relevance_of(item.text, item.text_pair or ""), 0.0] for item in request.inputs], dtype=np.float32
-        )
-        usage = usage_of([f"{item.text} {item.text_pair or ''}" for item in request.inputs])
-        result = PredictResult(tuple(CLASSIFIER.labels), logits, softmax(logits), usage, TIMINGS, DEVICE)
-        return Routed(result, "cpu", self.reroute_reason)
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        return TokenizeResult(tuple(tokens_of(text, special=request.add_special_tokens) for text in request.texts))
+    async def models(self) -> Sequence[ModelCard]:
+        return [EMBEDDER, RERANKER, CLASSIFIER]
 
     async def readiness(self) -> Readiness:
         lanes = {
@@ -148,8 +123,50 @@ class FakeDispatcher:
         }
         return Readiness(lanes=lanes, reasons=dict.fromkeys(lanes, "only the cpu lane is bound"))
 
-    async def models(self) -> Sequence[ModelCard]:
-        return [EMBEDDER, RERANKER, CLASSIFIER]
-
     def status(self) -> ServiceStatus:
         return ServiceStatus(cpu_only_reason="the fake dispatcher has no GPU")
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        return TokenizeResult(tuple(tokens_of(text, special=request.add_special_tokens) for text in request.texts))
+
+
+def inputs_of(request: EngineRequest) -> list[str]:
+    """The texts that errors name by index."""
+    match request:
+        case EmbedRequest():
+            return list(request.texts)
+        case RerankRequest():
+            return list(request.documents)
+        case ClassifyRequest() | PredictRequest():
+            return [item.text for item in request.inputs]
+        case _:
+            raise NotImplementedError(type(request))
+
+
+def result_of(request: EngineRequest) -> EngineResult:
+    """The result of one request."""
+    truncates = request.long_input == "truncate"
+    match request:
+        case EmbedRequest():
+            vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
+            return EmbedResult(vectors, usage_of(request.texts, truncates=truncates), TIMINGS, DEVICE)
+        case RerankRequest():
+            logits = np.array([relevance_of(request.query, text) for text in request.documents], dtype=np.float32)
+            usage = usage_of(request.documents, truncates=truncates)
+            return RerankResult(logits, sigmoid(logits), usage, TIMINGS, DEVICE)
+        case ClassifyRequest():
+            texts = [f"{item.text} {item.text_pair or ''}" for item in request.inputs]
+            logits = np.array(
+                [[relevance_of(text, hypothesis) for hypothesis in request.hypotheses.values()] for text in texts],
+                dtype=np.float32,
+            )
+            scores = sigmoid(logits) if request.multi_label else softmax(logits)
+            return ClassifyResult(scores, usage_of(texts, truncates=truncates), TIMINGS, DEVICE)
+        case PredictRequest():
+            logits = np.array(
+                [[relevance_of(item.text, item.text_pair or ""), 0.0] for item in request.inputs], dtype=np.float32
+            )
+            usage = usage_of([f"{item.text} {item.text_pair or ''}" for item in request.inputs])
+            return PredictResult(tuple(CLASSIFIER.labels), logits, softmax(logits), usage, TIMINGS, DEVICE)
+        case _:
+            raise NotImplementedError(type(request))

@@ -1,10 +1,12 @@
-"""One application for all tests that need none of their own: to build it takes longer than most tests.
+"""Fixtures of one application that many tests share, because building it takes longer than most tests.
 
-It has answered others before. A test of what an application remembers (traffic, keys, readiness) builds a fresh one.
+A conftest.py imports them for the tests of its folder. Tests of an application's state (traffic, keys, readiness) build
+a new application instead.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -12,28 +14,49 @@ from fastapi import FastAPI
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
+from trivet.dispatch.protocol import Readiness, Routed
+from trivet.dispatch.status import ServiceStatus
+from trivet.messages import ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
 
 
 class Behind:
-    """A dispatcher that stands for another one, which each test brings."""
+    """A model server that delegates to the one that each test sets."""
 
     def __init__(self) -> None:
         self.dispatcher: Any = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.dispatcher, name)
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        return cast("Routed[ResultT]", await self.dispatcher.call(request))
+
+    async def models(self) -> Sequence[ModelCard]:
+        return cast("Sequence[ModelCard]", await self.dispatcher.models())
+
+    async def readiness(self) -> Readiness:
+        return cast("Readiness", await self.dispatcher.readiness())
+
+    def status(self) -> ServiceStatus:
+        return cast("ServiceStatus", self.dispatcher.status())
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        return cast("TokenizeResult", await self.dispatcher.tokenize(request))
 
 
-@pytest.fixture(scope="session")
-def shared_app() -> tuple[FastAPI, Behind]:
-    """To be reached without a socket."""
+@cache
+def _application() -> tuple[FastAPI, Behind]:
+    """Build the application once per process, although every folder that imports the fixtures has its own."""
     behind = Behind()
     return create_app(behind, ApiSettings()), behind
 
 
-@pytest.fixture(scope="session")
-def shared_server(shared_app: tuple[FastAPI, Behind]) -> Iterator[tuple[str, Behind]]:
-    """The same on a real port; its URL."""
-    app, behind = shared_app
+@pytest.fixture(scope="session", name="shared_app")
+def shared_app_fixture() -> tuple[FastAPI, Behind]:
+    """The application and its dispatcher, without a socket."""
+    return _application()
+
+
+@pytest.fixture(scope="session", name="shared_server")
+def shared_server_fixture() -> Iterator[tuple[str, Behind]]:
+    """The URL of the application on a real port, and its dispatcher."""
+    app, behind = _application()
     with served(app) as url:
         yield url, behind

@@ -1,8 +1,8 @@
 """The real application on a loopback port, and a real Chromium in front of it.
 
-Needs Debian's `chromium` (or one at $CHROMIUM) and `pip install .[browser]`; without them these tests are skipped and
-say what is missing. axe-core comes inside the package axe-playwright-python, so that its version is pinned with the
-rest and nothing is downloaded when the tests run.
+Needs Debian's `chromium` (or one at $CHROMIUM) and `pip install .[browser]`; without them these tests are skipped with
+a reason. axe-core comes with the package axe-playwright-python, so that its version is pinned and the tests download
+nothing.
 """
 
 import importlib.util
@@ -43,7 +43,7 @@ OpenPage = Callable[..., "Page"]
 
 
 def missing() -> str | None:
-    """What these tests lack on this machine; None if nothing."""
+    """Return what these tests lack on this machine; None if nothing."""
     for module, package in (("playwright", "playwright"), ("axe_playwright_python", "axe-playwright-python")):
         if importlib.util.find_spec(module) is None:
             return f"the Python package {package} is not installed (make test-browser installs it)"
@@ -90,8 +90,8 @@ def url(dispatcher: SimulatedDispatcher) -> Iterator[str]:
         yield base
 
 
-# Not for the whole session: while it is open Playwright runs an event loop in this thread, and asynchronous tests of
-# other folders could not run theirs.
+# Not session-scoped: while it is open, Playwright runs an event loop in this thread, so asynchronous tests of other
+# folders could not run theirs.
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
@@ -104,8 +104,8 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def open_page(browser: "Browser", url: str) -> Iterator[OpenPage]:
-    """Opens the page; at the end no page may have complained, nor asked another host for anything."""
-    complaints: list[str] = []
+    """Opens the page; at the end no page may have logged an error or requested anything from another host."""
+    problems: list[str] = []
     contexts = []
 
     def open_at(
@@ -123,13 +123,13 @@ def open_page(browser: "Browser", url: str) -> Iterator[OpenPage]:
         page = context.new_page()
         page.set_default_timeout(20_000)
         if not expect_errors:
-            page.on("console", lambda message: complaints.append(f"console: {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(base) else None)
+            page.on("console", lambda message: problems.append(f"console: {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("request", lambda request: problems.append(request.url) if not request.url.startswith(base) else None)
         page.goto(f"{base}/ui")
         return page
 
     yield open_at
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert problems == []

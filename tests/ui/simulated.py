@@ -1,15 +1,14 @@
-"""A dispatcher that computes, behind the real VRAM policy on a simulated GPU: lanes move with its memory."""
+"""A fake dispatcher behind the real VRAM policy on a simulated GPU, so that lanes change with its memory."""
 
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tests.support.dispatcher import FakeDispatcher
 from trivet.config import TASKS, AppConfig, Lane
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, gpu_status
-from trivet.messages import Health
+from trivet.messages import Health, Request, ResultT
 from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
@@ -22,7 +21,7 @@ SQUEEZE_ENDS_S = 2000.0
 
 
 class SteppedClock:
-    """Runs as the real one does, and can be put forward."""
+    """The real clock, which can be advanced."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
@@ -32,7 +31,7 @@ class SteppedClock:
 
 
 class SimulatedDispatcher(FakeDispatcher):
-    """The GPU is read whenever somebody asks; its other process comes and goes by the clock."""
+    """Reads the GPU at every call; the clock moves the external process's schedule."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class SimulatedDispatcher(FakeDispatcher):
             total_bytes=8 * GIB,
             external=((0.0, GIB // 2), (SQUEEZE_BEGINS_S, 7 * GIB), (SQUEEZE_ENDS_S, GIB // 2)),
         )
-        self.ledger = Ledger(folder / "GPU.ledger", gpu, self.clock)
+        self.ledger = Ledger(folder / "gpu.ledger", gpu, self.clock)
         for task in TASKS:
             self.ledger.attach(task)
             self.ledger.load(task, WEIGHTS_BYTES[task])
@@ -52,15 +51,15 @@ class SimulatedDispatcher(FakeDispatcher):
             reroute_below_bytes=vram.reroute_below, resume_above_bytes=vram.resume_above, offload_after_s=None
         )
         self._monitor = Monitor(SimulatedProbe(self.ledger, self.clock), policy, TASKS, self.clock)
-        self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading may choose the GPU
+        self.clock.ahead_s = vram.dwell_s + 1  # so that the first reading can choose the GPU
         self._read()
 
     def squeeze(self) -> None:
-        """The other process takes what is left."""
+        """Let the external process take the free memory."""
         self.clock.ahead_s += SQUEEZE_BEGINS_S
 
     def release(self) -> None:
-        """The other process goes."""
+        """Let the external process free its memory."""
         self.clock.ahead_s += SQUEEZE_ENDS_S
 
     def _read(self) -> None:
@@ -74,21 +73,13 @@ class SimulatedDispatcher(FakeDispatcher):
             gpus=(gpu_status(self._snapshot, TASKS, self.clock(), self.config),), policy=self.config.vram
         )
 
-    def _routed(self, task: str, routed: Routed[Any]) -> Routed[Any]:
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        routed = await super().call(request)
         self._read()
-        decision = decision_for(self._snapshot, task, self.clock(), self.config.vram.grace_s)
+        decision = decision_for(self._snapshot, request.task, self.clock(), self.config.vram.grace_s)
         if decision.lane == "gpu":
             return Routed(replace(routed.result, device="simulated:0"), "gpu")
         return Routed(routed.result, "cpu", decision.reason)
-
-    async def rerank(self, request: Any) -> Routed[Any]:
-        return self._routed("reranker", await super().rerank(request))
-
-    async def classify(self, request: Any) -> Routed[Any]:
-        return self._routed("classifier", await super().classify(request))
-
-    async def embed(self, request: Any) -> Routed[Any]:
-        return self._routed("embedder", await super().embed(request))
 
     async def readiness(self) -> Readiness:
         cpu = await super().readiness()

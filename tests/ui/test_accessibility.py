@@ -1,4 +1,4 @@
-"""axe-core over every state of the page, in both themes and at phone width."""
+"""Runs axe-core on every state of the page, in both themes and at phone width."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ def violations(page: "Page") -> list[str]:
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_violation_on_the_gpu_nor_squeezed_nor_in_any_tab(
+def test_no_state_of_the_page_has_a_violation(
     open_page: OpenPage, dispatcher: SimulatedDispatcher, viewport: Any, scheme: str
 ) -> None:
     page = open_page(viewport=viewport, scheme=scheme)

@@ -1,4 +1,4 @@
-"""Trying the models from the page: what is sent, what is shown, and what happens when it goes wrong."""
+"""The playground: requests, results and failures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,14 +43,14 @@ def test_blank_lines_separate_documents_of_several_lines(open_page: OpenPage, di
     assert request.documents == ("def one():\n    return 1", "def two():\n    return 2")
 
 
-def test_what_is_pasted_is_not_kept(open_page: OpenPage) -> None:
+def test_pasted_text_is_not_cached(open_page: OpenPage) -> None:
     page = open_page()
     with page.expect_request("**/v1/rerank") as sent:
         page.click("#rerank-form button")
     assert sent.value.headers["cache-control"] == "no-store"
 
 
-def test_what_is_pasted_stays_text(open_page: OpenPage) -> None:
+def test_pasted_markup_stays_text(open_page: OpenPage) -> None:
     page = open_page()
     page.fill("#rerank-documents", "<img src=x onerror=alert(1)>\n<b>bold</b>")
     page.click("#rerank-form button")
@@ -59,7 +59,7 @@ def test_what_is_pasted_stays_text(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("width", [1180, 360])
-def test_a_source_and_its_candidates_are_drawn_and_tabled(open_page: OpenPage, width: int) -> None:
+def test_a_source_and_its_candidates_are_shown_as_graph_and_table(open_page: OpenPage, width: int) -> None:
     page = open_page(viewport={"width": width, "height": 900})
     page.click("#tab-relate")
     page.click("#relate-form button")
@@ -67,11 +67,11 @@ def test_a_source_and_its_candidates_are_drawn_and_tabled(open_page: OpenPage, w
     candidates = page.locator("#relate-candidates").input_value().strip().splitlines()
     assert page.locator("#relate-outcome .edge").count() == len(candidates)
     assert page.locator('#relate-outcome .node[data-role="source"]').count() == 1
-    assert "The table below says the same" in (
+    assert "The table below shows the same" in (
         page.locator("#relate-outcome svg[role=img]").get_attribute("aria-label") or ""
     )
     assert sorted(texts(page, "#relate-outcome tbody td.wide")) == sorted(candidates)
-    # Boxes stay inside the drawing and off one another.
+    # Boxes are inside the drawing and do not overlap.
     boxes = page.locator("#relate-outcome .node rect").evaluate_all(
         "all => all.map(one => { const {x, y, width, height} = one.getBBox(); return [x, y, x + width, y + height]; })"
     )
@@ -82,7 +82,7 @@ def test_a_source_and_its_candidates_are_drawn_and_tabled(open_page: OpenPage, w
             assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
 
 
-def test_a_graph_is_drawn_anew_at_another_width(open_page: OpenPage) -> None:
+def test_a_graph_is_redrawn_at_another_width(open_page: OpenPage) -> None:
     page = open_page()
     page.click("#tab-relate")
     page.click("#relate-form button")
@@ -140,7 +140,9 @@ def test_files_can_be_dropped(open_page: OpenPage) -> None:
     assert page.locator("#files-drop").get_attribute("data-over") is None
 
 
-def test_a_text_is_classified_by_ones_own_labels(open_page: OpenPage, dispatcher: SimulatedDispatcher) -> None:
+def test_a_text_is_classified_by_labels_of_the_users_choice(
+    open_page: OpenPage, dispatcher: SimulatedDispatcher
+) -> None:
     page = open_page()
     page.click("#tab-classify")
     page.fill("#classify-labels", "praise,  bug report , praise")
@@ -153,7 +155,7 @@ def test_a_text_is_classified_by_ones_own_labels(open_page: OpenPage, dispatcher
     assert list(request.hypotheses) == ["praise", "bug report"]
 
 
-def test_a_refusal_is_told_in_words_and_the_form_works_again(
+def test_a_refusal_is_shown_as_a_sentence_and_the_form_works_again(
     open_page: OpenPage, dispatcher: SimulatedDispatcher
 ) -> None:
     page = open_page(expect_errors=True)

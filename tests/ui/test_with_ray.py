@@ -1,6 +1,6 @@
-"""The page over the whole graph: Ray Serve, the starter models, a simulated GPU; and the pictures in docs/img.
+"""The page with the whole application (Ray Serve, the starter models, a simulated GPU), and the pictures in docs/img.
 
-`make screenshots` writes the pictures anew; otherwise they go to a temporary folder and only their size is checked.
+`make screenshots` updates the pictures; otherwise they go to a temporary folder and only their size is checked.
 """
 
 import os
@@ -49,7 +49,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def ask(base: str) -> None:
-    """A little of everything, so that there is something to see."""
+    """Send one request of each kind, so that the page has data to show."""
     with httpx.Client(base_url=base, timeout=120, headers={"cache-control": "no-store"}) as client:
         client.post("/v1/embeddings", json={"input": DOCUMENTS}).raise_for_status()
         client.post("/v1/rerank", json={"query": "retry a request", "documents": DOCUMENTS}).raise_for_status()
@@ -58,7 +58,7 @@ def ask(base: str) -> None:
 
 
 def until(base: str, page: "Page", headline: str) -> None:
-    """Keep asking until the page says it."""
+    """Keep sending requests until the page has this headline."""
     deadline_s = time.monotonic() + WAIT_MS / 1000
     while headline not in page.locator("#headline").inner_text():
         assert time.monotonic() < deadline_s, page.locator("#headline").inner_text()
@@ -71,10 +71,10 @@ def take(page: "Page", file: Path) -> None:
     assert file.stat().st_size < LARGEST_BYTES
 
 
-def test_a_reroute_shows_on_the_page_and_in_the_pictures(open_page: OpenPage, base: str, pictures: Path) -> None:
+def test_the_page_shows_a_reroute(open_page: OpenPage, base: str, pictures: Path) -> None:
     page = open_page(base, viewport={"width": 1180, "height": 1080})
     page.set_default_timeout(WAIT_MS)
-    until(base, page, "All three models answer on the simulated GPU.")
+    until(base, page, "All three models run on the simulated GPU.")
     for _ in range(20):
         ask(base)
         time.sleep(0.5)
@@ -83,7 +83,7 @@ def test_a_reroute_shows_on_the_page_and_in_the_pictures(open_page: OpenPage, ba
     take(page, pictures / "ui-light.png")
 
     until(base, page, "on the CPU.")
-    until(base, page, "All three models answer on the CPU.")
+    until(base, page, "All three models run on the CPU.")
     for _ in range(10):
         ask(base)
         time.sleep(0.5)

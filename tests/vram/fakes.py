@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to move, and a probe that shows what it is given."""
+"""A clock that only `advance` moves, and a probe that returns the readings it is given."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Runs in a process of its own, with the stub on the library path: plays a script of scenarios against `NvmlProbe`.
+"""Runs as a separate process, with the stub on the library path: plays a script of scenarios against `NvmlProbe`.
 
 Reads the script as JSON from standard input and writes what the probe observed and logged as JSON to standard output.
 A scenario may begin while the former call still hangs: every step is one `read`, with the clock moved before it.

@@ -1,4 +1,4 @@
-"""Ollama, as far as Trivet talks to it: lists loaded models, unloads one that is named."""
+"""A fake Ollama server with the two calls that Trivet uses: list the loaded models, and unload one."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +8,7 @@ GIB = 1024**3
 
 
 class OllamaServer(ThreadingHTTPServer):
-    """Holds loaded models as Ollama lists them; `keep_alive: 0` without a prompt unloads one."""
+    """Lists loaded models as Ollama does; a request with `keep_alive: 0` and no prompt unloads one."""
 
     daemon_threads = True
 

@@ -17,7 +17,7 @@ def test_results_and_errors_come_back() -> None:
     assert thread.call(lambda: 8, timeout_s=5.0) == 8, "an error does not end the thread"
 
 
-def test_a_hung_call_refuses_the_next_ones_until_it_comes_back() -> None:
+def test_a_hung_call_rejects_later_calls_until_it_returns() -> None:
     thread = DeadlineThread[str]("t")
     let_go, began = threading.Event(), threading.Event()
 
@@ -32,10 +32,10 @@ def test_a_hung_call_refuses_the_next_ones_until_it_comes_back() -> None:
     assert began.is_set()
     for _ in range(20):
         with pytest.raises(StillHanging):
-            thread.call(lambda: "never begun", timeout_s=5.0)
+            thread.call(lambda: "never started", timeout_s=5.0)
     assert threading.active_count() == before + 1, "one stuck call costs one thread"
     let_go.set()
-    assert first_answer(thread) == "fresh", "the late result is thrown away"
+    assert first_answer(thread) == "fresh", "the late result is discarded"
 
 
 def first_answer(thread: DeadlineThread[str]) -> str:
@@ -44,8 +44,8 @@ def first_answer(thread: DeadlineThread[str]) -> str:
         try:
             return thread.call(lambda: "fresh", timeout_s=5.0)
         except StillHanging:
-            pause.wait(0.002)  # the worker needs a moment to come back
-    raise AssertionError("the worker never came back")
+            pause.wait(0.002)  # the worker needs a moment to return
+    raise AssertionError("the worker never returned")
 
 
 def test_calls_run_on_one_thread_that_is_not_the_callers() -> None:

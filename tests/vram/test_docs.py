@@ -1,6 +1,6 @@
-"""docs/vram.md: its examples are what the code prints, and it leaves out no cause, setting or default.
+"""Checks docs/vram.md: its examples match the code's output, and it lists every cause, setting and default.
 
-To renew the examples after a change, run this module: `python -m tests.vram.test_docs`.
+`python -m tests.vram.test_docs` regenerates the examples.
 """
 
 import logging
@@ -28,7 +28,7 @@ from trivet.vram.types import Cause
 PAGE = Path(__file__).parents[2] / "docs" / "vram.md"
 MODELS = ("embedder", "reranker", "classifier")
 GB = 10**9
-OTHER_PROCESS = ((0.0, 0), (20.0, 1 * GB), (40.0, 4 * GB), (60.0, 13 * GB // 2), (80.0, 39 * GB // 5), (180.0, 0))
+EXTERNAL = ((0.0, 0), (20.0, 1 * GB), (40.0, 4 * GB), (60.0, 13 * GB // 2), (80.0, 39 * GB // 5), (180.0, 0))
 
 
 def eight_gb_plan() -> Plan:
@@ -48,13 +48,13 @@ class Lines(logging.Handler):
 
 
 def squeeze() -> str:
-    """Play the other process against three obedient replicas and return what the monitor logs."""
+    """Play the external process against three replicas that apply every decision; return what the monitor logs."""
     clock = Clock(0.0)
     heard = Lines(clock)
     logger = logging.getLogger("trivet.vram.monitor")
     with tempfile.TemporaryDirectory() as directory:
-        gpu = SimulatedGpu(total_bytes=8 * GIB, external=OTHER_PROCESS)
-        ledger = Ledger(Path(directory) / "GPU.db", gpu, clock)
+        gpu = SimulatedGpu(total_bytes=8 * GIB, external=EXTERNAL)
+        ledger = Ledger(Path(directory) / "gpu.db", gpu, clock)
         for name, share in zip(MODELS, eight_gb_plan().models, strict=True):
             ledger.attach(name, cap_bytes=share.cap_bytes)
             ledger.load(name, share.weights_bytes)

@@ -1,4 +1,4 @@
-"""A snapshot as metrics: the sizes of a GPU that was read, nothing about one that was not, changes counted once."""
+"""Snapshots as metrics: the sizes of a readable GPU, no sizes of an unreadable one, and changes counted once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def snapshot(*decisions: Decision, observation: Observation = SEEN) -> Snapshot:
     )
 
 
-def test_a_gpu_that_was_read_is_reported_whole() -> None:
+def test_all_sizes_of_a_readable_gpu_are_reported() -> None:
     sink = MemorySink()
     measure_snapshot(sink, None, snapshot())
     assert sink.value(VRAM_READABLE, device=DEVICE) == 1
@@ -55,7 +55,7 @@ def test_a_gpu_that_was_read_is_reported_whole() -> None:
     assert sink.value(VRAM_REUSABLE, device=DEVICE, model="embedder") == 10
 
 
-def test_a_model_whose_replica_has_gone_holds_nothing() -> None:
+def test_a_model_without_a_replica_is_reported_with_zero_bytes() -> None:
     sink = MemorySink()
     measure_snapshot(sink, None, snapshot(decision("gpu", "room")))
     gone = replace(SEEN, ours_bytes={}, reusable_bytes={}, present=frozenset({"reranker"}))
@@ -65,35 +65,35 @@ def test_a_model_whose_replica_has_gone_holds_nothing() -> None:
     assert sink.value(VRAM_OURS, device=DEVICE, model="reranker") == 150
 
 
-def test_of_a_gpu_that_was_not_read_only_that_is_reported() -> None:
+def test_an_unreadable_gpu_reports_no_sizes() -> None:
     sink = MemorySink()
     measure_snapshot(sink, None, snapshot(observation=Observation.unknown(at_s=1.0, device=DEVICE, reason="no driver")))
     assert sink.touched() == {VRAM_READABLE.name}
     assert sink.value(VRAM_READABLE, device=DEVICE) == 0
 
 
-def test_what_cannot_be_told_apart_is_not_reported() -> None:
+def test_unknown_external_memory_is_not_reported() -> None:
     sink = MemorySink()
-    blurred = Observation(at_s=1.0, device=DEVICE, total_bytes=800, free_bytes=300)
-    measure_snapshot(sink, None, snapshot(observation=blurred))
+    unattributed = Observation(at_s=1.0, device=DEVICE, total_bytes=800, free_bytes=300)
+    measure_snapshot(sink, None, snapshot(observation=unattributed))
     assert VRAM_EXTERNAL.name not in sink.touched()
 
 
 def test_a_decision_is_counted_when_it_changes_and_not_with_each_heartbeat() -> None:
     sink = MemorySink()
-    told = [
+    snapshots = [
         snapshot(decision("gpu", "room")),
         snapshot(decision("gpu", "room")),
         snapshot(decision("cpu", "low_memory")),
         snapshot(decision("gpu", "room")),
     ]
-    for before, after in zip([None, *told], told, strict=False):
+    for before, after in zip([None, *snapshots], snapshots, strict=False):
         measure_snapshot(sink, before, after)
     assert sink.value(LANE_DECISIONS, model="embedder", lane="gpu", cause="room") == 2
     assert sink.value(LANE_DECISIONS, model="embedder", lane="cpu", cause="low_memory") == 1
 
 
-def test_a_tenant_that_left_holds_nothing() -> None:
+def test_a_tenant_that_was_unloaded_is_reported_with_zero_bytes() -> None:
     sink = MemorySink()
     until = datetime(2026, 1, 2, tzinfo=UTC)
     first, second = (Tenant(name=name, vram_bytes=size, expires_at=until) for name, size in (("a", 5), ("b", 7)))

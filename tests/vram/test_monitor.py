@@ -32,8 +32,8 @@ def test_a_squeeze_is_logged_once_per_change(caplog: pytest.LogCaptureFixture) -
     assert monitor.latest.version == 4
 
 
-def test_a_blind_monitor_goes_on_speaking() -> None:
-    """Heartbeats continue while the GPU cannot be read, so that receivers can tell blindness from a dead monitor."""
+def test_heartbeats_continue_while_the_gpu_is_unreadable() -> None:
+    """Receivers can thus distinguish an unreadable GPU from a dead monitor."""
     clock = Clock()
     probe = ShownProbe(clock, 4 * GIB)
     monitor = Monitor(probe, CONFIG, ["embedder"], clock, heartbeat_s=1.0)
@@ -49,7 +49,7 @@ def test_a_blind_monitor_goes_on_speaking() -> None:
     assert lanes == ["gpu"] * 5 + ["cpu"] * 3
 
 
-def test_a_resumed_monitor_waits_out_one_dwell() -> None:
+def test_a_resumed_monitor_waits_for_one_dwell() -> None:
     clock = Clock()
     probe = ShownProbe(clock, 4 * GIB)
     monitor = Monitor(probe, CONFIG, ["embedder"], clock, resumed=True)
@@ -62,7 +62,7 @@ def test_a_resumed_monitor_waits_out_one_dwell() -> None:
     assert second.decisions["embedder"].lane == "gpu"
 
 
-def test_losing_a_replica_is_worth_a_warning_and_not_having_one_yet_is_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_replica_is_a_warning_but_a_replica_not_started_yet_is_not(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="trivet.vram")
     clock = Clock()
     probe = ShownProbe(clock, 4 * GIB)

@@ -1,4 +1,4 @@
-"""The client against a small HTTP server on loopback that speaks Ollama's documented API."""
+"""The Ollama client, the unload decision and the watcher, against a fake server with Ollama's documented API."""
 
 import logging
 import threading
@@ -71,18 +71,18 @@ def model(name: str = "mistral:7b", *, expires_in_s: float = 240.0, vram_bytes: 
 
 
 def ask(
-    looks: list[tuple[float, list[Tenant]]], config: UnloadConfig = IDLE, *, starving: bool = True
+    polls: list[tuple[float, list[Tenant]]], config: UnloadConfig = IDLE, *, starving: bool = True
 ) -> list[tuple[float, str]]:
-    """Play a series of looks and return when which unload was asked for."""
+    """Play a series of polls; return (time, model) of each unload request."""
     history = OllamaHistory()
     asked: list[tuple[float, str]] = []
-    for now_s, models in looks:
+    for now_s, models in polls:
         names, history = models_to_unload(config, history, models, starving=starving, now_s=now_s, now=NOW)
         asked.extend((now_s, name) for name in names)
     return asked
 
 
-def test_a_model_is_unloaded_when_its_expiry_has_stood_still_long_enough() -> None:
+def test_a_model_is_unloaded_when_its_expiry_has_not_moved_for_long_enough() -> None:
     assert ask([(float(now_s), [model()]) for now_s in range(0, 100, 10)]) == [
         (60.0, "mistral:7b"),
         (90.0, "mistral:7b"),
@@ -101,30 +101,30 @@ def test_a_model_in_use_moves_its_expiry_and_stays() -> None:
         ([model(expires_in_s=290 * 365 * 86_400.0)], IDLE, True),
         ([model(vram_bytes=0)], IDLE, True),
     ],
-    ids=["off by default", "we do not starve", "kept for ever by its owner", "on the CPU anyway"],
+    ids=["off by default", "our models are not starving", "pinned by its owner", "on the CPU anyway"],
 )
 def test_a_model_is_left_alone(models: list[Tenant], config: UnloadConfig, starving: bool) -> None:
     assert ask([(0.0, models), (1000.0, models)], config, starving=starving) == []
 
 
-def test_a_model_that_left_and_came_back_starts_afresh() -> None:
+def test_a_model_that_was_unloaded_and_loaded_again_counts_as_new() -> None:
     assert ask([(0.0, [model()]), (50.0, []), (70.0, [model()]), (100.0, [model()])]) == []
 
 
-def test_models_that_left_are_forgotten() -> None:
+def test_unloaded_models_are_removed_from_the_history() -> None:
     history = OllamaHistory()
     for now_s, models in ((0.0, [model()]), (60.0, [model()]), (61.0, [])):
         _, history = models_to_unload(IDLE, history, models, starving=True, now_s=now_s, now=NOW)
-    assert history == OllamaHistory(), "or a server with many models would grow it without end"
+    assert history == OllamaHistory(), "otherwise a server with many models would grow it without limit"
 
 
-def test_the_others_are_described_in_one_line() -> None:
+def test_external_memory_is_described_in_one_line() -> None:
     observation = look(0.0, GIB)
     assert describe(observation, [model()]) == "external unknown: ollama mistral:7b 5 GiB until 12:04:00Z"
     assert describe(observation, []) == "external unknown: none of it known to ollama"
 
 
-# ── the neighbour: client and decision together ───────────────────────────────────────────────────────────────────
+# ── the watcher: client and decision together ─────────────────────────────────────────────────────────────────────
 
 
 def snapshot(free_bytes: int) -> Snapshot:
@@ -135,21 +135,21 @@ def snapshot(free_bytes: int) -> Snapshot:
     return made
 
 
-async def test_an_idle_model_is_unloaded_while_we_starve(
+async def test_an_idle_model_is_unloaded_while_our_models_starve(
     server: OllamaServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
     server.load("mistral:7b", 5 * GIB, (NOW + timedelta(minutes=4)).isoformat())
     clock = Clock()
     async with OllamaClient(server.url) as client:
-        neighbour = OllamaWatcher(client, IDLE, clock, lambda: NOW)
+        watcher = OllamaWatcher(client, IDLE, clock, lambda: NOW)
         for free_bytes in (0, 0, 4 * GIB):
-            assert len(await neighbour.tick(snapshot(free_bytes))) == 1
+            assert len(await watcher.tick(snapshot(free_bytes))) == 1
             clock.advance(40.0)
-        assert "mistral:7b" in server.loaded, "at 40 s it is not idle yet, at 80 s we do not starve"
-        await neighbour.tick(snapshot(0))
+        assert "mistral:7b" in server.loaded, "at 40 s it is not idle yet, at 80 s our models do not starve"
+        await watcher.tick(snapshot(0))
         assert server.loaded == {}
-        assert await neighbour.tick(snapshot(0)) == ()
+        assert await watcher.tick(snapshot(0)) == ()
     assert [record.getMessage() for record in caplog.records] == [
         "external 6 GiB: ollama mistral:7b 5 GiB until 12:04:00Z",
         "asking ollama to unload mistral:7b, which is idle while embedder has no room",
@@ -163,11 +163,11 @@ async def test_a_silent_ollama_is_logged_once_and_raises_nothing(
     caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
     server.broken_body = b"<html>"
     async with OllamaClient(server.url) as client:
-        neighbour = OllamaWatcher(client, UnloadConfig(), Clock(), lambda: NOW)
+        watcher = OllamaWatcher(client, UnloadConfig(), Clock(), lambda: NOW)
         for _ in range(3):
-            assert await neighbour.tick(snapshot(0)) == ()
+            assert await watcher.tick(snapshot(0)) == ()
         server.broken_body = None
-        await neighbour.tick(snapshot(0))
+        await watcher.tick(snapshot(0))
     first, back = (record.getMessage() for record in caplog.records)
     assert first.startswith("Ollama /api/ps: ")
     assert back == "external 6 GiB: none of it known to ollama"

@@ -60,5 +60,5 @@ def test_assumptions_can_be_changed() -> None:
         ["--vram", "8GiB", "--models", FLAGSHIP, "--smaller"],
     ],
 )
-def test_wrong_usage_is_told_from_a_refusal(arguments: list[str]) -> None:
+def test_wrong_usage_has_its_own_exit_code(arguments: list[str]) -> None:
     assert CliRunner().invoke(APP, arguments).exit_code == 2

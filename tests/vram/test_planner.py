@@ -19,7 +19,7 @@ from trivet.vram.planning.table import HEADER, render, rows
 FLAGSHIP = tuple(CATALOGUE[name] for name in PRESETS["8gb"].models)
 
 
-def test_the_flagship_trio_fits_eight_gib_at_16_bits() -> None:
+def test_the_flagship_models_fit_eight_gib_at_16_bits() -> None:
     made = plan(FLAGSHIP, 8 * GIB, dtype="bf16")
     assert [model.budget_tokens for model in made.models] == [16_384] * 3
     assert sum(model.num_gpus for model in made.models) < 0.7
@@ -27,15 +27,15 @@ def test_the_flagship_trio_fits_eight_gib_at_16_bits() -> None:
     assert weights_gb == [0.95, 0.56, 0.79]
 
 
-def test_a_tighter_gpu_lowers_the_budgets_of_all_alike() -> None:
-    for card_mib, common in ((6 * 1024, 11_776), (5.5 * 1024, 4_608)):
-        made = plan(FLAGSHIP, int(card_mib * MIB))
+def test_a_smaller_gpu_lowers_all_budgets_equally() -> None:
+    for gpu_mib, common in ((6 * 1024, 11_776), (5.5 * 1024, 4_608)):
+        made = plan(FLAGSHIP, int(gpu_mib * MIB))
         embedder, reranker, classifier = (model.budget_tokens for model in made.models)
         assert embedder == reranker == common
         assert classifier == max(8192, common), "never less than one of its longest sequences"
 
 
-def test_a_refusal_has_the_numbers_and_a_way_out() -> None:
+def test_a_refusal_states_the_numbers_and_a_remedy() -> None:
     with pytest.raises(DoesNotFit) as refused:
         plan(FLAGSHIP, 4 * GIB)
     message = refused.value.message
@@ -47,7 +47,7 @@ def test_a_refusal_has_the_numbers_and_a_way_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("card_gib", "external_gib", "preset"),
+    ("gpu_gib", "external_gib", "preset"),
     [
         (24, 0, "24gb"),
         (16, 0, "12gb"),
@@ -59,9 +59,9 @@ def test_a_refusal_has_the_numbers_and_a_way_out() -> None:
         (10, 5, "12gb --smaller"),
     ],
 )
-def test_the_nearest_preset_is_the_most_demanding_that_fits(card_gib: int, external_gib: int, preset: str) -> None:
+def test_the_nearest_preset_is_the_most_demanding_that_fits(gpu_gib: int, external_gib: int, preset: str) -> None:
     assume = Assumptions(external_bytes=external_gib * GIB)
-    assert nearest_preset(card_gib * GIB, "bf16", assume) == preset
+    assert nearest_preset(gpu_gib * GIB, "bf16", assume) == preset
 
 
 @pytest.mark.parametrize("preset", [preset for preset in PRESETS.values() if preset.gpu_bytes])
@@ -142,7 +142,7 @@ def test_budgets_are_as_large_as_the_gpu_allows() -> None:
     assert 0 <= made.unplanned_bytes < step_bytes
 
 
-def test_what_was_measured_wins_over_what_is_estimated() -> None:
+def test_a_measured_figure_replaces_the_estimate() -> None:
     facts = replace(FLAGSHIP[0], measured_activation_bytes_per_token=12_345)
     assert facts.activation_bytes_per_token("bf16") == 12_345
 
@@ -189,7 +189,7 @@ def test_gpt_style_field_names_are_understood() -> None:
     assert replace(facts, name="nomic-ai/nomic-embed-text-v2-moe") == CATALOGUE["nomic-ai/nomic-embed-text-v2-moe"]
 
 
-def test_roberta_positions_are_not_all_tokens() -> None:
+def test_robertas_position_table_is_larger_than_its_token_limit() -> None:
     config = {
         "hidden_size": 768,
         "intermediate_size": 3072,

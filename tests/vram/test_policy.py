@@ -1,4 +1,4 @@
-"""The transition table of the policy, row by row, and the properties it promises, by Hypothesis."""
+"""The policy's transition table, row by row, and its properties over random histories (Hypothesis)."""
 
 import pickle
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ RELOADING = state_of("cpu", "reloading")
 BLIND_S = NOW_S - CONFIG.grace_s - 0.1
 
 TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
-    # any lane, unread
+    # any lane, GPU unreadable
     ("gpu, unread within grace", GPU, unseen(), ("gpu", "room", False)),
     ("gpu, unread past grace", replace(GPU, last_read_s=BLIND_S), unseen(), ("cpu", "no_reading", False)),
     ("gpu, unread exactly at grace", replace(GPU, last_read_s=NOW_S - 5.0), unseen(), ("gpu", "room", False)),
@@ -138,13 +138,13 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         ("cpu", "offloaded", True),
     ),
     (
-        "starved for long, room at last",
+        "starved for long, then room",
         state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0),
         seen(GIB),
         ("gpu", "room", False),
     ),
     (
-        "starved for long, a offload step too recent",
+        "starved for long, an offload step too recent",
         state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0, offload_step_s=NOW_S - 9.9),
         seen(0),
         ("cpu", "low_memory", False),
@@ -153,21 +153,21 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     ("offloaded, a byte short", OFFLOADED, seen(GIB + 900 * MIB - 1, off_gpu=True), ("cpu", "offloaded", True)),
     ("offloaded, room with weights", OFFLOADED, seen(GIB + 900 * MIB, off_gpu=True), ("cpu", "reloading", False)),
     (
-        "offloaded, room with weights, a offload step too recent",
+        "offloaded, room with weights, an offload step too recent",
         replace(OFFLOADED, offload_step_s=NOW_S - 9.9),
         seen(4 * GIB, off_gpu=True),
         ("cpu", "offloaded", True),
     ),
-    ("returning, not there yet", RELOADING, seen(2 * GIB, off_gpu=True), ("cpu", "reloading", False)),
-    ("returning, between the thresholds", RELOADING, seen(700 * MIB, off_gpu=True), ("cpu", "reloading", False)),
-    ("returning, the room is gone", RELOADING, seen(400 * MIB, off_gpu=True), ("cpu", "offloaded", True)),
+    ("reloading, not loaded yet", RELOADING, seen(2 * GIB, off_gpu=True), ("cpu", "reloading", False)),
+    ("reloading, between the thresholds", RELOADING, seen(700 * MIB, off_gpu=True), ("cpu", "reloading", False)),
+    ("reloading, the room is gone", RELOADING, seen(400 * MIB, off_gpu=True), ("cpu", "offloaded", True)),
     (
-        "returning for long, starved",
+        "reloading for long, starved",
         state_of("cpu", "reloading", starved_since_s=NOW_S - 60.0),
         seen(700 * MIB, off_gpu=True),
         ("cpu", "offloaded", True),
     ),
-    ("returning, there", RELOADING, seen(GIB), ("gpu", "room", False)),
+    ("reloading, loaded", RELOADING, seen(GIB), ("gpu", "room", False)),
 ]
 
 
@@ -180,7 +180,7 @@ def test_transition(before: PolicyState, observation: Observation, expected: tup
     assert (decision.lane, decision.cause, decision.offloaded) == expected
     was = before.decisions["embedder"]
     if expected == (was.lane, was.cause, was.offloaded):
-        assert decision is was, "an unchanged decision must compare equal, or it would be pushed at every tick"
+        assert decision is was, "an unchanged decision must compare equal, otherwise every tick would push it"
         assert changes(before, after) == ()
     else:
         assert changes(before, after) == (decision,)
@@ -199,7 +199,7 @@ def test_reasons_read_as_sentences() -> None:
     assert blind.reason == "embedder: no reading of the GPU for 8 s (NVML did not answer): moved to cpu"
 
 
-def test_an_observation_older_than_the_grace_period_counts_as_unread() -> None:
+def test_an_observation_older_than_the_grace_period_counts_as_unreadable() -> None:
     old = look(NOW_S - 5.1, 8 * GIB)
     state = replace(GPU, last_read_s=NOW_S - 5.1)
     assert decide(CONFIG, state, old, NOW_S).decisions["embedder"].cause == "no_reading"
@@ -216,7 +216,7 @@ def test_the_grace_period_counts_from_the_last_good_reading() -> None:
         assert state.decisions["embedder"].lane == lane
 
 
-def test_resuming_after_a_crash_waits_out_one_dwell() -> None:
+def test_a_policy_resumed_after_a_crash_waits_for_one_dwell() -> None:
     fresh = initial_state(["embedder"], 0.0)
     assert decide(CONFIG, fresh, look(1.0, 4 * GIB), 1.0).decisions["embedder"].lane == "gpu"
     resumed = initial_state(["embedder"], 0.0, resumed=True)
@@ -240,7 +240,7 @@ def test_configuration_that_contradicts_itself_is_refused(wrong: dict[str, float
         PolicyConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_last_in_order_offloads_first_and_the_first_returns_first() -> None:
+def test_the_last_in_order_is_offloaded_first_and_the_first_is_reloaded_first() -> None:
     state = initial_state(["embedder", "reranker"], 0.0)
     steps: list[tuple[float, str, bool]] = []
 
@@ -262,8 +262,8 @@ def test_the_last_in_order_offloads_first_and_the_first_returns_first() -> None:
     assert {decision.lane for decision in state.decisions.values()} == {"gpu"}
 
 
-def test_a_model_without_a_replica_does_not_hold_up_the_others() -> None:
-    """It starves like the rest and is the first in line to offload, but there is nothing of it to offload."""
+def test_a_model_without_a_replica_does_not_block_offloading_of_the_others() -> None:
+    """It is starved too, and the first in order to be offloaded, but has nothing to offload."""
     state = initial_state(["embedder", "reranker"], 0.0)
     for at_s in (0.0, 60.0):
         state = decide(CONFIG, state, look(at_s, 0, present=frozenset({"embedder"})), at_s)
@@ -271,7 +271,7 @@ def test_a_model_without_a_replica_does_not_hold_up_the_others() -> None:
     assert not state.decisions["reranker"].offloaded
 
 
-def test_any_room_restarts_the_clock_of_starving() -> None:
+def test_any_room_restarts_the_offload_timer() -> None:
     state = initial_state(["embedder"], 0.0)
     for at_s, free_bytes in ((0.0, 0), (59.0, GIB), (60.0, 0), (119.9, 0)):
         state = decide(CONFIG, state, look(at_s, free_bytes), at_s)
@@ -286,10 +286,10 @@ def test_offloading_can_be_turned_off() -> None:
     assert not after.decisions["embedder"].offloaded
 
 
-def test_offloading_does_not_bring_a_model_back_by_what_it_frees() -> None:
-    """A offloaded model's own weights are free afterwards; that alone must not make it return, or it would cycle."""
+def test_the_memory_that_offloading_frees_does_not_cause_a_reload() -> None:
+    """Otherwise a model would be offloaded and reloaded in a cycle."""
     state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 60.0)
-    free_bytes = CONFIG.resume_above_bytes - 1  # the most that still counts as starving
+    free_bytes = CONFIG.resume_above_bytes - 1  # the most that still counts as starved
     state = decide(CONFIG, state, seen(free_bytes), NOW_S)
     assert state.decisions["embedder"].offloaded
     for tick in range(1, 200):
@@ -299,11 +299,11 @@ def test_offloading_does_not_bring_a_model_back_by_what_it_frees() -> None:
         assert state.decisions["embedder"].offloaded
 
 
-def test_blindness_restarts_the_clock_of_starving() -> None:
+def test_an_unreadable_gpu_restarts_the_offload_timer() -> None:
     state = state_of("cpu", "low_memory", starved_since_s=NOW_S - 59.0, last_read_s=BLIND_S)
     blind = decide(CONFIG, state, unseen(), NOW_S)
     later = decide(CONFIG, blind, look(NOW_S + 30.0, 0), NOW_S + 30.0)
-    assert not later.decisions["embedder"].offloaded, "nobody knows whether there was room meanwhile"
+    assert not later.decisions["embedder"].offloaded, "there may have been room in between"
 
 
 # ── properties over random histories ──────────────────────────────────────────────────────────────────────────────
@@ -311,12 +311,12 @@ def test_blindness_restarts_the_clock_of_starving() -> None:
 
 @dataclass(frozen=True)
 class Tick:
-    """What happens between two decisions: time passes, the GPU shows this or nothing, replicas obey or not."""
+    """What happens before a decision: time passes, the GPU reads this or nothing, replicas apply decisions or not."""
 
     after_s: float
     free_bytes: int | None
     reusable_bytes: int
-    obedient: bool
+    applied: bool
     off_gpu: bool
     present: bool
 
@@ -326,7 +326,7 @@ TICKS = st.builds(
     after_s=st.sampled_from([0.25, 0.5, 1.0, 3.0, 7.0, 30.0]),
     free_bytes=st.one_of(st.none(), st.integers(0, 3 * GIB), st.sampled_from([0, 500 * MIB, GIB, 8 * GIB])),
     reusable_bytes=st.sampled_from([0, 200 * MIB, 600 * MIB]),
-    obedient=st.booleans(),
+    applied=st.booleans(),
     off_gpu=st.booleans(),
     present=st.sampled_from([True, True, True, False]),
 )
@@ -337,7 +337,7 @@ RUNS = settings(max_examples=100, deadline=None)
 
 @dataclass
 class Replay:
-    """A history played through the policy, with everything the properties ask about."""
+    """A history played through the policy, with everything that the properties need."""
 
     states: list[PolicyState] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
@@ -349,7 +349,7 @@ def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
     if tick.free_bytes is None:
         return Observation.unknown(at_s=now_s, device="shown:0", reason="not this time")
     asked = frozenset(name for name, decision in state.decisions.items() if decision.offloaded)
-    offloaded = asked if tick.obedient else frozenset({"embedder"} if tick.off_gpu else ())
+    offloaded = asked if tick.applied else frozenset({"embedder"} if tick.off_gpu else ())
     reusable = {"embedder": tick.reusable_bytes}
     present = frozenset(MODELS if tick.present else {"reranker"})
     return look(now_s, tick.free_bytes, weights=WEIGHTS, offloaded=offloaded, reusable=reusable, present=present)
@@ -375,7 +375,7 @@ def replay(ticks: Sequence[Tick], config: PolicyConfig = CONFIG) -> Replay:
 
 @RUNS
 @given(HISTORIES)
-def test_never_gpu_below_the_floor(ticks: list[Tick]) -> None:
+def test_no_model_is_on_the_gpu_below_the_floor(ticks: list[Tick]) -> None:
     played = replay(ticks)
     for state, observation in zip(played.states, played.observations, strict=True):
         for name, decision in state.decisions.items():
@@ -385,7 +385,7 @@ def test_never_gpu_below_the_floor(ticks: list[Tick]) -> None:
 
 @RUNS
 @given(HISTORIES)
-def test_never_gpu_while_blind_past_the_grace_period_or_without_weights_or_replica(ticks: list[Tick]) -> None:
+def test_no_model_is_on_the_gpu_without_a_reading_or_weights_or_a_replica(ticks: list[Tick]) -> None:
     played = replay(ticks)
     last_read_s = 0.0
     for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
@@ -400,7 +400,7 @@ def test_never_gpu_while_blind_past_the_grace_period_or_without_weights_or_repli
 @RUNS
 @given(HISTORIES)
 def test_one_switch_per_dwell(ticks: list[Tick]) -> None:
-    """Every switch to the GPU comes at least a dwell after the switch before it; so no dwell holds two of them."""
+    """Every switch to the GPU comes at least one dwell after the previous switch, so no dwell contains two of them."""
     for switches in replay(ticks).switches.values():
         for (before_s, _), (at_s, lane) in pairwise(switches):
             if lane == "gpu":
@@ -427,8 +427,8 @@ def test_monotone_in_free_memory(ticks: list[Tick], last: Tick, more_bytes: int)
 
 @RUNS
 @given(HISTORIES)
-def test_weights_are_asked_to_move_one_model_at_a_time_and_a_dwell_apart(ticks: list[Tick]) -> None:
-    """Asking weights to leave, or back, is a choice; noting where they are found, or that a replica is gone, is not."""
+def test_offloads_and_reloads_are_requested_one_model_at_a_time_and_a_dwell_apart(ticks: list[Tick]) -> None:
+    """Only requests are limited; adopting observed facts (weights off the GPU, a replica gone) is not."""
     played = replay(ticks)
     before = initial_state(MODELS, 0.0)
     last_step_s: float | None = None
@@ -445,9 +445,9 @@ def test_weights_are_asked_to_move_one_model_at_a_time_and_a_dwell_apart(ticks: 
 
 @RUNS
 @given(HISTORIES)
-def test_with_room_and_obedient_replicas_everything_comes_back(ticks: list[Tick]) -> None:
-    """Whatever happened before, a GPU that stays empty is used again: no state is a dead end."""
-    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, obedient=True, off_gpu=False, present=True)
+def test_every_model_returns_to_a_gpu_that_stays_empty(ticks: list[Tick]) -> None:
+    """No state is a dead end, whatever happened before."""
+    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, applied=True, off_gpu=False, present=True)
     played = replay([*ticks, *[calm] * 45])
     assert {decision.lane for decision in played.states[-1].decisions.values()} == {"gpu"}
 

@@ -67,7 +67,7 @@ def play(stub_directory: Path, tmp_path: Path) -> Play:
     return run
 
 
-def test_totals_and_who_holds_them(play: Play) -> None:
+def test_totals_and_processes_are_attributed(play: Play) -> None:
     lists = {"compute_list": f"11:{2 * GIB},12:{512 * MIB}", "graphics_list": f"12:{512 * MIB},13:{64 * MIB}"}
     report = {"model": "embedder", "pid": 11, "held_bytes": GIB, "reusable_bytes": 300 * MIB, "weights_bytes": GIB}
     result = play({"scenario": HEALTHY | lists}, reports=[report])
@@ -75,7 +75,7 @@ def test_totals_and_who_holds_them(play: Play) -> None:
     (seen,) = result["steps"]
     assert (seen["total_bytes"], seen["free_bytes"], seen["device"]) == (8 * GIB, 5 * GIB, "0: Stub GPU")
     assert seen["ours_bytes"] == {"embedder": 2 * GIB}
-    # From the totals: 8 GiB, less 5 free, 256 MiB reserved and our 2; more than the 576 MiB the lists admit to.
+    # From the totals: 8 GiB minus 5 free, 256 MiB reserved and our 2. The lists name only 576 MiB of it.
     assert seen["external_bytes"] == 768 * MIB
     assert [(p["pid"], p["used_bytes"], p["owner"]) for p in seen["processes"]] == [
         (11, 2 * GIB, "embedder"),
@@ -88,7 +88,7 @@ def test_totals_and_who_holds_them(play: Play) -> None:
     assert result["log"] == ["INFO GPU 0: Stub GPU is readable"]
 
 
-def test_without_permission_for_the_process_list_replicas_speak_for_themselves(play: Play) -> None:
+def test_without_permission_for_the_process_list_the_replicas_reports_count(play: Play) -> None:
     report = {"model": "embedder", "pid": 11, "held_bytes": GIB}
     (seen,) = play({"scenario": HEALTHY | {"compute": NO_PERMISSION}}, reports=[report])["steps"]
     assert seen["ours_bytes"] == {"embedder": GIB + DEFAULT_CONTEXT_BYTES}
@@ -110,7 +110,7 @@ def test_external_use_is_none_when_a_replica_is_neither_listed_nor_sized(play: P
     assert hidden["free_bytes"] == 5 * GIB, "the totals are still good"
 
 
-def test_external_use_is_what_the_list_names_when_ours_is_not_sized_yet(play: Play) -> None:
+def test_external_use_is_the_sum_of_the_list_while_ours_is_not_sized_yet(play: Play) -> None:
     silent = [{"model": "embedder", "pid": 11}]
     (seen,) = play({"scenario": HEALTHY | {"compute_list": f"12:{GIB}"}}, reports=silent)["steps"]
     assert seen["external_bytes"] == GIB
@@ -125,7 +125,7 @@ def test_missing_graphics_and_mps_lists_are_normal(play: Play) -> None:
 def test_an_old_driver_has_only_the_first_memory_call(play: Play) -> None:
     (seen,) = play({"scenario": HEALTHY | {"memory_v2": FUNCTION_NOT_FOUND}})["steps"]
     assert (seen["total_bytes"], seen["free_bytes"]) == (8 * GIB, 5 * GIB)
-    assert seen["external_bytes"] == 3 * GIB, "that call counts the driver's own as used"
+    assert seen["external_bytes"] == 3 * GIB, "that call counts the driver's reserved memory as used"
 
 
 def test_no_driver_library_is_an_observation_and_one_log_line(play: Play, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_unknown_device_is_an_observation(play: Play) -> None:
     assert "GPU-7" in seen["unknown_reason"]
 
 
-def test_a_lost_gpu_is_opened_again_but_not_at_every_look(play: Play) -> None:
+def test_a_lost_gpu_is_reopened_but_not_at_every_read(play: Play) -> None:
     lost, gone = HEALTHY | {"memory": GPU_LOST}, HEALTHY | {"init": DRIVER_NOT_LOADED}
     result = play(
         {"scenario": HEALTHY},
@@ -190,20 +190,20 @@ def test_a_hung_driver_costs_one_timeout_and_one_thread(play: Play) -> None:
     assert timed_out["took_s"] >= 0.2
     for seen in still_hanging:
         assert seen["unknown_reason"] == timed_out["unknown_reason"]
-        assert seen["took_s"] < 0.1, "later looks do not wait for the hung one"
+        assert seen["took_s"] < 0.1, "later reads do not wait for the hung one"
     assert recovered["free_bytes"] == 5 * GIB
     assert result["threads"] == ["MainThread", "nvml-0"]
     assert [line.split()[0] for line in result["log"]] == ["INFO", "WARNING", "INFO"]
 
 
-def test_mig_an_index_means_the_only_instance(play: Play) -> None:
+def test_with_mig_an_index_stands_for_the_only_instance(play: Play) -> None:
     mig = {"mig_instances": 1, "mig0_total": 2 * GIB, "mig0_free": GIB, "mig0_compute_list": f"12:{GIB}"}
     (seen,) = play({"scenario": HEALTHY | mig})["steps"]
     assert (seen["total_bytes"], seen["free_bytes"], seen["device"]) == (2 * GIB, GIB, "0: Stub GPU MIG")
     assert [process["pid"] for process in seen["processes"]] == [12]
 
 
-def test_mig_with_several_instances_wants_a_name(play: Play) -> None:
+def test_with_several_mig_instances_a_uuid_is_required(play: Play) -> None:
     mig = {"mig_instances": 2, "mig0_total": 2 * GIB, "mig0_free": GIB}
     (by_index,) = play({"scenario": HEALTHY | mig})["steps"]
     assert "2 MIG instances" in by_index["unknown_reason"]
@@ -211,6 +211,6 @@ def test_mig_with_several_instances_wants_a_name(play: Play) -> None:
     assert by_name["free_bytes"] == GIB
 
 
-def test_a_gpu_without_mig_says_so_in_its_own_way(play: Play) -> None:
+def test_a_gpu_that_does_not_support_mig_is_readable(play: Play) -> None:
     (seen,) = play({"scenario": HEALTHY | {"mig": NOT_SUPPORTED}})["steps"]
     assert seen["free_bytes"] == 5 * GIB

@@ -19,7 +19,7 @@ def report(
     )
 
 
-def test_a_model_has_what_its_poorest_replica_has() -> None:
+def test_a_models_reusable_memory_is_the_minimum_over_its_replicas() -> None:
     registry = Registry(is_alive=lambda _: True)
     registry.report(report(1, reusable=200 * MIB))
     registry.report(report(2, reusable=50 * MIB))
@@ -40,7 +40,7 @@ def test_old_allocator_figures_do_not_count_but_ownership_does() -> None:
     assert registry.view(10.1).reusable_bytes() == {"embedder": 100 * MIB}
 
 
-def test_one_offloaded_replica_offloads_its_model_and_offers_nothing() -> None:
+def test_one_offloaded_replica_marks_its_model_offloaded_with_no_reusable_memory() -> None:
     registry = Registry(is_alive=lambda _: True)
     registry.report(report(1, reusable=200 * MIB))
     registry.report(report(2, reusable=200 * MIB, offloaded=True))
@@ -49,13 +49,12 @@ def test_one_offloaded_replica_offloads_its_model_and_offers_nothing() -> None:
     assert view.reusable_bytes() == {"embedder": 0}
 
 
-def test_replicas_leave_by_saying_so_and_by_dying() -> None:
+def test_the_report_of_a_process_that_died_is_dropped() -> None:
     alive = {1, 2}
     registry = Registry(is_alive=alive.__contains__)
     registry.report(report(1))
     registry.report(report(2, "reranker"))
-    registry.forget(1)
-    registry.forget(99)
+    alive.remove(1)
     assert registry.view(0.0).present() == {"reranker"}
     alive.remove(2)
     assert registry.view(0.0).present() == frozenset()
@@ -66,4 +65,4 @@ def test_a_process_exists_until_it_has_ended() -> None:
     assert process_exists(child.pid)
     child.communicate(b"\n")
     assert not process_exists(child.pid)
-    assert process_exists(1), "alive, though it may not be ours to signal"
+    assert process_exists(1), "alive, although we may not have permission to signal it"

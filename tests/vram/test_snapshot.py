@@ -17,7 +17,7 @@ def snapshot(*, free_bytes: int = 4 * GIB, at_s: float = 100.0) -> Snapshot:
     return made
 
 
-def test_a_fresh_snapshot_means_what_it_says() -> None:
+def test_the_decision_of_a_fresh_snapshot_holds() -> None:
     assert decision_for(snapshot(free_bytes=0), "embedder", 100.0, GRACE_S).lane == "cpu"
     made = snapshot()
     assert made.decisions["embedder"].lane == "gpu"
@@ -36,9 +36,9 @@ def test_a_stale_cpu_decision_keeps_its_own_reason() -> None:
     assert decision_for(low, "embedder", 108.0, GRACE_S) == low.decisions["embedder"]
 
 
-def test_nothing_known_means_cpu() -> None:
+def test_an_unknown_model_goes_to_the_cpu() -> None:
     for missing in (None, snapshot()):
-        assert decision_for(missing, "stranger", 100.0, GRACE_S).lane == "cpu"
+        assert decision_for(missing, "unknown", 100.0, GRACE_S).lane == "cpu"
 
 
 def test_a_request_goes_to_the_nodes_with_room_and_to_the_cpu_only_where_there_is_none() -> None:
@@ -52,8 +52,7 @@ def test_a_request_goes_to_the_nodes_with_room_and_to_the_cpu_only_where_there_i
     assert nowhere.nodes == ()
     assert nowhere.decision.lane == "cpu"
     assert nowhere.decision.cause == "low_memory"
-    said = nowhere.decision.reason.split("; ")
-    assert said == [
+    assert nowhere.decision.reason.split("; ") == [
         none.decisions["embedder"].reason,
         "embedder: no decision about the GPU has arrived yet: goes to cpu",
     ]
@@ -102,8 +101,8 @@ def test_an_unknown_observation_errs_toward_the_cpu() -> None:
     assert nothing.available_bytes("embedder") == 0
 
 
-def test_asking_is_cheap() -> None:
-    """The request path asks this once per request. 5 µs is the promise; about 0.2 µs is what it takes."""
+def test_a_decision_is_read_within_5_microseconds() -> None:
+    """Every request reads one; it takes about 0.2 µs."""
     made = snapshot()
     best_s = min(timeit.repeat(lambda: decision_for(made, "embedder", 101.0, GRACE_S), number=2000, repeat=5)) / 2000
     assert best_s < 5e-6

@@ -17,16 +17,16 @@ from trivet.vram.ollama.client import OllamaUnavailable
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_cross_process_borders_with_all_they_carry(error: TrivetError) -> None:
+def test_errors_keep_their_fields_when_pickled(error: TrivetError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (str(copy), vars(copy)) == (str(error), vars(error))
 
 
-def test_what_cannot_fit_is_a_matter_of_configuration() -> None:
+def test_a_plan_that_does_not_fit_is_a_configuration_error() -> None:
     assert issubclass(DoesNotFit, ConfigError)
 
 
-def test_running_out_says_how_much_was_missing() -> None:
+def test_the_out_of_memory_error_states_both_sizes() -> None:
     error = SimulatedOutOfMemory(model="embedder", asked_bytes=3 * MIB, free_bytes=MIB)
     assert str(error) == "simulated GPU: embedder asked for 3 MiB, 1 MiB free"

@@ -1,37 +1,44 @@
-"""Builds the FastAPI application over a dispatcher."""
+"""Builds the FastAPI application over a model server."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
 
 import trivet
-from trivet.api.dialects.routers import dialect_routers
+from trivet.api.dialects.cohere import cohere_router
+from trivet.api.dialects.infinity import infinity_router
+from trivet.api.dialects.rerank_v1 import rerank_v1_router
+from trivet.api.dialects.shared import shared_router
+from trivet.api.dialects.tei.routes import tei_router
+from trivet.api.dialects.vllm import vllm_router
 from trivet.api.errors.handlers import install_error_handlers
 from trivet.api.middleware.body_limit import BodyLimitMiddleware
-from trivet.api.middleware.cache_control import CacheControlMiddleware
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
 from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
 from trivet.api.routes.health import health_router
 from trivet.api.routes.native import native_router
+from trivet.api.routes.relations import relations_router
 from trivet.api.routes.status import status_router
 from trivet.api.routes.ui import ui_router
 from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
-from trivet.cache.store import Results, open_results
-from trivet.dispatch.admission import AdmittedDispatcher
-from trivet.dispatch.caching import CachedDispatcher
-from trivet.dispatch.call_meter import CallMeter
-from trivet.dispatch.protocol import Dispatcher
-from trivet.dispatch.traffic import WatchedDispatcher
+from trivet.cache.store import ResultStore, open_results
+from trivet.dispatch.admission import AdmittingDispatcher
+from trivet.dispatch.caching import CachingDispatcher
+from trivet.dispatch.protocol import Dispatcher, ModelServer
+from trivet.dispatch.traffic import MeasuringDispatcher, Traffic
 
 
-def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
-    """The whole HTTP side. Needs nothing but a dispatcher: tests and other servers run it without Ray."""
+def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
+    """Build the whole HTTP side. It needs only a model server, so tests and other servers run it without Ray."""
     telemetry = telemetry or Telemetry()
     results = open_results(settings.cache, settings.cache_folder, telemetry.sink)
+    traffic = Traffic(telemetry.clock, time.time)
+    service = Service(_dispatcher(models, results, traffic, settings, telemetry), models, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,30 +51,60 @@ def create_app(dispatcher: Dispatcher, settings: ApiSettings, telemetry: Telemet
         title="Trivet",
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
+        # Serve opens the spans of a request. FastAPI's would add to each request's cost and hold its query string.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        middleware=_middleware(settings, telemetry),
+        # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
+        routes=[route for router in _routers(service, traffic) for route in router.routes],
     )
-    app.add_middleware(CacheControlMiddleware)
-    app.add_middleware(
-        BodyLimitMiddleware,
-        max_body_bytes=settings.max_body_bytes,
-        max_open_bytes=settings.max_open_bodies_bytes,
-    )
-    if settings.keys is not None:
-        app.add_middleware(KeyMiddleware, keys=settings.keys)  # added last, so it runs first
-    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)  # outside of what may refuse
-    app.add_middleware(DisconnectMiddleware)  # last, so outermost
     install_error_handlers(app)
-    admitted = AdmittedDispatcher(dispatcher, settings.max_open_characters, telemetry.clock)
-    watched = WatchedDispatcher(admitted, telemetry.clock, time.time, CallMeter(telemetry))
-    service = Service(_cached(watched, results, settings, telemetry), settings)
-    for router in (native_router(service), health_router(service), *dialect_routers(service)):
-        app.include_router(router)
-    app.include_router(status_router(watched, settings))
-    app.include_router(ui_router())
     return app
 
 
-def _cached(dispatcher: Dispatcher, results: Results | None, settings: ApiSettings, telemetry: Telemetry) -> Dispatcher:
-    """Outside of what counts calls: an answer that was kept is none."""
-    if results is None:
-        return dispatcher
-    return CachedDispatcher(dispatcher, results, settings.computed_with, telemetry.sink)
+def _middleware(settings: ApiSettings, telemetry: Telemetry) -> list[Middleware]:
+    """Outermost first."""
+    keys = [] if settings.keys is None else [Middleware(KeyMiddleware, keys=settings.keys)]
+    return [
+        # A disconnect cancels everything below, and telemetry sees the cancellation.
+        Middleware(DisconnectMiddleware),
+        # Reports every request, also those that the next two refuse.
+        Middleware(TelemetryMiddleware, telemetry=telemetry),
+        # Without a valid key nothing of a body is read.
+        *keys,
+        # Wraps `receive`, so it comes before the routes, which read the body.
+        Middleware(
+            BodyLimitMiddleware,
+            max_body_bytes=settings.max_body_bytes,
+            max_open_bytes=settings.max_open_bodies_bytes,
+        ),
+    ]
+
+
+def _dispatcher(
+    models: ModelServer, results: ResultStore | None, traffic: Traffic, settings: ApiSettings, telemetry: Telemetry
+) -> Dispatcher:
+    """Outermost last."""
+    # Refuses what would fill this process's memory, next to the models: cached results need no room.
+    dispatcher: Dispatcher = AdmittingDispatcher(models, settings.max_open_characters, telemetry.clock)
+    # Counts the calls to the models, refused ones included.
+    dispatcher = MeasuringDispatcher(dispatcher, traffic, telemetry.sink, telemetry.clock)
+    # A cached result is no call to a model, so it is not counted as one.
+    if results is not None:
+        dispatcher = CachingDispatcher(dispatcher, models, results, settings.computed_with, telemetry.sink)
+    return dispatcher
+
+
+def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
+    return [
+        native_router(service),
+        relations_router(service),
+        health_router(service),
+        rerank_v1_router(service),
+        cohere_router(service),
+        tei_router(service),
+        vllm_router(service),
+        infinity_router(service),
+        shared_router(service),
+        status_router(service.info, traffic, service.settings),
+        ui_router(),
+    ]

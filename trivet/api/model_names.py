@@ -43,4 +43,4 @@ def _is_named(card: ModelCard, asked: str, aliases: Mapping[str, str]) -> bool:
 
 
 def _not_found(message: str) -> InvalidInput:
-    return InvalidInput(message, param="model", code="model_not_found")
+    return InvalidInput(message, field="model", code="model_not_found")

@@ -1,43 +1,77 @@
 """Request headers that every dialect understands, since no other server's body has a place for them."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from fastapi import Depends, Header
-from pydantic import WithJsonSchema
+from fastapi import Header
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from trivet.messages import LongInput, Priority
 
 _OWN_SHARE = 0.95
-"""Serve's proxy reads the same header, counts from a little earlier, and gives up in plain text: we give up first."""
+"""Serve's proxy reads the same header, starts earlier and answers in plain text: the application times out first."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """How a caller wants to be served."""
-
-    timeout_s: float | None = None
-    """None: as configured."""
-    priority: Priority = "interactive"
-    long_input: LongInput = "window"
+def _own_share(timeout_s: float) -> float:
+    return _OWN_SHARE * timeout_s
 
 
-async def _call_options(  # a plain function would be run in a thread, for every request
-    x_request_timeout_seconds: Annotated[
-        float | None,
-        Header(ge=0.001, le=86400, allow_inf_nan=False, description="Give up after this time, with 408."),
+def _refuses_storage(directives: Any) -> Any:
+    if not isinstance(directives, str):
+        return directives
+    return "no-store" in (directive.strip().lower() for directive in directives.split(","))
+
+
+class CallOptions(BaseModel):
+    """How the caller wants a request to be answered. A field's alias is its header."""
+
+    model_config = ConfigDict(frozen=True)
+
+    timeout_s: Annotated[
+        Annotated[float, Field(ge=0.001, le=86400, allow_inf_nan=False), AfterValidator(_own_share)] | None,
+        Field(alias="x-request-timeout-seconds", description="Give up after this time, with 408."),
         WithJsonSchema({"type": "number", "minimum": 0.001, "maximum": 86400}),  # a header is never null
-    ] = None,
-    x_trivet_priority: Annotated[
-        Priority, Header(description="`bulk` lets interactive requests overtake it: for indexing.")
-    ] = "interactive",
-    x_trivet_long_input: Annotated[
-        LongInput, Header(description="What becomes of a text longer than the model: see the long-input policy.")
-    ] = "window",
-) -> CallOptions:
-    timeout_s = None if x_request_timeout_seconds is None else _OWN_SHARE * x_request_timeout_seconds
-    return CallOptions(timeout_s, x_trivet_priority, x_trivet_long_input)
+    ] = None
+    """None: as configured."""
+    priority: Annotated[
+        Priority,
+        Field(alias="x-trivet-priority", description="`bulk` lets interactive requests overtake it: for indexing."),
+    ] = "interactive"
+    long_input: Annotated[
+        LongInput,
+        Field(
+            alias="x-trivet-long-input",
+            description="What becomes of a text longer than the model: see the long-input policy.",
+        ),
+    ] = "window"
+    no_store: Annotated[
+        bool,
+        BeforeValidator(_refuses_storage),
+        Field(
+            alias="cache-control",
+            description="`no-store`: neither look results up in the cache nor keep them there.",
+        ),
+        WithJsonSchema({"type": "string"}),
+    ] = Field(default_factory=bool)  # a default of False would be no string in the OpenAPI document
 
 
-Options = Annotated[CallOptions, Depends(_call_options)]
+Options = Annotated[CallOptions, Header()]
 """Declare a parameter of this type to receive them."""
+
+_HEADERS = {str(field.alias).encode(): str(field.alias) for field in CallOptions.model_fields.values()}
+_DEFAULT = CallOptions()
+
+
+def options_of(headers: Iterable[tuple[bytes, bytes]]) -> CallOptions:
+    """Read the options among raw headers; ValidationError, located by header, if one has a wrong value."""
+    values: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = _HEADERS.get(raw_name)
+        if name is None:
+            continue
+        value = raw_value.decode("latin-1")
+        if name not in values:
+            values[name] = value
+        elif name == "cache-control":
+            values[name] += f",{value}"  # a list, which may be spread over several lines
+    return CallOptions.model_validate(values) if values else _DEFAULT

@@ -1,4 +1,4 @@
-"""The rerank call behind every rerank route; the shapes around it differ, this does not."""
+"""The rerank call behind every rerank route, whatever the shape of its body and answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from trivet.messages import Floats, LongInput, ModelCard, RerankRequest, RerankR
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Documents in order: their positions in the request, best first, at most as many as were asked for."""
+    """Positions of documents in the request, best first, at most as many as the caller wants."""
 
     order: list[int]
     routed: Routed[RerankResult]
     card: ModelCard
 
     def scores(self, *, raw: bool = False) -> Floats:
-        """By position in the request: 0..1, or the model's own logits."""
+        """Scores by position in the request: 0..1, or the model's logits."""
         return self.routed.result.logits if raw else self.routed.result.scores
 
     def scored(self, field: str, *, raw: bool = False) -> list[dict[str, Any]]:
-        """`{index, <field>: score}`, best first."""
+        """One `{index, <field>: score}` per document, best first."""
         scores = self.scores(raw=raw)
         return [{"index": index, field: float(scores[index])} for index in self.order]
 
@@ -38,17 +38,18 @@ async def rank(
     model: str | None = None,
     top_n: int | None = None,
     long_input: LongInput | None = None,
-    params: tuple[str, str] = ("query", "documents"),
+    documents_field: str = "documents",
 ) -> Ranked:
     """Score documents against the query. `top_n` of None or 0 keeps all."""
-    service.check_count(len(documents), params[1])
+    service.check_count(len(documents), documents_field)
     card = await service.card("reranker", model)
     request = RerankRequest(
         query,
         tuple(documents),
         long_input=long_input or options.long_input,
         priority=options.priority,
-        params=params,
+        no_store=options.no_store,
+        inputs_field=documents_field,
     )
-    routed = await service.in_time(service.dispatcher.rerank(request), options)
+    routed = await service.call(request, options)
     return Ranked(best_first(routed.result.scores)[: top_n or None], routed, card)

@@ -1,63 +1,28 @@
-"""What is noted about one HTTP request while it is answered: the source of its log line and its metrics.
+"""What is noted about one HTTP request while it is answered, for its log line and its metrics.
 
-The record travels in a context variable, so routes and dispatchers need not pass it along. It holds no text of the
-request.
+The record travels in a context variable, so routes need not pass it along. It holds no text of the request.
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trivet.api.dialect import Dialect, dialect_of
-from trivet.config import Lane, Task
-from trivet.messages import StageTimings
-
-
-@dataclass(slots=True)
-class CallsRecord:
-    """All engine calls that one request made to one model on one lane, added up."""
-
-    model: Task
-    lane: Lane
-    device: str
-    calls: int = 0
-    tokens: int = 0
-    sequences: int = 0
-    tokenize_s: float = 0.0
-    queue_s: float = 0.0
-    forward_s: float = 0.0
-    total_s: float = 0.0
-
-    def add(self, tokens: int, sequences: int, timings: StageTimings, total_s: float) -> None:
-        """Take one more call."""
-        self.calls += 1
-        self.tokens += tokens
-        self.sequences += sequences
-        self.tokenize_s += timings.tokenize_s
-        self.queue_s += timings.queue_s
-        self.forward_s += timings.forward_s
-        self.total_s += total_s
+from trivet.dispatch.traffic import CallLog, begin_call_log
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request. Filled in by whoever knows."""
+    """One request and the calls made for it."""
 
     request_id: str
-    started_s: float
+    calls: CallLog
     dialect: Dialect | None = None
-    """Set where the path alone does not tell."""
+    """Set where the path alone does not determine it."""
     error: str | None = None
-    """Code or kind of the refusal, in the native words."""
-    reroute_reasons: dict[str, None] = field(default_factory=dict)
-    """In the order they occurred, each once."""
-    calls: dict[tuple[Task, Lane], CallsRecord] = field(default_factory=dict)
+    """Code or kind of the refusal, as the native dialect names it."""
 
-    def calls_to(self, model: Task, lane: Lane, device: str) -> CallsRecord:
-        """The sum to which a call belongs."""
-        return self.calls.setdefault((model, lane), CallsRecord(model, lane, device))
-
-    def spoken(self, route: str) -> Dialect:
-        """The dialect: as noted, else what the route's path alone says."""
+    def dialect_on(self, route: str) -> Dialect:
+        """The dialect: the noted one, else the one that the route's path implies."""
         if self.dialect is not None:
             return self.dialect
         return dialect_of(route)
@@ -66,25 +31,21 @@ class RequestRecord:
 _current: ContextVar[RequestRecord | None] = ContextVar("trivet_request_record", default=None)
 
 
-def current_record() -> RequestRecord | None:
-    """The record of the request that is being answered here; None outside of one."""
-    return _current.get()
-
-
 def begin_record(record: RequestRecord) -> None:
-    """Make it the current one, for this task and those it starts."""
+    """Make it the current one, its calls included, for this task and those it starts."""
     _current.set(record)
+    begin_call_log(record.calls)
 
 
 def note_dialect(dialect: Dialect) -> None:
-    """Say which dialect the request turned out to speak."""
+    """Note which dialect the request's body turned out to be in."""
     record = _current.get()
     if record is not None:
         record.dialect = dialect
 
 
 def note_error(error: str) -> None:
-    """Say why the request is refused."""
+    """Note why the request is refused."""
     record = _current.get()
     if record is not None:
         record.error = error

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ByteSize
 
-from trivet.api.middleware.keys import KeyRing
+from trivet.api.key_ring import KeyRing
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.paths import cache_dir
 from trivet.starter import shipped_card

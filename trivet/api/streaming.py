@@ -2,10 +2,10 @@
 
     {"object": "embedding", …}                          results, a batch at a time, as batches finish
     {"object": "progress", "done": 32, "total": 96, …}  after each batch
-    {"object": "error", "error": {…}}                   if a batch failed: the others are given up
+    {"object": "error", "error": {…}}                   if a batch failed: the others are cancelled
     {"object": "end", "complete": true, "usage": {…}}   always the last line
 
-A failure before the first line is an ordinary HTTP error. A caller that goes away takes its open work along.
+A failure before the first line is an ordinary HTTP error. A caller's disconnect cancels its open work.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from trivet.api.answer_types import TokenUsage, route_headers, token_usage
 from trivet.api.errors.bodies import ErrorDetail, error_body
 from trivet.api.errors.problem import describe_any
-from trivet.dispatch.concurrency import as_finished
+from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import Routed
 from trivet.errors import DeadlineExceeded, TrivetError
 from trivet.messages import EngineResult
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class ProgressLine(TypedDict):
-    """How far the request is, and where its last batch ran."""
+    """The progress of the request, and where its last batch ran."""
 
     object: Literal["progress"]
     done: int
@@ -49,7 +49,7 @@ class ErrorLine(TypedDict):
 
 
 class EndLine(TypedDict):
-    """The last line; routes add to it. `complete` says whether every input was answered."""
+    """The last line, which routes extend. `complete` says whether every input was answered."""
 
     object: Literal["end"]
     complete: bool
@@ -59,7 +59,7 @@ class EndLine(TypedDict):
 
 
 def documented_lines(results: str) -> dict[str, Any]:
-    """The part of a route's `responses` that tells of its stream; its lines are described in docs/api.md."""
+    """The part of a route's `responses` that documents its stream; docs/api.md describes the lines."""
     description = (
         f"{results.capitalize()}, or with `Accept: {MEDIA_TYPE}` a stream of JSON lines: results, progress, end"
     )
@@ -68,7 +68,7 @@ def documented_lines(results: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one batch of inputs came to."""
+    """The results of one batch of inputs."""
 
     lines: Sequence[Mapping[str, Any]]
     inputs: int
@@ -77,17 +77,17 @@ class Part:
 
 @dataclass(slots=True)
 class Plan:
-    """A request cut into batches. `ending` is asked for the route's own part of the last line."""
+    """A request cut into batches. `ending` gives the route's part of the last line."""
 
     batches: Sequence[Callable[[], Awaitable[Part]]]
     total: int
     calls_before: list[Routed[EngineResult]] = field(default_factory=list)
-    """Calls that were needed to get here; their tokens count too."""
+    """Calls made before the first batch; their tokens count too."""
     ending: Callable[[], Mapping[str, Any]] = dict
 
 
 def wants_lines(request: Request) -> bool:
-    """Whether the caller asked for a stream."""
+    """Whether the caller accepts a stream."""
     return any(MEDIA_TYPE in value for value in request.headers.getlist("accept"))
 
 
@@ -99,9 +99,9 @@ def batches_of(items: Sequence[T], size: int) -> list[tuple[int, Sequence[T]]]:
 async def lines_response(plan: Plan, *, parallel: int, timeout_s: float) -> Response:
     """Start the work, and answer as soon as its first batch is done.
 
-    Headers tell how the calls before it were served; of the batches each has a line.
+    The headers describe the calls before the batches; each batch has a line.
     """
-    parts = as_finished(plan.batches, parallel, timeout_s=timeout_s)
+    parts = bounded_as_completed(plan.batches, parallel, timeout_s=timeout_s)
     try:
         first = await anext(parts, None)
     except TimeoutError:
@@ -137,7 +137,7 @@ async def _body(
 async def _parts(first: tuple[int, Part] | None, rest: AsyncIterator[tuple[int, Part]]) -> AsyncIterator[Part]:
     if first is None:
         return
-    async with aclosing(rest):  # type: ignore[type-var]  # as_finished is a generator, which has aclose
+    async with aclosing(rest):  # type: ignore[type-var]  # bounded_as_completed is a generator, which has aclose
         yield first[1]
         async for _, part in rest:
             yield part

@@ -1,6 +1,6 @@
-"""Results of single inputs, kept by what they were computed from, in memory and on disk. Knows no HTTP and no models.
+"""Caches results of single inputs, in memory and on disk. Knows no HTTP and no models.
 
-`keys` names an input, `adapters` take requests and results apart and together, `entry` is what is kept of one input,
-`memory` and `disk` keep it, `disk_worker` keeps disk work off the event loop, and `store` is both as one.
+`keys` hashes an input, `adapters` split requests and join results, `entry` is the cached result of one input,
+`memory` and `disk` store entries, `disk_worker` keeps disk work off the event loop, and `store` combines both.
 `trivet.dispatch.caching` is the dispatcher that uses them.
 """

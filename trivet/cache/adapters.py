@@ -1,15 +1,16 @@
-"""How each kind of request is taken apart into inputs, and its result put together from theirs. Pure.
+"""Adapts each kind of request to the cache: splits it into inputs and joins the inputs' results. Pure.
 
-An input is what is computed by itself: a text, a document beside its query, a premise beside all hypotheses.
+An input is the unit of computation and of caching: a text, a document with its query, a premise with all hypotheses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
+from typing_extensions import override
 
-from trivet.cache.entry import Entry, own_values
+from trivet.cache.entry import Entry, compact_copy
 from trivet.cache.keys import Fields
 from trivet.config import Lane
 from trivet.messages import (
@@ -17,142 +18,158 @@ from trivet.messages import (
     ClassifyResult,
     EmbedRequest,
     EmbedResult,
+    EngineRequest,
     Floats,
     ModelCard,
     PairText,
     PredictRequest,
     PredictResult,
+    Request,
     RerankRequest,
     RerankResult,
+    ResultT,
     StageTimings,
     Usage,
 )
 
-RequestT = TypeVar("RequestT", EmbedRequest, RerankRequest, ClassifyRequest, PredictRequest)
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
+RequestT = TypeVar("RequestT", bound=EngineRequest)
 
 
-class Parts(Protocol[RequestT, ResultT]):
+class Adapter(Protocol[RequestT, ResultT]):
     """One kind of request."""
 
     def shared(self, request: RequestT) -> Fields:
         """What the results of all inputs depend on, besides the model."""
 
     def inputs(self, request: RequestT) -> list[Fields]:
-        """The inputs' own contents."""
+        """The content of each input."""
 
-    def only(self, request: RequestT, positions: Sequence[int]) -> RequestT:
+    def subset(self, request: RequestT, positions: Sequence[int]) -> RequestT:
         """The same request for some of its inputs."""
 
     def entries(self, result: ResultT, lane: Lane) -> list[Entry]:
-        """A result per input."""
+        """Split a result into one entry per input."""
 
-    def joined(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> ResultT:
-        """One result of the inputs' own, in their order."""
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> ResultT:
+        """Make one result of entries, in their order."""
 
 
-class EmbedParts:
+class EmbedAdapter(Adapter[EmbedRequest, EmbedResult]):
     """Texts. Values: the vector."""
 
+    @override
     def shared(self, request: EmbedRequest) -> Fields:
-        """See `Parts`."""
         prompt = request.prompt_name or request.input_type
         return ("embed", prompt, str(request.dimensions), str(request.normalize), request.long_input)
 
+    @override
     def inputs(self, request: EmbedRequest) -> list[Fields]:
-        """See `Parts`."""
         return [(text,) for text in request.texts]
 
-    def only(self, request: EmbedRequest, positions: Sequence[int]) -> EmbedRequest:
-        """See `Parts`."""
+    @override
+    def subset(self, request: EmbedRequest, positions: Sequence[int]) -> EmbedRequest:
         return replace(request, texts=tuple(request.texts[index] for index in positions))
 
+    @override
     def entries(self, result: EmbedResult, lane: Lane) -> list[Entry]:
-        """See `Parts`."""
-        return _entries([own_values(vector) for vector in result.vectors], result.usage, lane, result.device)
+        return _entries([compact_copy(vector) for vector in result.vectors], result.usage, lane, result.device)
 
-    def joined(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
-        """See `Parts`."""
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
         return EmbedResult(_stacked(entries), _usage(entries), timings, _device(entries))
 
 
-class RerankParts:
+class RerankAdapter(Adapter[RerankRequest, RerankResult]):
     """Documents beside the query. Values: logit, score."""
 
+    @override
     def shared(self, request: RerankRequest) -> Fields:
-        """See `Parts`."""
         return ("rerank", request.query, request.long_input)
 
+    @override
     def inputs(self, request: RerankRequest) -> list[Fields]:
-        """See `Parts`."""
         return [(document,) for document in request.documents]
 
-    def only(self, request: RerankRequest, positions: Sequence[int]) -> RerankRequest:
-        """See `Parts`."""
+    @override
+    def subset(self, request: RerankRequest, positions: Sequence[int]) -> RerankRequest:
         return replace(request, documents=tuple(request.documents[index] for index in positions))
 
+    @override
     def entries(self, result: RerankResult, lane: Lane) -> list[Entry]:
-        """See `Parts`."""
-        values = [own_values(pair) for pair in np.stack([result.logits, result.scores], axis=1)]
+        values = [compact_copy(pair) for pair in np.stack([result.logits, result.scores], axis=1)]
         return _entries(values, result.usage, lane, result.device)
 
-    def joined(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> RerankResult:
-        """See `Parts`."""
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> RerankResult:
         both = _stacked(entries)  # (documents, 2)
         return RerankResult(both[:, 0].copy(), both[:, 1].copy(), _usage(entries), timings, _device(entries))
 
 
-class ClassifyParts:
+class ClassifyAdapter(Adapter[ClassifyRequest, ClassifyResult]):
     """Premises beside the hypotheses. Values: a score per hypothesis, in their order."""
 
+    @override
     def shared(self, request: ClassifyRequest) -> Fields:
-        """See `Parts`. Labels are names; only which of them means absence has a meaning."""
+        # Labels are only names: the result depends on the hypotheses and on the position of the no-relation label.
         labels = list(request.hypotheses)
-        absent = str(labels.index(request.no_relation_label)) if request.no_relation_label in labels else None
-        return ("classify", absent, str(request.multi_label), request.long_input, *request.hypotheses.values())
+        no_relation = str(labels.index(request.no_relation_label)) if request.no_relation_label in labels else None
+        return ("classify", no_relation, str(request.multi_label), request.long_input, *request.hypotheses.values())
 
+    @override
     def inputs(self, request: ClassifyRequest) -> list[Fields]:
-        """See `Parts`."""
         return _pair_fields(request.inputs)
 
-    def only(self, request: ClassifyRequest, positions: Sequence[int]) -> ClassifyRequest:
-        """See `Parts`."""
+    @override
+    def subset(self, request: ClassifyRequest, positions: Sequence[int]) -> ClassifyRequest:
         return replace(request, inputs=tuple(request.inputs[index] for index in positions))
 
+    @override
     def entries(self, result: ClassifyResult, lane: Lane) -> list[Entry]:
-        """See `Parts`."""
-        return _entries([own_values(scores) for scores in result.scores], result.usage, lane, result.device)
+        return _entries([compact_copy(scores) for scores in result.scores], result.usage, lane, result.device)
 
-    def joined(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> ClassifyResult:
-        """See `Parts`."""
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> ClassifyResult:
         return ClassifyResult(_stacked(entries), _usage(entries), timings, _device(entries))
 
 
-class PredictParts:
+class PredictAdapter(Adapter[PredictRequest, PredictResult]):
     """Texts or pairs. Values: the classes' logits, then their scores."""
 
+    @override
     def shared(self, request: PredictRequest) -> Fields:
-        """See `Parts`."""
         return ("predict", request.long_input)
 
+    @override
     def inputs(self, request: PredictRequest) -> list[Fields]:
-        """See `Parts`."""
         return _pair_fields(request.inputs)
 
-    def only(self, request: PredictRequest, positions: Sequence[int]) -> PredictRequest:
-        """See `Parts`."""
+    @override
+    def subset(self, request: PredictRequest, positions: Sequence[int]) -> PredictRequest:
         return replace(request, inputs=tuple(request.inputs[index] for index in positions))
 
+    @override
     def entries(self, result: PredictResult, lane: Lane) -> list[Entry]:
-        """See `Parts`."""
-        values = [own_values(*both) for both in zip(result.logits, result.scores, strict=True)]
+        values = [compact_copy(*both) for both in zip(result.logits, result.scores, strict=True)]
         return _entries(values, result.usage, lane, result.device)
 
-    def joined(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> PredictResult:
-        """See `Parts`."""
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> PredictResult:
         logits, scores = np.split(_stacked(entries), 2, axis=1)  # (inputs, classes) each
         labels = tuple(sorted(card.labels, key=lambda label: card.labels[label]))
         return PredictResult(labels, logits, scores, _usage(entries), timings, _device(entries))
+
+
+_ADAPTERS: Mapping[type[EngineRequest], Adapter[Any, Any]] = {
+    EmbedRequest: EmbedAdapter(),
+    RerankRequest: RerankAdapter(),
+    ClassifyRequest: ClassifyAdapter(),
+    PredictRequest: PredictAdapter(),
+}
+
+
+def adapter_of(request: Request[ResultT]) -> Adapter[Request[ResultT], ResultT]:
+    """The adapter of a request's kind."""
+    return cast("Adapter[Request[ResultT], ResultT]", _ADAPTERS[type(request)])
 
 
 def _pair_fields(inputs: Sequence[PairText]) -> list[Fields]:

@@ -14,7 +14,7 @@ _CRC = struct.Struct("<I")
 
 
 def encode(entry: Entry) -> bytes:
-    """To be read by `decode`."""
+    """Encode an entry for `decode`."""
     device = entry.device.encode()
     fields = (entry.lane == "gpu", entry.truncated, entry.tokens, entry.windows, entry.sequences_per_window)
     written = _HEADER.pack(0, *fields, len(device)) + device + entry.values.astype("<f4", copy=False).tobytes()
@@ -23,9 +23,9 @@ def encode(entry: Entry) -> bytes:
 
 
 def decode(written: bytes) -> Entry:
-    """What was encoded; ValueError if it is damaged."""
+    """Decode an entry; ValueError if it is damaged."""
     if len(written) < _HEADER.size:
-        raise ValueError(f"{len(written)} bytes are no entry")
+        raise ValueError(f"{len(written)} bytes are less than the {_HEADER.size} of an entry's header")
     crc, on_gpu, truncated, tokens, windows, sequences_per_window, device_bytes = _HEADER.unpack_from(written)
     if zlib.crc32(memoryview(written)[_CRC.size :]) != crc:
         raise ValueError("the checksum does not match")

@@ -1,7 +1,7 @@
 """Entries in an SQLite file, up to a number of bytes, for several processes at once. Blocking; one thread at a time.
 
-The file holds hashes and numbers, never a text. It must be on a local disk, as SQLite's write-ahead log must. What
-cannot be read or written raises `sqlite3.Error` or `OSError`: `trivet.cache.disk_worker` decides what becomes of that.
+The file holds hashes and numbers, never a text. It must be on a local disk, since SQLite's write-ahead log must be.
+Failures raise `sqlite3.Error` or `OSError`, which `trivet.cache.disk_worker` handles.
 """
 
 import os
@@ -22,7 +22,7 @@ FILE_NAME = "results-1.sqlite3"
 """The number is the schema's."""
 
 TOUCH_AFTER_S = 3600
-"""An entry's last use is written down again when it is older than this: reading alone writes nothing."""
+"""A use of an entry is recorded only if the last recorded one is older: most reads cause no write."""
 
 _PAGE_BYTES = 8192
 _ROW_OVERHEAD_BYTES = 128
@@ -30,7 +30,7 @@ _ROW_OVERHEAD_BYTES = 128
 _KEYS_AT_A_TIME = 500
 _EVICTED_AT_A_TIME = 64
 _OPENING_TIMEOUT_S = 10.0
-"""How long to wait for other processes that open the store at the same time."""
+"""How long to wait for other processes that are opening the store."""
 _LOCK_TIMEOUT_S = 1.0
 _LOG_LIMIT_BYTES = 4 * 1024**2
 
@@ -42,25 +42,25 @@ CREATE INDEX IF NOT EXISTS results_by_use ON results (used_s);
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look into the store came to."""
+    """The outcome of a lookup."""
 
     entries: dict[bytes, Entry]
     stale: list[bytes]
-    """Keys of entries whose last use is to be written down anew."""
+    """Keys of entries whose last use should be recorded again."""
     damaged: int
     """Entries that were there and could not be read."""
 
 
 class DiskStore:
-    """An open file. The oldest by last use, to the hour, make room."""
+    """An open file that evicts the least recently used entries; last uses are recorded to the hour."""
 
     def __init__(self, folder: Path, limit_bytes: int, unix_clock: Callable[[], float] = time.time) -> None:
-        """Open or make the file, readable by its owner alone.
+        """Open or create the file, readable by its owner only.
 
         Args:
-            folder: where it lies; created if missing.
-            limit_bytes: bounds the file; its write-ahead log comes on top, with a few MiB.
-            unix_clock: seconds that mean the same in the next process.
+            folder: of the file; created if missing.
+            limit_bytes: bounds the file. Its write-ahead log takes a few MiB more.
+            unix_clock: a clock that the next process shares.
         """
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / FILE_NAME
@@ -82,7 +82,7 @@ class DiskStore:
             raise
 
     def get(self, keys: Sequence[bytes]) -> Found:
-        """Those of the keys that are here. Writes nothing."""
+        """Look up entries; writes nothing."""
         found = Found({}, [], 0)
         damaged = 0
         stale_before_s = int(self._clock()) - TOUCH_AFTER_S
@@ -100,7 +100,7 @@ class DiskStore:
         return Found(found.entries, found.stale, damaged)
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
-        """Keep them, making room first. More than the whole store can hold is left out."""
+        """Store entries, evicting others first; skipped if they exceed the whole store."""
         now_s = int(self._clock())
         rows = [(key, now_s, encode(entry)) for key, entry in entries.items()]
         incoming = sum(len(value) + _ROW_OVERHEAD_BYTES for _, _, value in rows)
@@ -111,7 +111,7 @@ class DiskStore:
             self._db.executemany("INSERT OR REPLACE INTO results (key, used_s, value) VALUES (?, ?, ?)", rows)
 
     def touch(self, keys: Sequence[bytes]) -> None:
-        """Write down that they were used now."""
+        """Record that entries were used now."""
         now_s = int(self._clock())
         with self._transaction():
             self._db.executemany("UPDATE results SET used_s = ? WHERE key = ?", [(now_s, key) for key in keys])
@@ -122,12 +122,12 @@ class DiskStore:
 
     @property
     def used_bytes(self) -> int:
-        """Of the file's pages, those that hold something: the others are filled before the file grows."""
+        """Size of the pages in use. Free pages are reused before the file grows."""
         return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Take the write lock first, so that what is measured inside holds until the end."""
+        """Take the write lock first, so that sizes measured inside stay true until the end."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             yield

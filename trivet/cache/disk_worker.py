@@ -1,7 +1,7 @@
-"""The disk store as the event loop sees it: on a thread of its own, never in the way, never an error.
+"""Runs the disk store on a thread, so that it neither blocks the event loop nor fails a request.
 
-A disk that is slow, full or broken costs callers nothing but the hits: it is told once in the log and counted each
-time. One that turns out not to hold a readable store is not asked again until the next start.
+A slow, full or broken disk costs callers only the hits. Each failure is counted, and each kind of failure is logged
+once. A file that is no readable store is not opened again until the next start.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from trivet.metrics import CACHE_DISK_FAILURES, MetricsSink
 logger = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 0.5
-"""A look that takes longer is given up: most inputs are computed in less."""
+"""A lookup that takes longer is abandoned: most inputs are computed in less."""
 
 MAX_WAITING = 64
-"""Reads and writes that may wait for the disk; beyond it they are left out."""
+"""Reads and writes that may wait for the disk; further ones are skipped."""
 
 _UNREADABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 T = TypeVar("T")
 
 
-class DiskShelf:
-    """A `DiskStore`, opened when it is first needed."""
+class DiskWorker:
+    """A `DiskStore` that is opened by the first lookup or write."""
 
     def __init__(self, open_store: Callable[[], DiskStore], sink: MetricsSink) -> None:
-        """`open_store` is called on the shelf's own thread."""
+        """`open_store` is called on the worker's thread."""
         self._open_store = open_store
         self._sink = sink
         self._store: DiskStore | None = None
-        self._given_up = False
+        self._disabled = False
         self._warned: set[str] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cache-disk")
         self._room = threading.Semaphore(MAX_WAITING)
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Those of the keys that are on disk, as far as it answers in time."""
+        """The entries of those keys that are on disk; none if it does not answer in time."""
         reading = self._submit(lambda store: store.get(keys))
         if reading is None:
             return {}
@@ -62,20 +62,20 @@ class DiskShelf:
         return found.entries
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
-        """Have them written; returns at once."""
+        """Queue entries to be written; returns at once."""
         self._submit(lambda store: store.put(entries))
 
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Finish the pending writes and close the file."""
         await asyncio.to_thread(self._thread.shutdown)
         if self._store is not None:
             self._store.close()
             self._store = None
-        self._given_up = True
+        self._disabled = True
 
     def _submit(self, work: Callable[[DiskStore], T]) -> "Future[T | None] | None":
-        """Queue work for the thread; None where there is no thread, or too much waits for it already."""
-        if self._given_up:
+        """Queue work for the thread; None where the store is closed or too much work waits for it already."""
+        if self._disabled:
             return None
         if not self._room.acquire(blocking=False):
             self._failed("behind", f"{MAX_WAITING} reads and writes wait for it")
@@ -85,7 +85,7 @@ class DiskShelf:
         return submitted
 
     def _work(self, work: Callable[[DiskStore], T]) -> T | None:
-        if self._given_up:
+        if self._disabled:
             return None
         try:
             if self._store is None:
@@ -93,14 +93,14 @@ class DiskShelf:
             return work(self._store)
         except (sqlite3.Error, OSError) as error:
             if self._store is None or getattr(error, "sqlite_errorcode", None) in _UNREADABLE:
-                self._given_up = True
+                self._disabled = True
             self._failed(type(error).__name__, str(error))
             return None
 
     def _failed(self, kind: str, detail: str, times: int = 1) -> None:
-        """Count it, and tell each kind of failure once."""
+        """Count a failure, and log it if it is the first of its kind."""
         self._sink.count(CACHE_DISK_FAILURES, {"error": kind}, times)
         if kind not in self._warned:
             self._warned.add(kind)
-            ending = "it is not used until the next start" if self._given_up else "requests are served without it"
+            ending = "it is not used until the next start" if self._disabled else "requests are served without it"
             logger.warning("the disk cache failed (%s: %s); %s", kind, detail, ending)

@@ -1,4 +1,4 @@
-"""What is kept of one input's result."""
+"""The cached result of one input."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from trivet.config import Lane
 from trivet.messages import Floats
 
 OVERHEAD_BYTES = 800
-"""What an entry costs in memory besides its values: key, array header, fields, two places in tables. Measured."""
+"""Memory of an entry besides its values: key, array header, fields, two places in tables. Measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One input's numbers and account. `values` is one-dimensional float32; what it holds depends on the task."""
+    """One input's numbers and usage. `values` is one-dimensional float32; its meaning depends on the task."""
 
     values: Floats
     tokens: int
@@ -22,16 +22,16 @@ class Entry:
     sequences_per_window: int
     lane: Lane
     device: str
-    """Where it was computed."""
+    """The device that computed it."""
 
     @property
     def size_bytes(self) -> int:
-        """Memory it takes, its key included."""
+        """Memory taken, the key included."""
         return self.values.nbytes + OVERHEAD_BYTES
 
 
-def own_values(*values: Floats) -> Floats:
-    """A compact copy: a view would keep the whole batch in memory that it was computed in."""
-    owned: Floats = np.concatenate(values, dtype=np.float32)
-    owned.flags.writeable = False
-    return owned
+def compact_copy(*values: Floats) -> Floats:
+    """Concatenate arrays into a read-only copy; a view would keep the memory of the whole batch alive."""
+    copied: Floats = np.concatenate(values, dtype=np.float32)
+    copied.flags.writeable = False
+    return copied

@@ -5,22 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trivet.cache.disk import DiskStore
-from trivet.cache.disk_worker import DiskShelf
+from trivet.cache.disk_worker import DiskWorker
 from trivet.cache.entry import Entry
 from trivet.cache.memory import MemoryStore
 from trivet.config import CacheConfig
 from trivet.metrics import MetricsSink
 
 
-class Results:
-    """Entries by key: what memory does not have is looked for on disk, all of it at once."""
+class ResultStore:
+    """Entries by key. Keys that memory lacks are looked up on disk, all of them in one read."""
 
-    def __init__(self, memory: MemoryStore, disk: DiskShelf | None = None) -> None:
+    def __init__(self, memory: MemoryStore, disk: DiskWorker | None = None) -> None:
         self._memory = memory
         self._disk = disk
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Those of the keys that are known."""
+        """The entries of those keys that are stored."""
         found = self._memory.get(keys)
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if self._disk is not None and missing:
@@ -31,24 +31,24 @@ class Results:
         return found
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
-        """Keep what was computed."""
+        """Store entries; returns before the disk has them."""
         self._memory.put(entries)
         if self._disk is not None:
             self._disk.put(entries)
 
     async def close(self) -> None:
-        """Write what waits to be written."""
+        """Finish the pending writes."""
         if self._disk is not None:
             await self._disk.close()
 
 
 def open_results(
     config: CacheConfig, folder: Path, sink: MetricsSink, unix_clock: Callable[[], float] = time.time
-) -> Results | None:
-    """The stores that are configured; None where there is none. Touches no disk before the first look."""
+) -> ResultStore | None:
+    """The configured store; None where there is none. Opens no file before the first lookup."""
     if not config.memory and not config.disk:
         return None
     disk = None
     if config.disk:
-        disk = DiskShelf(lambda: DiskStore(folder, int(config.disk), unix_clock), sink)
-    return Results(MemoryStore(int(config.memory)), disk)
+        disk = DiskWorker(lambda: DiskStore(folder, int(config.disk), unix_clock), sink)
+    return ResultStore(MemoryStore(int(config.memory)), disk)

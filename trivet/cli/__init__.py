@@ -1,7 +1,7 @@
-"""The command line.
+"""Serve and use embedding, reranking and classification models.
 
-`serve`, `prepare`, `plan`, `doctor` and `key` run a server; `embed`, `rerank`, `classify`, `relate` and `index` ask
-one; `eval` measures one; `mcp` offers one to an agent.
+`serve`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`, `relate` and
+`index` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
 """
 
 from typing import Annotated
@@ -46,7 +46,7 @@ def _version(wanted: bool) -> None:
 @main.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Handle the options that precede the command."""

@@ -1,6 +1,6 @@
-"""What the commands that call a server share: options, the event loop, and how failures end the process.
+"""Shared by the commands that call a server: options, the event loop, and error handling.
 
-Exit codes: 0 done, 1 the server or a file refused, 2 the command line is wrong, 130 interrupted.
+Exit codes: 0 success, 1 a failure of the server or of a file, 2 an invalid command line, 130 interrupted.
 """
 
 import asyncio
@@ -21,22 +21,23 @@ T = TypeVar("T")
 
 LongInput = Literal["window", "error", "truncate"]
 
-Url = Annotated[str | None, typer.Option(envvar=URL_VARIABLE, help=f"The server. Default: {DEFAULT_URL}.")]
-Key = Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="Bearer key, if the server wants one.")]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for each request, retries included.")]
+Url = Annotated[str | None, typer.Option(envvar=URL_VARIABLE, help=f"URL of the server. Default: {DEFAULT_URL}.")]
+Key = Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="Bearer key, if the server requires one.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for each request, including retries.")]
 LongInputOption = Annotated[
-    LongInput, typer.Option(help="Texts longer than the model: read in windows, an error, or cut.")
+    LongInput,
+    typer.Option(help="Texts longer than the model's limit: read them in windows, refuse them, or truncate them."),
 ]
 
 DEFAULT_TIMEOUT_S = 600.0
 
 
 class UserError(Exception):
-    """A failure to be told in one sentence; exit code 1."""
+    """A failure that is reported as one sentence, with exit code 1."""
 
 
 def connect(url: str | None, key: str | None, timeout_s: float) -> AsyncClient:
-    """A client for work that can wait: people's own requests overtake it."""
+    """Create a client with priority `bulk`, so that interactive requests of others take precedence."""
     try:
         return AsyncClient(url, key=key, timeout_s=timeout_s, priority="bulk")
     except ValueError as error:
@@ -44,16 +45,16 @@ def connect(url: str | None, key: str | None, timeout_s: float) -> AsyncClient:
 
 
 def run(work: Coroutine[Any, Any, T], console: Console) -> T:
-    """Run a command's work to its end, or tell on stderr why it has none."""
+    """Run a command's work; on failure print the error to stderr and exit with the code for it."""
 
-    def tell(details: RetryDetails) -> None:
-        console.print(f"{details.caused_by}; trying again in {details.wait_for:.1f} s", markup=False, highlight=False)
+    def report_retry(details: RetryDetails) -> None:
+        console.print(f"{details.caused_by}; retrying in {details.wait_for:.1f} s", markup=False, highlight=False)
 
-    stamina.instrumentation.set_on_retry_hooks([tell])
+    stamina.instrumentation.set_on_retry_hooks([report_retry])
     try:
         return asyncio.run(work)
     except BrokenPipeError:
-        # Whoever reads stdout has enough, as `head` does. Python would complain when it flushes stdout at its end.
+        # The reader of stdout has closed it, as `head` does. Without this, Python would fail to flush stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (ClientError, UserError, OSError) as error:
@@ -66,12 +67,12 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
 
 
 def fail(console: Console, message: str) -> NoReturn:
-    """End with exit code 1 and a sentence."""
+    """Print the error and exit with code 1."""
     console.print(f"error: {message}", markup=False, highlight=False)
     raise typer.Exit(1)
 
 
-def told_service(service: Service) -> str:
-    """Where the work ran, and why there if that is not where it belongs."""
+def describe_service(service: Service) -> str:
+    """Name the device that did the work, and the reason if it was a fallback."""
     reason = f" ({service.reroute_reason})" if service.reroute_reason else ""
-    return f"on {service.device or 'an unnamed device'}{reason}"
+    return f"on {service.device or 'an unknown device'}{reason}"

@@ -1,4 +1,4 @@
-"""`trivet classify`: labels of your own, scored about every text."""
+"""`trivet classify`: scores every text against labels of the user's choice."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
@@ -17,9 +17,9 @@ from trivet.cli.calling import (
     Timeout,
     Url,
     connect,
+    describe_service,
     fail,
     run,
-    told_service,
 )
 from trivet.cli.hypotheses import hypotheses_of
 from trivet.cli.output import Out, json_line, opened, written
@@ -32,15 +32,15 @@ from trivet.client.calls import Call
 
 def classify_command(
     label: Annotated[
-        list[str], typer.Option("--label", "-l", help="A label, or LABEL=HYPOTHESIS; once for each label.")
+        list[str], typer.Option("--label", "-l", help="A label, or LABEL=HYPOTHESIS; repeat it for each label.")
     ],
     files: Inputs,
     out: Out = None,
     lines: Lines = False,
     template: Annotated[
-        str, typer.Option(help="The hypothesis of a label without its own; {} is the label.")
+        str, typer.Option(help="Hypothesis for labels that have none; {} stands for the label.")
     ] = "This example is {}.",
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label by itself.")] = False,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label independently.")] = False,
     long_input: LongInputOption = "window",
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
     url: Url = None,
@@ -49,10 +49,10 @@ def classify_command(
 ) -> None:
     """Classify texts. Each output line has `path`, `line` with --lines, `label`, `scores`, `windows`, `truncated`."""
     if "{}" not in template:
-        raise typer.BadParameter("--template must contain {} where the label goes")
+        raise typer.BadParameter(f"--template is {template!r}; it must contain {{}} in place of the label")
     hypotheses = hypotheses_of(label, template)
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=written(out))
     if not texts:
         fail(console, "nothing to classify")
     many = _calls([text.text for text in texts], hypotheses, multi_label, long_input)
@@ -78,7 +78,7 @@ async def _classify(
                 answers.append(classification)
                 advance(len(classification.items))
     tokens = sum(answer.tokens for answer in answers)
-    where = told_service(joined_service([answer.service for answer in answers]))
+    where = describe_service(joined_service([answer.service for answer in answers]))
     console.print(f"{len(texts)} texts, {tokens} tokens, {where}", markup=False, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Reads a Serve config file the way Ray will, without Ray: where it listens, and Trivet's part of it."""
+"""Reads a Serve config file without Ray: the address to listen on, and Trivet's configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,17 @@ class ServeFile:
 
     @property
     def connect_host(self) -> str:
-        """The address of it for this machine."""
+        """The host under which a client on this machine connects."""
         return "127.0.0.1" if self.host == "0.0.0.0" else self.host
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches it."""
+        """The service's URL for a client on this machine."""
         return f"http://{self.connect_host}:{self.port}"
 
 
 def read_serve_file(path: Path) -> ServeFile:
-    """Read and validate; ConfigError names the key that is wrong."""
+    """Read and validate a Serve config file. Raises ConfigError, which names the invalid key."""
     try:
         content: dict[str, Any] = yaml.safe_load(path.read_text())
         [application] = content["applications"]
@@ -47,5 +47,5 @@ def read_serve_file(path: Path) -> ServeFile:
     if (prefix := application.get("route_prefix", "/")) != "/":
         raise ConfigError(f"{path}: applications[0].route_prefix is {prefix!r}; Trivet's paths begin at /")
     http = content.get("http_options") or {}
-    # Ray binds every interface where the file names no host.
+    # Ray listens on every interface if the file names no host.
     return ServeFile(path, http.get("host", "0.0.0.0"), int(http.get("port", 8000)), config)

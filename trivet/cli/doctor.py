@@ -1,4 +1,4 @@
-"""`trivet doctor`: what this machine can do, what will run where, and what to change; where a service's memory is."""
+"""`trivet doctor`: checks a configuration against this machine, or shows the memory of the running service."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,7 @@ from rich.table import Table
 
 from trivet.cli.config_file import read_serve_file
 from trivet.doctor.checks import examine
-from trivet.doctor.host_memory import by_role, measure, service_behind
-from trivet.doctor.machine import look
+from trivet.doctor.machine import examine_machine
 from trivet.errors import ConfigError
 from trivet.units import format_bytes
 
@@ -20,10 +19,10 @@ _MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem":
 def doctor_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
     memory: Annotated[
-        bool, typer.Option("--memory", help="Instead: the host memory of the service that runs on this machine.")
+        bool, typer.Option("--memory", help="Show the host memory of the service running on this machine instead.")
     ] = False,
 ) -> None:
-    """Examine this machine. Exits with 1 if something will not work."""
+    """Check a configuration against this machine. Exits with 1 if there is a problem."""
     from trivet.paths import cache_dir
 
     console = Console()
@@ -35,7 +34,7 @@ def doctor_command(
     if memory:
         _show_memory(console, file.port)
         return
-    findings = examine(look((file.port,), cache_dir(file.config.serving.cache_dir)), file.config)
+    findings = examine(examine_machine((file.port,), cache_dir(file.config.serving.cache_dir)), file.config)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""
@@ -46,7 +45,9 @@ def doctor_command(
 
 
 def _show_memory(console: Console, port: int) -> None:
-    """Every process of the running service by its role; the sum is what the machine gives."""
+    """Print the running service's memory by role, and in total."""
+    from deployments.service.host_memory import by_role, measure, service_behind
+
     try:
         measured = measure(service_behind(port))
     except ConfigError as error:
@@ -58,5 +59,5 @@ def _show_memory(console: Console, port: int) -> None:
     for role, (count, pss_bytes) in by_role(measured).items():
         table.add_row(role, str(count), format_bytes(pss_bytes))
     table.add_section()
-    table.add_row("all", str(len(measured)), format_bytes(sum(one.pss_bytes for one in measured)))
+    table.add_row("total", str(len(measured)), format_bytes(sum(one.pss_bytes for one in measured)))
     console.print(table)

@@ -1,4 +1,4 @@
-"""`trivet embed`: a vector for every text."""
+"""`trivet embed`: computes a vector for every text."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -14,9 +14,9 @@ from trivet.cli.calling import (
     Timeout,
     Url,
     connect,
+    describe_service,
     fail,
     run,
-    told_service,
 )
 from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.progress import bar
@@ -30,9 +30,9 @@ def embed_command(
     out: Out = None,
     lines: Lines = False,
     input_type: Annotated[
-        Literal["query", "document"] | None, typer.Option(help="Which of the model's prompts to use, if it has any.")
+        Literal["query", "document"] | None, typer.Option(help="The model's prompt to use, if it has prompts.")
     ] = None,
-    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many numbers of each vector.")] = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many dimensions of each vector.")] = None,
     long_input: LongInputOption = "window",
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
     url: Url = None,
@@ -41,7 +41,7 @@ def embed_command(
 ) -> None:
     """Embed texts. Each output line has `path`, `line` with --lines, `model`, `embedding`, `windows`, `truncated`."""
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=written(out))
     if not texts:
         fail(console, "nothing to embed")
     options: EmbedOptions = {"input_type": input_type, "dimensions": dimensions, "long_input": long_input}
@@ -64,5 +64,5 @@ async def _embed(
                 tokens += answer.tokens
                 services.append(answer.service)
                 advance(len(answer.items))
-    where = told_service(joined_service(services))
+    where = describe_service(joined_service(services))
     console.print(f"{len(texts)} texts, {tokens} tokens, {where}", markup=False, highlight=False)

@@ -1,6 +1,6 @@
-"""`trivet eval`: how well one or several trios of models do on labelled texts, and how long a request takes.
+"""`trivet eval`: measures the quality and the latency of the models of one or several services on labelled texts.
 
-Exit codes as elsewhere; a labelled file that is wrong is a wrong command line: 2.
+Exit codes are those of the other commands; an invalid labelled file counts as an invalid command line (2).
 """
 
 import importlib.util
@@ -28,60 +28,65 @@ if TYPE_CHECKING:
     from trivet.evaluation.sets import LabelledSet
 
 _FRESH = {"cache-control": "no-store"}
-"""Answers are computed, or the server's memory would be measured."""
+"""Bypasses the server's cache, so that the models are measured."""
 
 
 def eval_command(
     bundled: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="A set that comes with Trivet: answers, relations or topics. Again for more."),
+        typer.Option("--set", "-s", help="A bundled set: answers, relations or topics. Can be repeated."),
     ] = None,
     retrieval: Annotated[
-        Path | None, typer.Option(help="Your queries: `query`, `relevant` (ids). With --corpus.")
+        Path | None, typer.Option(help="File of queries: `query`, `relevant` (ids). Requires --corpus.")
     ] = None,
-    corpus: Annotated[Path | None, typer.Option(help="The documents of --retrieval: `id`, `text`.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="File of the documents for --retrieval: `id`, `text`.")] = None,
     rerank: Annotated[
-        Path | None, typer.Option(help="Your queries with candidates: `query`, `documents`, `relevant` (positions).")
+        Path | None,
+        typer.Option(help="File of queries with candidates: `query`, `documents`, `relevant` (positions)."),
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Your pairs: `source`, `target`, `relation`.")] = None,
-    texts: Annotated[Path | None, typer.Option(help="Your texts: `text`, `label`.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="File of pairs: `source`, `target`, `relation`.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="File of texts: `text`, `label`.")] = None,
     relation: Annotated[
         list[str] | None,
-        typer.Option("--relation", "-r", help="NAME=HYPOTHESIS for --pairs, in place of the server's relations."),
+        typer.Option("--relation", "-r", help="NAME=HYPOTHESIS for --pairs, instead of the server's relations."),
     ] = None,
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            "--config", "-c", help="Open the models of a Serve config here, on the CPU. Again for more trios."
+            "--config", "-c", help="Measure the models of a Serve config, in this process on the CPU. Can be repeated."
         ),
     ] = None,
     url: Annotated[
         list[str] | None,
-        typer.Option(help=f"Ask a server. Without it and --config: {URL_VARIABLE}, or {DEFAULT_URL}."),
+        typer.Option(
+            help=f"Measure a server. Can be repeated. Default without --config: {URL_VARIABLE}, or {DEFAULT_URL}."
+        ),
     ] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Documents per query of --retrieval that are reranked.")] = 20,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many queries, pairs or texts of each set.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Number of documents per query of --retrieval to rerank.")] = 20,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Use only this many queries, pairs or texts of each set.")
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option(callback=in_a_folder, help="Draw quality against waiting time: .svg, .png or .pdf.")
+        Path | None, typer.Option(callback=in_a_folder, help="Plot quality against latency: .svg, .png or .pdf.")
     ] = None,
-    json_lines: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="Write JSON lines instead of a table.")] = False,
     key: Key = None,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Measure models on labelled texts: ranking and labelling figures, calibration, and latency beside them.
+    """Measure models on labelled texts: ranking and classification quality, calibration and latency.
 
-    Without a file of your own, on the sets that come with Trivet.
+    Uses the bundled sets unless a file is given.
     """
     console = Console(stderr=True)
     _check_plot(plot)
     if (retrieval is None) != (corpus is None):
-        raise typer.BadParameter("--retrieval and --corpus belong together")
+        raise typer.BadParameter("--retrieval and --corpus must be given together")
     if relation and pairs is None:
-        raise typer.BadParameter("--relation is for --pairs")
+        raise typer.BadParameter("--relation requires --pairs")
     relations = hypotheses_of(relation) if relation else None
     sets = _read(bundled, retrieval, corpus, rerank, pairs, texts, relations, limit)
-    trios = list(_trios(config or [], url or [], key, timeout_s))
-    measured = run(_measure(trios, sets, depth, console), console)
+    services = list(_services(config or [], url or [], key, timeout_s))
+    measured = run(_measure(services, sets, depth, console), console)
     _show(measured, json_lines=json_lines)
     if plot is not None:
         from trivet.evaluation.plot import draw
@@ -90,7 +95,7 @@ def eval_command(
 
 
 def _check_plot(plot: Path | None) -> None:
-    """Before minutes of work rather than after."""
+    """Refuse a plot that cannot be written, before minutes of work rather than after."""
     if plot is None:
         return
     if plot.suffix not in (".svg", ".png", ".pdf"):
@@ -132,10 +137,10 @@ def _read(
     return sets
 
 
-def _trios(
+def _services(
     configs: list[Path], urls: list[str], key: str | None, timeout_s: float
 ) -> "Iterator[tuple[str, AbstractAsyncContextManager[AsyncClient]]]":
-    """Names and ways to reach them; nothing is opened yet."""
+    """Yield (name, context manager of a client) for each config and server; nothing is opened yet."""
     for path in configs:
         try:
             yield shown(path), _opened(read_serve_file(path).config, timeout_s)
@@ -151,17 +156,17 @@ def _trios(
 
 @asynccontextmanager
 async def _opened(config: AppConfig, timeout_s: float) -> AsyncIterator[AsyncClient]:
-    from trivet.evaluation.trio import local_trio
+    from trivet.evaluation.models import local_models
 
     try:
-        async with local_trio(config, timeout_s=timeout_s) as client:
+        async with local_models(config, timeout_s=timeout_s) as client:
             yield client
     except TrivetError as error:
         raise UserError(error.message) from error
 
 
 async def _measure(
-    trios: "list[tuple[str, AbstractAsyncContextManager[AsyncClient]]]",
+    services: "list[tuple[str, AbstractAsyncContextManager[AsyncClient]]]",
     sets: "list[LabelledSet]",
     depth: int,
     console: Console,
@@ -170,7 +175,7 @@ async def _measure(
     from trivet.evaluation.measure import measure, requests_of
 
     measured: list[tuple[str, Measured]] = []
-    for name, opening in trios:
+    for name, opening in services:
         async with opening as client:
             models = " · ".join(model.name for model in (await client.models()).models)
             console.print(f"{name}: {models}", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""`trivet index`: a folder in chunks, each with its vector; run again, it embeds only what is new."""
+"""`trivet index`: splits files into chunks and embeds each; a later run embeds only new chunks."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, run, told_service
+from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, describe_service, run
 from trivet.cli.index_file import IndexFile, Record
 from trivet.cli.output import in_a_folder, written
 from trivet.cli.progress import bar
@@ -24,17 +24,17 @@ DEFAULT_CHUNK_CHARACTERS = 1500
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A chunk and where it is."""
+    """A chunk and its place in a file."""
 
     path: str
     start_line: int
     end_line: int
     text: str
     sha256: str
-    """Of the text: what makes a chunk the same as in an earlier run."""
+    """Digest of the text, which identifies the chunk across runs."""
 
     def place(self, *, with_text: bool) -> Record:
-        """Its part of a record that does not depend on the model."""
+        """Return the fields of the chunk's record that do not depend on the model."""
         place: dict[str, str | int] = {"path": self.path, "start_line": self.start_line, "end_line": self.end_line}
         return {**place, "text": self.text} if with_text else place
 
@@ -42,21 +42,21 @@ class Located:
 def index_command(
     files: Inputs,
     out: Annotated[
-        Path, typer.Option("--out", "-o", callback=in_a_folder, help="The index; what is in it already is kept.")
+        Path, typer.Option("--out", "-o", callback=in_a_folder, help="The index file; its current vectors are reused.")
     ],
     chunk_characters: Annotated[
-        int, typer.Option(min=1, help="Longest chunk, unless a line is longer.")
+        int, typer.Option(min=1, help="Maximum length of a chunk, except for longer lines.")
     ] = DEFAULT_CHUNK_CHARACTERS,
-    with_text: Annotated[bool, typer.Option("--text", help="Write each chunk's text, too.")] = False,
-    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many numbers of each vector.")] = None,
+    with_text: Annotated[bool, typer.Option("--text", help="Also write the text of each chunk.")] = False,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many dimensions of each vector.")] = None,
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
     url: Url = None,
     key: Key = None,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Embed files in chunks, into JSON lines: `path`, `start_line`, `end_line`, `sha256`, `model`, `embedding`, …"""
+    """Embed files in chunks as JSON lines: `path`, `start_line`, `end_line`, `sha256`, `model`, `embedding`, …"""
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=False, max_file_bytes=max_file_bytes, left_out=written(out))
+    texts = read_texts(files, console, lines=False, max_file_bytes=max_file_bytes, excluded=written(out))
     chunks = [chunk for text in texts for chunk in _located(text, chunk_characters)]
     run(_index(connect(url, key, timeout_s), chunks, out, with_text, dimensions, console), console)
 
@@ -80,7 +80,7 @@ async def _index(
             service = await _embed_into(index, client, new, model, dimensions, console)
             index.rewrite((chunk.sha256, chunk.place(with_text=with_text)) for chunk in chunks)
     if new:
-        console.print(told_service(service), markup=False, highlight=False)
+        console.print(describe_service(service), markup=False, highlight=False)
 
 
 async def _embed_into(
@@ -121,6 +121,6 @@ def _append(index: IndexFile, chunks: list[Located], embeddings: Embeddings, mod
 
 
 def _is_current(record: Record, model: ServedModel, dimensions: int | None) -> bool:
-    """Whether the record's vector is the one that this server would give."""
+    """Return whether this server would compute the same vector."""
     same_length = dimensions is None or len(record["embedding"]) == dimensions
     return same_length and (record.get("model"), record.get("revision")) == (model.name, model.revision)

@@ -1,6 +1,6 @@
-"""An index on disk: JSON lines, one per chunk, that an interrupted run leaves useful and the next one completes.
+"""An index on disk: one JSON line per chunk. An interrupted run leaves a usable file, which the next run completes.
 
-While a run works it appends; when it has everything it writes the file anew, in order, without what is gone.
+A run appends records as it embeds chunks. At the end it rewrites the file, in order and without removed chunks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,14 +14,14 @@ from trivet.cli.calling import UserError
 from trivet.cli.output import json_line, opened
 
 Record = Mapping[str, Any]
-"""A line: `sha256` of the chunk's text, and what else is told of it."""
+"""A line: the `sha256` of the chunk's text, and its other fields."""
 
 _BEGINNING = b'{"path":'
-"""Of every line, so that a first one that was cut off is known for ours."""
+"""Start of every line, by which an incomplete first line is recognised as an index."""
 
 
 class IndexFile:
-    """One index, open for a run. Use it with `with`."""
+    """One index file, open during a run. Use it with `with`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,16 +39,16 @@ class IndexFile:
         self._file.close()
 
     def load(self, is_current: Callable[[Record], bool]) -> int:
-        """Learn which chunks are there; returns how many. A last line that was cut off is dropped.
+        """Read which chunks the index has, and return their number. Removes an incomplete last line.
 
         Raises:
-            UserError: the file is not an index; it is left as it is.
+            UserError: the file is not an index; it is not modified.
         """
         self._file.seek(0)
         offset = 0
         for number, line in enumerate(self._file, start=1):
             if not line.endswith(b"\n"):
-                break  # the last line of a run that was killed while writing it
+                break  # the run was killed while writing this line
             record = self._parsed(line, number)
             if is_current(record):
                 self._offsets[record["sha256"]] = offset
@@ -56,7 +56,7 @@ class IndexFile:
         else:
             return len(self._offsets)
         if offset == 0 and not line.startswith(_BEGINNING):
-            raise UserError(f"{self._path} is not an index: its only line is not whole")
+            raise UserError(f"{self._path} is not an index: its only line is incomplete; give another file to --out")
         self._file.truncate(offset)
         return len(self._offsets)
 
@@ -64,17 +64,17 @@ class IndexFile:
         return sha256 in self._offsets
 
     def append(self, record: Record) -> None:
-        """Add a chunk; after `flush` it survives the process."""
+        """Add a chunk's record, which survives the process after `flush`."""
         offset = self._file.seek(0, 2)
         self._file.write(json_line(record))
         self._offsets[record["sha256"]] = offset
 
     def flush(self) -> None:
-        """Hand what was appended to the operating system."""
+        """Pass appended records to the operating system."""
         self._file.flush()
 
     def rewrite(self, places: Iterable[tuple[str, Record]]) -> None:
-        """Write the file anew: for each (sha256, place) the chunk's record, with the place's fields in it."""
+        """Replace the file: for each (sha256, place) write the chunk's record, updated with the place's fields."""
         with opened(self._path) as file:
             for record in self._placed(places):
                 file.write(json_line(record))
@@ -83,7 +83,7 @@ class IndexFile:
         for sha256, place in places:
             self._file.seek(self._offsets[sha256])
             stored = orjson.loads(self._file.readline())
-            stored.pop("text", None)  # the place has it, if it is wanted
+            stored.pop("text", None)  # the place has the text, if it is wanted
             yield {**stored, **place}
 
     def _parsed(self, line: bytes, number: int) -> Record:
@@ -92,5 +92,8 @@ class IndexFile:
         except ValueError:
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("sha256"), str) or "embedding" not in record:
-            raise UserError(f"{self._path} is not an index: line {number} is no record of one. It was left as it is")
+            raise UserError(
+                f"{self._path} is not an index: line {number} is not a record. The file was not changed; "
+                "give another file to --out"
+            )
         return record

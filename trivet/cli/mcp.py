@@ -1,4 +1,4 @@
-"""`trivet mcp`: the models as tools for a coding agent."""
+"""`trivet mcp`: offers the models as tools to a coding agent."""
 
 import asyncio
 from typing import Annotated, Literal
@@ -15,9 +15,10 @@ DEFAULT_CALL_TIMEOUT_S = 120.0
 
 def mcp_command(
     transport: Annotated[
-        Literal["stdio", "http"], typer.Option(help="stdio: the agent starts this command. http: it connects to it.")
+        Literal["stdio", "http"],
+        typer.Option(help="stdio: the agent starts this command. http: the agent connects to it."),
     ] = "stdio",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For http, on 127.0.0.1, path /mcp.")] = 8765,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port for http, on 127.0.0.1, path /mcp.")] = 8765,
     url: Url = None,
     key: Key = None,
     timeout_s: Timeout = DEFAULT_CALL_TIMEOUT_S,
@@ -29,12 +30,12 @@ def mcp_command(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mcp":
             raise
-        fail(console, "the package `mcp` is not installed; install trivet[mcp]")
+        fail(console, "the package `mcp` is not installed: pip install 'trivet[mcp]'")
     try:
         client = AsyncClient(url, key=key, timeout_s=timeout_s)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    # stdout belongs to the protocol; whatever is said goes to stderr.
+    # The protocol uses stdout, so messages go to stderr.
     work = serve_stdio(client) if transport == "stdio" else serve_http(client, LOOPBACK, port)
     try:
         asyncio.run(work)

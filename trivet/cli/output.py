@@ -1,4 +1,4 @@
-"""JSON lines, to stdout or to a file."""
+"""Writes JSON lines to stdout or to a file."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,25 +11,27 @@ import typer
 
 
 def in_a_folder(out: Path | None) -> Path | None:
-    """Refuse a file that cannot be written, before hours of work rather than after."""
+    """Refuse an output file that cannot be written, before hours of work rather than after."""
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{str(out)!r} is not a file in a folder that exists")
+        raise typer.BadParameter(f"{str(out)!r} is not a file in an existing folder")
     return out
 
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", callback=in_a_folder, help="Write here instead of to stdout.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", callback=in_a_folder, help="Write to this file instead of stdout.")
+]
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """One line. float32 arrays are written with as many digits as tell them apart, and no more."""
+    """Encode a record as one line. float32 arrays get the fewest digits that identify each value."""
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
 @contextmanager
 def opened(out: Path | None) -> Iterator[BinaryIO]:
-    """The file to write to, or stdout.
+    """Open the file to write to, or stdout.
 
-    A file gets its name when it is whole; after a failure what there was so far stays beside it as `NAME.partial`.
+    A file is written as `NAME.partial` and renamed when it is complete, so a failure leaves `NAME.partial`.
     """
     if out is None:
         yield sys.stdout.buffer
@@ -42,10 +44,10 @@ def opened(out: Path | None) -> Iterator[BinaryIO]:
 
 
 def written(out: Path | None) -> dict[Path, str]:
-    """The files that a command itself writes, resolved, and why it does not read them."""
+    """Return the resolved paths that a command writes, with the reason why it does not read them."""
     return {} if out is None else dict.fromkeys((out.resolve(), partial_path(out).resolve()), "it is written to")
 
 
 def partial_path(out: Path) -> Path:
-    """Where a file grows until it is whole."""
+    """Return the path under which a file is written until it is complete."""
     return out.with_name(f"{out.name}.partial")

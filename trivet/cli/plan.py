@@ -1,4 +1,4 @@
-"""`trivet plan`: shows how a GPU is divided among models, or why it cannot be. Reads no GPU and downloads nothing."""
+"""`trivet plan`: divides a GPU among models, or explains why they do not fit. Reads no GPU and downloads nothing."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -30,23 +30,27 @@ def _dtype(text: str) -> Dtype:
 
 
 def plan_command(
-    vram: Annotated[str | None, typer.Option(help="Size of the GPU, such as 8GiB. Default: the preset's.")] = None,
+    vram: Annotated[
+        str | None, typer.Option(help="Memory of the GPU, such as 8GiB. Default: that of the preset.")
+    ] = None,
     models: Annotated[
         str | None, typer.Option(help="Models, separated by commas: catalogue names or local directories.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}, instead of --models.")] = None,
-    smaller: Annotated[bool, typer.Option(help="Take the preset's smaller models.")] = False,
+    smaller: Annotated[bool, typer.Option(help="Use the preset's smaller models.")] = False,
     dtype: Annotated[str, typer.Option(help=f"Precision of weights and activations: {', '.join(DTYPES)}.")] = "bf16",
-    external: Annotated[str | None, typer.Option(help="What to leave to others. Default: 0, or the preset's.")] = None,
+    external: Annotated[
+        str | None, typer.Option(help="Memory to leave to other processes. Default: that of the preset, or 0.")
+    ] = None,
     context: Annotated[
-        str | None, typer.Option(help="What one CUDA context takes. Default: 450MiB, an assumption.")
+        str | None, typer.Option(help="Size of one CUDA context. Default: 450MiB, an assumption.")
     ] = None,
 ) -> None:
-    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 when they cannot share it."""
+    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit."""
     if (models is None) == (preset is None):
-        raise typer.BadParameter("name either --models or --preset")
+        raise typer.BadParameter("give either --models or --preset")
     if smaller and preset is None:
-        raise typer.BadParameter("--smaller chooses among the models of a --preset")
+        raise typer.BadParameter("--smaller requires --preset")
     names: tuple[str, ...]
     gpu_bytes = None if vram is None else _size(vram)
     external_bytes = None if external is None else _size(external)
@@ -58,12 +62,12 @@ def plan_command(
         gpu_bytes = chosen.gpu_bytes if gpu_bytes is None else gpu_bytes
         external_bytes = chosen.external_bytes if external_bytes is None else external_bytes
         if gpu_bytes == 0:
-            typer.echo(f"cpu ({chosen.purpose}): nothing to divide. Models: {', '.join(names)}")
+            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide. Models: {', '.join(names)}")
             return
     else:
         names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
     if gpu_bytes is None:
-        raise typer.BadParameter("--vram is needed with --models")
+        raise typer.BadParameter("--models requires --vram")
     assumptions = Assumptions(external_bytes=external_bytes or 0)
     if context is not None:
         assumptions = replace(assumptions, context_bytes=_size(context))

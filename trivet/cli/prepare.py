@@ -1,4 +1,4 @@
-"""`trivet prepare`: fetch, verify and convert the configured models, so that serving starts from warm caches."""
+"""`trivet prepare`: downloads, verifies and converts the configured models, so that serving starts quickly."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from trivet.units import format_bytes
 def prepare_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
 ) -> None:
-    """Make everything ready that `serve` would otherwise do at its first start."""
+    """Download, verify and convert the configured models, as `serve` would at its first start."""
     from trivet.engine.open import prepare_model
     from trivet.engine.openvino.backend import resolve_precision
     from trivet.engine.openvino.ir_cache import ensure_ir
@@ -29,7 +29,7 @@ def prepare_command(
             console.print(f"{task}: looking for {settings.model_for(task).model}")
             prepared = prepare_model(settings, task)  # the hub's client draws its own bars
             console.print(f"{task}: {_verify(console, prepared.source.path)}")
-            with console.status(f"{task}: converting for the CPU at {precision}, where that is not done yet"):
+            with console.status(f"{task}: converting for the CPU at {precision}, unless it is cached"):
                 ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache)
             console.print(f"{task}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir}")
     except TrivetError as error:
@@ -38,13 +38,13 @@ def prepare_command(
 
 
 def _verify(console: Console, directory: Path) -> str:
-    """Compare a checkpoint with its published digests; returns what to say about it."""
+    """Compare a checkpoint with its published digests, and describe the result."""
     from trivet.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
 
     digests = published_digests(directory)
     if not digests:
-        return f"nothing to verify its files by (no {SUMS_FILE} in {directory})"
+        return f"files not verified (no {SUMS_FILE} in {directory})"
     size_bytes = total_bytes(digests)
     with byte_bar(console, "verifying", size_bytes) as advance:
         check_digests(digests, advance)
-    return f"{len(digests)} files, {format_bytes(size_bytes)}: as published"
+    return f"{len(digests)} files, {format_bytes(size_bytes)}: match the published digests"

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where somebody looks; nothing where stderr is a file or a pipe."""
+"""Shows a progress bar on stderr if it is a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from rich.progress import (
 
 @contextmanager
 def bar(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be called with the number of items that are newly done."""
+    """Show a bar of items; yield the function to call with the number of newly finished items."""
     with _bar(console, what, total, MofNCompleteColumn()) as advance:
         yield advance
 
 
 @contextmanager
 def byte_bar(console: Console, what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be called with the number of bytes that are newly done."""
+    """Show a bar of bytes; yield the function to call with the number of newly processed bytes."""
     with _bar(console, what, total_bytes, DownloadColumn(binary_units=True)) as advance:
         yield advance
 

@@ -1,4 +1,4 @@
-"""`trivet relate`: how one text relates to others."""
+"""`trivet relate`: determines the relations of one text to others."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +14,9 @@ from trivet.cli.calling import (
     Timeout,
     Url,
     connect,
+    describe_service,
     fail,
     run,
-    told_service,
 )
 from trivet.cli.hypotheses import hypotheses_of
 from trivet.cli.output import Out, json_line, opened, written
@@ -26,20 +26,21 @@ from trivet.client.calls import Call
 
 
 def relate_command(
-    source: Annotated[Path, typer.Option("--source", "-s", help="The file whose relations are asked for.")],
+    source: Annotated[Path, typer.Option("--source", "-s", help="The file to relate to the candidates.")],
     files: Inputs,
     out: Out = None,
     lines: Lines = False,
     top_k: Annotated[int, typer.Option(min=1, help="Classify this many of the most relevant candidates.")] = 16,
     min_relevance: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Leave out less relevant candidates. Default: the server's.")
+        float | None, typer.Option(min=0, max=1, help="Omit less relevant candidates. Default: the server's setting.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Leave out edges of less confidence. Default: the server's.")
+        float | None,
+        typer.Option(min=0, max=1, help="Omit edges with a lower confidence. Default: the server's setting."),
     ] = None,
     relation: Annotated[
         list[str] | None,
-        typer.Option("--relation", "-r", help="NAME=HYPOTHESIS, at least two, in place of the server's relations."),
+        typer.Option("--relation", "-r", help="NAME=HYPOTHESIS, at least two, instead of the server's relations."),
     ] = None,
     long_input: LongInputOption = "window",
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
@@ -51,8 +52,8 @@ def relate_command(
     relations = hypotheses_of(relation) if relation else None
     console = Console(stderr=True)
     sources = read_texts([str(source)], console, lines=False, max_file_bytes=max_file_bytes)
-    omitted = {source.resolve(): "it is the source", **written(out)}
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=omitted)
+    excluded = {source.resolve(): "it is the source", **written(out)}
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=excluded)
     if not sources or not texts:
         fail(console, "nothing to relate")
     call = calls.relate(
@@ -79,6 +80,6 @@ async def _relate(
             del about["source_index"], about["target_index"]
             file.write(json_line({**texts[edge.target_index].place(), **about}))
     omitted = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in asdict(answer.omitted).items())
-    where = told_service(answer.service)
-    told = f"{len(answer.edges)} edges (left out: {omitted}), {answer.tokens} tokens, {where}"
-    console.print(told, markup=False, highlight=False)
+    where = describe_service(answer.service)
+    summary = f"{len(answer.edges)} edges (omitted: {omitted}), {answer.tokens} tokens, {where}"
+    console.print(summary, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""`trivet rerank`: texts sorted by relevance to a query."""
+"""`trivet rerank`: sorts texts by their relevance to a query."""
 
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -17,9 +17,9 @@ from trivet.cli.calling import (
     Timeout,
     Url,
     connect,
+    describe_service,
     fail,
     run,
-    told_service,
 )
 from trivet.cli.output import Out, json_line, opened, written
 from trivet.cli.progress import bar
@@ -30,11 +30,11 @@ from trivet.client.calls import Call
 
 
 def rerank_command(
-    query: Annotated[str, typer.Option("--query", "-q", help="What is looked for.")],
+    query: Annotated[str, typer.Option("--query", "-q", help="The question or topic.")],
     files: Inputs,
     out: Out = None,
     lines: Lines = False,
-    top: Annotated[int | None, typer.Option(min=1, help="Write only this many.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Write only this many texts.")] = None,
     long_input: LongInputOption = "window",
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
     url: Url = None,
@@ -43,7 +43,7 @@ def rerank_command(
 ) -> None:
     """Sort texts, best first. Each output line has `path`, `line` with --lines, `score`, `windows`, `truncated`."""
     console = Console(stderr=True)
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, left_out=written(out))
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=written(out))
     if not texts:
         fail(console, "nothing to rerank")
     run(_rerank(connect(url, key, timeout_s), query, texts, long_input, top, out, console), console)
@@ -68,14 +68,14 @@ async def _rerank(
                 ranked.extend(replace(one, index=start + one.index) for one in ranking.results)
                 answers.append(ranking)
                 advance(len(ranking.results))
-    # A document's score does not depend on the others, so rankings of parts can be merged.
+    # A document's score does not depend on the other documents, so partial rankings can be merged.
     ranked.sort(key=lambda one: (-one.score, one.index))
     with opened(out) as file:
         for one in ranked[:top]:
             about = {"score": one.score, "windows": one.windows, "truncated": one.truncated}
             file.write(json_line({**texts[one.index].place(), **about}))
     tokens = sum(answer.tokens for answer in answers)
-    where = told_service(joined_service([answer.service for answer in answers]))
+    where = describe_service(joined_service([answer.service for answer in answers]))
     console.print(f"{len(texts)} texts, {tokens} tokens, {where}", markup=False, highlight=False)
 
 

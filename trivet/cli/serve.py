@@ -1,29 +1,29 @@
-"""`trivet serve`: starts `serve run` with the environment it needs, says when it answers, and stops it cleanly."""
+"""`trivet serve`: starts the service, shows where it answers, and stops it without losing what it has accepted."""
 
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import httpx
 import typer
 from rich.console import Console
 
-from deployments.environment.exposure import exposure_warning
-from deployments.environment.token import ensure_private_token, token_file
-from deployments.environment.variables import SHIPPED_FILE, cluster_environment, read_variables
-from deployments.haproxy.draining import DRAIN_LIMIT_S, drain
-from trivet.api.middleware.keys import ENVIRONMENT_VARIABLE
 from trivet.cli.config_file import ServeFile, read_serve_file
 from trivet.errors import ConfigError
+from trivet.paths import cache_dir
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-_STOP_TIMEOUT_S = 60.0
-_POLL_S = 0.5
+if TYPE_CHECKING:
+    from deployments.service.supervisor import Supervisor
+
+_POLL_S = 0.25
+_FINISH_LIMIT_S = 20.0
+"""How long open requests may take before the service stops."""
+_INTERRUPTED = 130
+"""The shell's exit code for a program that Ctrl-C ended. A SIGTERM is a supervisor's ordinary stop: 0."""
 
 WELCOME = """
 Trivet listens on {url}  (Ctrl-C stops it)
@@ -36,81 +36,130 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 """
 
 
+class _Stopped(BaseException):
+    """Raised in the main thread by SIGINT and SIGTERM. A base exception, so that no handler of ours takes it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = _INTERRUPTED if number == signal.SIGINT else 0
+
+
 def serve_command(
     config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
-    ray_env: Annotated[Path, typer.Option(help="Variables for Ray's processes.")] = SHIPPED_FILE,
+    ray_env: Annotated[
+        Path | None,
+        typer.Option(help="File of variables for Ray's processes. Default: the one that ships with Trivet."),
+    ] = None,
     lean: Annotated[
-        bool, typer.Option("--lean", help="Without Ray's dashboard: less memory, no `serve deploy` or `serve status`.")
+        bool,
+        typer.Option(
+            "--lean", help="Run without Ray's dashboard: less memory, but no `serve deploy` and no `serve status`."
+        ),
     ] = False,
 ) -> None:
     """Serve until Ctrl-C."""
     console = Console(stderr=True)
+    _handle_signals()
+    try:
+        code = _serve(config, ray_env, lean, console)
+    except _Stopped as stopped:  # before there was anything to stop
+        code = stopped.exit_code
+    raise typer.Exit(code)
+
+
+def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> int:
+    from deployments.environment.exposure import exposure_warning
+    from deployments.environment.variables import SHIPPED_FILE, read_variables
+    from deployments.service.supervisor import Supervisor
+    from trivet.api.key_ring import ENVIRONMENT_VARIABLE
+
     try:
         file = read_serve_file(config)
-    except ConfigError as error:
-        console.print(f"[red]error:[/red] {error.message}")
-        raise typer.Exit(1) from error
+        variables = read_variables((ray_env or SHIPPED_FILE).read_text(encoding="utf-8"))
+    except (ConfigError, OSError) as error:
+        _fail(console, str(error))
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
     if _is_taken(file):
-        console.print(f"[red]error:[/red] something listens on {file.url} already")
-        raise typer.Exit(1)
-    # Both ways of asking to stop mean the same, also where a shell started us in the background and ignores SIGINT.
-    for request in _ENDING:
-        signal.signal(request, signal.default_int_handler)
-    child = _start(file, ray_env, lean)
+        _fail(console, f"port {file.port} is in use: stop what listens there, or change http_options.port")
+    cache = cache_dir(file.config.serving.cache_dir)
+    service = Supervisor(file.path, file.url, file.port, variables, cache, lean, bool(keys))
     try:
-        _announce(child, file)
-        code = child.wait()
-    except KeyboardInterrupt:
-        console.print("stopping: answering what was accepted (Ctrl-C again: at once)")
-        code = _stop(child, console)
-    raise typer.Exit(code)
+        service.start(os.environ, programs=Path(sys.executable).parent, home=Path.home())
+    except (ConfigError, OSError) as error:
+        _fail(console, str(error))
+    try:
+        if service.cleared:
+            console.print(f"ended {service.cleared} processes that a killed service had left")
+        return _run(service, file, console)
+    except _Stopped as stopped:
+        return _stop(service, console) or stopped.exit_code
 
 
-def _start(file: ServeFile, ray_env: Path, lean: bool) -> "subprocess.Popen[bytes]":
-    listed = read_variables(ray_env.read_text(encoding="utf-8"))
-    environment = cluster_environment(listed, os.environ, programs=Path(sys.executable).parent)
-    if token := token_file(environment, Path.home()):
-        ensure_private_token(token)
-    run = [sys.executable, "-m", "deployments.lean"] if lean else [Path(sys.executable).with_name("serve"), "run"]
-    # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-    return subprocess.Popen([*run, str(file.path)], env=environment, start_new_session=True)
+def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
+    """Wait until every model answers, say so, and watch the service until it ends."""
+    ready = False
+    while (code := service.exit_code()) is None:
+        if (lost := service.check()) is not None:
+            console.print(f"[red]error:[/red] {lost}, has ended: the service stops. A supervisor may start it again.")
+            _show_logs(service.fail(), console)
+            return 1
+        if not ready and _is_ready(file):
+            ready = True
+            typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
+        time.sleep(_POLL_S)
+    if not ready:
+        console.print(f"[red]error:[/red] the service ended before it was ready (exit code {code})")
+    _show_logs(service.fail(), console)
+    return code or int(not ready)
+
+
+def _show_logs(kept: Path | None, console: Console) -> None:
+    if kept is not None:
+        console.print(f"its logs are kept in {kept}", highlight=False, soft_wrap=True)
+
+
+def _stop(service: "Supervisor", console: Console) -> int:
+    """Finish open requests unless interrupted, then stop the service; return 1 if it had to be killed."""
+    from deployments.haproxy.draining import drain
+
+    console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
+    try:
+        if not drain(service.pid, _FINISH_LIMIT_S):
+            console.print(f"giving up requests that are still open after {_FINISH_LIMIT_S:g} s")
+    except _Stopped:
+        console.print("giving up open requests")
+    for number in (signal.SIGINT, signal.SIGTERM):  # to leave now would leave a cluster behind
+        signal.signal(number, signal.SIG_IGN)
+    return service.stop()
+
+
+def _handle_signals() -> None:
+    """Treat both signals alike, also where a shell started this program in the background, which ignores SIGINT."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise _Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _is_taken(file: ServeFile) -> bool:
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in file.connect_host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((file.connect_host, file.port)) == 0
 
 
-def _announce(child: "subprocess.Popen[bytes]", file: ServeFile) -> None:
-    """Wait until every model answers, then say where; returns early if the child ends."""
-    while child.poll() is None:
-        try:
-            if httpx.get(f"{file.url}/readyz", timeout=5.0).status_code == 200:
-                typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
-                return
-        except httpx.TransportError:
-            pass  # not listening yet
-        time.sleep(_POLL_S)
+def _is_ready(file: ServeFile) -> bool:
+    try:
+        # A proxy of the environment would be asked for this machine's own port.
+        return httpx.get(f"{file.url}/readyz", timeout=5.0, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False  # not listening yet
 
 
-def _stop(child: "subprocess.Popen[bytes]", console: Console) -> int:
-    """Answer what was accepted, let Serve take its cluster down; kill the process it still is after a minute."""
-    try:
-        if not drain(child.pid):
-            console.print(f"what is still open after {DRAIN_LIMIT_S:g} s is given up")
-    except KeyboardInterrupt:
-        console.print("requests under way are given up")
-    for request in _ENDING:  # heard; leaving now would leave a cluster behind
-        signal.signal(request, signal.SIG_IGN)
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        return 1
-    return 0
+def _fail(console: Console, message: str) -> NoReturn:
+    console.print(f"[red]error:[/red] {message}", highlight=False)
+    raise typer.Exit(1)

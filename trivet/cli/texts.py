@@ -1,4 +1,4 @@
-"""Reads what the command line names, files, folders and stdin (`-`), as texts; says what it left out and why."""
+"""Reads the files, folders and stdin (`-`) of the command line as texts; reports what it skipped and why."""
 
 import sys
 from collections import Counter
@@ -18,7 +18,7 @@ _NAMED_SKIPS = 10
 _NOTHING: Mapping[Path, str] = {}
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES")]
-Lines = Annotated[bool, typer.Option("--lines", help="Every line is a text of its own, instead of every file.")]
+Lines = Annotated[bool, typer.Option("--lines", help="Treat each line, instead of each file, as a text.")]
 MaxFileBytes = Annotated[int, typer.Option(min=1, help="Skip larger files.")]
 
 DEFAULT_MAX_FILE_BYTES = 1024**2
@@ -26,14 +26,14 @@ DEFAULT_MAX_FILE_BYTES = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text and where it is from. `line` counts from 1; None for a whole file."""
+    """A text and its origin. `line` counts from 1; None for a whole file."""
 
     path: str
     line: int | None
     text: str
 
     def place(self) -> dict[str, str | int]:
-        """As output lines begin."""
+        """Return the first fields of the text's output line."""
         return {"path": self.path} if self.line is None else {"path": self.path, "line": self.line}
 
 
@@ -43,18 +43,18 @@ def read_texts(
     *,
     lines: bool,
     max_file_bytes: int,
-    left_out: Mapping[Path, str] = _NOTHING,
+    excluded: Mapping[Path, str] = _NOTHING,
 ) -> list[Text]:
-    """All texts, in the inputs' order; reports on the console what was skipped.
+    """Read all texts, in the inputs' order, and report on the console what was skipped.
 
-    `left_out` are resolved paths that are not read, and why, whether a folder brings them or the command line names
-    them: a shell writes out `folder/*` before the command sees it.
+    `excluded` maps resolved paths that are not read to the reason. It applies to files in folders and to files named on
+    the command line, since a shell expands `folder/*` before the command sees it.
     """
     texts: list[Text] = []
     skipped: list[Skipped] = []
     for found in _files(inputs):
         if isinstance(found, Path):
-            reason = left_out.get(found.resolve())
+            reason = excluded.get(found.resolve())
             found = Skipped(str(found), reason) if reason else _read(found, max_file_bytes)
         if isinstance(found, Skipped):
             skipped.append(found)
@@ -77,13 +77,13 @@ def _files(inputs: Iterable[str]) -> Iterator[Path | Skipped | Text]:
         elif path.exists():
             yield path
         else:
-            raise typer.BadParameter(f"there is no file or folder {name!r}")
+            raise typer.BadParameter(f"{name!r} is not an existing file or folder")
 
 
 def _read(path: Path, max_file_bytes: int) -> Text | Skipped:
     name = str(path)
     if shown(name) != name:
-        return Skipped(name, "its name is not UTF-8")  # JSON could not say where its text is from
+        return Skipped(name, "its name is not UTF-8")  # so JSON cannot contain it
     try:
         size_bytes = path.stat().st_size
         if size_bytes > max_file_bytes:
@@ -104,7 +104,7 @@ def _decoded(name: str, content: bytes) -> Text | Skipped:
 
 
 def report_skipped(skipped: list[Skipped], console: Console) -> None:
-    """A line for each of the first few, and a count by reason."""
+    """Print a line for each of the first few, then the counts by reason."""
     for one in skipped[:_NAMED_SKIPS]:
         console.print(f"skipped {shown(one.path)}: {one.reason}", markup=False, highlight=False)
     if len(skipped) > _NAMED_SKIPS:

@@ -1,4 +1,4 @@
-"""Which files of a folder are meant: those that git would not ignore."""
+"""Lists the files of a folder that git would not ignore."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ IGNORED = "ignored by .gitignore"
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file or folder that was left out."""
+    """A file or folder that is not read, and the reason."""
 
     path: str
     reason: str
@@ -21,17 +21,17 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """One folder's `.gitignore`."""
+    """The rules of one folder's `.gitignore`."""
 
     folder: Path
     spec: GitIgnoreSpec
 
 
 def walk(folder: Path) -> Iterator[Path | Skipped]:
-    """Every file below `folder`, in order of its path, and what was left out.
+    """Yield every file below `folder` in the order of their paths, and everything that is skipped.
 
-    The `.gitignore` files of the folder, of those below it, and of those above it up to the repository's root count.
-    Links are not followed, so nothing comes twice and nothing from outside.
+    The `.gitignore` files of the folder, its subfolders and its parents up to the repository's root apply. Links are
+    not followed, so no file is yielded twice, and none from outside the folder.
     """
     yield from _walk(folder, _rules_above(folder.resolve()), folder.resolve())
 
@@ -57,7 +57,7 @@ def _walk(shown: Path, rules: list[_Rules], real: Path) -> Iterator[Path | Skipp
 
 
 def _is_ignored(path: Path, is_folder: bool, rules: list[_Rules]) -> bool:
-    for rule in reversed(rules):  # the closest file that says anything about the path decides
+    for rule in reversed(rules):  # the closest .gitignore with a matching rule decides
         relative = path.relative_to(rule.folder).as_posix() + ("/" if is_folder else "")
         include = rule.spec.check_file(relative).include
         if include is not None:
@@ -66,7 +66,7 @@ def _is_ignored(path: Path, is_folder: bool, rules: list[_Rules]) -> bool:
 
 
 def _rules_above(folder: Path) -> list[_Rules]:
-    """Of the folders between the repository's root and this one, which is left out; none outside a repository."""
+    """Collect the rules from the repository's root down to the parent of `folder`; none outside a repository."""
     above = [folder, *folder.parents]
     root = next((index for index, candidate in enumerate(above) if (candidate / ".git").exists()), 0)
     return [rules for candidate in reversed(above[1 : root + 1]) for rules in _rules_in(candidate)]

@@ -1,11 +1,11 @@
-"""A client for a Trivet server, blocking (`Client`) or not (`AsyncClient`).
+"""A client for a Trivet server, blocking (`Client`) or asynchronous (`AsyncClient`).
 
     from trivet.client import Client
 
     with Client("http://127.0.0.1:8000") as client:
         ranking = client.rerank("how do I retry?", ["a CSS grid", "wait, then send the request again"])
 
-It speaks HTTP and nothing else: no model, no Ray and no server code is imported with it.
+It only makes HTTP requests; importing it imports no model, no Ray and no server code.
 """
 
 from trivet.client.answers import (

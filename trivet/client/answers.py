@@ -1,4 +1,4 @@
-"""What calls return: frozen dataclasses whose annotations also say where each field stands in the JSON."""
+"""The results of calls: frozen dataclasses whose annotations also map each field to the JSON."""
 
 import base64
 import sys
@@ -21,14 +21,14 @@ class Service:
     """How the server served a call."""
 
     device: str = ""
-    """Where the model ran; several, separated by commas, where a call needed several models."""
+    """The device that ran the model; several, separated by commas, if the call needed several models."""
     reroute_reason: str | None = None
-    """Why the CPU answered in the GPU's place; None if it did not."""
+    """Why the CPU served the call instead of the GPU; None if it did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What every answer carries."""
+    """Base of all results."""
 
     service: Service = field(default_factory=Service, kw_only=True)
 
@@ -41,22 +41,22 @@ def _decoded(value: object) -> object:
         raise ValueError("must be base64 of float32 bytes")
     data = base64.b64decode(value, validate=True)
     if not data or len(data) % _FLOAT_BYTES:
-        raise ValueError(f"{len(data)} bytes are no vector of float32")
+        raise ValueError(f"{len(data)} bytes are not a vector of float32")
     return data
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One text's vector."""
+    """The vector of one text."""
 
     index: int
     """Position among the texts of the call."""
     data: Annotated[bytes, BeforeValidator(_decoded), Field(validation_alias="embedding", repr=False)]
     """The vector as little-endian float32."""
     windows: int
-    """Windows in which the text was read; their vectors are pooled."""
+    """Number of windows that the text was split into; their vectors are pooled."""
     truncated: bool
-    """Whether text was left unread; only with `long_input="truncate"`."""
+    """Whether the text was truncated; only with `long_input="truncate"`."""
 
     @property
     def dimensions(self) -> int:
@@ -65,7 +65,7 @@ class Embedding:
 
     @property
     def vector(self) -> list[float]:
-        """The vector as numbers."""
+        """The vector as a list of floats."""
         values = array("f", self.data)
         if sys.byteorder == "big":
             values.byteswap()
@@ -82,11 +82,11 @@ class Embeddings(Answer):
 
     @property
     def vectors(self) -> list[list[float]]:
-        """All vectors as numbers."""
+        """All vectors as lists of floats."""
         return [item.vector for item in self.items]
 
     def to_numpy(self) -> "NDArray[np.float32]":
-        """All vectors as one array, (texts, dimensions). Needs numpy."""
+        """Return all vectors as one array, (texts, dimensions). Needs numpy."""
         import numpy as np
 
         joined = np.frombuffer(b"".join(item.data for item in self.items), dtype="<f4")
@@ -95,7 +95,7 @@ class Embeddings(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One document."""
+    """One document of a ranking."""
 
     index: int
     """Position among the documents of the call."""
@@ -124,7 +124,7 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """One input's labels, the likeliest first."""
+    """The labels of one input, the most likely first."""
 
     index: int
     labels: tuple[LabelScore, ...]
@@ -133,7 +133,7 @@ class Classified:
 
     @property
     def label(self) -> str:
-        """The likeliest."""
+        """The most likely label."""
         return self.labels[0].label
 
 
@@ -148,7 +148,7 @@ class Classification(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How a source relates to a target; indices are positions in the call."""
+    """The relation of a source to a target; indices are positions in the call."""
 
     source_index: int
     target_index: int
@@ -156,16 +156,16 @@ class Edge:
     confidence: float
     """Score of `relation`, 0..1."""
     scores: Mapping[str, float]
-    """Of every relation; they sum to 1."""
+    """Score of every relation; they sum to 1."""
     relevance: float | None
-    """Of the target to the source, 0..1; None where pairs were given."""
+    """Relevance of the target to the source, 0..1; None if the call had `pairs`."""
     windows: int
     truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Omitted:
-    """Candidates that became no edge, by reason."""
+    """Number of candidates without an edge, by reason."""
 
     below_min_relevance: int
     beyond_top_k: int
@@ -174,7 +174,7 @@ class Omitted:
 
 @dataclass(frozen=True, slots=True)
 class Relations(Answer):
-    """Edges, those of the most relevant candidates first."""
+    """Edges, in descending order of the candidates' relevance."""
 
     edges: tuple[Edge, ...]
     omitted: Omitted
@@ -190,7 +190,7 @@ class ServedModel:
     """`embedder`, `reranker` or `classifier`."""
     revision: str
     max_tokens: int
-    """Longer texts are read in windows."""
+    """Longest sequence in tokens; longer texts are read in windows."""
     dimensions: int | None
     labels: tuple[str, ...] | None
     precision: str
@@ -203,7 +203,7 @@ class Models(Answer):
     models: Annotated[tuple[ServedModel, ...], Field(validation_alias="data")]
 
     def of_task(self, task: str) -> ServedModel:
-        """The model of a task; KeyError if the server has none."""
+        """Return the model of a task. Raises KeyError if the server has none."""
         for model in self.models:
             if model.task == task:
                 return model
@@ -212,7 +212,7 @@ class Models(Answer):
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """One lane, `gpu` or `cpu`, of one model."""
+    """The state of one lane (`gpu` or `cpu`) of one model."""
 
     ready: bool
     device: str
@@ -221,7 +221,7 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """Where a model's requests go now and why, and its lanes."""
+    """The current route of a model's requests with its reason, and the state of its lanes."""
 
     route: str
     lanes: Mapping[str, LaneState]
@@ -229,12 +229,12 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Readiness(Answer):
-    """Whether the server can answer: `ready`, `degraded`, `starting` or `unavailable`."""
+    """The server's readiness: `ready`, `degraded`, `starting` or `unavailable`."""
 
     status: str
     models: Mapping[str, ModelState]
 
     @property
     def answers(self) -> bool:
-        """Whether every model has a lane that answers."""
+        """Whether every model has at least one lane that is ready."""
         return self.status in ("ready", "degraded")

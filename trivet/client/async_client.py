@@ -1,4 +1,4 @@
-"""The client for asyncio. Its methods and their parameters are those of `Client`."""
+"""The client for asyncio. It has the same methods and parameters as `Client`."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ from trivet.client import calls
 from trivet.client.answers import Embeddings
 from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.exchange import answer_in, connection, failures_told
+from trivet.client.exchange import answer_in, connection, translated_errors
 from trivet.client.methods import async_method
 from trivet.client.retries import Retries
 
@@ -22,7 +22,7 @@ from trivet.client.retries import Retries
 class AsyncClient:
     """Calls a Trivet server. Close it, or use it with `async with`. Arguments and errors are those of `Client`.
 
-    Besides: `headers` go with every request, and `transport` may lead them to something else than a socket, such as an
+    In addition, `headers` are sent with every request, and `transport` can replace the network, for example with an
     application in this process (`httpx.ASGITransport`).
     """
 
@@ -49,22 +49,22 @@ class AsyncClient:
     ready = async_method(calls.ready)
 
     async def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Send one call, and again where that may help; ClientError says why there is no answer."""
+        """Send one call, with retries where they can help. Raises ClientError if there is no answer."""
         attempts = self._connection.attempts(call)
         content = call.content()
         async for attempt in stamina.retry_context(**attempts.policy()):
             with attempt:
                 left_s = attempts.left_s()
-                with failures_told(self._connection.url, left_s):
+                with translated_errors(self._connection.url, left_s):
                     response = await self._http.request(**self._connection.request_options(call, content, left_s))
                 return answer_in(call, response)
         raise AssertionError("stamina raises the last error")
 
     async def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> AsyncGenerator[AnswerT, None]:
-        """Send calls, `parallel` at a time; answers in the calls' order. The first error ends it.
+        """Send calls, `parallel` at a time, and yield the answers in the calls' order. Stops at the first error.
 
-        Takes from `many` only a little ahead of the answers. Use it in `aclosing`, so that leaving early
-        cancels what is still open.
+        Reads `many` only slightly ahead of the answers. Use it with `aclosing`, so that leaving the loop early cancels
+        the open requests.
         """
         gate = asyncio.Semaphore(parallel)
 
@@ -75,7 +75,7 @@ class AsyncClient:
         waiting: deque[asyncio.Task[AnswerT]] = deque()
         try:
             for call in many:
-                # Twice as many as run: a slow first answer leaves the others something to do.
+                # Twice as many as run in parallel, so that a slow first answer does not stall the others.
                 if len(waiting) >= 2 * parallel:
                     yield await waiting.popleft()
                 waiting.append(asyncio.create_task(send(call)))
@@ -94,7 +94,7 @@ class AsyncClient:
         parallel: int = 4,
         **options: Unpack[EmbedOptions],
     ) -> AsyncGenerator[Batch, None]:
-        """As `Client.embed_batches`; use it in `aclosing`."""
+        """Do the same as `Client.embed_batches`. Use it with `aclosing`."""
         start = 0
         many = embed_calls(texts, limits or BatchLimits(), options)
         async with aclosing(self.send_all(many, parallel=parallel)) as answers:
@@ -111,7 +111,7 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
-        """As `Client.embed_many`."""
+        """Do the same as `Client.embed_many`."""
         joining = Joining(len(texts), on_progress)
         async with aclosing(self.embed_batches(texts, limits=limits, parallel=parallel, **options)) as batches:
             async for batch in batches:

@@ -1,4 +1,4 @@
-"""Many texts as a stream of requests: how they are cut, and how the answers are joined. Pure."""
+"""Splits many texts into requests, and joins their answers. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +18,15 @@ KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The most that one request carries. A single larger text is a request of its own."""
+    """Maximum size of one request. A single text that is larger is sent as a separate request."""
 
     inputs: int = 128
     bytes: int = 512 * KIB
-    """Of text, as UTF-8. A server takes 8 MiB by default, so this leaves room for its own limits to be lowered."""
+    """UTF-8 bytes of text. Well below the server's default limit of 8 MiB, so that servers can have lower limits."""
 
 
 class EmbedOptions(TypedDict, total=False):
-    """The options of `embed`, for many texts; `priority` is `bulk` unless given, `timeout_s` is for each request."""
+    """The options of `embed`, for many texts. `priority` is `bulk` by default; `timeout_s` applies to each request."""
 
     input_type: InputType | None
     dimensions: int | None
@@ -38,7 +38,7 @@ class EmbedOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One answered request of many. `embeddings.items[i]` is about text `start + i`, and counts from 0."""
+    """The answer to one of many requests. `embeddings.items[i]`, whose index starts at 0, is of text `start + i`."""
 
     start: int
     embeddings: Embeddings
@@ -46,13 +46,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a bulk call is."""
+    """The progress of a bulk call."""
 
     done: int
-    """Texts embedded."""
+    """Texts embedded so far."""
     total: int
     tokens: int
-    """Tokens read so far."""
+    """Tokens embedded so far."""
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -61,7 +61,7 @@ OnProgress: TypeAlias = Callable[[Progress], None]
 def batches_of(
     items: Iterable[T], size_bytes: Callable[[T], int], limits: BatchLimits
 ) -> Iterator[tuple[int, list[T]]]:
-    """Cut items, in order, into (position of the first, items); takes from `items` only what a batch needs."""
+    """Split items, in order, into (position of the first, items). Reads `items` lazily, one batch at a time."""
     start = 0
     batch: list[T] = []
     batch_bytes = 0
@@ -78,19 +78,19 @@ def batches_of(
 
 
 def utf8_bytes(text: str) -> int:
-    """Size of a text on its way; what UTF-8 cannot express is refused later, with a message."""
+    """Return the UTF-8 size of a text. Counts lone surrogates too; `Call.content` rejects them with a message."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def embed_calls(texts: Iterable[str], limits: BatchLimits, options: EmbedOptions) -> Iterator[Call[Embeddings]]:
-    """The requests for any number of texts; TypeError for one string in their place."""
+    """Yield the requests for any number of texts. Raises TypeError if `texts` is a single string."""
     bulk: EmbedOptions = {"priority": "bulk", **options}
     for start, batch in batches_of(calls.not_one_string(texts, "texts"), utf8_bytes, limits):
         yield replace(calls.embed(batch, **bulk), start=start)
 
 
 class Joining:
-    """Joins answers that come in order into one, telling how far they are."""
+    """Joins answers, added in order, into one, and reports the progress."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._total = total
@@ -100,10 +100,11 @@ class Joining:
         self._tokens = 0
 
     def add(self, batch: Batch) -> None:
-        """Take the next answer; MalformedAnswer if another model gave it than the ones before."""
+        """Add the next answer. Raises MalformedAnswer if its model differs from that of the previous answers."""
         answer = batch.embeddings
         if self._answers and answer.model != self._answers[0].model:
-            raise MalformedAnswer(f"the server changed its model from {self._answers[0].model} to {answer.model}")
+            before = self._answers[0].model
+            raise MalformedAnswer(f"the server changed its model from {before} to {answer.model} during the call")
         self._answers.append(answer)
         self._done += len(answer.items)
         self._tokens += answer.tokens
@@ -111,7 +112,7 @@ class Joining:
             self._on_progress(Progress(self._done, self._total, self._tokens))
 
     def joined(self) -> Embeddings:
-        """All answers as one; positions count through."""
+        """Return all answers as one, with consecutive positions."""
         items = [item for answer in self._answers for item in answer.items]
         return Embeddings(
             tuple(_at(index, item) for index, item in enumerate(items)),
@@ -122,7 +123,7 @@ class Joining:
 
 
 def joined_service(services: Sequence[Service]) -> Service:
-    """How several calls were served: every device, every reason, each once."""
+    """Combine how several calls were served: each device and each reason once."""
     devices = dict.fromkeys(service.device for service in services if service.device)
     reasons = dict.fromkeys(service.reroute_reason for service in services if service.reroute_reason)
     return Service(", ".join(devices), "; ".join(reasons) or None)

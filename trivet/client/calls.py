@@ -1,11 +1,12 @@
-"""Calls as values: what to send, and how to read what comes back. Pure; the clients turn them into HTTP.
+"""Calls as values: the request to send, and how to parse its answer. Pure; the clients turn them into HTTP.
 
-Each function here is a method of both clients, with the same parameters. Those that all of them take:
+Each function here becomes a method of both clients, with the same parameters. Common parameters:
 
-    timeout_s   the whole call, retries and pauses included; the server is told what is left of it
-    priority    `bulk` lets interactive requests overtake the call: for indexing
-    model       a served name, if you want the call refused where another model is served
-    long_input  a text longer than the model is read in `window`s (default), is an `error`, or is cut: `truncate`
+    timeout_s   deadline of the whole call in seconds, including retries; each attempt sends the remaining time
+    priority    `bulk` gives precedence to interactive requests; meant for indexing
+    model       name of the expected model; the call is refused if the server has another one
+    long_input  texts longer than the model's limit are read in windows (`window`, the default), are an `error`, or are
+                cut (`truncate`)
 """
 
 import json
@@ -46,60 +47,62 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class RelationPair:
-    """Two texts whose relation is asked for."""
+    """Two texts to relate to each other."""
 
     source: str
     target: str
 
 
 def _unchecked(answer: Any) -> None:
-    """Nothing to check beyond the types."""
+    """Accept every answer whose types are right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[AnswerT]):
-    """One request and the kind of its answer. `check` raises MalformedAnswer for what types cannot tell."""
+    """One request and the type of its answer. `check` raises MalformedAnswer for errors that types cannot express."""
 
     path: str
     answer: type[AnswerT]
     body: Mapping[str, Any] | None = None
-    """None: a GET."""
+    """JSON body of a POST; None: a GET."""
     timeout_s: float | None = None
-    """None: the client's."""
+    """None: the client's default."""
     priority: Priority | None = None
-    """None: the client's."""
+    """None: the client's default."""
     answers_also_at: Collection[int] = ()
-    """Statuses besides 200 under which the answer may come. A body there that is none is an error of that status: a
-    proxy has words of its own."""
+    """Statuses other than 200 that can carry an answer. If the body is not an answer (for example a proxy's), the
+    response is an error with that status."""
     start: int = 0
-    """Place of the first input among all inputs, where this call carries only some of them."""
+    """Position of the first input, if this call carries only a part of all inputs."""
     check: Callable[[AnswerT], None] = _unchecked
 
     @property
     def method(self) -> str:
-        """HTTP's verb."""
+        """The HTTP method."""
         return "GET" if self.body is None else "POST"
 
     def content(self) -> bytes:
-        """The body as JSON; Refused if a text cannot be written as UTF-8."""
+        """Encode the body as JSON. Raises Refused if a text cannot be encoded as UTF-8."""
         if self.body is None:
             return b""
         try:
             return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         except UnicodeEncodeError as error:
             excerpt = ascii(error.object[max(0, error.start - 20) : error.end + 20])
-            raise Refused(f"a text holds half a surrogate pair, which UTF-8 cannot express: {excerpt}") from error
+            raise Refused(f"a text contains a lone surrogate, which UTF-8 cannot encode: {excerpt}") from error
 
     def read(self, content: bytes, headers: Mapping[str, str]) -> AnswerT:
-        """The answer in a response; MalformedAnswer says where it is not one."""
+        """Parse the answer in a response. Raises MalformedAnswer, which names the wrong field."""
         try:
-            # Mypy takes the __hash__ of the answers' classes for that of their metaclass.
+            # Mypy mistakes the __hash__ of the answers' classes for that of their metaclass.
             adapter: TypeAdapter[AnswerT] = _adapter(self.answer)  # type: ignore[arg-type]
             answer = adapter.validate_json(content, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the body"
-            raise MalformedAnswer(f"the answer of {self.path} is not Trivet's: {where}: {first['msg']}") from error
+            raise MalformedAnswer(
+                f"the answer of {self.path} is not one of a Trivet server: {where}: {first['msg']}"
+            ) from error
         self.check(answer)
         service = Service(headers.get("x-trivet-device", ""), headers.get("x-trivet-reroute-reason"))
         return replace(answer, service=service)
@@ -120,20 +123,20 @@ def embed(
     priority: Priority | None = None,
     timeout_s: float | None = None,
 ) -> Call[Embeddings]:
-    """Embed texts, in one request. `embed_many` takes any number of them.
+    """Embed texts in one request. `embed_many` takes any number of texts.
 
     Args:
-        texts: At least one, none of them empty. Errors call them `input[0]`, `input[1]`, …
-        input_type: `query` or `document` picks the prompt that the model has for it, if it has one.
-        dimensions: Keep this many of each vector's numbers (Matryoshka models), normalised again.
-        model: Refuse to be served by another model.
-        long_input: What becomes of a text longer than the model.
-        priority: `bulk` lets interactive requests go first.
-        timeout_s: For the whole call, in seconds.
+        texts: One or more non-empty texts. Errors call them `input[0]`, `input[1]`, …
+        input_type: Selects the model's prompt for `query` or `document`, if it has one.
+        dimensions: Keep this many dimensions of each vector (Matryoshka models), normalised again.
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
     """
     body = _without_none(
         input=_listed(texts, "texts"),
-        encoding_format="base64",  # a quarter of the bytes of decimal numbers, and exact
+        encoding_format="base64",  # exact, and a quarter of the size of decimal numbers
         dimensions=dimensions,
         input_type=input_type,
         model=model,
@@ -144,7 +147,7 @@ def embed(
     def check(answer: Embeddings) -> None:
         _check_positions("/v1/embeddings", [item.index for item in answer.items], count)
         if len({item.dimensions for item in answer.items}) > 1:
-            raise MalformedAnswer("the answer of /v1/embeddings has vectors of several lengths")
+            raise MalformedAnswer("the answer of /v1/embeddings has vectors of different lengths")
 
     return Call("/v1/embeddings", Embeddings, body, timeout_s, priority, check=check)
 
@@ -159,16 +162,16 @@ def rerank(
     priority: Priority | None = None,
     timeout_s: float | None = None,
 ) -> Call[Ranking]:
-    """Sort documents by relevance to a query; of a long document the best window counts.
+    """Sort documents by their relevance to a query. The best window of a long document counts.
 
     Args:
-        query: What is looked for.
-        documents: At least one, none of them empty.
-        top_n: Return only this many.
-        model: Refuse to be served by another model.
-        long_input: What becomes of a text longer than the model.
-        priority: `bulk` lets interactive requests go first.
-        timeout_s: For the whole call, in seconds.
+        query: The question or topic.
+        documents: One or more non-empty texts.
+        top_n: Return only this many documents.
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
     """
     body = _without_none(
         query=query, documents=_listed(documents, "documents"), top_n=top_n, model=model, long_input=long_input
@@ -195,17 +198,17 @@ def classify(
     priority: Priority | None = None,
     timeout_s: float | None = None,
 ) -> Call[Classification]:
-    """Score labels of your own about texts, or about pairs of texts.
+    """Score texts, or pairs of texts, against labels of your choice.
 
     Args:
-        texts: At least one. Errors call them `input[0]`, `input[1]`, …
-        labels: Names, or names with the hypothesis each stands for.
-        hypothesis_template: The hypothesis of a label without its own; `{}` is where the label goes.
-        multi_label: Score each label by itself, instead of all against each other.
-        model: Refuse to be served by another model.
-        long_input: What becomes of a text longer than the model.
-        priority: `bulk` lets interactive requests go first.
-        timeout_s: For the whole call, in seconds.
+        texts: One or more texts. Errors call them `input[0]`, `input[1]`, …
+        labels: Labels, or a mapping of labels to hypotheses.
+        hypothesis_template: Hypothesis for labels that have none; `{}` stands for the label.
+        multi_label: Score each label independently, instead of against the others.
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
     """
     body = _without_none(
         input=[asdict(item) if isinstance(item, Pair) else item for item in _listed(texts, "texts")],
@@ -220,7 +223,7 @@ def classify(
     def check(answer: Classification) -> None:
         _check_positions("/v1/classify", [item.index for item in answer.items], count)
         if any({score.label for score in item.labels} != set(labels) for item in answer.items):
-            raise MalformedAnswer("the answer of /v1/classify scores other labels than were asked for")
+            raise MalformedAnswer("the answer of /v1/classify does not score the requested labels")
 
     return Call("/v1/classify", Classification, body, timeout_s, priority, check=check)
 
@@ -238,19 +241,19 @@ def relate(
     priority: Priority | None = None,
     timeout_s: float | None = None,
 ) -> Call[Relations]:
-    """Name the relation of a source to candidates (rerank, then classify the best), or of given pairs.
+    """Determine the relations of a source to candidates (rerank, then classify the best), or of given pairs.
 
     Args:
-        source: The text whose relations are asked for; with `candidates`.
-        candidates: What it may relate to.
-        pairs: Instead of these two: pairs that are classified as they are.
+        source: The text to relate to `candidates`.
+        candidates: Texts that the source may be related to.
+        pairs: Pairs to classify, instead of `source` and `candidates`.
         top_k: Classify this many of the most relevant candidates; the server's default is 16.
-        min_relevance: Leave out candidates below this, 0..1. None: as the server is configured.
-        relations: Relation → hypothesis about (source, candidate), in place of the server's.
-        threshold: Leave out edges of less confidence, 0..1. None: as the server is configured.
-        long_input: What becomes of a text longer than the model.
-        priority: `bulk` lets interactive requests go first.
-        timeout_s: For the whole call, in seconds.
+        min_relevance: Omit candidates with a lower relevance, 0..1. None: the server's default.
+        relations: Relation → hypothesis about (source, candidate). None: the server's relations.
+        threshold: Omit edges with a lower confidence, 0..1. None: the server's default.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
     """
     body = _without_none(
         source=source,
@@ -266,25 +269,25 @@ def relate(
 
     def check(answer: Relations) -> None:
         if not all(0 <= edge.target_index < targets for edge in answer.edges):
-            raise MalformedAnswer(f"the answer of /v1/relations has edges to others than the {targets} targets")
+            raise MalformedAnswer(f"the answer of /v1/relations has an edge to none of the {targets} targets")
 
     return Call("/v1/relations", Relations, body, timeout_s, priority, check=check)
 
 
 def models(*, timeout_s: float | None = None) -> Call[Models]:
-    """The models served. `timeout_s` is for the whole call, in seconds."""
+    """List the server's models. `timeout_s` is the deadline of the whole call in seconds."""
     return Call("/v1/models", Models, timeout_s=timeout_s)
 
 
 def ready(*, timeout_s: float | None = None) -> Call[Readiness]:
-    """Whether every model can answer, and on which device. A server that cannot yet is an answer, not an error."""
+    """Return the readiness of every model and its devices. A server that is not ready is an answer, not an error."""
     return Call("/readyz", Readiness, timeout_s=timeout_s, answers_also_at=(503,))
 
 
 def not_one_string(items: Iterable[T], name: str) -> Iterable[T]:
-    """The items as they are; TypeError for one string, each character of which would be taken for an item."""
+    """Return `items`. Raises TypeError for a single string, whose characters would otherwise count as items."""
     if isinstance(items, str):
-        raise TypeError(f"{name} is one string; give a list of them")
+        raise TypeError(f"{name} is one string; pass a list of strings")
     return items
 
 
@@ -294,7 +297,7 @@ def _listed(items: Iterable[T], name: str) -> list[T]:
 
 def _check_positions(path: str, positions: list[int], count: int) -> None:
     if positions != list(range(count)):
-        raise MalformedAnswer(f"the answer of {path} does not have the {count} inputs in their order")
+        raise MalformedAnswer(f"the answer of {path} does not have the {count} inputs in order")
 
 
 def _without_none(**fields: Any) -> dict[str, Any]:

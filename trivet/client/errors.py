@@ -1,15 +1,15 @@
-"""What a call can end in instead of an answer.
+"""Errors of calls.
 
     ClientError
-    ├── Unreachable        no connection, or one that broke: there may be no server at this address
-    ├── TimedOut           the call's time ran out, here or (status 408) at the server
-    ├── MalformedAnswer    something answered, but not as Trivet does
-    ├── Refused            4xx: the request is wrong; `param` names the field, such as `documents[3]`
-    │   └── Denied         401, 403: a key is missing, or is not known there
-    ├── Busy               429, 503: come back after `retry_after_s`
-    └── ServerFailed       any other status: the server's fault, and asking again will not help
+    ├── Unreachable        no connection, or it broke: there may be no server at this address
+    ├── TimedOut           the deadline passed, in the client or (status 408) in the server
+    ├── MalformedAnswer    the answer is not one of a Trivet server
+    ├── Refused            4xx: the request is invalid; `param` names the field, such as `documents[3]`
+    │   └── Denied         401, 403: the key is missing or unknown
+    ├── Busy               429, 503: retry after `retry_after_s`
+    └── ServerFailed       any other status: a fault of the server, which a retry will not fix
 
-Every one survives pickling, as all of Trivet's errors do.
+All of them can be pickled, like all of Trivet's errors.
 """
 
 import json
@@ -24,7 +24,7 @@ _EXCERPT_CHARACTERS = 200
 
 
 class ClientError(TrivetError):
-    """Base of what a call raises. `status`, `param` and `code` are as the server sent them, or None."""
+    """Base of all errors of calls. `status`, `param` and `code` are those that the server sent, or None."""
 
     def __init__(
         self, message: str, *, status: int | None = None, param: str | None = None, code: str | None = None
@@ -35,41 +35,40 @@ class ClientError(TrivetError):
         self.code = code
 
     def shift(self, start: int) -> None:
-        """Name an input by its place among all inputs, where only those from `start` on were sent."""
+        """Renumber the input in the error, for a call that carried only the inputs from `start` on."""
         match = _INDEXED.fullmatch(self.param or "")
         if match is not None and start:
             named = f"{match['field']}[{start + int(match['index'])}]"
-            self.message = self.message.replace(str(self.param), named, 1)
-            self.args = (self.message,)
+            self.args = (self.message.replace(str(self.param), named, 1),)
             self.param = named
 
 
 class Unreachable(ClientError):
-    """No connection, or one that broke before the whole answer had come."""
+    """No connection could be made, or it broke before the answer was complete."""
 
 
 class TimedOut(ClientError):
-    """No answer within the call's `timeout_s`, attempts and pauses together."""
+    """No answer within the call's `timeout_s`, which includes retries."""
 
 
 class MalformedAnswer(ClientError):
-    """The answer is not what Trivet sends; the message says where it differs."""
+    """The answer is not one of a Trivet server; the message names the difference."""
 
 
 class Refused(ClientError):
-    """The request is wrong and would be refused again."""
+    """The request is invalid, and a retry would be refused too."""
 
 
 class Denied(Refused):
-    """The server wants a key, or does not know this one."""
+    """The server requires a key, or does not know this one."""
 
 
 class ServerFailed(ClientError):
-    """The server met an error of its own."""
+    """The server failed with an internal error."""
 
 
 class Busy(ClientError):
-    """The server cannot take the request now. `retry_after_s`, if it said so, is when it can."""
+    """The server cannot accept the request now. `retry_after_s` is the server's `Retry-After`, if it sent one."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Busy(ClientError):
 
 
 def error_of(status: int, headers: Mapping[str, str], content: bytes) -> ClientError:
-    """The error that an answer with this status stands for, whoever wrote it: Trivet, or a proxy before it."""
+    """Build the error for a response with this status, from Trivet or from a proxy in front of it."""
     detail = _detail(content)
     message = detail.get("message") or f"status {status}: {_excerpt(content) or 'an empty answer'}"
     fields: dict[str, Any] = {"status": status, "param": detail.get("param"), "code": detail.get("code")}
@@ -103,7 +102,7 @@ def error_of(status: int, headers: Mapping[str, str], content: bytes) -> ClientE
 
 
 def _detail(content: bytes) -> dict[str, str]:
-    """`error` of the native shape, its text fields only; empty where the body is something else."""
+    """Return the text fields of `error` in the native error body; empty for any other body."""
     try:
         body = json.loads(content)
     except ValueError:
@@ -115,7 +114,7 @@ def _detail(content: bytes) -> dict[str, str]:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds; None without the header, or where it is a date: clocks differ, and Trivet never sends one."""
+    """Parse `Retry-After` in seconds. Returns None if it is missing or a date, which Trivet never sends."""
     try:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Between calls and httpx: what both clients share. No waiting happens here."""
+"""Converts between calls and httpx, for both clients. Performs no I/O."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,15 @@ URL_VARIABLE = "TRIVET_URL"
 KEY_VARIABLE = "TRIVET_API_KEY"
 
 LONGEST_TIMEOUT_S = 86400.0
-"""The longest deadline that the server takes."""
+"""The longest deadline that the server accepts."""
 _CONNECT_TIMEOUT_S = 5.0
 _GRACE_S = 2.0
-"""The server's own word that time has run out gets this long to arrive."""
+"""Extra time in which the server's own time-out error can arrive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a client's calls go, and what they carry unless they say otherwise."""
+    """The server's address, and the defaults of a client's calls."""
 
     url: str
     key: str | None
@@ -43,20 +43,20 @@ class Connection:
         return f"Connection({self.url!r})"  # never the key
 
     def http_options(self) -> dict[str, Any]:
-        """Arguments of httpx's clients."""
+        """Return the arguments of httpx's clients."""
         headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "trivet-client"}
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         return {"base_url": self.url, "headers": headers}
 
     def attempts(self, call: Call[AnswerT]) -> Attempts:
-        """The attempts of a call, starting now."""
+        """Start the attempts of a call; its deadline counts from now."""
         timeout_s = self.timeout_s if call.timeout_s is None else call.timeout_s
         _check_timeout(timeout_s)
         return Attempts(self.retries, timeout_s)
 
     def request_options(self, call: Call[AnswerT], content: bytes, left_s: float) -> dict[str, Any]:
-        """Arguments of httpx's `request` for one attempt."""
+        """Return the arguments of httpx's `request` for one attempt."""
         return {
             "method": call.method,
             "url": call.path,
@@ -78,7 +78,7 @@ def connection(
     retries: Retries,
     environment: Mapping[str, str] = os.environ,
 ) -> Connection:
-    """Fill in what was not given: `TRIVET_URL`, else this machine's port 8000; `TRIVET_API_KEY`, else no key."""
+    """Fill in defaults: `TRIVET_URL`, else port 8000 of this machine; `TRIVET_API_KEY`, else no key."""
     return Connection(
         url=url or environment.get(URL_VARIABLE) or DEFAULT_URL,
         key=key or environment.get(KEY_VARIABLE) or None,
@@ -89,12 +89,12 @@ def connection(
 
 
 @contextmanager
-def failures_told(url: str, timeout_s: float) -> Iterator[None]:
-    """Turn httpx's errors into this package's."""
+def translated_errors(url: str, timeout_s: float) -> Iterator[None]:
+    """Raise this package's errors instead of httpx's."""
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise Unreachable(f"{url} does not answer: no connection in time") from error
+        raise Unreachable(f"{url} does not answer: the connection timed out") from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"no answer within {timeout_s:g} s") from error
     except httpx.TransportError as error:
@@ -104,7 +104,7 @@ def failures_told(url: str, timeout_s: float) -> Iterator[None]:
 
 
 def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
-    """The answer, or the error that the response stands for."""
+    """Return the answer in a response, or raise its error."""
     if response.status_code == HTTPStatus.OK:
         return call.read(response.content, response.headers)
     if response.status_code in call.answers_also_at:
@@ -117,4 +117,4 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
 
 def _check_timeout(timeout_s: float) -> None:
     if not 0 < timeout_s <= LONGEST_TIMEOUT_S:
-        raise ValueError(f"timeout_s must be over 0 and at most {LONGEST_TIMEOUT_S:g}, not {timeout_s:g}")
+        raise ValueError(f"timeout_s is {timeout_s:g}; it must be above 0 and at most {LONGEST_TIMEOUT_S:g}")

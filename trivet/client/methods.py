@@ -1,4 +1,4 @@
-"""Makes methods out of the functions in `calls`, so that both clients have each of them without a second signature."""
+"""Turns the functions in `calls` into methods of both clients, without repeating their signatures."""
 
 import functools
 import inspect
@@ -14,18 +14,18 @@ class Sender(Protocol):
     """A blocking client."""
 
     def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Send one call."""
+        """Send one call and return its answer."""
 
 
 class AsyncSender(Protocol):
-    """One that does not block."""
+    """An asynchronous client."""
 
     async def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Send one call."""
+        """Send one call and return its answer."""
 
 
 def method(build: Callable[P, Call[AnswerT]]) -> Callable[Concatenate[Sender, P], AnswerT]:
-    """A method that builds the call and sends it."""
+    """Make a method that builds a call and sends it."""
 
     def call_and_wait(self: Sender, /, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
         return self.send(build(*args, **kwargs))
@@ -36,7 +36,7 @@ def method(build: Callable[P, Call[AnswerT]]) -> Callable[Concatenate[Sender, P]
 def async_method(
     build: Callable[P, Call[AnswerT]],
 ) -> Callable[Concatenate[AsyncSender, P], Coroutine[Any, Any, AnswerT]]:
-    """The same as a coroutine."""
+    """Make a coroutine method that builds a call and sends it."""
 
     async def call(self: AsyncSender, /, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
         return await self.send(build(*args, **kwargs))
@@ -48,7 +48,8 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def _described(made: FunctionT, build: Callable[..., Any]) -> FunctionT:
-    """Name, docstring and signature for `help()`; the signature with `self`, which `functools.wraps` would lose."""
+    """Copy name, docstring and signature for `help()`, and add `self` to the signature (`functools.wraps` would
+    not)."""
     functools.update_wrapper(made, build)
     parameters = inspect.signature(build).parameters.values()
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)

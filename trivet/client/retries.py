@@ -1,4 +1,4 @@
-"""Whether a call is tried again, and when. Decides, and keeps no time but the clock's; stamina does the waiting."""
+"""Decides whether and when to retry a call. Only reads a clock; stamina waits."""
 
 import random
 import time
@@ -11,22 +11,22 @@ from trivet.client.errors import Busy, ClientError, TimedOut, Unreachable
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How stubborn a client is. All calls compute and change nothing, so each may be sent again.
+    """How often, and after which pauses, a call is retried. No call has side effects, so every call can be repeated.
 
-    A busy server's own `Retry-After` is kept to; the waits here are for when it gives none, and for lost connections.
+    A `Retry-After` of a busy server takes precedence. The pauses below apply if it sends none, and to lost connections.
     """
 
     attempts: int = 6
-    """Most attempts of one call, the first included."""
+    """Maximum attempts of one call, including the first."""
     wait_initial_s: float = 0.2
-    """Pause after the first failure; it doubles with each further one. Up to a quarter of the first is added to each by
-    chance."""
+    """Pause after the first failure, which doubles with each further failure. A random jitter of up to a quarter of
+    this value is added to each pause."""
     wait_max_s: float = 10.0
-    """Longest of these pauses."""
+    """Maximum pause."""
 
 
 class Attempts:
-    """The attempts of one call: what is left of its time, and whether another one is worth it."""
+    """The attempts of one call: the time left, and whether to make another attempt."""
 
     def __init__(self, retries: Retries, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._retries = retries
@@ -37,25 +37,28 @@ class Attempts:
         self._last: ClientError | None = None
 
     def left_s(self) -> float:
-        """Time for the attempt that starts now; TimedOut if there is none."""
+        """Return the seconds left for an attempt that starts now. Raises TimedOut if the deadline has passed."""
         left_s = self._deadline_s - self._clock()
         if left_s > 0:
             return left_s
-        reason = "" if self._last is None else f"; at last: {self._last.message}"
+        reason = "" if self._last is None else f"; last error: {self._last.message}"
         raise TimedOut(f"no answer within {self._timeout_s:g} s{reason}") from self._last
 
     def wait_after(self, error: Exception) -> bool | float:
-        """Stamina's question: the pause in seconds, or False to give up, also where it would last past the deadline."""
+        """Return the pause in seconds before a retry, or False to give up; this is stamina's hook.
+
+        Also returns False if the pause would end after the deadline.
+        """
         if not isinstance(error, Busy | Unreachable):
             return False
         self._last = error
-        own_s = self._next_pause_s()
-        told_s = error.retry_after_s if isinstance(error, Busy) else None
-        wait_s = own_s if told_s is None else told_s
-        return wait_s if wait_s < self._deadline_s - self._clock() else False  # or it would wait in vain
+        default_s = self._next_pause_s()
+        retry_after_s = error.retry_after_s if isinstance(error, Busy) else None
+        wait_s = default_s if retry_after_s is None else retry_after_s
+        return wait_s if wait_s < self._deadline_s - self._clock() else False
 
     def policy(self) -> dict[str, Any]:
-        """Arguments of `stamina.retry_context`. Its own pauses know of no deadline, so `wait_after` names every one."""
+        """Return the arguments of `stamina.retry_context`; `wait_after` sets every pause, so that deadlines hold."""
         return {
             "on": self.wait_after,
             "attempts": self._retries.attempts,
@@ -63,7 +66,7 @@ class Attempts:
         }
 
     def _next_pause_s(self) -> float:
-        """The pause for where the server names none; each is twice the one before."""
+        """Return the pause for a server that sends no `Retry-After`, and double the next one."""
         pause_s = self._pause_s + random.uniform(0, self._retries.wait_initial_s / 4)
         self._pause_s = min(2 * self._pause_s, self._retries.wait_max_s)
         return min(pause_s, self._retries.wait_max_s)

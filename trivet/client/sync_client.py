@@ -1,4 +1,4 @@
-"""The client that blocks. Safe to share between threads."""
+"""The blocking client. Safe to share between threads."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -14,7 +14,7 @@ from trivet.client import calls
 from trivet.client.answers import Embeddings
 from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.exchange import answer_in, connection, failures_told
+from trivet.client.exchange import answer_in, connection, translated_errors
 from trivet.client.methods import method
 from trivet.client.retries import Retries
 
@@ -23,14 +23,14 @@ class Client:
     """Calls a Trivet server. Close it, or use it with `with`.
 
     Args:
-        url: Where the server is; else `TRIVET_URL`, else `http://127.0.0.1:8000`.
-        key: Sent as a bearer key; else `TRIVET_API_KEY`, else none.
-        timeout_s: Of each call that does not set its own, retries included.
-        priority: Of each call that does not set its own.
-        retries: How often and how patiently a busy or unreachable server is asked again.
+        url: URL of the server. None: `TRIVET_URL`, else `http://127.0.0.1:8000`.
+        key: Bearer key. None: `TRIVET_API_KEY`, else no key.
+        timeout_s: Default deadline of a call in seconds, including retries.
+        priority: Default priority of a call.
+        retries: How often and after which pauses calls are retried. None: the defaults of `Retries`.
 
     Raises:
-        ValueError: `url` or `timeout_s` cannot be right.
+        ValueError: `url` is not an HTTP URL, or `timeout_s` is out of range.
     """
 
     def __init__(
@@ -53,27 +53,27 @@ class Client:
     ready = method(calls.ready)
 
     def send(self, call: Call[AnswerT]) -> AnswerT:
-        """Send one call, and again where that may help; ClientError says why there is no answer."""
+        """Send one call, with retries where they can help. Raises ClientError if there is no answer."""
         attempts = self._connection.attempts(call)
         content = call.content()
         for attempt in stamina.retry_context(**attempts.policy()):
             with attempt:
                 left_s = attempts.left_s()
-                with failures_told(self._connection.url, left_s):
+                with translated_errors(self._connection.url, left_s):
                     response = self._http.request(**self._connection.request_options(call, content, left_s))
                 return answer_in(call, response)
         raise AssertionError("stamina raises the last error")
 
     def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> Generator[AnswerT, None, None]:
-        """Send calls, `parallel` at a time; answers in the calls' order. The first error ends it.
+        """Send calls, `parallel` at a time, and yield the answers in the calls' order. Stops at the first error.
 
-        Takes from `many` only a little ahead of the answers, so that it may be a generator over anything.
+        Reads `many` only slightly ahead of the answers, so `many` can be a long or endless generator.
         """
         with ThreadPoolExecutor(parallel, thread_name_prefix="trivet-client") as pool:
             waiting: deque[Future[AnswerT]] = deque()
             try:
                 for call in many:
-                    # Twice as many as run: a slow first answer leaves the others something to do.
+                    # Twice as many as run in parallel, so that a slow first answer does not stall the others.
                     if len(waiting) >= 2 * parallel:
                         yield waiting.popleft().result()
                     waiting.append(pool.submit(self.send, call))
@@ -91,7 +91,7 @@ class Client:
         parallel: int = 4,
         **options: Unpack[EmbedOptions],
     ) -> Generator[Batch, None, None]:
-        """Embed any number of texts, a request's worth at a time, in order, as the answers come."""
+        """Embed any number of texts in several requests, and yield the answers in order as they arrive."""
         start = 0
         with closing(self.send_all(embed_calls(texts, limits or BatchLimits(), options), parallel=parallel)) as answers:
             for answer in answers:
@@ -107,14 +107,14 @@ class Client:
         on_progress: OnProgress | None = None,
         **options: Unpack[EmbedOptions],
     ) -> Embeddings:
-        """Embed any number of texts, over several requests at once, as one answer.
+        """Embed any number of texts in parallel requests, and return one answer.
 
         Args:
-            texts: None of them empty. Errors call them `input[0]`, `input[1]`, … of all texts.
-            limits: How the texts are cut into requests.
-            parallel: Requests that are open at a time.
+            texts: Non-empty texts. Errors call them `input[0]`, `input[1]`, … by their position among all texts.
+            limits: Maximum size of each request.
+            parallel: Maximum number of open requests.
             on_progress: Called after each answer, in this thread.
-            **options: As of `embed`; `priority` is `bulk` unless given.
+            **options: The options of `embed`; `priority` is `bulk` by default.
         """
         joining = Joining(len(texts), on_progress)
         with closing(self.embed_batches(texts, limits=limits, parallel=parallel, **options)) as batches:

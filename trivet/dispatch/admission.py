@@ -1,57 +1,29 @@
-"""Bounds the text that open calls hold in this process, before any of it is sent on. Pure decision, thin shell.
+"""Bounds the text that calls in flight hold in this process before any of it reaches a replica.
 
-Characters are known at once and tokens are not: counting those is the replica's work, which bounds them exactly
-(`limits.max_request_tokens`, `limits.max_queued_tokens`). What is bounded here is what waits on the way to that.
+The bound is in characters, which are known at once. Tokens are not: counting them is the replica's work, and it bounds
+them exactly (`limits.max_request_tokens`, `limits.max_queued_tokens`). Pure decisions, a thin shell.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from trivet.config import TASKS, Task
-from trivet.dispatch.protocol import Dispatcher, Readiness, Routed
-from trivet.dispatch.status import ServiceStatus
+from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.errors import Overloaded
-from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
-    EngineRequest,
-    ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
-    TokenizeRequest,
-    TokenizeResult,
-)
+from trivet.messages import Request, ResultT
 
 MEMORY_S = 10.0
-"""The drain rate is mostly of this many last seconds of work."""
+"""Time constant of the drain rate: work fades from it exponentially."""
 
-LEAST_RETRY_S = 1.0
-MOST_RETRY_S = 300.0
-"""A rate measured over a hiccup may promise any time; nobody needs to stay away for longer than a request may take."""
-
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
-
-
-def characters_of(request: EngineRequest) -> int:
-    """What a request costs here."""
-    match request:
-        case EmbedRequest():
-            return sum(map(len, request.texts))
-        case RerankRequest():
-            return len(request.query) + sum(map(len, request.documents))
-        case ClassifyRequest() | PredictRequest():
-            return sum(len(item.text) + len(item.text_pair or "") for item in request.inputs)
+MIN_RETRY_S = 1.0
+MAX_RETRY_S = 300.0
+"""Bounds of `Retry-After`. A rate measured over a hiccup may promise any time; no request may take longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is open to one model, and how quickly it goes."""
+    """What is in flight to one model, and how fast that drains."""
 
     open_characters: int = 0
     drained_per_s: float = 0.0
@@ -59,14 +31,14 @@ class Load:
 
     @property
     def retry_after_s(self) -> float:
-        """Until half of what is open is done, at the measured rate."""
+        """How long half of it takes at the measured rate."""
         if not self.drained_per_s:
-            return LEAST_RETRY_S
-        return min(MOST_RETRY_S, max(LEAST_RETRY_S, 0.5 * self.open_characters / self.drained_per_s))
+            return MIN_RETRY_S
+        return min(MAX_RETRY_S, max(MIN_RETRY_S, 0.5 * self.open_characters / self.drained_per_s))
 
 
 def refusal(load: Load, characters: int, limit_characters: int) -> Overloaded | None:
-    """Why a call may not be opened; None if it may. One that is larger than the limit may while nothing is open."""
+    """Why a call is refused; None if it is not. A call larger than the limit is admitted while nothing is in flight."""
     if not load.open_characters or load.open_characters + characters <= limit_characters:
         return None
     return Overloaded(
@@ -77,7 +49,7 @@ def refusal(load: Load, characters: int, limit_characters: int) -> Overloaded | 
 
 
 class DrainRate:
-    """Characters answered per second of work: idle time does not count, and old work fades."""
+    """Characters answered per second of work. Idle time does not count, and old work fades."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -91,16 +63,16 @@ class DrainRate:
         return self._characters / self._busy_s if self._busy_s else 0.0
 
     def busy(self) -> None:
-        """Work is open from now on, if it was not already."""
+        """Start counting time, unless it is being counted already."""
         if self._since_s is None:
             self._since_s = self._clock()
 
     def idle(self) -> None:
-        """Nothing is open any more."""
+        """Stop counting time: nothing is in flight."""
         self._since_s = None
 
     def drained(self, characters: int) -> None:
-        """A call has been answered."""
+        """Count a call that was answered."""
         if self._since_s is None:
             return
         now_s = self._clock()
@@ -111,8 +83,8 @@ class DrainRate:
         self._since_s = now_s
 
 
-class _Door:
-    """One model's open calls."""
+class InflightLimit:
+    """The calls in flight to one model."""
 
     def __init__(self, limit_characters: int, clock: Callable[[], float]) -> None:
         self._limit_characters = limit_characters
@@ -121,21 +93,23 @@ class _Door:
 
     @property
     def load(self) -> Load:
+        """What is in flight now."""
         return Load(self._open_characters, self._rate.per_s)
 
-    async def through(self, request: EngineRequest, call: Callable[[], Awaitable[Routed[ResultT]]]) -> Routed[ResultT]:
-        characters = characters_of(request)
+    async def admit(self, dispatcher: Dispatcher, request: Request[ResultT]) -> Routed[ResultT]:
+        """Call the dispatcher; Overloaded where too much is in flight already."""
+        characters = request.characters
         refused = refusal(self.load, characters, self._limit_characters)
         if refused is not None:
             raise refused
         self._rate.busy()
         self._open_characters += characters
         try:
-            routed = await call()
+            routed = await dispatcher.call(request)
             self._rate.drained(characters)
             return routed
         except Overloaded as error:
-            # Refused further down, by a queue that knows the length of its own line but not always the speed.
+            # A replica's queue refused it. It knows its own length but not always its speed.
             error.retry_after_s = max(error.retry_after_s, self.load.retry_after_s)
             raise
         finally:
@@ -144,46 +118,18 @@ class _Door:
                 self._rate.idle()
 
 
-class AdmittedDispatcher:
-    """A `trivet.dispatch.protocol.Dispatcher` around another; Overloaded where too much is open already."""
+class AdmittingDispatcher:
+    """A `trivet.dispatch.protocol.Dispatcher` that bounds what is in flight to another one."""
 
     def __init__(self, inner: Dispatcher, limit_characters: int, clock: Callable[[], float]) -> None:
-        """`limit_characters`: of the open calls to one model; `clock`: monotonic seconds."""
+        """`limit_characters`: per model; `clock`: monotonic seconds."""
         self._inner = inner
-        self._doors: dict[Task, _Door] = {task: _Door(limit_characters, clock) for task in TASKS}
+        self._limits: dict[Task, InflightLimit] = {task: InflightLimit(limit_characters, clock) for task in TASKS}
 
     def load(self, task: Task) -> Load:
-        """What is open to a model now."""
-        return self._doors[task].load
+        """What is in flight to a model now."""
+        return self._limits[task].load
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
-        return await self._doors["embedder"].through(request, lambda: self._inner.embed(request))
-
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
-        return await self._doors["reranker"].through(request, lambda: self._inner.rerank(request))
-
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
-        return await self._doors["classifier"].through(request, lambda: self._inner.classify(request))
-
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-        return await self._doors["classifier"].through(request, lambda: self._inner.predict(request))
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens."""
-        return await self._inner.tokenize(request)
-
-    async def readiness(self) -> Readiness:
-        """Ask every bound lane."""
-        return await self._inner.readiness()
-
-    async def models(self) -> Sequence[ModelCard]:
-        """The models served."""
-        return await self._inner.models()
-
-    def status(self) -> ServiceStatus:
-        """Cards and lanes now."""
-        return self._inner.status()
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Forward the call; Overloaded where too much is in flight to its model already."""
+        return await self._limits[request.task].admit(self._inner, request)

@@ -1,8 +1,8 @@
 """Calls in flight, by the inputs they compute, so that equal inputs are computed once.
 
-One caller's cancellation does not affect the others; the last one cancels the call. An error goes to the caller that
-started the call, since it may be about another of that caller's inputs; callers that joined get None and start a call
-of their own.
+One caller's cancellation does not affect the others; the last one cancels the call. An error goes only to the caller
+that started the call, since it may be about another of that caller's inputs. Callers that joined get None and start a
+call themselves.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from trivet.messages import Priority
 
 T = TypeVar("T")
 
-_OPEN_TO: dict[Priority, tuple[Priority, ...]] = {"interactive": ("interactive",), "bulk": ("interactive", "bulk")}
-"""Whose calls in flight a request may join: a person does not wait in the line of an indexing job."""
+_JOINABLE: dict[Priority, tuple[Priority, ...]] = {"interactive": ("interactive",), "bulk": ("interactive", "bulk")}
+"""Priorities of the calls that a request may join: an interactive one does not wait for a bulk call."""
 
 
 class InFlightCall(Generic[T]):
@@ -25,7 +25,7 @@ class InFlightCall(Generic[T]):
 
     def __init__(self, work: Coroutine[None, None, T], context: Context, forget: Callable[[], None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work, context=context)
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._on_done)
         self._forget = forget
         self._waiting = 0
 
@@ -38,23 +38,23 @@ class InFlightCall(Generic[T]):
     ) -> None:
         self._waiting -= 1
         if not self._waiting and not self._task.done():
-            self._forget()  # before it ends: nobody may join what is being cancelled
+            self._forget()  # before the task ends, so that no request joins a call that is being cancelled
             self._task.cancel()
 
-    def _ended(self, task: "asyncio.Task[T]") -> None:
+    def _on_done(self, task: "asyncio.Task[T]") -> None:
         self._forget()
         if not task.cancelled():
-            task.exception()  # seen: whoever started it may have left
+            task.exception()  # mark it as retrieved: the caller that started the call may have left
 
     async def result(self) -> T:
-        """What the call came to, or its error: for the one who started it."""
+        """The result of the call, or its error: for the caller that started it."""
         await asyncio.wait([self._task])
-        if self._task.cancelled():  # by nobody who waits here: they are the ones who could
-            raise Unavailable("the call was given up by the lane that ran it")
+        if self._task.cancelled():  # not by a caller, since one still waits here
+            raise Unavailable("the lane that ran the call cancelled it")
         return self._task.result()
 
     async def result_or_none(self) -> T | None:
-        """What the call came to; None if it failed: for those who joined."""
+        """The result of the call, or None if it failed: for callers that joined."""
         await asyncio.wait([self._task])
         if self._task.cancelled() or self._task.exception() is not None:
             return None
@@ -71,11 +71,11 @@ class InFlightCalls(Generic[T]):
         return len(self._in_flight)
 
     def find(self, keys: Iterable[bytes], priority: Priority) -> dict[bytes, InFlightCall[T]]:
-        """The calls in flight that compute some of the keys and may be joined."""
+        """The calls in flight that compute some of the keys and that a request of this priority may join."""
         found: dict[bytes, InFlightCall[T]] = {}
         for key in keys:
-            for theirs in _OPEN_TO[priority]:
-                in_flight = self._in_flight.get((theirs, key))
+            for joinable in _JOINABLE[priority]:
+                in_flight = self._in_flight.get((joinable, key))
                 if in_flight is not None:
                     found[key] = in_flight
                     break
@@ -84,14 +84,14 @@ class InFlightCalls(Generic[T]):
     def start(
         self, keys: Iterable[bytes], priority: Priority, work: Coroutine[None, None, T], context: Context
     ) -> InFlightCall[T]:
-        """Run `work`, which computes the keys, in a task of its own with this context."""
-        places = [(priority, key) for key in keys]
+        """Run `work`, which computes the keys, in a new task with this context."""
+        slots = [(priority, key) for key in keys]
 
         def forget() -> None:
-            for place in places:
-                if self._in_flight.get(place) is in_flight:
-                    del self._in_flight[place]
+            for slot in slots:
+                if self._in_flight.get(slot) is in_flight:
+                    del self._in_flight[slot]
 
         in_flight = InFlightCall(work, context, forget)
-        self._in_flight.update(dict.fromkeys(places, in_flight))
+        self._in_flight.update(dict.fromkeys(slots, in_flight))
         return in_flight

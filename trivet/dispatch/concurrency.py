@@ -1,4 +1,4 @@
-"""Many awaitables, a bounded number at a time, as they finish."""
+"""Runs many calls, a bounded number at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -7,16 +7,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def as_finished(
+async def bounded_as_completed(
     calls: Sequence[Callable[[], Awaitable[T]]], limit: int, *, timeout_s: float | None = None
 ) -> AsyncIterator[tuple[int, T]]:
     """Yield (index of the call, its result) in the order of completion.
 
-    A call starts only when fewer than `limit` are open and the consumer has taken what is finished, so a slow
-    reader holds work back. Leaving the loop, by an error of a call or of the consumer, cancels what is open.
+    A call starts only when fewer than `limit` are open and the consumer has taken every finished result, so a slow
+    reader holds work back. Leaving the loop, by an error of a call or of the consumer, cancels the open calls.
 
     Raises:
-        TimeoutError: `timeout_s` have passed since the start.
+        TimeoutError: `timeout_s` has passed since the start.
     """
     loop = asyncio.get_running_loop()
     deadline_s = None if timeout_s is None else loop.time() + timeout_s
@@ -34,7 +34,7 @@ async def as_finished(
             if not finished:
                 raise TimeoutError
             for future in finished:
-                # Taken out only once it is told: a sibling's error must not lose this one's.
+                # Removed only after its result is read: another call's error must not lose this one's.
                 yield open_calls[future], future.result()
                 del open_calls[future]
     finally:

@@ -1,25 +1,17 @@
-"""Errors name an input by its place in what was dispatched; callers know its place in what they sent."""
+"""Maps input indices in errors back to the caller's request."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from trivet.errors import InvalidInput
 
-_INDEXED = re.compile(r"(?P<field>.*)\[(?P<index>\d+)\]")
-
 
 @contextmanager
-def told_by_position(positions: Sequence[int]) -> Iterator[None]:
-    """Rename `field[i]` in errors raised inside to `field[positions[i]]`."""
+def remap_field_index(positions: Sequence[int]) -> Iterator[None]:
+    """Replace the index `i` of an error raised inside by `positions[i]`, the input's position in the whole request."""
     try:
         yield
     except InvalidInput as error:
-        match = _INDEXED.fullmatch(error.param or "")
-        if match is None:
-            raise
-        named = f"{match['field']}[{positions[int(match['index'])]}]"
-        error.message = error.message.replace(str(error.param), named, 1)
-        error.args = (error.message,)
-        error.param = named
+        if error.index is not None:
+            error.index = positions[error.index]
         raise

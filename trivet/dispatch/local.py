@@ -3,34 +3,18 @@
 import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from trivet.config import TASKS, AppConfig, Task
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine
-from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
-    EngineRequest,
-    Health,
-    ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
-    TokenizeRequest,
-    TokenizeResult,
-)
-
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
+from trivet.messages import Health, ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
 
 
 class LocalDispatcher:
-    """A `trivet.dispatch.protocol.Dispatcher` over CPU engines of this process.
+    """A `trivet.dispatch.protocol.ModelServer` over CPU engines of this process.
 
     Use it as an async context manager; opening converts models on first use, which takes a while.
     """
@@ -53,30 +37,13 @@ class LocalDispatcher:
         for engine in self._engines.values():
             await engine.close()
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
-        return Routed(await self._run("embedder", request, EmbedResult), "cpu")
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Answer a request by its task's engine."""
+        return Routed(request.checked(await self._engines[request.task].run(request)), "cpu")
 
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
-        return Routed(await self._run("reranker", request, RerankResult), "cpu")
-
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
-        return Routed(await self._run("classifier", request, ClassifyResult), "cpu")
-
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-        return Routed(await self._run("classifier", request, PredictResult), "cpu")
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens."""
-        return await self._engines[request.task].tokenize(request)
-
-    async def _run(self, task: Task, request: EngineRequest, kind: type[ResultT]) -> ResultT:
-        result = await self._engines[task].run(request)
-        assert isinstance(result, kind)
-        return result
+    async def models(self) -> Sequence[ModelCard]:
+        """The three cards."""
+        return [engine.card for engine in self._engines.values()]
 
     async def readiness(self) -> Readiness:
         """Every engine that is open has run a forward."""
@@ -97,12 +64,12 @@ class LocalDispatcher:
             reasons=dict.fromkeys(self._engines, "only the cpu lane is bound"),
         )
 
-    async def models(self) -> Sequence[ModelCard]:
-        """The three cards."""
-        return [engine.card for engine in self._engines.values()]
-
     def status(self) -> ServiceStatus:
-        """No card: this dispatcher has CPU lanes only."""
+        """No GPU: this dispatcher has CPU lanes only."""
         return ServiceStatus(
             cpu_only_reason="The models run in one process, which has CPU lanes only.", policy=self._config.vram
         )
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Split texts into tokens."""
+        return await self._engines[request.task].tokenize(request)

@@ -1,4 +1,4 @@
-"""The seam between HTTP and whatever answers: routes call this protocol and nothing else."""
+"""The boundary between HTTP and the models. Routes call these protocols and nothing behind them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,42 +6,29 @@ from typing import Generic, Protocol, TypeVar
 
 from trivet.config import Lane
 from trivet.dispatch.status import ServiceStatus
-from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
-    Health,
-    ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
-    TokenizeRequest,
-    TokenizeResult,
-)
+from trivet.messages import Health, ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
 
-ResultT = TypeVar("ResultT", covariant=True)
+RoutedT = TypeVar("RoutedT", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
-    """How many of a call's inputs were answered from results kept earlier."""
+    """How many of a call's inputs were answered from the cache."""
 
     hits: int
     inputs: int
 
 
 @dataclass(frozen=True, slots=True)
-class Routed(Generic[ResultT]):
-    """A result and the way it took."""
+class Routed(Generic[RoutedT]):
+    """A result and the lane that it came from."""
 
-    result: ResultT
+    result: RoutedT
     lane: Lane
     reroute_reason: str | None = None
     """Why the CPU answered although this model has a GPU lane; None where it has none or the GPU answered."""
     cache: CacheUse | None = None
-    """None where no cache was asked."""
+    """None where no cache was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +51,31 @@ class Readiness:
 
 
 class Dispatcher(Protocol):
-    """Answers engine requests. Raises errors of `trivet.errors`; a rerouted request is an answer, not an error."""
+    """Answers requests. Caching, admission and traffic are dispatchers around another one."""
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Answer a request, on whichever lane can.
 
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
+        Raises:
+            TrivetError: nothing can answer it. A reroute to the CPU is an answer, not an error.
+        """
 
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
 
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens; needs a tokenizer and no device."""
-
-    async def readiness(self) -> Readiness:
-        """Ask every bound lane of every model whether it is ready."""
+class ServiceInfo(Protocol):
+    """Describes what is served. It runs no model, so nothing wraps it: no cache, no admission, no traffic count."""
 
     async def models(self) -> Sequence[ModelCard]:
-        """The models served: embedder, reranker, classifier. Asked for every request: keep it cheap."""
+        """The models served: embedder, reranker, classifier. Called for every request, so it must be cheap."""
+
+    async def readiness(self) -> Readiness:
+        """Ask every bound lane of every model for its health."""
 
     def status(self) -> ServiceStatus:
-        """Cards and lanes as this process knows them already: no call leaves it."""
+        """GPUs and lanes as this process knows them already; makes no call."""
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Split texts into tokens; needs a tokenizer and no forward."""
+
+
+class ModelServer(Dispatcher, ServiceInfo, Protocol):
+    """Answers requests and describes itself: what an application is built over."""

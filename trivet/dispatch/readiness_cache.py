@@ -1,4 +1,4 @@
-"""Asks the lanes how they are at most once in a while, however many pages are open."""
+"""Asks the lanes for their health at most once per interval, however many pages are open."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from trivet.dispatch.protocol import Readiness
 
 
 class CachedReadiness:
-    """Answers at once with the last answer, and renews it in the background when it is old.
+    """Returns the last answer at once, and renews an old one in the background.
 
-    Only the first caller waits. A renewal's error is raised to whoever asks next.
+    Only the first caller waits. The next caller gets a renewal's error.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[Readiness]], clock: Callable[[], float], max_age_s: float) -> None:
@@ -21,15 +21,15 @@ class CachedReadiness:
         self._asked_s = 0.0
 
     async def latest(self) -> Readiness:
-        """An answer that was at most `max_age_s` old, or being renewed, when it was last asked for."""
+        """The last answer; waits for it only before the first. An answer older than `max_age_s` is being renewed."""
         known = self.known()
         if known is not None:
             return known
         assert self._asking is not None
-        return await asyncio.shield(self._asking)  # a caller who leaves must not cancel the others' answer
+        return await asyncio.shield(self._asking)  # one caller's cancellation must not cancel the others' answer
 
     def known(self) -> Readiness | None:
-        """The last answer, None before the first, never waited for. An old one is renewed for whoever asks next."""
+        """The last answer without waiting, None before the first. An old one is renewed for the next caller."""
         if self._asking is not None and self._asking.done():
             finished, self._asking = self._asking, None
             self._latest = finished.result()

@@ -1,7 +1,7 @@
-"""The last two minutes of one model's calls, second by second. Pure but for the clock, which is injected.
+"""Statistics of one model's calls for each of the last 120 seconds. Pure apart from the injected clock.
 
-Latencies go into a histogram per second whose steps grow by a tenth, so a percentile is off by at most 5 %, and
-memory is bounded by the steps that occur, however many calls there are. Not thread-safe: it lives on one event loop.
+Each second has a histogram of latencies whose steps grow by a tenth. So a percentile is off by at most 5 %, and memory
+is bounded by the number of steps, however many calls there are. Not thread-safe: for one event loop.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 KEPT_S = 120
-"""Seconds that are remembered."""
+"""Seconds of history."""
 
 _STEP = math.log(1.1)
 _FINEST_S = 1e-4
@@ -18,7 +18,7 @@ _FINEST_S = 1e-4
 
 @dataclass(slots=True)
 class _Second:
-    """One second's counts; `second` is the whole part of the clock."""
+    """One second's counts; `second` is the integer part of the clock."""
 
     second: int
     calls: int = 0
@@ -30,7 +30,7 @@ class _Second:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over a span; percentiles are None where nothing was answered."""
+    """Sums over a span; percentiles are None where no call was answered."""
 
     calls: int
     failed: int
@@ -42,7 +42,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Whole seconds, the oldest first; the one that has begun is not among them."""
+    """Complete seconds, the oldest first."""
 
     calls: tuple[int, ...]
     tokens: tuple[int, ...]
@@ -54,11 +54,11 @@ class Rolling:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Only seconds in which something ended; one more than is shown, for the second that has begun.
+        # Only seconds in which a call ended; one more than is shown, for the incomplete current second.
         self._seconds: deque[_Second] = deque(maxlen=KEPT_S + 1)
 
     def answered(self, latency_s: float, *, tokens: int, rerouted: bool) -> None:
-        """Count a call that brought a result."""
+        """Count a call that returned a result."""
         second = self._now()
         second.calls += 1
         second.tokens += tokens
@@ -66,13 +66,13 @@ class Rolling:
         second.latencies[_step_of(latency_s)] += 1
 
     def failed(self) -> None:
-        """Count a call that brought none."""
+        """Count a call that returned none."""
         second = self._now()
         second.calls += 1
         second.failed += 1
 
     def summary(self, span_s: int = 60) -> Summary:
-        """The last `span_s` seconds, the one that has begun included."""
+        """Sum up the last `span_s` seconds, the current one included."""
         oldest = int(self._clock()) - span_s
         recent = [second for second in self._seconds if second.second > oldest]
         latencies: Counter[int] = Counter()
@@ -88,7 +88,7 @@ class Rolling:
         )
 
     def series(self) -> Series:
-        """Every remembered second, idle ones as zeros."""
+        """Every complete second of the history; idle ones are zeros."""
         now = int(self._clock())
         kept = {second.second: second for second in self._seconds}
         seconds = [kept.get(second) or _Second(second) for second in range(now - KEPT_S, now)]

@@ -1,4 +1,4 @@
-"""What a dispatcher knows of its GPUs and lanes at this moment, without asking anybody. Pure."""
+"""The state of GPUs and lanes as this process knows it already. Pure; makes no call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuStatus:
-    """One GPU: what was last read of it, and the decisions that follow."""
+    """One GPU: its last reading and the decisions that follow from it."""
 
     device: str
-    """A label for people, "simulated:0" included."""
+    """Human-readable label, such as "simulated:0"."""
     simulated: bool
-    """True where the GPU is a model of one: its bytes are numbers, and the work runs on the CPU."""
+    """Whether the GPU is simulated: its bytes are only numbers, and the work runs on the CPU."""
     observation: Observation | None
     """None until the first reading arrives."""
     age_s: float | None
-    """Since the last news of the GPU."""
+    """Time since the last snapshot of the GPU arrived."""
     decisions: Mapping[str, Decision]
-    """Per model: the decision that a request would meet now."""
+    """Per model: the decision that applies to a request now."""
     lane_age_s: Mapping[str, float | None]
-    """Per model: how long its lane has been the same; None where nobody knows."""
+    """Per model: time since its lane last changed; None where that is unknown."""
     tenants: tuple[Tenant, ...] = ()
-    """Other processes' models on the GPU, by their server's word."""
+    """Models of other processes on the GPU, as their server reports them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ServiceStatus:
 def gpu_status(
     snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig, *, node: str | None = None
 ) -> GpuStatus:
-    """Read one GPU's latest snapshot, as stamped with the receiver's clock, at the receiver's `now_s`.
+    """Describe a GPU by its latest snapshot. The snapshot's arrival and `now_s` are times of the receiver's clock.
 
     `node` is the machine's name, where there are several.
     """
@@ -70,7 +70,7 @@ def gpu_status(
 
 
 def cpu_only_reason(config: AppConfig) -> str:
-    """Why only CPU lanes are bound, by the configuration."""
+    """Why the configuration leads to CPU lanes only."""
     if config.device == "cpu":
         return "The configuration says `device: cpu`, so no GPU is used."
     return f"The configuration says `device: {config.device}`, and no GPU was found when the service started."
@@ -78,6 +78,6 @@ def cpu_only_reason(config: AppConfig) -> str:
 
 def _lane_age_s(snapshot: Snapshot, decision: Decision, age_s: float) -> float | None:
     if snapshot.decisions.get(decision.model) is not decision:
-        return None  # made here, for want of news
-    # Both moments are of the sender's clock; only their difference means anything on this machine.
+        return None  # not the sender's decision: made here, since the snapshot is missing or too old
+    # Both are times of the sender's clock; only their difference is meaningful on this machine.
     return max(0.0, snapshot.observation.at_s - decision.since_s) + age_s

@@ -1,112 +1,188 @@
-"""A dispatcher that counts what passes through it: calls, tokens, latency, reroutes. It changes nothing."""
+"""Measures every call to a model: for the status page, as metrics, and for the log line of the request behind it.
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+`MeasuringDispatcher` changes nothing of what passes through it. All counts are this process's share of the traffic.
+"""
 
-from trivet.api.middleware.telemetry import Telemetry
-from trivet.config import TASKS, Task
-from trivet.dispatch.call_meter import CallMeter
-from trivet.dispatch.protocol import Dispatcher, Readiness, Routed
-from trivet.dispatch.reroutes import RerouteLog
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+
+from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.dispatch.rolling_stats import Rolling
-from trivet.dispatch.status import ServiceStatus
 from trivet.errors import InvalidInput
-from trivet.messages import (
-    ClassifyRequest,
-    ClassifyResult,
-    EmbedRequest,
-    EmbedResult,
-    ModelCard,
-    PredictRequest,
-    PredictResult,
-    RerankRequest,
-    RerankResult,
-    TokenizeRequest,
-    TokenizeResult,
-)
+from trivet.messages import EngineResult, Request, ResultT, StageTimings
+from trivet.metrics import CALL_FAILURES, STAGE_SECONDS, STAGES, MetricsSink
 
-ResultT = TypeVar("ResultT", EmbedResult, RerankResult, ClassifyResult, PredictResult)
+MAX_REROUTES = 50
+"""Entries that the log of reroutes keeps."""
 
 
-_UNMETERED = CallMeter(Telemetry())
+@dataclass(slots=True)
+class CallTotals:
+    """The calls that one request made to one model on one lane, added up."""
+
+    model: Task
+    lane: Lane
+    device: str
+    calls: int = 0
+    tokens: int = 0
+    sequences: int = 0
+    tokenize_s: float = 0.0
+    queue_s: float = 0.0
+    forward_s: float = 0.0
+    total_s: float = 0.0
+
+    def add(self, tokens: int, sequences: int, timings: StageTimings, total_s: float) -> None:
+        """Add one more call."""
+        self.calls += 1
+        self.tokens += tokens
+        self.sequences += sequences
+        self.tokenize_s += timings.tokenize_s
+        self.queue_s += timings.queue_s
+        self.forward_s += timings.forward_s
+        self.total_s += total_s
+
+
+@dataclass(slots=True)
+class CallLog:
+    """The calls made for one request, which began at `started_s`. It holds no text of the request."""
+
+    started_s: float
+    totals: dict[tuple[Task, Lane], CallTotals] = field(default_factory=dict)
+    reroute_reasons: dict[str, None] = field(default_factory=dict)
+    """In the order they occurred, each once."""
+
+    def totals_of(self, model: Task, lane: Lane, device: str) -> CallTotals:
+        """The sum that a call belongs to."""
+        totals = self.totals.get((model, lane))
+        if totals is None:
+            totals = self.totals[model, lane] = CallTotals(model, lane, device)
+        return totals
+
+
+_current: ContextVar[CallLog | None] = ContextVar("trivet_call_log", default=None)
+
+
+def current_call_log() -> CallLog | None:
+    """The log of the request that this task answers; None outside of one."""
+    return _current.get()
+
+
+def begin_call_log(log: CallLog) -> None:
+    """Make it the current one for this task and those it starts, so that dispatchers need not pass it along."""
+    _current.set(log)
+
+
+@dataclass(frozen=True, slots=True)
+class Reroute:
+    """Requests of one model that went to the CPU for one reason; moments are Unix time."""
+
+    model: str
+    reason: str
+    requests: int
+    first_at_s: float
+    last_at_s: float
+
+
+class RerouteLog:
+    """The latest reroutes. One decision can reroute thousands of requests, which share an entry."""
+
+    def __init__(self, unix_clock: Callable[[], float]) -> None:
+        self._clock = unix_clock
+        self._entries: deque[Reroute] = deque(maxlen=MAX_REROUTES)
+
+    def add(self, model: str, reason: str) -> None:
+        """Note one request."""
+        now_s = self._clock()
+        last = next((entry for entry in reversed(self._entries) if entry.model == model), None)
+        if last is not None and last.reason == reason:
+            self._entries.remove(last)
+            self._entries.append(replace(last, requests=last.requests + 1, last_at_s=now_s))
+        else:
+            self._entries.append(Reroute(model, reason, 1, now_s, now_s))
+
+    def newest_first(self) -> list[Reroute]:
+        """All entries."""
+        return list(reversed(self._entries))
 
 
 @dataclass(slots=True)
 class ModelTraffic:
-    """One model's calls: those that ended lately, and those still open."""
+    """One model's calls: those that ended lately, and those in flight."""
 
     rolling: Rolling
     in_flight: int = 0
 
 
-class WatchedDispatcher:
-    """A `trivet.dispatch.protocol.Dispatcher` around another. What it counts is this process's share of the traffic."""
+class Traffic:
+    """What `/v1/status` shows of the traffic."""
 
-    def __init__(
-        self,
-        inner: Dispatcher,
-        clock: Callable[[], float],
-        unix_clock: Callable[[], float],
-        meter: CallMeter = _UNMETERED,
-    ) -> None:
-        self._inner = inner
-        self._clock = clock
-        self._meter = meter
-        self.traffic: dict[Task, ModelTraffic] = {task: ModelTraffic(Rolling(clock)) for task in TASKS}
+    def __init__(self, clock: Callable[[], float], unix_clock: Callable[[], float]) -> None:
+        self.models: dict[Task, ModelTraffic] = {task: ModelTraffic(Rolling(clock)) for task in TASKS}
         self.reroutes = RerouteLog(unix_clock)
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        """Embed texts."""
-        return await self._counted("embedder", self._inner.embed(request))
 
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        """Score documents against a query."""
-        return await self._counted("reranker", self._inner.rerank(request))
+class MeasuringDispatcher:
+    """A `trivet.dispatch.protocol.Dispatcher` that measures the calls to another one."""
 
-    async def classify(self, request: ClassifyRequest) -> Routed[ClassifyResult]:
-        """Score hypotheses about premises."""
-        return await self._counted("classifier", self._inner.classify(request))
+    def __init__(self, inner: Dispatcher, traffic: Traffic, sink: MetricsSink, clock: Callable[[], float]) -> None:
+        """`clock`: the one that call logs begin by."""
+        self._inner = inner
+        self._traffic = traffic
+        self._sink = sink
+        self._clock = clock
+        self._labels: dict[tuple[Task, Lane], tuple[dict[str, str], ...]] = {}
 
-    async def predict(self, request: PredictRequest) -> Routed[PredictResult]:
-        """Score the classifier's own classes."""
-        return await self._counted("classifier", self._inner.predict(request))
-
-    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as tokens; not counted, since it needs no lane."""
-        return await self._inner.tokenize(request)
-
-    async def readiness(self) -> Readiness:
-        """Ask every bound lane."""
-        return await self._inner.readiness()
-
-    async def models(self) -> Sequence[ModelCard]:
-        """The models served."""
-        return await self._inner.models()
-
-    def status(self) -> ServiceStatus:
-        """Cards and lanes now."""
-        return self._inner.status()
-
-    async def _counted(self, task: Task, call: Awaitable[Routed[ResultT]]) -> Routed[ResultT]:
-        traffic = self.traffic[task]
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Forward the call and count how it ended."""
+        task = request.task
+        traffic = self._traffic.models[task]
         started_s = self._clock()
         traffic.in_flight += 1
         try:
-            routed = await call
+            routed = await self._inner.call(request)
         except InvalidInput as error:
-            self._meter.failed(task, error)
-            raise  # the caller's mistake, not a failure of the model
-        except BaseException as error:  # a cancelled call, most often a deadline that has passed, is a failure too
-            self._meter.failed(task, error)
+            self._count_failure(task, error)
+            raise  # the caller's mistake is no failure of the model
+        except BaseException as error:  # so is a cancellation, which most often is a deadline that has passed
+            self._count_failure(task, error)
             traffic.rolling.failed()
             raise
         finally:
             traffic.in_flight -= 1
         total_s = self._clock() - started_s
-        self._meter.answered(task, routed, started_s, total_s)
         reason = routed.reroute_reason
         traffic.rolling.answered(total_s, tokens=routed.result.usage.tokens, rerouted=reason is not None)
         if reason is not None:
-            self.reroutes.add(task, reason)
+            self._traffic.reroutes.add(task, reason)
+        self._observe(task, routed, started_s, total_s)
         return routed
+
+    def _count_failure(self, task: Task, error: BaseException) -> None:
+        self._sink.count(CALL_FAILURES, {"model": task, "error": type(error).__name__})
+
+    def _observe(self, task: Task, routed: Routed[EngineResult], started_s: float, total_s: float) -> None:
+        timings, usage = routed.result.timings, routed.result.usage
+        admit, tokenize, queue, forward, total = self._stage_labels(task, routed.lane)
+        self._sink.observe(STAGE_SECONDS, tokenize, timings.tokenize_s)
+        self._sink.observe(STAGE_SECONDS, queue, timings.queue_s)
+        self._sink.observe(STAGE_SECONDS, forward, timings.forward_s)
+        self._sink.observe(STAGE_SECONDS, total, total_s)
+        log = current_call_log()
+        if log is None:
+            return
+        if not log.totals:  # later calls of a request waited for earlier ones, not to be admitted
+            self._sink.observe(STAGE_SECONDS, admit, started_s - log.started_s)
+        log.totals_of(task, routed.lane, routed.result.device).add(usage.tokens, usage.sequences, timings, total_s)
+        if routed.reroute_reason is not None:
+            log.reroute_reasons[routed.reroute_reason] = None
+
+    def _stage_labels(self, model: Task, lane: Lane) -> tuple[dict[str, str], ...]:
+        """One set of labels per stage, built once: there are at most six pairs."""
+        labels = self._labels.get((model, lane))
+        if labels is None:
+            labels = tuple({"stage": stage, "model": model, "lane": lane} for stage in STAGES)
+            self._labels[model, lane] = labels
+        return labels

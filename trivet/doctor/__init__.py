@@ -1,1 +1,1 @@
-"""Facts about this machine, and what they mean for a configuration."""
+"""Examines this machine, and checks a configuration against it."""

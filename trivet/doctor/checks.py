@@ -1,4 +1,4 @@
-"""Judges a machine against a configuration: what will run where, and what to change. Pure."""
+"""Checks a configuration against a machine: what will run on which device, and what to change. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,15 +13,15 @@ GIB = 1024**3
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 COMFORTABLE_MEMORY_BYTES = 4 * GIB
-"""What the starter models and Ray take together, with room for a request."""
+"""Memory of the starter models and Ray, with room for requests."""
 OBJECT_STORE_BYTES = GIB // 2
 FREE_DISK_BYTES = 4 * GIB
-"""Room for the conversion of a large model."""
+"""Disk space that the conversion of a large model needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line for a person. `advice` is empty where there is nothing to do."""
+    """One line of the report. `advice` is empty if there is nothing to do."""
 
     level: Level
     subject: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def examine(machine: Machine, config: AppConfig) -> list[Finding]:
-    """Everything worth knowing, in the order a person asks."""
+    """Return all findings, the most important subjects first."""
     return [
         _gpu(machine, config),
         _precision(machine, config),
@@ -54,7 +54,7 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
         )
     if config.device == "cuda":
         return Finding(
-            "problem", "GPU", f"device is cuda, but no GPU can be read: {gpu.unknown_reason}", "use device: auto"
+            "problem", "GPU", f"device is cuda, but no GPU can be read: {gpu.unknown_reason}", "set device: auto"
         )
     return Finding("note", "GPU", f"none ({gpu.unknown_reason}): all models run on the CPU")
 
@@ -67,19 +67,19 @@ def _precision(machine: Machine, config: AppConfig) -> Finding:
         return Finding("ok", "CPU lane", f"{cores}, bf16 in hardware ({', '.join(native)})")
     if asked == "bf16":
         return Finding(
-            "problem", "CPU lane", f"{cores}, but bf16 is not in hardware: slower than fp32", "use cpu.precision: auto"
+            "problem", "CPU lane", f"{cores}, no bf16 in hardware: slower than fp32", "set cpu.precision: auto"
         )
     if asked == "auto":
         advice = "cpu.precision: int8 is several times faster here" if machine.processor_flags & INT8_FLAGS else ""
-        return Finding("note", "CPU lane", f"{cores}, fp32: this processor has no bf16", advice)
-    return Finding("ok", "CPU lane", f"{cores}, {asked} by choice")
+        return Finding("note", "CPU lane", f"{cores}, fp32: no bf16 in hardware", advice)
+    return Finding("ok", "CPU lane", f"{cores}, {asked} as configured")
 
 
 def _memory(machine: Machine) -> Finding:
     text = f"{format_bytes(machine.available_bytes)} available of {format_bytes(machine.memory_bytes)}"
     if machine.available_bytes < COMFORTABLE_MEMORY_BYTES:
         return Finding(
-            "problem", "Memory", text, f"close something: {format_bytes(COMFORTABLE_MEMORY_BYTES)} are comfortable"
+            "problem", "Memory", text, f"close other programs: {format_bytes(COMFORTABLE_MEMORY_BYTES)} are recommended"
         )
     return Finding("ok", "Memory", text)
 
@@ -87,16 +87,18 @@ def _memory(machine: Machine) -> Finding:
 def _shared_memory(machine: Machine) -> Finding:
     free = machine.shared_memory_free_bytes
     if free is None:
-        return Finding("note", "/dev/shm", "there is none: Ray keeps its object store on disk")
+        return Finding("note", "/dev/shm", "missing: Ray keeps its object store on disk")
     if free < OBJECT_STORE_BYTES:
-        return Finding("problem", "/dev/shm", f"{format_bytes(free)} free", "in a container: run with --shm-size=1g")
+        needed = format_bytes(OBJECT_STORE_BYTES)
+        advice = "run the container with --shm-size=1g"
+        return Finding("problem", "/dev/shm", f"{format_bytes(free)} free, {needed} needed", advice)
     return Finding("ok", "/dev/shm", f"{format_bytes(free)} free")
 
 
 def _ports(machine: Machine) -> Finding:
     if machine.ports_in_use:
         taken = ", ".join(map(str, machine.ports_in_use))
-        return Finding("problem", "Ports", f"in use: {taken}", "stop what listens there, or change http_options.port")
+        return Finding("problem", "Ports", f"in use: {taken}", "stop that process, or change http_options.port")
     return Finding("ok", "Ports", "free")
 
 
@@ -104,7 +106,9 @@ def _cache(machine: Machine) -> Finding:
     free = format_bytes(machine.disk_free_bytes)
     text = f"{machine.cache_dir}: {format_bytes(machine.cache_bytes)}, {free} free on disk"
     if machine.disk_free_bytes < FREE_DISK_BYTES:
-        return Finding("problem", "Model cache", text, "converting a large model needs room: set serving.cache_dir")
+        needed = format_bytes(FREE_DISK_BYTES)
+        advice = f"converting a large model needs {needed}: free some, or set serving.cache_dir to another disk"
+        return Finding("problem", "Model cache", text, advice)
     if machine.cache_bytes == 0:
-        return Finding("note", "Model cache", text, "trivet prepare fills it before the first start")
+        return Finding("note", "Model cache", text, "run trivet prepare to fill it before the first start")
     return Finding("ok", "Model cache", text)

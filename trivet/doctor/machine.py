@@ -1,4 +1,4 @@
-"""Facts about this machine: processor, memory, GPU, ports, caches. `trivet.doctor.checks` judges them."""
+"""Examines this machine: processor, memory, GPU, ports and caches. `trivet.doctor.checks` evaluates the result."""
 
 import shutil
 import socket
@@ -14,19 +14,19 @@ from trivet.vram.types import Observation
 
 _CPUINFO = Path("/proc/cpuinfo")
 _PROBE_TIMEOUT_S = 10.0
-"""Opening a driver for the first time may take seconds, and a person is waiting for the answer."""
+"""Longer than a service's timeout, since opening the driver for the first time can take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Facts about this machine at one moment."""
+    """The state of a machine at one moment."""
 
     cores: int
     processor_flags: frozenset[str]
     memory_bytes: int
     available_bytes: int
     shared_memory_free_bytes: int | None
-    """Free space of /dev/shm, where Ray keeps its object store; None where there is no such folder."""
+    """Free space of /dev/shm, where Ray keeps its object store; None if it does not exist."""
     gpu: Observation
     ports_in_use: tuple[int, ...]
     cache_dir: Path
@@ -34,8 +34,8 @@ class Machine:
     disk_free_bytes: int
 
 
-def look(ports: tuple[int, ...], cache_dir: Path) -> Machine:
-    """Look at everything once; takes seconds where a driver hangs."""
+def examine_machine(ports: tuple[int, ...], cache_dir: Path) -> Machine:
+    """Read the state of this machine; takes up to 10 s if the GPU's driver hangs."""
     memory = psutil.virtual_memory()
     shared = Path("/dev/shm")
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
@@ -54,7 +54,7 @@ def look(ports: tuple[int, ...], cache_dir: Path) -> Machine:
 
 
 def processor_flags(cpuinfo: str) -> frozenset[str]:
-    """The first `flags` line of /proc/cpuinfo; empty where there is none."""
+    """Parse the first `flags` line of /proc/cpuinfo; empty if there is none."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):

@@ -1,5 +1,5 @@
-"""How well a trio of models does on labelled texts, and how long it takes: what `trivet eval` measures.
+"""Measures the quality and the latency of the three models on labelled texts, for `trivet eval`.
 
-`sets` says what a labelled set is, `files` and `bundled` read them, `measure` asks a service, `metrics` computes,
-`report` and `plot` show.
+`sets` defines labelled sets, `files` and `bundled` read them, `measure` sends the requests, `metrics` computes the
+figures, and `report` and `plot` show them.
 """

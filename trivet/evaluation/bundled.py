@@ -1,4 +1,4 @@
-"""The labelled sets that come with Trivet. `data/README.md` says where each is from and under which licence."""
+"""The labelled sets that come with Trivet. `data/README.md` states the origin and the licence of each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +17,9 @@ _READERS: dict[str, Callable[[int | None], LabelledSet]] = {
 }
 
 BUNDLED = tuple(_READERS)
-"""Their names."""
+"""Names of the bundled sets."""
 
 
 def read_bundled(name: str, *, limit: int | None = None) -> LabelledSet:
-    """One of `BUNDLED`; KeyError for another name."""
+    """Read one of `BUNDLED`, at most `limit` rows of it. Raises KeyError for another name."""
     return _READERS[name](limit)

@@ -1,12 +1,12 @@
-"""Reads labelled sets from JSON lines, and says of a line that is wrong where it is and what about it.
+"""Reads labelled sets from JSON lines; an error names the file, the line and the field.
 
     corpus      {"id": "a1", "text": "…"}
-    retrieval   {"query": "…", "relevant": ["a1", …]}             beside a corpus
+    retrieval   {"query": "…", "relevant": ["a1", …]}             with a corpus
     rerank      {"query": "…", "documents": ["…", …], "relevant": [0, …]}
     pairs       {"source": "…", "target": "…", "relation": "…"}
     texts       {"text": "…", "label": "…"}
 
-Other fields of a line are left alone: people keep notes in them.
+Other fields of a line are ignored, so that they can hold notes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ from trivet.evaluation.sets import (
 
 
 class BadSet(Exception):
-    """A file that is no labelled set: names the file, the line and the field."""
+    """The file is not a valid labelled set; the message names the file, the line and the field."""
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -69,7 +69,7 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def read_retrieval(queries: Path, corpus: Path, *, name: str, limit: int | None = None) -> RetrievalSet:
-    """Queries over a corpus; BadSet where either file is wrong. The corpus is read whole whatever the limit."""
+    """Read queries over a corpus. `limit` applies to the queries only. Raises BadSet if either file is invalid."""
     positions: dict[str, int] = {}
     texts: list[str] = []
     for line, document in _rows(corpus, _DocumentRow, None):
@@ -81,18 +81,19 @@ def read_retrieval(queries: Path, corpus: Path, *, name: str, limit: int | None 
     for line, row in _rows(queries, _RetrievalRow, limit):
         for number, key in enumerate(row.relevant):
             if key not in positions:
-                _refuse(queries, line, f"relevant.{number}", f"{corpus} has no document {key!r}")
+                _refuse(queries, line, f"relevant.{number}", f"{corpus} has no document with the id {key!r}")
         found.append(RetrievalQuery(row.query, frozenset(positions[key] for key in row.relevant)))
     return RetrievalSet(name, tuple(texts), tuple(found))
 
 
 def read_rerank(path: Path, *, name: str, limit: int | None = None) -> RerankSet:
-    """Queries with candidates; BadSet where the file is wrong."""
+    """Read queries with candidates. Raises BadSet if the file is invalid."""
     found: list[RerankQuery] = []
     for line, row in _rows(path, _RerankRow, limit):
         for number, position in enumerate(row.relevant):
             if position >= len(row.documents):
-                _refuse(path, line, f"relevant.{number}", f"{position} is none of {len(row.documents)} documents")
+                last = len(row.documents) - 1
+                _refuse(path, line, f"relevant.{number}", f"{position} is not a position from 0 to {last}")
         found.append(RerankQuery(row.query, tuple(row.documents), frozenset(row.relevant)))
     return RerankSet(name, tuple(found))
 
@@ -100,25 +101,25 @@ def read_rerank(path: Path, *, name: str, limit: int | None = None) -> RerankSet
 def read_pairs(
     path: Path, *, name: str, relations: Mapping[str, str] | None = None, limit: int | None = None
 ) -> PairSet:
-    """Labelled pairs; BadSet where the file is wrong, or has a relation that is none of `relations`."""
+    """Read labelled pairs. Raises BadSet if the file is invalid or has a relation that is not in `relations`."""
     found: list[LabelledPair] = []
     for line, row in _rows(path, _PairRow, limit):
         if relations is not None and row.relation not in relations:
-            _refuse(path, line, "relation", f"{row.relation!r} is none of {', '.join(relations)}")
+            _refuse(path, line, "relation", f"{row.relation!r} is not one of {', '.join(relations)}")
         found.append(LabelledPair(row.source, row.target, row.relation))
     return PairSet(name, tuple(found), relations)
 
 
 def read_texts(path: Path, *, name: str, limit: int | None = None) -> TextSet:
-    """Labelled texts; BadSet where the file is wrong, or knows fewer than two labels."""
+    """Read labelled texts. Raises BadSet if the file is invalid or has fewer than two labels."""
     found = TextSet(name, tuple(LabelledText(row.text, row.label) for _, row in _rows(path, _TextRow, limit)))
     if len(found.labels) < 2:
-        raise BadSet(f"{path}: label: one label for all texts leaves nothing to choose")
+        raise BadSet(f"{path}: label: all texts have the same label; at least two labels are needed")
     return found
 
 
 def _rows(path: Path, kind: type[RowT], limit: int | None) -> Iterator[tuple[int, RowT]]:
-    """Line numbers, from 1, and rows. All rows are checked; `limit` bounds those that are given."""
+    """Yield (line number from 1, row). Validates all rows, but yields at most `limit`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
-"""Asks a service about a labelled set, one request after the other, and measures what it says and how long it takes.
+"""Sends a labelled set to a service, one request at a time, and measures the quality and the latency of the answers.
 
-Requests are those that people's own programs would send: a query at a time, a pair at a time. Each kind is asked once
-before the clock runs, so that a cold start is not taken for the model's pace.
+Requests are like those of an application: one query or one pair each. One untimed request of each kind precedes them,
+so that a cold start does not distort the latency.
 """
 
 import time
@@ -18,7 +18,7 @@ from trivet.evaluation.files import BadSet
 from trivet.evaluation.sets import LabelledPair, LabelledSet, PairSet, RerankSet, RetrievalSet, TextSet
 
 CORPUS_BATCH = 32
-"""Documents of a corpus that are embedded in one request."""
+"""Documents of a corpus per embedding request."""
 
 Advance = Callable[[int], None]
 T = TypeVar("T")
@@ -26,38 +26,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds. The percentiles are of requests, as their sender waits for them."""
+    """Latency in milliseconds. The percentiles are of whole requests."""
 
     p50_ms: float
     p95_ms: float
     item_ms: float
-    """All requests' time over the texts, documents or pairs in them."""
+    """Time of all requests divided by the number of texts, documents or pairs in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One way through the models over one set."""
+    """The figures of one set and one model, or combination of models."""
 
     set_name: str
     way: str
-    """`embedder`, `reranker`, `embedder → reranker` (its order), `embedder + reranker` (both orders fused) or
-    `classifier`."""
+    """`embedder`, `reranker`, `embedder → reranker` (the reranker's order), `embedder + reranker` (both orders fused)
+    or `classifier`."""
     items: int
-    """Queries, pairs or texts of the set."""
+    """Number of queries, pairs or texts in the set."""
     figures: Mapping[str, float]
-    """By the name of the figure: nDCG@10, MRR, MAP, accuracy, macro-F1, ECE. Those that the kind of set has."""
+    """Figure by name; depending on the kind of set nDCG@10, MRR, MAP, accuracy, macro-F1, ECE."""
     latency: Latency
 
 
 @dataclass(slots=True)
 class _Clock:
-    """Durations of requests, and how many items they carried."""
+    """Durations of requests, and the number of items in them."""
 
     now: Callable[[], float] = time.perf_counter
     spans_s: list[float] = field(default_factory=list)
     items: int = 0
     other_s: float = 0.0
-    """Of requests that nobody waits for, such as those that embed a corpus."""
+    """Time of preparatory requests, such as those that embed a corpus."""
 
     async def time(self, answer: Awaitable[T], items: int) -> T:
         started = self.now()
@@ -80,7 +80,7 @@ class _Clock:
 
 
 def requests_of(labelled: LabelledSet) -> int:
-    """How often `measure` will call `advance`, in all: the queries, pairs or texts of the set."""
+    """Return how often `measure` will call `advance`: the number of queries, pairs or texts in the set."""
     match labelled:
         case RetrievalSet() | RerankSet():
             return len(labelled.queries)
@@ -93,16 +93,16 @@ def requests_of(labelled: LabelledSet) -> int:
 async def measure(
     client: AsyncClient, labelled: LabelledSet, *, depth: int, advance: Advance = lambda _: None
 ) -> list[Measured]:
-    """Measure every way through the models that the kind of set has.
+    """Measure every model, and every combination of models, that applies to the kind of set.
 
     Args:
-        client: the service that is asked.
+        client: a client of the service to measure.
         labelled: the set.
-        depth: how many of a corpus's documents, the nearest to the query, the reranker is asked about.
-        advance: told of every item that is done.
+        depth: how many documents of a corpus, the nearest to the query, are sent to the reranker.
+        advance: called with the number of items that are newly done.
 
     Raises:
-        ClientError: the service refused or failed.
+        ClientError: the service refused a request or failed.
         BadSet: the set has a relation that the service does not know.
     """
     match labelled:
@@ -133,7 +133,7 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         similarity = corpus @ _unit(query.to_numpy())[0]  # (N,)
         near = np.argsort(-similarity, kind="stable")[:depth]
         ranking = await both.time(client.rerank(one.query, [labelled.corpus[i] for i in near]), len(near))
-        both.spans_s[-1] += embedding.spans_s[-1]  # who asks for both waits for both
+        both.spans_s[-1] += embedding.spans_s[-1]  # an application that uses both waits for both
         scores = similarity.copy()
         for ranked in ranking.results:
             scores[near[ranked.index]] = _AHEAD + ranked.score
@@ -151,7 +151,7 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
 
 
 _AHEAD = 2.0
-"""Added to the score of what the reranker saw: ahead of any cosine of what it did not see."""
+"""Added to the scores of reranked documents, so that they rank before those with only a cosine similarity."""
 
 
 async def _rerank(client: AsyncClient, labelled: RerankSet, advance: Advance) -> list[Measured]:
@@ -192,9 +192,9 @@ async def _pairs(client: AsyncClient, labelled: PairSet, advance: Advance) -> Me
         return client.relate(pairs=[pair], relations=labelled.relations, threshold=0.0)
 
     known = (await asked(labelled.pairs[0])).edges[0].scores
-    if stranger := next((pair.relation for pair in labelled.pairs if pair.relation not in known), None):
+    if unknown := next((pair.relation for pair in labelled.pairs if pair.relation not in known), None):
         raise BadSet(
-            f"{labelled.name}: the service knows no relation {stranger!r}, only {', '.join(known)}: "
+            f"{labelled.name}: the service knows no relation {unknown!r}, only {', '.join(known)}: "
             "give each relation's hypothesis with --relation"
         )
     for one in labelled.pairs:
@@ -217,7 +217,7 @@ async def _texts(client: AsyncClient, labelled: TextSet, advance: Advance) -> Me
 
 @dataclass(slots=True)
 class _Rankings:
-    """Figures of rankings, one after the other."""
+    """Accumulates the figures of rankings."""
 
     _ndcg: list[float] = field(default_factory=list)
     _rr: list[float] = field(default_factory=list)
@@ -238,7 +238,7 @@ LABELLING = ("accuracy", "macro-F1", "ECE")
 
 @dataclass(slots=True)
 class _Answers:
-    """Labels that were right and labels that were given."""
+    """Accumulates correct labels, predicted labels and confidences."""
 
     _gold: list[str] = field(default_factory=list)
     _given: list[str] = field(default_factory=list)
@@ -260,6 +260,6 @@ class _Answers:
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1: a model's vectors need not be."""
+    """Scale each row to length 1; a model's vectors need not be normalised.  # (N, D) -> (N, D)"""
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit

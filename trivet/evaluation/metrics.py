@@ -1,4 +1,4 @@
-"""Figures of quality. Pure; scikit-learn computes what it has."""
+"""Quality metrics. Pure; scikit-learn computes those that it offers."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,19 @@ NDCG_DEPTH = 10
 
 
 def ndcg(scores: Scores, relevant: Flags) -> float:
-    """Normalised discounted cumulative gain of the first ten; equal scores share their gains.  # both (N,)"""
+    """Compute the normalised discounted cumulative gain at 10; ties share their gains.  # both (N,)"""
     if len(scores) == 1:
-        return float(relevant[0])  # scikit-learn has no ranking of one
+        return float(relevant[0])  # scikit-learn rejects a ranking of one
     return float(ndcg_score(relevant[None, :].astype(float), scores[None, :], k=NDCG_DEPTH))
 
 
 def average_precision(scores: Scores, relevant: Flags) -> float:
-    """Mean over the relevant ones of the precision at their rank; equal scores come at once.  # both (N,)"""
+    """Compute the mean precision at the ranks of the relevant documents; ties share one rank.  # both (N,)"""
     return float(average_precision_score(relevant, scores))
 
 
 def reciprocal_rank(scores: Scores, relevant: Flags) -> float:
-    """One over the rank of the first relevant one; of equal scores it is the last.  # both (N,)"""
+    """Compute 1 / rank of the first relevant document, which comes last among ties; 0 without one.  # both (N,)"""
     if not relevant.any():
         return 0.0
     best = scores[relevant].max()
@@ -33,19 +33,20 @@ def reciprocal_rank(scores: Scores, relevant: Flags) -> float:
 
 
 def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> float:
-    """Share of the predictions that are right."""
+    """Compute the share of correct predictions."""
     return float(accuracy_score(gold, predicted))
 
 
 def macro_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
-    """Mean of the F1 of the labels that occur in `gold`; a wrong guess of another label still costs recall."""
+    """Compute the mean F1 of the labels in `gold`; predicting a label that is not in it still costs recall."""
     return float(f1_score(gold, predicted, labels=sorted(set(gold)), average="macro", zero_division=0.0))
 
 
 def calibration_error(confidence: Scores, right: Flags, bins: int = 10) -> float:
-    """Expected calibration error: the gap between confidence and frequency, by bins of equal width.  # both (N,)
+    """Compute the expected calibration error over `bins` confidence intervals of equal width.  # both (N,)
 
-    Each bin counts by how much is in it. 0 means that of the answers given with 0.8, eight in ten are right.
+    It is the mean gap between confidence and accuracy, weighted by the answers per interval. 0 means that the
+    confidence matches the accuracy, for example that 80 % of the answers with a confidence of 0.8 are right.
     """
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.zeros(bins)
@@ -54,10 +55,11 @@ def calibration_error(confidence: Scores, right: Flags, bins: int = 10) -> float
 
 
 def reciprocal_rank_fusion(*rankings: Scores) -> Scores:
-    """Scores that give the order of several rankings together, each given by its scores.  # each (N,) -> (N,)
+    """Fuse several rankings, each given by its scores, into one score per document.  # each (N,) -> (N,)
 
-    The sum of 1 / (60 + rank), the best ranked 1; equal scores share the better rank. From Cormack, Clarke and
-    Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", 2009, with their 60.
+    A document's score is the sum of 1 / (60 + rank) over the rankings. Ranks start at 1, and ties share the better
+    rank. Method and constant are from Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and
+    individual Rank Learning Methods", 2009.
     """
     fused = np.zeros(len(rankings[0]))
     for scores in rankings:

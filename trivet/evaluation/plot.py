@@ -1,4 +1,4 @@
-"""Measurements as a picture: quality against waiting time, a panel for each set. Needs matplotlib."""
+"""Plots quality against latency, one panel per set. Needs matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 from trivet.evaluation.measure import Measured
 
 _MAIN_FIGURE = ("nDCG@10", "macro-F1")
-"""What a panel shows of a ranking, and of a labelling."""
+"""The figure that a panel shows, of rankings and of labels."""
 
 
 def draw(measured: Sequence[tuple[str, Measured]], path: Path) -> None:
-    """Write the picture; the ending of `path` decides the format (SVG, PNG, PDF).
+    """Write the plot of (name of the service, measurement) pairs; the suffix of `path` selects SVG, PNG or PDF.
 
-    Each point is a trio's way through its models: to the right is slower, up is better.
+    Each point is one measurement. Further right is slower, further up is better.
     """
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     sets = list(dict.fromkeys(one.set_name for _, one in measured))
     figure = Figure(figsize=(4.2 * len(sets), 3.6), layout="constrained")
     for axes, set_name in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
-        rows = [(trio, one) for trio, one in measured if one.set_name == set_name]
+        rows = [(service, one) for service, one in measured if one.set_name == set_name]
         name = next(figure_name for figure_name in _MAIN_FIGURE if figure_name in rows[0][1].figures)
-        for trio, one in rows:
-            label = f"{trio}: {one.way}"
+        for service, one in rows:
+            label = f"{service}: {one.way}"
             points = axes.scatter(one.latency.p50_ms, one.figures[name], label=label)
-            # A line to the 95th percentile: what one request in twenty waits at least.
+            # A line to the 95th percentile of the latency.
             axes.hlines(
                 one.figures[name],
                 one.latency.p50_ms,

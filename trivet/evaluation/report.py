@@ -1,4 +1,4 @@
-"""Measurements as tables for people and as records for programs."""
+"""Renders measurements as human-readable tables, and as records for programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,27 +12,27 @@ from rich.table import Table
 from trivet.evaluation.measure import LABELLING, RANKING, Measured
 
 FIGURES = (*RANKING, *LABELLING)
-"""In the order of the columns."""
+"""All figures, in the order of the columns."""
 _ANY_WIDTH = 10_000
 
 
 def records(measured: Sequence[tuple[str, Measured]]) -> list[dict[str, Any]]:
-    """One record for each measurement, figures and milliseconds unrounded. Each comes with the trio's name."""
+    """Return one record for each (name of the service, measurement), with unrounded figures and milliseconds."""
     return [
         {
-            "trio": trio,
+            "service": service,
             "set": one.set_name,
             "way": one.way,
             "items": one.items,
             **one.figures,
             **asdict(one.latency),
         }
-        for trio, one in measured
+        for service, one in measured
     ]
 
 
 def show(measured: Sequence[tuple[str, Measured]], console: Console) -> None:
-    """Print one table of rankings and one of labellings, whole: a figure cut to fit a narrow pipe is worth nothing."""
+    """Print one table of rankings and one of labels, at full width even where the console is narrower."""
     for rows in _by_kind(measured):
         table = _table(rows)
         needed = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
@@ -47,18 +47,18 @@ def _by_kind(measured: Sequence[tuple[str, Measured]]) -> list[list[tuple[str, M
 
 
 def _table(measured: Sequence[tuple[str, Measured]]) -> Table:
-    """One row for each measurement; the trio is named where there are several."""
-    several = len({trio for trio, _ in measured}) > 1
+    """Build one row per measurement, with a column for the service if there are several."""
+    several = len({service for service, _ in measured}) > 1
     shown = [name for name in FIGURES if any(name in one.figures for _, one in measured)]
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (*(["trio"] if several else []), "set", "models"):
+    for heading in (*(["service"] if several else []), "set", "models"):
         found.add_column(heading, no_wrap=True)
     for heading in ("items", *shown, "p50 ms", "p95 ms", "ms/item"):
         found.add_column(heading, justify="right", no_wrap=True)
-    # The same set and models of several trios stand below each other: they are what is to be compared.
+    # Rows of the same set and models are adjacent, so that services can be compared.
     order = list(dict.fromkeys((one.set_name, one.way) for _, one in measured))
-    for trio, one in sorted(measured, key=lambda row: order.index((row[1].set_name, row[1].way))):
+    for service, one in sorted(measured, key=lambda row: order.index((row[1].set_name, row[1].way))):
         figures = [f"{one.figures[name]:.3f}" if name in one.figures else "" for name in shown]
         times = [f"{ms:.1f}" for ms in (one.latency.p50_ms, one.latency.p95_ms, one.latency.item_ms)]
-        found.add_row(*([trio] if several else []), one.set_name, one.way, str(one.items), *figures, *times)
+        found.add_row(*([service] if several else []), one.set_name, one.way, str(one.items), *figures, *times)
     return found

@@ -1,4 +1,4 @@
-"""Labelled sets, of the four kinds that can be measured. Plain values; `files` reads them."""
+"""The four kinds of labelled sets. Plain values; `files` reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuery:
-    """A query and the documents that answer it, as positions in the set's corpus."""
+    """A query and its relevant documents, as positions in the set's corpus."""
 
     query: str
     relevant: frozenset[int]
@@ -14,7 +14,7 @@ class RetrievalQuery:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSet:
-    """Queries over one corpus: asks the embedder, then the reranker about what the embedder found."""
+    """Queries over one corpus. Measures the embedder, and the reranker on the documents that the embedder found."""
 
     name: str
     corpus: tuple[str, ...]
@@ -23,7 +23,7 @@ class RetrievalSet:
 
 @dataclass(frozen=True, slots=True)
 class RerankQuery:
-    """A query with candidates of its own. `relevant` are positions among them."""
+    """A query with its candidates. `relevant` are positions among them."""
 
     query: str
     documents: tuple[str, ...]
@@ -32,7 +32,7 @@ class RerankQuery:
 
 @dataclass(frozen=True, slots=True)
 class RerankSet:
-    """Queries with their own candidates: asks the reranker, and the embedder for comparison."""
+    """Queries with their candidates. Measures the reranker, and the embedder for comparison."""
 
     name: str
     queries: tuple[RerankQuery, ...]
@@ -49,7 +49,7 @@ class LabelledPair:
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """Labelled pairs: asks the classifier for relations. `relations` are their hypotheses; None: the server's own."""
+    """Labelled pairs. Measures the classifier. `relations` maps relations to hypotheses; None: those of the server."""
 
     name: str
     pairs: tuple[LabelledPair, ...]
@@ -66,14 +66,14 @@ class LabelledText:
 
 @dataclass(frozen=True, slots=True)
 class TextSet:
-    """Labelled texts: asks the classifier for one of the labels that occur."""
+    """Labelled texts. Measures the classifier, which chooses among the labels that occur."""
 
     name: str
     texts: tuple[LabelledText, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, sorted."""
+        """The distinct labels, sorted."""
         return tuple(sorted({one.label for one in self.texts}))
 
 

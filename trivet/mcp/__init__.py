@@ -1,1 +1,1 @@
-"""The MCP server for coding agents."""
+"""The MCP (Model Context Protocol) server for coding agents."""

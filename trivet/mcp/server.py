@@ -1,7 +1,7 @@
-"""The Model Context Protocol over a Trivet server: four tools, each one call of `trivet.client`.
+"""An MCP server with four tools, each of which makes one call to a Trivet server through `trivet.client`.
 
-It loads no model; it passes on what the HTTP API takes and answers, under the same names, so that an error that
-names a field names the tool's argument.
+It loads no model. The tools' arguments and answers have the names of the HTTP API, so that an error that names a field
+names the tool's argument.
 """
 
 from collections.abc import Awaitable
@@ -25,8 +25,8 @@ LongInput = Annotated[
     Literal["window", "error", "truncate"],
     Field(
         description=(
-            "What becomes of a text longer than the model: `window` reads all of it in overlapping windows, "
-            "`error` refuses it, `truncate` reads its beginning."
+            "How to treat texts longer than the model's limit: `window` reads all of it in overlapping windows, "
+            "`error` refuses it, `truncate` reads only its beginning."
         )
     ),
 ]
@@ -38,13 +38,13 @@ _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_wor
 INSTRUCTIONS = (
     "Small local models for retrieval over code and prose. Use `rerank` to sort candidate snippets for a question, "
     "`relate` to find how one snippet depends on, extends or contradicts others, `classify` to label texts with labels "
-    "of your own, and `embed` only if you store or compare vectors yourself. Long texts are read whole, in windows; "
-    "send many texts in one call rather than one text in many calls."
+    "of your choice, and `embed` only if you store or compare vectors yourself. Long texts are read completely, in "
+    "windows. Send many texts in one call rather than one text in many calls."
 )
 
 
 class EmbeddedText(TypedDict):
-    """One text's vector."""
+    """The vector of one text."""
 
     index: int
     embedding: list[float]
@@ -76,7 +76,7 @@ class RerankAnswer(TypedDict):
 
 
 class LabelledText(TypedDict):
-    """One text; `scores` by label, the likeliest first."""
+    """One text; `label` is the most likely one, `scores` are by label in descending order."""
 
     index: int
     label: str
@@ -93,7 +93,7 @@ class ClassifyAnswer(TypedDict):
 
 
 class EdgeFound(TypedDict):
-    """One relation; indices are positions in `candidates`, or in `pairs`."""
+    """One relation; indices are positions in `candidates` or `pairs`."""
 
     source_index: int
     target_index: int
@@ -106,7 +106,7 @@ class EdgeFound(TypedDict):
 
 
 class CandidatesOmitted(TypedDict):
-    """Candidates that became no edge, by reason."""
+    """Number of candidates without an edge, by reason."""
 
     below_min_relevance: int
     beyond_top_k: int
@@ -114,28 +114,28 @@ class CandidatesOmitted(TypedDict):
 
 
 class RelateAnswer(TypedDict):
-    """Edges, those of the most relevant candidates first."""
+    """Edges, in descending order of the candidates' relevance."""
 
     edges: list[EdgeFound]
     omitted: CandidatesOmitted
 
 
 class TextPair(TypedDict):
-    """Two texts."""
+    """Two texts whose relation is requested."""
 
     source: Annotated[str, Field(min_length=1)]
     target: Annotated[str, Field(min_length=1)]
 
 
 class PremisePair(TypedDict):
-    """A text, judged against a second one."""
+    """A text to classify against a second one."""
 
     text: Annotated[str, Field(min_length=1)]
     text_pair: Annotated[str, Field(min_length=1)]
 
 
 def build_server(client: AsyncClient) -> MCPServer[Any]:
-    """The tools over a client, which stays the caller's to close."""
+    """Build the MCP server over a client, which the caller must close."""
     server: MCPServer[Any] = MCPServer(
         "trivet", title="Trivet", version=trivet.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
@@ -145,18 +145,17 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
         input: Annotated[Texts, Field(description="Texts to embed, code or prose.")],
         input_type: Annotated[
             Literal["query", "document"] | None,
-            Field(
-                description="Whether the texts are questions or what is searched; some models treat them differently."
-            ),
+            Field(description="Whether the texts are queries or documents; some models treat them differently."),
         ] = None,
         dimensions: Annotated[
-            int | None, Field(ge=1, description="Keep only this many numbers of each vector, if the model allows it.")
+            int | None,
+            Field(ge=1, description="Keep only this many dimensions of each vector, if the model supports it."),
         ] = None,
         long_input: LongInput = "window",
     ) -> Annotated[CallToolResult, EmbedAnswer]:
         """Turn texts into vectors whose dot product is their similarity.
 
-        Vectors are long: to compare or sort texts, `rerank` answers with scores instead.
+        Vectors are long: to compare or sort texts, use `rerank`, which answers with scores instead.
         """
         answer = await _answer(client.embed(input, input_type=input_type, dimensions=dimensions, long_input=long_input))
         return _result(
@@ -175,7 +174,7 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
     async def rerank(
         query: Annotated[str, Field(min_length=1, description="The question or topic.")],
         documents: Annotated[Texts, Field(description="Snippets to sort: code, paragraphs, whole files.")],
-        top_n: Annotated[int | None, Field(ge=1, description="Answer with only this many.")] = None,
+        top_n: Annotated[int | None, Field(ge=1, description="Return only this many documents.")] = None,
         long_input: LongInput = "window",
     ) -> Annotated[CallToolResult, RerankAnswer]:
         """Sort documents by how well they answer a query, best first, each with a score from 0 to 1."""
@@ -196,21 +195,22 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
     async def classify(
         input: Annotated[
             list[Annotated[str, Field(min_length=1)] | PremisePair],
-            Field(min_length=1, description="Texts, or objects of text and text_pair that are judged together."),
+            Field(min_length=1, description="Texts, or objects of text and text_pair that are classified together."),
         ],
         labels: Annotated[
             list[str] | dict[str, str],
-            Field(min_length=1, description="Your labels; or an object of label and the sentence that it stands for."),
+            Field(min_length=1, description="Labels, or an object that maps each label to a sentence for it."),
         ],
         hypothesis_template: Annotated[
-            str, Field(description="Sentence for labels without their own; {} is where the label goes.")
+            str, Field(description="Sentence for labels that have none; {} stands for the label.")
         ] = "This example is {}.",
         multi_label: Annotated[
-            bool, Field(description="True: labels are scored one by one. False: against each other, summing to 1.")
+            bool,
+            Field(description="True: score labels independently. False: score them against each other, summing to 1."),
         ] = False,
         long_input: LongInput = "window",
     ) -> Annotated[CallToolResult, ClassifyAnswer]:
-        """Score labels of your choice about texts, without any training."""
+        """Score texts against labels of your choice, without any training."""
         texts = [item if isinstance(item, str) else Pair(item["text"], item["text_pair"]) for item in input]
         call = client.classify(
             texts, labels, hypothesis_template=hypothesis_template, multi_label=multi_label, long_input=long_input
@@ -234,36 +234,36 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
 
     @server.tool(title="Relate texts", annotations=_READ_ONLY)
     async def relate(
-        source: Annotated[str | None, Field(description="The text whose relations are asked for.")] = None,
-        candidates: Annotated[list[str] | None, Field(description="What the source may relate to.")] = None,
+        source: Annotated[str | None, Field(description="The text to relate to the candidates.")] = None,
+        candidates: Annotated[list[str] | None, Field(description="Texts that the source may be related to.")] = None,
         pairs: Annotated[
-            list[TextPair] | None, Field(description="Instead of source and candidates: pairs, classified as they are.")
+            list[TextPair] | None, Field(description="Pairs to classify, instead of source and candidates.")
         ] = None,
         top_k: Annotated[
             int | None, Field(ge=1, description="Classify this many of the most relevant candidates; by default 16.")
         ] = None,
         min_relevance: Annotated[
             Share | None,
-            Field(description="Leave out less relevant candidates; by default as the server is configured."),
+            Field(description="Omit less relevant candidates; by default as the server is configured."),
         ] = None,
         relations: Annotated[
             dict[str, str] | None,
             Field(
                 description=(
-                    "Relation name and the sentence it stands for, at least two, about the source and the candidate. "
+                    "Maps at least two relations to a sentence each, about the source and the candidate. "
                     "Default: dependency, expansion, contradiction, unrelated, as the server is configured."
                 )
             ),
         ] = None,
         threshold: Annotated[
             Share | None,
-            Field(description="Leave out edges of less confidence; by default as the server is configured."),
+            Field(description="Omit edges with a lower confidence; by default as the server is configured."),
         ] = None,
         long_input: LongInput = "window",
     ) -> Annotated[CallToolResult, RelateAnswer]:
-        """Find how a source relates to candidates: the most relevant ones are kept, and each pair's relation is named.
+        """Determine how a source relates to the most relevant of some candidates.
 
-        Give either `source` and `candidates`, or `pairs` alone, which takes neither `top_k` nor `min_relevance`.
+        Give either `source` and `candidates`, or only `pairs`, without `top_k` and `min_relevance`.
         """
         answer = await _answer(
             client.relate(
@@ -283,19 +283,19 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
 
 
 async def serve_stdio(client: AsyncClient) -> None:
-    """Serve the process that started this one, until it closes stdin."""
+    """Serve the parent process over stdin and stdout, until it closes stdin."""
     async with client:
         await build_server(client).run_stdio_async()
 
 
 async def serve_http(client: AsyncClient, host: str, port: int) -> None:
-    """Serve `http://host:port/mcp` until interrupted. There are no keys here: keep to the loopback."""
+    """Serve `http://host:port/mcp` until interrupted. It checks no keys, so use only a loopback host."""
     async with client:
         await build_server(client).run_streamable_http_async(host=host, port=port)
 
 
 async def _answer(call: Awaitable[T]) -> T:
-    """A call's answer; what went wrong as the sentence that the agent reads, with the argument's name."""
+    """Await a call; turn its error into a ToolError that names the argument."""
     try:
         return await call
     except ClientError as error:
@@ -305,6 +305,6 @@ async def _answer(call: Awaitable[T]) -> T:
 
 
 def _result(answer: Any) -> CallToolResult:
-    """The answer as a structure, and as compact text for clients that only read text."""
+    """Return the answer as a structure, and as compact JSON for clients that only read text."""
     content = [TextContent(type="text", text=orjson.dumps(answer).decode())]
     return CallToolResult(content=content, structured_content=dict(answer))

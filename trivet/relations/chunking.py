@@ -66,7 +66,7 @@ def _seam(lines: list[str], start: int, earliest: int, latest: int) -> int:
 def _cost(lines: list[str], stop: int) -> tuple[bool, int, bool, int]:
     line = lines[stop].expandtabs(_TAB_COLUMNS)
     words, before = line.strip(), lines[stop - 1].strip()
-    # A chunk does not begin with nothing, nor with the end of something, nor does it end with a beginning.
+    # A chunk starts neither with a blank line nor with a closing bracket, and does not end with an opening one.
     tears = not words or words.startswith(_CLOSERS) or before.endswith(_OPENERS)
     indentation = len(line) - len(line.lstrip(" "))
     return tears, indentation, bool(before), -stop

@@ -1,1 +1,1 @@
-"""A simulated GPU: forwards run on the CPU, memory is accounted in a ledger."""
+"""A simulated GPU: forwards run on the CPU, and a ledger accounts for the memory."""

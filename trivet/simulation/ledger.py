@@ -1,17 +1,17 @@
 """The simulated GPU: a ledger of modelled VRAM that several processes share, and a probe that reads it.
 
-It models what decides whether an allocation fits: a CUDA context per process, weights, what a forward holds, what a
-caching allocator keeps after it, a per-process cap, and another process who follows a schedule. It models no time, no
-fragmentation and no kernels; everything it hands out is a number.
+The ledger models what decides whether an allocation fits: a CUDA context per process, weights, the memory of a forward,
+the memory that a caching allocator keeps afterwards, a cap per process, and an external process that follows a
+schedule. It models neither time nor fragmentation nor kernels; it only counts bytes.
 
-Why SQLite: an allocation must check and take in one step, across processes, and a process killed in the middle must
-leave the ledger whole. `BEGIN IMMEDIATE` gives the first, the write-ahead log the second, and both are in the standard
-library. The rows of a process that died are dropped by whoever opens the next transaction, as a driver frees the memory
-of a dead process. The file must be on a local disk (or tmpfs) and is worth nothing after the run.
+Why SQLite: an allocation must check and take memory atomically across processes, and a process that is killed halfway
+must leave the ledger consistent. `BEGIN IMMEDIATE` provides the first, the write-ahead log the second, and both are in
+the standard library. Each transaction first deletes the rows of dead processes, as a driver frees their memory. The
+file must be on a local disk (or tmpfs) and is of no use after the run.
 
-The other process holds what its schedule says, as far as the GPU has it: like a real one it cannot take what we hold,
-and it takes what we give back. The schedule counts from `start`, which whoever declares the service ready calls once.
-All processes pass readings of one clock: on one machine `time.monotonic` is such a clock, and it does not jump.
+The external process holds what its schedule says, as far as the GPU has room. Like a real process it cannot take memory
+that we hold, and it takes what we give back. The schedule starts with the first call of `start`, when the service is
+ready. All processes must pass times of the same clock; on one machine `time.monotonic` is such a clock.
 """
 
 import bisect
@@ -51,7 +51,7 @@ _BUSY_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedGpu:
-    """The GPU and its other process. `external` holds (seconds after start, bytes) in ascending time."""
+    """The GPU and the external process. `external` holds (seconds after start, bytes) in ascending time."""
 
     total_bytes: int
     external: tuple[tuple[float, int], ...] = ()
@@ -60,10 +60,10 @@ class SimulatedGpu:
     def __post_init__(self) -> None:
         times = [at_s for at_s, _ in self.external]
         if times != sorted(set(times)):
-            raise ConfigError(f"simulated.external: the seconds must ascend, got {times}")
+            raise ConfigError(f"simulated.external: the seconds are {times}; they must ascend")
 
     def scheduled_bytes(self, elapsed_s: float | None) -> int:
-        """Return what the other process wants `elapsed_s` after start; nothing before the start or the first step."""
+        """Return the bytes that the external process wants `elapsed_s` after start; 0 before its first step."""
         if elapsed_s is None:
             return 0
         step = bisect.bisect_right(self.external, elapsed_s, key=lambda entry: entry[0])
@@ -72,7 +72,7 @@ class SimulatedGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One process on the simulated GPU. `held_bytes` is what its allocator took: active plus kept for later."""
+    """One process on the simulated GPU. `held_bytes` is the memory of its allocator: active plus cached."""
 
     pid: int
     model: str
@@ -85,7 +85,7 @@ class LedgerRow:
 
     @property
     def used_bytes(self) -> int:
-        """Return what the process takes of the GPU."""
+        """Return all memory of the process on the GPU."""
         return self.context_bytes + self.held_bytes
 
 
@@ -99,16 +99,15 @@ class LedgerView:
 
     @property
     def free_bytes(self) -> int:
-        """Return what neither we nor the other process hold."""
+        """Return the memory that neither our processes nor the external process hold."""
         return self.total_bytes - self.external_bytes - sum(row.used_bytes for row in self.rows)
 
 
 class Ledger:
     """Access to the simulated GPU in the file at `path`, for the models of this process.
 
-    `clock` must tell the same time in every process that opens the file. Thread-safe; not to be carried over a fork.
-    Picklable: the copy opens the same file by itself. Methods that take `model` raise `KeyError` for one that is not
-    attached.
+    `clock` must return the same time in every process that opens the file. Thread-safe; must not be used across a fork.
+    Picklable: the copy opens the same file again. Methods that take `model` raise `KeyError` if it is not attached.
     """
 
     def __init__(
@@ -131,18 +130,19 @@ class Ledger:
 
     @property
     def gpu(self) -> SimulatedGpu:
-        """The GPU that is modelled."""
+        """The modelled GPU."""
         return self._gpu
 
     def start(self) -> None:
-        """Let the other process's schedule begin now; later calls, from whichever process, change nothing."""
+        """Start the external process's schedule now; later calls, from any process, change nothing."""
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO epoch VALUES (1, ?)", (self._clock(),))
 
     def attach(self, model: str, *, cap_bytes: int | None = None) -> None:
-        """Open a CUDA context for `model` in this process; its allocator may then take `cap_bytes`, or any amount.
+        """Open a CUDA context for `model` in this process; its allocator may then take up to `cap_bytes` (None: no
+        cap).
 
-        Raises `SimulatedOutOfMemory` where not even the context fits. Attaching again starts afresh.
+        Raises `SimulatedOutOfMemory` if not even the context fits. Attaching again resets the row.
         """
         with self._transaction() as db:
             db.execute("DELETE FROM process WHERE pid = ? AND model = ?", (os.getpid(), model))
@@ -156,13 +156,13 @@ class Ledger:
             )
 
     def detach(self, model: str) -> None:
-        """Give everything back, the context included."""
+        """Free all memory of `model` in this process, including its CUDA context."""
         with self._transaction() as db:
             db.execute("DELETE FROM process WHERE pid = ? AND model = ?", (os.getpid(), model))
 
     def load(self, model: str, weights_bytes: int) -> None:
         """Put the weights on the GPU. Raises `SimulatedOutOfMemory`; the model then counts as offloaded."""
-        with self._transaction() as db:  # a step of its own, so that it stays when the next one is undone
+        with self._transaction() as db:  # a separate transaction, so that it persists if the next one is rolled back
             row = self._row(db, model)
             self._write(db, replace(row, weights_bytes=weights_bytes, offloaded=True))
         with self._transaction() as db:
@@ -170,29 +170,29 @@ class Ledger:
             self._write(db, replace(row, offloaded=False))
 
     def offload(self, model: str) -> None:
-        """Take the weights off the GPU and give back all that the allocator holds, but not the context."""
+        """Take the weights off the GPU and free all memory of the allocator; the CUDA context stays."""
         with self._transaction() as db:
             self._write(db, replace(self._row(db, model), offloaded=True, active_bytes=0, held_bytes=0))
 
     def reserve(self, model: str, size_bytes: int) -> None:
-        """Take memory for a forward, first from what the allocator holds free, then from the GPU.
+        """Allocate memory for a forward, first from the allocator's cache, then from the GPU.
 
-        Raises `SimulatedOutOfMemory` where GPU or cap have no room, and then has taken nothing.
+        Raises `SimulatedOutOfMemory`, without having allocated anything, if the GPU or the cap has no room.
         """
         with self._transaction() as db:
             self._write(db, self._grown(db, self._row(db, model), size_bytes))
 
     def release(self, model: str, size_bytes: int) -> None:
-        """Return memory to the allocator, which keeps it: the GPU sees it again after `empty_cache` only."""
+        """Return memory to the allocator, which caches it: only `empty_cache` returns it to the GPU."""
         with self._transaction() as db:
             row = self._row(db, model)
             if size_bytes > row.active_bytes:
-                raise ValueError(f"{model}: releases {size_bytes} bytes of {row.active_bytes} reserved")
+                raise ValueError(f"{model} releases {size_bytes} bytes, but has reserved only {row.active_bytes}")
             self._write(db, replace(row, active_bytes=row.active_bytes - size_bytes))
 
     @contextmanager
     def holding(self, model: str, size_bytes: int) -> Iterator[None]:
-        """Reserve for the length of a block."""
+        """Reserve `size_bytes` for the duration of a `with` block."""
         self.reserve(model, size_bytes)
         try:
             yield
@@ -200,18 +200,18 @@ class Ledger:
             self.release(model, size_bytes)
 
     def empty_cache(self, model: str) -> None:
-        """Give back to the GPU what the allocator holds free."""
+        """Return the allocator's cached memory to the GPU."""
         with self._transaction() as db:
             row = self._row(db, model)
             self._write(db, replace(row, held_bytes=row.active_bytes))
 
     def view(self) -> LedgerView:
-        """Return the whole GPU as it is now."""
+        """Return the state of the whole GPU."""
         with self._transaction() as db:
             return self._view(db)
 
     def close(self) -> None:
-        """Close the file. Rows stay until detached or until this process ends."""
+        """Close the file. Rows stay until they are detached or this process ends."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -259,7 +259,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One step that no other process can come between; undone if it raises."""
+        """Run a `with` block as one transaction, exclusive across processes, and roll it back if the block raises."""
         with self._lock:
             db = self._open()
             db.execute("BEGIN IMMEDIATE")
@@ -275,18 +275,18 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            # Turning the write-ahead log on does not wait for another process that does the same: it fails as locked.
+            # Two processes that switch the write-ahead log on at once do not wait for each other: one fails as locked.
             with FileLock(self._path.with_name(f"{self._path.name}.opening"), timeout=_BUSY_TIMEOUT_S):
                 db = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
                 db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = OFF")  # must outlive a killed process, not a lost machine
+                db.execute("PRAGMA synchronous = OFF")  # must survive a killed process, but not a crashed machine
                 db.executescript(_SCHEMA)
             self._connection = db
         return self._connection
 
 
 class SimulatedProbe:
-    """Reads a simulated GPU as `NvmlProbe` reads a real one."""
+    """Reads a simulated GPU, as `NvmlProbe` reads a real one."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float], *, device: str = "simulated:0") -> None:
         self._ledger = ledger
@@ -294,7 +294,7 @@ class SimulatedProbe:
         self._device = device
 
     def read(self) -> Observation:
-        """Return what the ledger says now; unknown when its file cannot be read."""
+        """Return the ledger's state now; unknown if its file cannot be read."""
         now_s = self._clock()
         try:
             view = self._ledger.view()

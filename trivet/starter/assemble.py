@@ -1,7 +1,6 @@
-"""Turn base weights + shipped delta into a plain Hugging Face directory, once, safely beside other processes.
+"""Assembles base weights and a shipped delta into a Hugging Face directory, once, and safely across processes.
 
-Imports neither torch nor transformers: numpy and safetensors are enough to add two sets of tensors, and the process
-that prepares models stays small.
+Imports neither torch nor transformers: numpy and safetensors can add two sets of tensors, and the process stays small.
 """
 
 import hashlib
@@ -29,19 +28,19 @@ _ENCODER_PREFIX = "bert."  # BertForSequenceClassification holds the encoder und
 
 
 def assemble(source: Path, cache_dir: Path, *, base: Path | None = None) -> Path:
-    """Return the assembled model of `source` (`delta.safetensors` + `model.json`), building it if needed.
+    """Return the directory of the assembled model of `source` (`delta.safetensors` + `model.json`), built if necessary.
 
-    The directory's name holds a hash of everything that decides its content, so another version never meets the
-    files of this one, and an existing directory is complete by construction: it is renamed into place whole.
+    The directory's name contains a hash of everything that determines its content, so versions never mix. An existing
+    directory is complete, because it is renamed into place after it was written.
 
     Args:
         source: directory of the shipped model.
-        cache_dir: where assembled models live; created if missing.
-        base: the base encoder's directory; found through its package when not given.
+        cache_dir: folder for assembled models; created if missing.
+        base: directory of the base encoder; None: that of its package.
 
     Raises:
-        ModelError: the base package is missing or holds other weights than the delta was made against, or a
-            shipped file is missing or damaged.
+        ModelError: the base package is missing, its weights are not those that the delta was made against, or a shipped
+            file is missing or damaged.
     """
     card = read_card(source / "model.json")
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -66,13 +65,13 @@ def assemble(source: Path, cache_dir: Path, *, base: Path | None = None) -> Path
 
 
 def content_key(card: ModelCard) -> str:
-    """Sixteen hex digits that change with the delta, the base or the way they are put together."""
+    """Return sixteen hex digits that change with the delta, the base or the way they are assembled."""
     content = card.model_dump_json(exclude={"metrics", "version", "threshold"})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def base_tensors(base: Path) -> dict[str, Array]:
-    """The base encoder's fp32 tensors under the names a classification model gives them."""
+    """Load the base encoder's fp32 tensors, under the names that a classification model uses."""
     return {
         _ENCODER_PREFIX + name: tensor
         for name, tensor in load_file(base / "model.safetensors").items()
@@ -124,7 +123,7 @@ def _write_model(card: ModelCard, delta: Path, base: Path, directory: Path) -> N
 
 
 def classification_config(base_config: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
-    """The base's config.json as that of a BertForSequenceClassification with the card's labels."""
+    """Turn the base's config.json into that of a BertForSequenceClassification with the card's labels."""
     dropped = {"_name_or_path", "gradient_checkpointing", "transformers_version", "position_embedding_type"}
     config = {key: value for key, value in base_config.items() if key not in dropped}
     return {
@@ -138,7 +137,7 @@ def classification_config(base_config: Mapping[str, Any], card: ModelCard) -> di
 
 
 def without_truncation(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's tokenizer.json cuts at 128 tokens and pads to 128; an engine that windows needs neither."""
+    """Return the base's tokenizer.json without its truncation and padding to 128 tokens; the engine windows texts."""
     return {**tokenizer, "truncation": None, "padding": None}
 
 

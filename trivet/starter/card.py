@@ -1,4 +1,4 @@
-"""`model.json`, the part of a model card that the program reads: what the delta applies to, and how to load it."""
+"""`model.json`, the machine-readable part of a model card: the base of the delta, and how to load the result."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,39 +13,39 @@ class _Frozen(BaseModel):
 
 
 class BaseReference(_Frozen):
-    """The exact weights a delta is relative to."""
+    """The exact base weights of a delta."""
 
     distribution: str
     version: str
     sha256: dict[str, str]
-    """Hex digest by file name, of every base file that enters the assembled model."""
+    """Hex digest by file name, of every base file that the assembled model uses."""
 
 
 class ModelCard(_Frozen):
-    """Everything needed to turn base + delta into a model directory."""
+    """Everything needed to assemble base and delta into a model directory."""
 
     format: Literal[1] = 1
     task: Literal["reranker", "classifier"]
     version: str
-    """Of the weights, for people: the folder of an assembled model is keyed by content, not by this."""
+    """Human-readable version of the weights; the folder of an assembled model is keyed by content instead."""
     base: BaseReference
     delta_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     id2label: dict[int, str]
-    """Label of every output; a single one means a regression-like score."""
+    """Label of each output; a single label stands for a regression score."""
     max_tokens: Annotated[int, Field(gt=2)] = 512
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Score below which an answer had better be left out, as measured: of a relation, or of a candidate."""
+    """Calibrated minimum score of a relation (classifier) or a candidate (reranker)."""
     config: dict[str, Any] = {}
     """Further entries of the assembled config.json."""
     metrics: dict[str, Any] = {}
-    """Measured on the shipped weights: quantised, assembled, in the engine's precision."""
+    """Figures of the shipped weights, measured after quantisation and assembly, in the engine's precision."""
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read and check a `model.json`."""
+    """Read and validate a `model.json`. Raises ModelError if it is missing or invalid."""
     try:
         return ModelCard.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing: this installation carries no such starter model") from error
     except ValidationError as error:
-        raise ModelError(f"{path} is not a model card this version can read: {error}") from error
+        raise ModelError(f"{path} is not a model card that this version can read: {error}") from error

@@ -1,12 +1,12 @@
-"""Trained weights as a small difference from the base encoder's. Pure numpy; no files, no models.
+"""Encodes trained weights as a small difference from the base encoder's weights. Pure numpy; no files, no models.
 
-A matrix of shape (rows, columns) that exists in the base is kept as int8 steps with one scale per output row:
+A matrix of shape (rows, columns) that exists in the base is stored as int8 steps with one scale per output row:
 
     trained ≈ base + scale[:, None] * delta          scale = max(|trained - base|, per row) / 127
 
-so that no entry is off by more than half a step, `scale / 2`. A fine-tuned matrix moves little from where it began,
-which makes this far finer than quantising the matrix itself. Vectors (biases, LayerNorms) keep their difference
-in fp16; tensors that the base lacks (a new head) are kept whole in fp32; tensors that did not move are left out.
+so that no entry is off by more than half a step, `scale / 2`. Fine-tuning changes a matrix little, so this is far more
+precise than quantising the matrix itself. Differences of vectors (biases, LayerNorms) are stored in fp16, and tensors
+that the base lacks (a new head) completely, in fp32. Unchanged tensors are omitted.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ _DELTA, _SCALE, _VECTOR, _WHOLE = ".delta_i8", ".scale_f32", ".delta_f16", ".val
 
 
 def encode_delta(base: Mapping[str, Array], trained: Mapping[str, Array]) -> dict[str, Array]:
-    """Express `trained` relative to `base`. Tensor names are those of `trained`, with a suffix per kind.
+    """Encode `trained` relative to `base`. Tensor names are those of `trained`, with a suffix for the encoding.
 
     Raises:
-        ValueError: a tensor changed its shape, or holds values that are not finite.
+        ValueError: the shape of a tensor differs from the base, or a value is not finite.
     """
     encoded: dict[str, Array] = {}
     for name, tensor in trained.items():
         value = np.asarray(tensor, dtype=np.float32)
         if not np.isfinite(value).all():
-            raise ValueError(f"{name} holds values that are not finite")
+            raise ValueError(f"{name} has values that are not finite")
         if name not in base:
             encoded[name + _WHOLE] = value
             continue
@@ -48,10 +48,10 @@ def encode_delta(base: Mapping[str, Array], trained: Mapping[str, Array]) -> dic
 
 
 def apply_delta(base: Mapping[str, Array], encoded: Mapping[str, Array]) -> dict[str, Array]:
-    """Undo `encode_delta`: the base's tensors in fp32, moved by the delta, and those the base lacks.
+    """Reverse `encode_delta`: return the base's tensors in fp32 plus the delta, and the tensors that the base lacks.
 
     Raises:
-        ValueError: the delta names a tensor that the base lacks, or is of an unknown kind.
+        ValueError: the delta changes a tensor that the base lacks, or has an unknown encoding.
     """
     result = {name: tensor.astype(np.float32) for name, tensor in base.items()}
     for key, tensor in encoded.items():
@@ -69,19 +69,19 @@ def apply_delta(base: Mapping[str, Array], encoded: Mapping[str, Array]) -> dict
             case ".scale_f32":
                 pass  # read together with its delta
             case _:
-                raise ValueError(f"the delta holds {key}, of a kind this version does not know")
+                raise ValueError(f"the delta has {key}, an encoding that this version does not know")
     return result
 
 
 def _quantise_rows(difference: Array) -> tuple[Array, Array]:
-    """int8 steps (rows, columns) and their size per row (rows,)."""
+    """Return int8 steps (rows, columns) and the size of a step per row (rows,)."""
     scale = (np.abs(difference).max(axis=1) / _STEPS).astype(np.float32)
-    safe = np.where(scale > 0, scale, 1)  # a row that did not move has no steps to count
+    safe = np.where(scale > 0, scale, 1)  # an unchanged row has a scale of 0, by which we cannot divide
     return np.rint(difference / safe[:, None]).astype(np.int8), scale
 
 
 def _expect_in_base(name: str, base: Mapping[str, Array], shape: tuple[int, ...]) -> None:
     if name not in base:
-        raise ValueError(f"the delta moves {name}, which the base lacks")
+        raise ValueError(f"the delta changes {name}, which the base lacks")
     if base[name].shape != shape:
         raise ValueError(f"the delta of {name} has shape {shape}; the base has {base[name].shape}")

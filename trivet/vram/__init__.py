@@ -1,4 +1,4 @@
-"""VRAM that is known, budgeted and yielded: probe → pure policy → decisions; planner; simulated GPU.
+"""VRAM management: a probe reads the GPU, a pure policy decides, and a planner divides the memory among models.
 
-Imports neither ray nor any engine. Start reading at `types` (the nouns), `policy` (the decisions) and docs/vram.md.
+Imports neither Ray nor the engine. Start reading at `types` (the data), `policy` (the decisions) and docs/vram.md.
 """

@@ -1,11 +1,12 @@
-"""Tells ours from external: joins what the driver says about a GPU with what our replicas say about themselves. Pure.
+"""Splits used GPU memory into ours and external by joining the driver's figures with our replicas' reports. Pure.
 
-Ours, per replica: the driver's figure for its PID; where the driver lists no such PID or gives no figure (containers
-without the host's PIDs, WSL, no permission), what the replica reports plus the size of a CUDA context.
+Ours, per replica: the driver's figure for its PID. Where the driver does not list that PID or gives no figure
+(containers without the host's PIDs, WSL, missing permission), it is the replica's reported memory plus the size of a
+CUDA context.
 
-External: everything in use that is not ours. Derived from the totals whenever each of our replicas has a figure, since
-that also counts processes the list hides; else the sum of the other processes the list names; else None. Either way
-`attribution_note` says what was missing.
+External: all other memory in use. If every replica of ours has a figure, it is the GPU's total in use minus ours, which
+also counts processes that the driver's list hides. Otherwise it is the sum of the other listed processes. If that sum
+is incomplete too, it is None. `attribution_note` states what was missing.
 """
 
 from collections.abc import Sequence
@@ -15,29 +16,29 @@ from trivet.vram.registry import RegistryView
 from trivet.vram.types import Observation, ProcessUse
 
 DEFAULT_CONTEXT_BYTES = 450 * 1024 * 1024
-"""What a CUDA process holds besides its allocator. An assumption: it varies with the driver, the GPU and what is
-loaded (about 250 to 600 MiB), so it is a setting wherever it is used."""
+"""Memory that a CUDA process holds outside its allocator. An assumption: it varies with the driver, the GPU and the
+loaded kernels (about 250 to 600 MiB), so it is a parameter wherever it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuReading:
-    """What the driver says, before anyone asks who is who."""
+    """The driver's figures for one GPU, before its processes are attributed to ours or to others."""
 
     device: str
     total_bytes: int
     free_bytes: int
     reserved_bytes: int
-    """Held back by the driver and firmware for themselves; 0 where the driver counts it as used."""
+    """Memory that driver and firmware reserve; 0 where the driver counts it as used."""
     processes: tuple[tuple[int, int | None], ...]
-    """(pid, bytes or None) of each process the driver lists."""
+    """(pid, bytes or None) of each process that the driver lists."""
     list_error: str | None
-    """Why the process list could not be read; None when it was."""
+    """Why the process list could not be read; None if it was."""
 
 
 def attribute(
     reading: GpuReading, registry: RegistryView, *, at_s: float, context_bytes: int = DEFAULT_CONTEXT_BYTES
 ) -> Observation:
-    """Return the observation that `reading` and the replicas' own reports make together."""
+    """Combine the driver's `reading` with the replicas' reports into one observation."""
     listed = dict(reading.processes)
     ours: dict[str, int] = {}
     estimated: list[str] = []
@@ -84,7 +85,7 @@ def _note(list_error: str | None, estimated: Sequence[str], unsized: Sequence[st
     if list_error is not None:
         parts.append(f"process list: {list_error}")
     if estimated:
-        parts.append(f"not listed, sized by their own report: {', '.join(sorted(estimated))}")
+        parts.append(f"not listed, sized by their own reports: {', '.join(sorted(estimated))}")
     if unsized:
         parts.append(f"not listed and not reported yet: {', '.join(sorted(unsized))}")
     return "; ".join(parts) or None

@@ -1,8 +1,8 @@
-"""One daemon thread that runs blocking calls against a deadline.
+"""One daemon thread that runs blocking calls with a deadline.
 
-A driver call can hang for minutes and cannot be interrupted. The caller gets `CallTimedOut` when the deadline passes
-and `StillHanging` at once on every later call, until the hung call comes back by itself: one stuck call costs one
-thread, however often it is asked again. The late result is thrown away.
+A driver call can hang for minutes and cannot be interrupted. The caller gets `CallTimedOut` when the deadline passes.
+Every later call fails immediately with `StillHanging` until the hung call returns, so one stuck call never occupies
+more than one thread. The late result is discarded.
 """
 
 import queue
@@ -16,24 +16,24 @@ T = TypeVar("T")
 
 
 class CallTimedOut(Exception):
-    """The call did not return within its deadline and still runs."""
+    """The call did not return within its deadline and is still running."""
 
 
 class StillHanging(Exception):
-    """An earlier call has not returned yet, so this one was not begun."""
+    """An earlier call has not returned yet, so this one was not started."""
 
 
 class DeadlineThread(Generic[T]):
-    """Runs calls that return `T` one at a time on a thread of its own, which starts with the first call.
+    """Runs calls that return `T`, one at a time, on a dedicated thread that the first call starts.
 
-    Meant for one calling thread; a second caller meanwhile gets `StillHanging`.
+    Meant for one calling thread: a concurrent second caller gets `StillHanging`.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._calls: queue.SimpleQueue[tuple[Callable[[], T], Future[T]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._idle = threading.Semaphore(1)  # released by the worker when a call has come back, however late
+        self._idle = threading.Semaphore(1)  # the worker releases it when a call returns, however late
 
     def call(self, function: Callable[[], T], *, timeout_s: float) -> T:
         """Return `function()`, or raise what it raises, `CallTimedOut` or `StillHanging`."""
@@ -47,7 +47,7 @@ class DeadlineThread(Generic[T]):
         try:
             return result.result(timeout=timeout_s)
         except FutureTimeoutError:
-            if result.done():  # the function itself raised a TimeoutError, or came back this very moment
+            if result.done():  # the function itself raised a TimeoutError, or has just returned
                 return result.result()
             raise CallTimedOut from None
 
@@ -56,7 +56,7 @@ class DeadlineThread(Generic[T]):
             function, result = self._calls.get()
             try:
                 value = function()
-            except BaseException as error:  # noqa: BLE001 - handed to the caller through the future, none is lost
+            except BaseException as error:  # noqa: BLE001 - the future hands every error to the caller
                 self._idle.release()
                 result.set_exception(error)
             else:

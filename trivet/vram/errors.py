@@ -1,11 +1,11 @@
-"""Errors of the VRAM subsystem. Probing never raises to its caller: a GPU that cannot be read is an observation."""
+"""Errors of the VRAM subsystem. Probes raise none of them: an unreadable GPU is an `Observation` with a reason."""
 
 from trivet.errors import ConfigError, TrivetError
 from trivet.units import format_bytes
 
 
 class SimulatedOutOfMemory(TrivetError):
-    """The simulated GPU has no room for an allocation: what CUDA's out-of-memory error is to a real one."""
+    """The simulated GPU has no room for an allocation, as CUDA's out-of-memory error says of a real GPU."""
 
     def __init__(self, *, model: str, asked_bytes: int, free_bytes: int) -> None:
         super().__init__(
@@ -17,7 +17,7 @@ class SimulatedOutOfMemory(TrivetError):
 
 
 class DoesNotFit(ConfigError):
-    """A set of models that cannot share the GPU; the message holds the numbers and the nearest preset that fits."""
+    """The models cannot share the GPU; the message has the numbers and names the nearest preset that fits."""
 
     def __init__(self, message: str, *, needed_bytes: int, gpu_bytes: int, nearest_preset: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What a snapshot of the GPU says, as metrics."""
+"""Reports snapshots of the GPU as metrics."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ from trivet.vram.types import Observation, Snapshot, Tenant
 
 
 def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot) -> None:
-    """Report the GPU as `after` saw it, and count the decisions that changed since `before`.
+    """Set the gauges to the GPU's state in `after`, and count the decisions that changed since `before`.
 
-    An unreadable GPU sets no sizes: zeros would look like a full one.
+    Sets no sizes while the GPU is unreadable: zeros would look like a full GPU.
     """
     observation = after.observation
     device = {"device": observation.device}
@@ -27,7 +27,7 @@ def measure_snapshot(sink: MetricsSink, before: Snapshot | None, after: Snapshot
     if observation.known:
         _measure_gpu(sink, observation, device)
         for model in after.decisions:
-            if not observation.has_replica(model):  # or its last figures would stand for ever
+            if not observation.has_replica(model):  # otherwise its last figures would never change again
                 sink.set(VRAM_OURS, {**device, "model": model}, 0)
                 sink.set(VRAM_REUSABLE, {**device, "model": model}, 0)
     for model, decision in after.decisions.items():
@@ -47,7 +47,7 @@ def _measure_gpu(sink: MetricsSink, observation: Observation, device: dict[str, 
 
 
 def measure_tenants(sink: MetricsSink, before: Sequence[Tenant], after: Sequence[Tenant], device: str) -> None:
-    """Report what each neighbouring model holds; one that has left holds nothing."""
+    """Report the memory of each model in another server (Ollama); a model that was unloaded holds 0."""
     held_bytes = dict.fromkeys((tenant.name for tenant in before), 0)
     held_bytes |= {tenant.name: tenant.vram_bytes for tenant in after}
     for name, size_bytes in held_bytes.items():

@@ -1,7 +1,7 @@
-"""One tick of the VRAM subsystem: look, decide, log what changed, and say whether there is something to send.
+"""Runs one tick of the VRAM subsystem: read the GPU, decide, log changes, and produce a snapshot if one is due.
 
-Holds the state between ticks and nothing else: the caller owns the timer and the wire (here: a Ray actor). Not
-thread-safe; a tick blocks for at most the probe's deadline, so an event loop runs it in a thread.
+Holds only the state between ticks; the caller (here a Ray actor) owns the timer and the transport. Not thread-safe. A
+tick blocks for at most the probe's deadline, so an event loop must run it in a thread.
 """
 
 import logging
@@ -20,7 +20,7 @@ _WORRYING = frozenset({"low_memory", "no_reading", "offloaded"})
 class Monitor:
     """Watches one GPU on behalf of `models`, the most important first.
 
-    `resumed`: an earlier monitor of this application died, so lanes changed at a time nobody remembers.
+    `resumed`: an earlier monitor of this application died, so the times of the last lane changes are lost.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Monitor:
 
     @property
     def latest(self) -> Snapshot | None:
-        """The snapshot last returned by `tick`: what a newcomer should be given."""
+        """The snapshot that `tick` returned last, which a new subscriber receives first."""
         return self._sent
 
     def tick(self) -> Snapshot | None:
-        """Look and decide once; return the snapshot to send, or None when there is nothing new to say."""
+        """Read the GPU and decide once; return the snapshot to send, or None if none is due."""
         observation = self._probe.read()
         now_s = self._clock()
         before, self._state = self._state, decide(self._config, self._state, observation, now_s)

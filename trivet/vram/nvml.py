@@ -1,7 +1,7 @@
-"""The only file that speaks NVML: opens a device and reads it once. Blocking; raises `GpuUnreadable`.
+"""The only file that calls NVML: opens a device and reads it once. Blocking; raises `GpuUnreadable`.
 
-`pynvml` is the module of the distribution nvidia-ml-py. (The distribution that is itself named pynvml is a deprecated
-wrapper around it.) Deadlines, retries and logging are the probe's: see `trivet.vram.probe`.
+The module `pynvml` comes from the distribution nvidia-ml-py. (The distribution named pynvml is a deprecated wrapper
+around it.) Deadlines, retries and logging are in `trivet.vram.probe`.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from trivet.vram.attribution import GpuReading
 
 
 class GpuUnreadable(Exception):
-    """The GPU could not be read; `reason` is for people, `lost` asks for a new session with the driver."""
+    """The GPU could not be read. `reason` is human-readable; `lost` asks for a new session with the driver."""
 
     def __init__(self, reason: str, *, lost: bool) -> None:
         super().__init__(reason)
@@ -21,8 +21,8 @@ class GpuUnreadable(Exception):
         self.lost = lost
 
 
-# After these the session or the handle is worth nothing: initialise again. (999 "unknown" is what a driver reload and
-# many container runtimes answer with.)
+# After these errors the session or the handle is unusable and NVML must be initialised again. (Driver reloads and many
+# container runtimes answer with 999 "unknown".)
 _SESSION_LOST = frozenset(
     {
         pynvml.NVML_ERROR_UNINITIALIZED,
@@ -37,16 +37,16 @@ _SESSION_LOST = frozenset(
     }
 )
 
-# Lists a driver or a GPU may lack without anything being wrong.
+# A driver or a GPU may lack a process list without being broken.
 _ABSENT = frozenset({pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND})
 
 
 class NvmlSession:
     """One device, opened. `device` is an NVML index, a "GPU-…" UUID or a "MIG-…" UUID.
 
-    An index follows the PCI bus, which CUDA's numbering need not: where a node has several GPUs, name the UUID.
-    An index whose GPU is cut into MIG instances means its only instance; with several it is refused, since the
-    parent's totals describe none of them.
+    Indices follow the PCI bus, which CUDA's numbering need not do: on a node with several GPUs use the UUID.
+    The index of a GPU that is partitioned with MIG stands for its only instance. With several instances it is refused,
+    because the parent's totals describe none of them.
     """
 
     def __init__(self, device: int | str) -> None:
@@ -81,7 +81,7 @@ class NvmlSession:
         )
 
     def close(self) -> None:
-        """End the session; a driver that is gone already has ended it for us."""
+        """End the session; does nothing if the driver is gone, which has already ended it."""
         try:
             pynvml.nvmlShutdown()
         except pynvml.NVMLError as error:
@@ -98,7 +98,7 @@ def _open(device: int | str) -> Any:
     instances = list(_mig_instances(gpu))
     if len(instances) != 1:
         raise GpuUnreadable(
-            f"NVML: device {device} is cut into {len(instances)} MIG instances; name one by its MIG- UUID",
+            f"NVML: device {device} is partitioned into {len(instances)} MIG instances; name one by its MIG- UUID",
             lost=True,
         )
     return instances[0]
@@ -136,25 +136,25 @@ def _memory(handle: Any) -> Any:
 
 
 def _processes(handle: Any) -> tuple[tuple[tuple[int, int | None], ...], str | None]:
-    """Return (pid, bytes) of every process any list names, and the first complaint of a list that should exist."""
+    """Return (pid, bytes) of every process on any list, and the first error of a list that should exist."""
     lists: tuple[Callable[[Any], Any], ...] = (
         pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
         pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3,
         pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3,
     )
     used: dict[int, int | None] = {}
-    complaint: str | None = None
+    first_error: str | None = None
     for position, list_processes in enumerate(lists):
         try:
             found = list_processes(handle)
         except pynvml.NVMLError as error:
             optional = position > 0 and error.value in _ABSENT  # headless GPUs lack graphics, old drivers MPS
-            if complaint is None and not optional:
-                complaint = str(error)
+            if first_error is None and not optional:
+                first_error = str(error)
             continue
         for process in found:
-            # A process that computes and draws is on two lists, each with its whole use.
+            # A process that computes and renders is on two lists, each with all of its memory.
             known = used.get(process.pid)
             new = process.usedGpuMemory
             used[process.pid] = new if known is None else max(known, new or 0)
-    return tuple(sorted(used.items())), complaint
+    return tuple(sorted(used.items())), first_error

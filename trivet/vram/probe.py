@@ -1,9 +1,8 @@
-"""Looks at the GPU and always answers: an `Observation`, if need be one that says why nothing could be seen.
+"""Reads the GPU and always returns an `Observation`, which states the reason if the GPU could not be read.
 
-`NvmlProbe` wraps the driver calls of `trivet.vram.nvml` in what makes them safe to depend on: they run on a thread of
-their own against a deadline, a lost session is opened again, and each change between readable and unreadable is logged
-once. Reading starts lazily, so building a probe costs nothing and touches no driver. It decides nothing: see
-`trivet.vram.policy`.
+`NvmlProbe` makes the driver calls of `trivet.vram.nvml` safe: they run on a dedicated thread with a deadline, a lost
+session is reopened, and each change between readable and unreadable is logged once. The session is opened by the first
+read, so constructing a probe touches no driver. `trivet.vram.policy` makes the decisions.
 """
 
 import logging
@@ -21,31 +20,24 @@ log = logging.getLogger(__name__)
 
 
 class Probe(Protocol):
-    """Anything that can look at a GPU."""
+    """Reads a GPU."""
 
     def read(self) -> Observation:
-        """Return what the GPU looks like now. Never raises, and returns within the probe's own deadline."""
+        """Return the GPU's state now. Never raises, and returns within the probe's own deadline."""
         ...
-
-
-class NoGpuProbe:
-    """The probe of a node without a GPU: always unknown, for the reason given."""
-
-    def __init__(self, reason: str, clock: Callable[[], float]) -> None:
-        self._reason = reason
-        self._clock = clock
-
-    def read(self) -> Observation:
-        """Return an unknown observation."""
-        return Observation.unknown(at_s=self._clock(), device="none", reason=self._reason)
 
 
 class NvmlProbe:
     """Reads one NVIDIA device.
 
-    `device`: NVML index or UUID (see `NvmlSession`). `timeout_s`: how long one look may take; a look that hangs longer
-    makes this and all further reads unknown, at once, until the driver comes back. `reopen_after_s`: the least time
-    between two attempts to open a device that is lost or was never there. `context_bytes`: see `attribute`.
+    Args:
+        registry: the reports of our replicas.
+        clock: monotonic seconds.
+        device: NVML index or UUID; see `NvmlSession`.
+        timeout_s: deadline of one read. If a read hangs longer, this and all later reads are unknown until the driver
+            answers again.
+        reopen_after_s: minimum time between two attempts to open a device that is lost or was never there.
+        context_bytes: size of a CUDA context; see `attribute`.
     """
 
     def __init__(
@@ -65,31 +57,31 @@ class NvmlProbe:
         self._reopen_after_s = reopen_after_s
         self._context_bytes = context_bytes
         self._thread: DeadlineThread[GpuReading] = DeadlineThread(f"nvml-{device}")
-        # Both belong to the driver thread; nobody else may touch them while a call hangs.
+        # Both belong to the driver thread; no other thread may touch them while a call hangs.
         self._session: NvmlSession | None = None
         self._failed_open: tuple[float, str] | None = None  # when and why
         self._logged_reason: str | None = None  # None while the GPU is readable
         self._ever_read = False
 
     def read(self) -> Observation:
-        """Return what the GPU looks like now; unknown when it cannot be read within `timeout_s`."""
+        """Return the GPU's state now; unknown if it cannot be read within `timeout_s`."""
         try:
             reading = self._thread.call(self._look, timeout_s=self._timeout_s)
         except CallTimedOut:
             return self._unknown(f"NVML did not answer within {format_seconds(self._timeout_s)}")
         except StillHanging:
-            # Not a new state: the words of the time-out that began it stay.
+            # Not a new state: the reason of the time-out that began it stays.
             return self._unknown(self._logged_reason or "NVML is busy with an earlier call")
         except GpuUnreadable as error:
             return self._unknown(error.reason)
-        except Exception as error:  # noqa: BLE001 - whatever a driver binding throws, no caller may see it
+        except Exception as error:  # noqa: BLE001 - a read never raises, whatever the driver binding throws
             return self._unknown(f"NVML binding failed: {error!r}")
         now_s = self._clock()
         self._note_readable(reading)
         return attribute(reading, self._registry.view(now_s), at_s=now_s, context_bytes=self._context_bytes)
 
     def _look(self) -> GpuReading:
-        """Read the GPU, opening it first where needed. Runs on the driver thread."""
+        """Read the GPU, after opening it if necessary. Runs on the driver thread."""
         session = self._session or self._open()
         try:
             return session.read()

@@ -1,10 +1,10 @@
-"""Who is ours: GPU replicas report their process and their allocator here; the probe joins that with what it sees.
+"""Collects the reports of our GPU replicas, which the probe joins with the driver's figures.
 
-A report is what a replica knows of itself and nobody else can tell: how much of "used" its allocator holds free,
-whether its weights are on the GPU, and which PID it is. Reports older than `max_age_s` still say who owns a PID, but
-their allocator figures no longer count: memory that is reported free and may be gone must not keep a model on the GPU.
+Only a replica itself knows which part of its used memory its allocator holds unused, whether its weights are on the
+GPU, and its PID. A report older than `max_age_s` still identifies the owner of a PID, but its allocator figures no
+longer count: memory that was reported unused and may be gone must not keep a model on the GPU.
 
-Thread-safe. Starts no thread and asks no process anything.
+Thread-safe. Starts no thread and queries no process.
 """
 
 import os
@@ -15,18 +15,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaReport:
-    """One GPU replica about itself, at `at_s`."""
+    """One GPU replica's report about itself, at `at_s`."""
 
     model: str
     pid: int
     at_s: float
     held_bytes: int | None = None
-    """What the replica's allocator took from the GPU (torch: `memory_reserved`), without its CUDA context; None
-    while it does not know yet."""
+    """Memory that the replica's allocator took from the GPU (torch: `memory_reserved`), without its CUDA context; None
+    while unknown."""
     reusable_bytes: int = 0
     """The part of `held_bytes` that no tensor occupies."""
     weights_bytes: int = 0
-    """What the weights take when they are on the GPU, also while they are not."""
+    """Size of the weights on the GPU, also while they are offloaded."""
     offloaded: bool = False
     """Whether the weights are off the GPU now."""
 
@@ -38,15 +38,15 @@ def process_exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # alive, someone else's
+        return True  # alive, and another user's
     return True
 
 
 class Registry:
     """The latest report of every GPU replica on this node.
 
-    `max_age_s`: how long allocator figures count. `is_alive`: how to tell that a PID is gone, so that the report of a
-    killed replica does not linger.
+    `max_age_s`: how long allocator figures count. `is_alive` detects PIDs that are gone, so that reports of killed
+    replicas are removed.
     """
 
     def __init__(self, *, max_age_s: float = 10.0, is_alive: Callable[[int], bool] = process_exists) -> None:
@@ -56,17 +56,12 @@ class Registry:
         self._lock = threading.Lock()
 
     def report(self, report: ReplicaReport) -> None:
-        """Take a replica's report; it replaces the earlier one of the same PID."""
+        """Store a replica's report; it replaces the earlier report of the same PID."""
         with self._lock:
             self._reports[report.pid] = report
 
-    def forget(self, pid: int) -> None:
-        """Drop a replica that said goodbye; unknown PIDs are fine."""
-        with self._lock:
-            self._reports.pop(pid, None)
-
     def view(self, now_s: float) -> "RegistryView":
-        """Return what is known at `now_s`, after dropping processes that are gone."""
+        """Return the reports at `now_s`, without those of processes that are gone."""
         with self._lock:
             for pid in [pid for pid in self._reports if not self._is_alive(pid)]:
                 del self._reports[pid]
@@ -77,18 +72,18 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class RegistryView:
-    """The registry at one moment. `fresh_pids` are those whose allocator figures still count."""
+    """The registry at one moment. `fresh_pids` are the PIDs whose allocator figures still count."""
 
     reports: Mapping[int, ReplicaReport]
     fresh_pids: frozenset[int]
 
     def owner(self, pid: int) -> str | None:
-        """Return the model that runs in this process, or None for another process."""
+        """Return the model that runs in process `pid`, or None if the process is external."""
         report = self.reports.get(pid)
         return report.model if report else None
 
     def reusable_bytes(self) -> dict[str, int]:
-        """Per model, the least that any of its replicas holds free: a request may land on any of them."""
+        """Return the unused memory per model: the minimum over its replicas, since a request may go to any of them."""
         least: dict[str, int] = {}
         for pid, report in self.reports.items():
             reusable = report.reusable_bytes if pid in self.fresh_pids and not report.offloaded else 0
@@ -96,16 +91,16 @@ class RegistryView:
         return least
 
     def weights_bytes(self) -> dict[str, int]:
-        """Per model, what the weights of all its replicas take on the GPU."""
+        """Return the size of the weights per model, summed over its replicas."""
         total: dict[str, int] = {}
         for report in self.reports.values():
             total[report.model] = total.get(report.model, 0) + report.weights_bytes
         return total
 
     def present(self) -> frozenset[str]:
-        """Models that have a live replica."""
+        """Return the models that have a live replica."""
         return frozenset(report.model for report in self.reports.values())
 
     def offloaded(self) -> frozenset[str]:
-        """Models of which at least one replica has its weights off the GPU: no request may be sent there."""
+        """Return the models with at least one offloaded replica, to which no request may be sent."""
         return frozenset(report.model for report in self.reports.values() if report.offloaded)

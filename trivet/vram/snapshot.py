@@ -1,9 +1,8 @@
-"""Snapshots: when the deciding side sends one, and what the ingress reads from one. Pure, and cheap to ask per request.
+"""Snapshots of the decisions: when the VRAM actor sends one, and how the ingress reads it. Pure and cheap.
 
-The ingress keeps the last snapshot of every GPU node and asks `placement_for` for every request; no call leaves the
-process.
-A snapshot is sent when a decision changed and at least every `heartbeat_s`, so that silence means trouble: a snapshot
-older than the grace period means the CPU.
+A snapshot is sent whenever a decision changes, and at least every `heartbeat_s`. The ingress keeps the last snapshot of
+every GPU node and calls `placement_for` for every request, without any remote call. A snapshot older than the grace
+period sends requests to the CPU.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from trivet.vram.types import Decision, Observation, Snapshot
 def next_snapshot(
     last: Snapshot | None, state: PolicyState, observation: Observation, now_s: float, *, heartbeat_s: float
 ) -> Snapshot | None:
-    """Return the snapshot to send at `now_s`, or None when nothing changed and the heartbeat is not due.
+    """Return the snapshot to send at `now_s`, or None if nothing changed and the heartbeat is not due.
 
     `heartbeat_s` should be at most a third of the receivers' grace period.
     """
@@ -35,9 +34,9 @@ def next_snapshot(
 
 
 def decision_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: float) -> Decision:
-    """Return where a request for `model` goes now and why; the CPU without a snapshot or with one past `grace_s`.
+    """Return the decision for `model` at `now_s`: the CPU if there is no snapshot, or only one older than `grace_s`.
 
-    `now_s` and `snapshot.at_s` are of the receiver's clock: see `Snapshot.received`.
+    `now_s` and `snapshot.at_s` are times of the receiver's clock; see `Snapshot.received`.
     """
     if snapshot is None:
         return _on_cpu(model, now_s, "no decision about the GPU has arrived yet")
@@ -52,17 +51,17 @@ def decision_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: f
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a request to one model goes now: to the GPU of one of `nodes`, or to the CPU where there are none."""
+    """Where a request for one model goes now: to the GPU of one of `nodes`, or to the CPU if `nodes` is empty."""
 
     nodes: tuple[str, ...]
     decision: Decision
-    """Of the first of `nodes`; or, for the CPU, why no node's GPU is to be used."""
+    """The decision of the first of `nodes`; for the CPU, the reasons why no node's GPU is used."""
 
 
 def placement_for(snapshots: Mapping[str, Snapshot | None], model: str, now_s: float, grace_s: float) -> Placement:
     """Return where a request for `model` goes now, by the latest snapshot of every GPU node.
 
-    Every node decides about its own GPU; a request goes to the CPU only where none of them has room.
+    Every node decides about its own GPU. A request goes to the CPU only if no node has room.
     """
     decisions = {node: decision_for(latest, model, now_s, grace_s) for node, latest in snapshots.items()}
     nodes = tuple(node for node, decision in decisions.items() if decision.lane == "gpu")

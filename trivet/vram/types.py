@@ -1,11 +1,11 @@
-"""The nouns of the VRAM subsystem: what is seen, what is decided, what is published.
+"""The data types of the VRAM subsystem: observations, decisions and snapshots.
 
-Plain frozen dataclasses, so that they compare by value and pickle between processes. They hold no behaviour beyond
-arithmetic on their own fields. Mappings are treated as read-only once inside; they are plain dicts because a
-`MappingProxyType` does not pickle.
+Plain frozen dataclasses, so that they compare by value and can be pickled between processes. Their only behaviour is
+arithmetic on their own fields. Their mappings must not be modified; they are plain dicts because a `MappingProxyType`
+cannot be pickled.
 
-All `*_s` moments are seconds of one monotonic clock, passed in by the caller. Monotonic clocks of different machines
-do not compare: whoever receives a `Snapshot` from another process re-stamps it with `Snapshot.received(now_s)`.
+All `*_s` times are seconds of one monotonic clock, passed in by the caller. Monotonic clocks of different machines are
+not comparable, so the receiver of a `Snapshot` re-stamps it with `Snapshot.received(now_s)`.
 """
 
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from trivet.config import Lane
 Cause = Literal[
     "room",  # gpu: there is memory
     "starting",  # cpu: no reading of the GPU has arrived yet
-    "low_memory",  # cpu: less memory than the threshold asks for
+    "low_memory",  # cpu: less memory than the threshold requires
     "no_reading",  # cpu: the last good reading is older than the grace period
     "absent",  # cpu: no GPU replica of this model is alive
     "dwell",  # cpu: there is memory again, but the lane changed too recently
-    "offloaded",  # cpu: the weights have left the GPU (or were asked to)
-    "reloading",  # cpu: the weights were asked back and are not there yet
+    "offloaded",  # cpu: the weights are off the GPU, or their offload was requested
+    "reloading",  # cpu: a reload was requested, and the weights are not on the GPU yet
 ]
-"""Why a model is on its lane, as a metric label: few values, no numbers."""
+"""Why a model is on its lane; also a metric label, so it has few values and no numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessUse:
-    """One process on the GPU. `used_bytes` is None where the driver does not say; `owner` is None if it is not ours."""
+    """One process on the GPU. `used_bytes` is None if the driver gives no figure; `owner` is None if it is external."""
 
     pid: int
     used_bytes: int | None
@@ -39,50 +39,50 @@ class ProcessUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look at the GPU, joined with what our replicas report about themselves.
+    """One reading of the GPU, joined with our replicas' reports.
 
-    When nothing could be read, `unknown_reason` says why and every size is zero, so that arithmetic on an unread
-    observation errs toward the CPU.
+    If the GPU could not be read, `unknown_reason` says why and every size is zero, so that arithmetic on the sizes errs
+    toward the CPU.
     """
 
     at_s: float
     device: str
-    """A label for people: "0: NVIDIA GeForce RTX 4060 Laptop GPU", "simulated:0"."""
+    """A human-readable label: "0: NVIDIA GeForce RTX 4060 Laptop GPU", "simulated:0"."""
     total_bytes: int = 0
     free_bytes: int = 0
     ours_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: what its processes hold on the GPU, CUDA contexts included."""
+    """Per model: GPU memory of its processes, including their CUDA contexts."""
     external_bytes: int | None = None
-    """What everyone else holds; None when it cannot be told apart from ours."""
+    """GPU memory of all other processes; None if it cannot be separated from ours."""
     reusable_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: memory its own allocator holds free; used on the GPU, yet available to that model."""
+    """Per model: memory that its allocator holds unused. The GPU counts it as used, but the model can allocate it."""
     weights_bytes: Mapping[str, int] = field(default_factory=dict)
-    """Per model: what its weights take on the GPU when they are there."""
+    """Per model: size of its weights while they are on the GPU."""
     offloaded: frozenset[str] = frozenset()
     """Models whose weights are not on the GPU now."""
     present: frozenset[str] | None = None
-    """Models that have a live GPU replica; None where the probe cannot tell, and then all are taken to have one."""
+    """Models that have a live GPU replica; None if the probe does not know, which counts as all of them."""
     processes: tuple[ProcessUse, ...] = ()
     attribution_note: str | None = None
-    """Why ours and external are told apart less than exactly; None when the driver named every process."""
+    """Why the split into ours and external is not exact; None if the driver listed every process."""
     unknown_reason: str | None = None
 
     @property
     def known(self) -> bool:
-        """Whether the GPU was read at all."""
+        """Whether the GPU could be read."""
         return self.unknown_reason is None
 
     def available_bytes(self, model: str) -> int:
-        """Return what `model` can still allocate: free memory of the GPU plus what its own allocator holds free."""
+        """Return what `model` can still allocate: the GPU's free memory plus the unused memory of its allocator."""
         return self.free_bytes + self.reusable_bytes.get(model, 0)
 
     def has_replica(self, model: str) -> bool:
-        """Return whether `model` has a live GPU replica, as far as the probe can tell."""
+        """Return whether `model` has a live GPU replica, as far as the probe knows."""
         return self.present is None or model in self.present
 
     @classmethod
     def unknown(cls, *, at_s: float, device: str, reason: str) -> "Observation":
-        """Return an observation that saw nothing, for `reason`."""
+        """Return the observation of a GPU that could not be read, for `reason`."""
         return cls(at_s=at_s, device=device, unknown_reason=reason)
 
 
@@ -90,7 +90,7 @@ class Observation:
 class Decision:
     """Where one model's requests go, whether its weights should stay on the GPU, and why.
 
-    A decision is replaced only when `lane`, `offloaded` or `cause` changes: its numbers are those of that moment, so an
+    A decision is replaced only when `lane`, `offloaded` or `cause` changes. Its numbers are of that moment, so an
     unchanged decision compares equal from tick to tick.
     """
 
@@ -102,20 +102,20 @@ class Decision:
     since_s: float
     """When the lane was last set."""
     free_bytes: int
-    """What was available to this model when the decision was made; 0 where nothing could be read."""
+    """Memory available to this model when the decision was made; 0 if the GPU could not be read."""
     offloaded: bool = False
-    """True asks the GPU replica to give its weights back; False asks it to have them on the GPU."""
+    """True asks the GPU replica to offload its weights; False asks it to have them on the GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """another process's model on the GPU, by its server's word. `expires_at` is when it leaves if nobody uses it."""
+    """A model of another server on the GPU, as that server reports it."""
 
     name: str
     vram_bytes: int
-    """The part of it on the GPU."""
+    """Size of the part that is on the GPU."""
     expires_at: datetime
-    """With a time zone."""
+    """When the server unloads the model if it stays idle. Has a time zone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,8 @@ class Snapshot:
     decisions: Mapping[str, Decision]
     observation: Observation
     tenants: tuple[Tenant, ...] = ()
-    """Who the external memory belongs to, as far as anybody says; empty where no neighbour is asked."""
+    """Models of the configured Ollama server, which are part of the external memory; empty if none is configured."""
 
     def received(self, now_s: float) -> "Snapshot":
-        """Return this snapshot stamped with the receiver's clock, against which its age is then measured."""
+        """Return this snapshot with `at_s` set to the receiver's clock, which then measures its age."""
         return replace(self, at_s=now_s)

@@ -43,7 +43,7 @@ def files(task: Task) -> ModelFiles:
 
 def rerank(query: int, documents: tuple[int, ...], long_input: LongInput = "truncate") -> Job:
     task = RerankTask(files("reranker"), TextTokenizer.from_dir(MINILM), EngineLimits(), "cpu (test)")
-    job = task.prepare_one(RerankRequest(words(query), tuple(map(words, documents)), long_input))
+    job = task.prepare_one(RerankRequest(words(query), tuple(map(words, documents)), long_input=long_input))
     if isinstance(job, Exception):
         raise job
     return job
@@ -94,7 +94,7 @@ def test_a_pair_that_is_cut_fills_the_model(first: int, second: int) -> None:
     predict = PredictTask(files("classifier"), tokenizer, limits, "cpu (test)")
     for job in (
         classify.prepare_one(ClassifyRequest((pair,), {"x": "This is x."}, long_input="truncate")),
-        predict.prepare_one(PredictRequest((pair,), "truncate")),
+        predict.prepare_one(PredictRequest((pair,), long_input="truncate")),
     ):
         assert isinstance(job, Job)
         [sequence] = job.sequences

@@ -24,7 +24,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> PredictTask:
 
 
 def _prepare(task: PredictTask, *inputs: PairText, long_input: LongInput = "window") -> Job:
-    job = task.prepare_one(PredictRequest(inputs, long_input))
+    job = task.prepare_one(PredictRequest(inputs, long_input=long_input))
     assert isinstance(job, Job), job
     return job
 
@@ -78,7 +78,7 @@ def test_truncation_reads_the_first_window_and_says_so(task: PredictTask) -> Non
 
 
 def test_an_error_names_the_input(task: PredictTask) -> None:
-    error = task.prepare_one(PredictRequest((PairText("one"), PairText(LONG)), "error"))
+    error = task.prepare_one(PredictRequest((PairText("one"), PairText(LONG)), long_input="error"))
     assert isinstance(error, InputTooLong)
     assert error.param == "inputs[1]"
 

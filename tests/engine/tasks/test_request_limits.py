@@ -17,7 +17,7 @@ from trivet.checkpoint.description import ModelFiles
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.scheduling.jobs import Job
-from trivet.engine.tasks.base import EngineLimits, TaskBase, inputs_field
+from trivet.engine.tasks.base import EngineLimits, TaskBase
 from trivet.engine.tasks.classify import ClassifyTask
 from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
@@ -51,7 +51,7 @@ async def test_a_request_of_just_the_limit_is_taken_and_one_of_more_names_its_fi
     try:
         assert (await taken.run(EmbedRequest(("a b", "b c")))).usage.tokens == 8
         with pytest.raises(InvalidInput, match="8 tokens; the limit is 7 tokens") as refused:
-            await refusing.run(EmbedRequest(("a b", "b c"), param="texts"))
+            await refusing.run(EmbedRequest(("a b", "b c"), inputs_field="texts"))
         assert (refused.value.param, refused.value.code) == ("texts", "too_many_tokens")
         assert refusing.scheduler.waiting_tokens == 0
     finally:
@@ -78,7 +78,7 @@ def test_tokenising_ends_where_the_limit_is_passed(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_cut_anyway_is_no_reason_to_refuse() -> None:
     task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=1000))
-    job = task.prepare_one(RerankRequest("q", (LONG,), "truncate"))
+    job = task.prepare_one(RerankRequest("q", (LONG,), long_input="truncate"))
     assert isinstance(job, Job)
     assert job.tokens == 256
 
@@ -107,14 +107,14 @@ async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
-        (EmbedRequest(("t",), param="inputs"), "inputs"),
-        (RerankRequest("q", ("d",), params=("source", "candidates")), "candidates"),
-        (ClassifyRequest((PairText("t"),), {"x": "x"}, param="pairs"), "pairs"),
-        (PredictRequest((PairText("t"),), param="inputs"), "inputs"),
+        (EmbedRequest(("t",), inputs_field="inputs"), "inputs"),
+        (RerankRequest("q", ("d",), inputs_field="candidates", query_field="source"), "candidates"),
+        (ClassifyRequest((PairText("t"),), {"x": "x"}, inputs_field="pairs"), "pairs"),
+        (PredictRequest((PairText("t"),), inputs_field="inputs"), "inputs"),
     ],
 )
 def test_the_field_of_the_inputs(request_: EngineRequest, field: str) -> None:
-    assert inputs_field(request_) == field
+    assert request_.inputs_field == field
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_two_long_texts_are_counted_before_their_windows_are_paired(request_: En
         tracemalloc.stop()
     assert isinstance(refused, InvalidInput)
     assert refused.code == "too_many_sequences"
-    assert int(re.findall(r"unfolds into (\d+)", refused.message)[0]) > 400_000
+    assert int(re.findall(r"expands to (\d+)", refused.message)[0]) > 400_000
     assert peak_bytes < 30 * 2**20
 
 

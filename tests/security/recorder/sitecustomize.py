@@ -1,6 +1,6 @@
-"""Loaded by every Python process of a service under test: writes down who it wants to reach outside of this machine.
+"""Logs connection attempts to other machines; every Python process of a service under test loads this module.
 
-An audit hook sees each connection attempt and each name that is looked up, also where the network would refuse both.
+An audit hook sees each connection attempt and each name look-up, even if the network refuses them.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ def is_local(host: object) -> bool:
     try:
         address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
-        return False  # a name: whose it is would have to be asked outside
+        return False  # a host name, which only a look-up could resolve
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback or address.is_unspecified
 

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from trivet.api.answer_types import new_id, route_headers
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
@@ -74,7 +74,7 @@ def cohere_meta(version: str) -> CohereMeta:
 
 def cohere_router(service: Service) -> APIRouter:
     """The one route."""
-    router = APIRouter(route_class=DialectRoute, tags=["cohere"])
+    router = APIRouter(route_class=JsonRoute, tags=["cohere"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": CohereV2Answer}, **documented_errors(PATH)}
 
     @router.post(PATH, summary="Rerank (Cohere v2)", responses=responses)

@@ -20,7 +20,7 @@ from trivet.api.answer_types import (
 )
 from trivet.api.dialect import schema_condition
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
@@ -160,9 +160,10 @@ async def classify(service: Service, body: InfinityClassifyBody, options: CallOp
         tuple(PairText(text) for text in body.input),
         long_input=options.long_input,
         priority=options.priority,
-        param="input",
+        no_store=options.no_store,
+        inputs_field="input",
     )
-    routed = await service.in_time(service.dispatcher.predict(request), options)
+    routed = await service.call(request, options)
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
     answer: InfinityClassifyAnswer = {
@@ -184,8 +185,9 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
         dimensions=body.dimensions or None,
         long_input=options.long_input,
         priority=options.priority,
+        no_store=options.no_store,
     )
-    routed = await service.in_time(service.dispatcher.embed(request), options)
+    routed = await service.call(request, options)
     usage = routed.result.usage
     answer: InfinityEmbeddingsAnswer = {
         "object": "list",
@@ -200,7 +202,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
 
 def infinity_router(service: Service) -> APIRouter:
     """Embeddings and models; `/rerank` and `/classify` are shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["infinity"])
+    router = APIRouter(route_class=JsonRoute, tags=["infinity"])
     errors = documented_errors("/embeddings")
     embeddings_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityEmbeddingsAnswer}, **errors}
     models_responses: dict[int | str, dict[str, Any]] = {200: {"model": InfinityModels}, **errors}
@@ -222,7 +224,7 @@ def infinity_router(service: Service) -> APIRouter:
                     "backend": card.precision,
                     "capabilities": [_CAPABILITIES[card.task]],
                 }
-                for card in await service.dispatcher.models()
+                for card in await service.info.models()
             ],
             "object": "list",
         }

@@ -16,7 +16,7 @@ from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usa
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
@@ -105,7 +105,7 @@ class RerankAnswer(TypedDict):
 
 def rerank_v1_router(service: Service) -> APIRouter:
     """The one route."""
-    router = APIRouter(route_class=DialectRoute, tags=["models"])
+    router = APIRouter(route_class=JsonRoute, tags=["models"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": RerankAnswer}, **documented_errors(PATH)}
 
     @router.post(PATH, summary="Sort documents by relevance to a query (also Jina, Cohere v1)", responses=responses)

@@ -10,7 +10,7 @@ from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects import infinity, vllm
 from trivet.api.dialects.tei import routes as tei
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.request_context import note_dialect
 from trivet.api.service import Service
@@ -38,7 +38,7 @@ ClassifyBody = Annotated[
 
 def shared_router(service: Service) -> APIRouter:
     """Both routes."""
-    router = APIRouter(route_class=DialectRoute, tags=["text-embeddings-inference", "infinity", "vLLM"])
+    router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference", "infinity", "vLLM"])
     rerank_responses: dict[int | str, dict[str, Any]] = {
         200: {"model": list[tei.TeiScore] | infinity.InfinityRerankAnswer | vllm.VllmRerankAnswer},
         **documented_errors("/rerank"),

@@ -17,13 +17,13 @@ from typing_extensions import TypedDict
 from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
-from trivet.dispatch.field_index import told_by_position
+from trivet.dispatch.field_index import remap_field_index
 from trivet.dispatch.protocol import Routed
 from trivet.errors import InvalidInput
 from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
@@ -70,7 +70,7 @@ class _ScoreBody(BaseModel):
             raise InvalidInput(
                 f"{first_field} has {len(first)} entries and {second_field} {len(second)}: "
                 f"give one {first_field}, or as many of one as of the other",
-                param=second_field,
+                field=second_field,
             )
         return first, second
 
@@ -199,9 +199,10 @@ async def classify(service: Service, body: VllmClassifyBody, options: CallOption
         tuple(PairText(text) for text in body.input),
         long_input=options.long_input,
         priority=options.priority,
-        param="input",
+        no_store=options.no_store,
+        inputs_field="input",
     )
-    routed = await service.in_time(service.dispatcher.predict(request), options)
+    routed = await service.call(request, options)
     result = routed.result
     answer: VllmClassifyAnswer = {
         "id": new_id("classify"),
@@ -233,15 +234,23 @@ async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Re
 
     async def call(query: str, indices: Sequence[int]) -> Routed[RerankResult]:
         documents = tuple(second[index] for index in indices)
-        with told_by_position(indices):
-            return await service.dispatcher.rerank(
-                RerankRequest(query, documents, options.long_input, options.priority, params=body.FIELDS)
+        with remap_field_index(indices):
+            return await service.dispatcher.call(
+                RerankRequest(
+                    query,
+                    documents,
+                    long_input=options.long_input,
+                    priority=options.priority,
+                    no_store=options.no_store,
+                    query_field=body.FIELDS[0],
+                    inputs_field=body.FIELDS[1],
+                )
             )
 
     calls: list[Callable[[], Awaitable[Routed[RerankResult]]]] = [
         partial(call, query, indices) for query, indices in pairs_of.items()
     ]
-    routed = await service.in_time(service.all(calls), options)
+    routed = await service.in_time(service.all(calls), service.timeout_s(options))
     scores = np.empty(len(second), dtype=np.float32)
     for indices, answered in zip(pairs_of.values(), routed, strict=True):
         scores[indices] = answered.result.scores
@@ -258,7 +267,7 @@ async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Re
 
 def vllm_router(service: Service) -> APIRouter:
     """The score routes; `/rerank` and `/classify` are shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["vLLM"])
+    router = APIRouter(route_class=JsonRoute, tags=["vLLM"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": VllmScoreAnswer}, **documented_errors("/score")}
 
     @router.post("/score", summary="Score pairs (vLLM)", responses=responses)

@@ -160,7 +160,7 @@ def documented_errors(path: str) -> dict[int | str, dict[str, Any]]:
     dialects = dict.fromkeys(rule.dialect for rule in rules_of(path)) or {"native": None}
     model = reduce(or_, dict.fromkeys(_SHAPES[dialect].model for dialect in dialects))
     return {
-        # Serve's proxy keeps the same time as the ingress; where it is first, it says so in plain words.
+        # Serve's proxy keeps the same deadline as the ingress; if the proxy times out first, its 408 is plain text.
         "408": {"model": model, "content": {"text/plain": {}}, "description": "No answer in x-request-timeout-seconds"},
         "4XX": {"model": model, "description": "The request is wrong, too much, or not allowed"},
         "5XX": {"model": model, "description": "The service cannot answer now"},

@@ -80,7 +80,7 @@ def describe_any(error: Exception) -> Problem:
 
 def body_too_large(message: str) -> InvalidInput:
     """The error of a body over the limit, however it was noticed."""
-    return InvalidInput(message, param="body", code="body_too_large")
+    return InvalidInput(message, field="body", code="body_too_large")
 
 
 def describe_validation(error: RequestValidationError) -> Problem:

@@ -1,4 +1,4 @@
-"""Refuses request bodies over a size, one alone or all together, while they arrive: the rest is never held."""
+"""Bounds the size of each request body and of all bodies together, while they arrive."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,9 +10,9 @@ from trivet.api.errors.problem import body_too_large, describe
 class BodyLimitMiddleware:
     """ASGI middleware.
 
-    Answers 413 as soon as the declared or received size of one body passes `max_body_bytes`; 429 as soon as the bodies
-    received by all requests that are still open pass `max_open_bytes` together. A request that is alone may always have
-    its body: it is slow then, not impossible.
+    Answers 413 as soon as the declared or received size of one body exceeds `max_body_bytes`, and 429 as soon as the
+    bodies of all requests in flight exceed `max_open_bytes` together. A request that is alone in flight is never
+    refused for the second reason.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_open_bytes: int) -> None:
@@ -22,7 +22,7 @@ class BodyLimitMiddleware:
         self._open_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application behind a counting `receive`."""
+        """Forward the request with a `receive` that counts bytes."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

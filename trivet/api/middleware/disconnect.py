@@ -1,11 +1,14 @@
-"""A caller who goes away takes the work along: the request's task is cancelled, and with it all that it awaits.
+"""Cancels a request's task, and with it all that it awaits, when the caller disconnects.
 
-Servers only mention it, to applications that ask for another message; an application that computes does not ask.
+Servers report a disconnect only to an application that asks for another message, which one that computes does not.
 """
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+WATCH_AFTER_S = 0.02
+"""Requests that are answered sooner are not watched: the task for it costs more than what they could still save."""
 
 
 class DisconnectMiddleware:
@@ -15,7 +18,7 @@ class DisconnectMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer while somebody listens."""
+        """Forward the request, and cancel it if the caller disconnects."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -25,7 +28,7 @@ class DisconnectMiddleware:
         try:
             await self._app(scope, caller.receive, caller.send)
         except asyncio.CancelledError:
-            # Ours ends here; one from outside goes on, even where both came.
+            # The middleware's own cancellation ends here; one from outside goes on, even where both came.
             if not caller.has_left or task.uncancel() > 0:
                 raise
         finally:
@@ -33,38 +36,46 @@ class DisconnectMiddleware:
 
 
 class _Caller:
-    """One request's connection. Watched from when the body is read, since what follows it is the end."""
+    """One request's connection. Watched once the body is read, since the next message is the disconnect."""
 
     def __init__(self, task: "asyncio.Task[None]", receive: Receive, send: Send) -> None:
         self._task = task
         self._receive = receive
         self._send = send
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[Message] | None = None
         self._answered = False
         self.has_left = False
         """Whether this is why the task is cancelled."""
 
     async def receive(self) -> Message:
-        """The application's `receive`."""
-        if self._watch is not None:
-            return await asyncio.shield(self._watch)
+        """Receive for the application."""
+        if self._timer is not None:
+            return await asyncio.shield(self._watched())
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._watch = asyncio.ensure_future(self._receive())
-            self._watch.add_done_callback(self._ended)
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watched)
         return message
 
     async def send(self, message: Message) -> None:
-        """The application's `send`."""
+        """Send for the application."""
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._answered = True  # before it is out: servers report the end of an answer as a disconnect, too
+            self._answered = True  # set before sending: servers report the end of an answer as a disconnect, too
         await self._send(message)
 
     def forget(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.remove_done_callback(self._ended)
             self._watch.cancel()
+
+    def _watched(self) -> "asyncio.Task[Message]":
+        if self._watch is None:
+            self._watch = asyncio.ensure_future(self._receive())
+            self._watch.add_done_callback(self._ended)
+        return self._watch
 
     def _ended(self, watch: "asyncio.Task[Message]") -> None:
         if watch.cancelled() or watch.exception() is not None or self._answered:

@@ -1,118 +1,22 @@
-"""Optional bearer keys: who may call, and how much. Only hashes are kept, and no key is ever logged.
-
-A key file (or the environment variable `TRIVET_API_KEYS`, same format) has one key a line:
-
-    NAME sha256:HEXDIGEST [requests_per_minute=N] [concurrent=N]
-
-A plain SHA-256 is enough because keys are 256 random bits (`new_key`): there is nothing to guess, so there is
-nothing for a salt or a slow hash to slow down. Passwords of people do not belong here.
+"""Checks the bearer key of each request and its caller's limits. No key is ever logged.
 
 Limits hold per process: each of several ingress replicas counts for itself.
 """
 
-import hashlib
-import hmac
-import re
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem
-from trivet.api.routes.ui import is_page
-from trivet.errors import ConfigError
-
-ENVIRONMENT_VARIABLE = "TRIVET_API_KEYS"
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/health"})
-"""Answered without a key, for those who only watch."""
-
-_LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-fA-F]{64})(?P<limits>(\s+\w+=[1-9][0-9]*)*)")
-_LIMITS = ("requests_per_minute", "concurrent")
-
-
-def new_key() -> str:
-    """A fresh key, to be shown once to the person who will use it."""
-    return f"tvt_{secrets.token_urlsafe(32)}"
-
-
-def hash_key(key: str) -> str:
-    """What a key file keeps of a key: `sha256:…`."""
-    return f"sha256:{_digest(key).hex()}"
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """One caller. None for a limit means there is none."""
-
-    name: str
-    digest: bytes = field(repr=False)
-    requests_per_minute: int | None = None
-    concurrent: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRing:
-    """All keys."""
-
-    keys: tuple[ApiKey, ...]
-
-    @classmethod
-    def parse(cls, text: str, *, origin: str) -> Self:
-        """Read the format of the module's docstring; ConfigError names `origin` and the line, never its content."""
-        keys: list[ApiKey] = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            line = line.partition("#")[0].strip()
-            if line:
-                keys.append(_parse_line(line, f"{origin}, line {number}"))
-        names = [key.name for key in keys]
-        if not keys or len(set(names)) != len(names):
-            raise ConfigError(f"{origin} must hold at least one key, and no name twice")
-        return cls(tuple(keys))
-
-    @classmethod
-    def load(cls, file: Path | None, environment: Mapping[str, str]) -> Self | None:
-        """From the file if there is one, else from the environment; None if neither gives keys."""
-        if file is not None:
-            try:
-                text = file.read_text()
-            except OSError as error:
-                raise ConfigError(f"the key file cannot be read: {error}") from error
-            return cls.parse(text, origin=str(file))
-        listed = environment.get(ENVIRONMENT_VARIABLE)
-        return cls.parse(listed, origin=ENVIRONMENT_VARIABLE) if listed else None
-
-    def find(self, presented: str) -> ApiKey | None:
-        """The key's owner. Takes as long for a wrong key as for any right one."""
-        digest = _digest(presented)
-        found = None
-        for key in self.keys:
-            if hmac.compare_digest(key.digest, digest):
-                found = key
-        return found
-
-
-def _parse_line(line: str, where: str) -> ApiKey:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        raise ConfigError(f"{where}: expected `NAME sha256:HEXDIGEST [{'=N] ['.join(_LIMITS)}=N]`")
-    limits = dict(pair.split("=") for pair in match["limits"].split())
-    if unknown := set(limits) - set(_LIMITS):
-        raise ConfigError(f"{where}: unknown limit {', '.join(sorted(unknown))}; there are {', '.join(_LIMITS)}")
-    return ApiKey(match["name"], bytes.fromhex(match["digest"]), **{name: int(n) for name, n in limits.items()})
+from trivet.api.key_ring import ApiKey, KeyRing
+from trivet.api.paths import HEALTH_PATHS, is_page
 
 
 class KeyUsage:
-    """Counts one key's requests: a bucket of one minute's allowance that refills steadily, and those open now."""
+    """Counts one key's requests: a token bucket of one minute's allowance, and the requests in flight."""
 
     def __init__(self, key: ApiKey, clock: Callable[[], float]) -> None:
         self._key = key
@@ -123,7 +27,7 @@ class KeyUsage:
 
     @contextmanager
     def admit(self) -> Iterator[Problem | None]:
-        """Count a request in and, afterwards, out; yields the refusal instead where a limit is reached."""
+        """Count a request while it runs; yields the refusal instead where a limit is reached."""
         problem = self._refusal()
         if problem is not None:
             yield problem
@@ -166,8 +70,8 @@ class KeyMiddleware:
         self._usage = {key.name: KeyUsage(key, clock) for key in keys.keys}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or answer in the shape of its path; its body has not been read yet."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or is_page(scope["path"]):
+        """Forward the request, or refuse it in the error shape of its path before its body is read."""
+        if scope["type"] != "http" or scope["path"] in HEALTH_PATHS or is_page(scope["path"]):
             await self._app(scope, receive, send)
             return
         presented = _bearer(scope["headers"])

@@ -1,22 +1,23 @@
 """One log line per request, on the logger `trivet.requests`; never a text, a raw path or a key.
 
-The fields are attributes of the log record, so the encoding is the choice of whoever configures logging: JSON under
-Serve's `logging_config: {encoding: JSON}`, the readable message elsewhere. Nothing here configures logging.
+The fields are attributes of the log record, so the logging configuration chooses the encoding: JSON under Serve's
+`logging_config: {encoding: JSON}`, the readable message elsewhere. Nothing here configures logging.
 """
 
 import logging
 from collections.abc import Iterable
 from typing import Any
 
-from trivet.api.middleware.keys import OPEN_PATHS
-from trivet.api.request_context import CallsRecord, RequestRecord
+from trivet.api.paths import HEALTH_PATHS
+from trivet.api.request_context import RequestRecord
+from trivet.dispatch.traffic import CallTotals
 
 logger = logging.getLogger("trivet.requests")
 
 
 def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
-    """Write the line. Whoever only watches asks every second: at level DEBUG, while all is well."""
-    level = logging.DEBUG if route in OPEN_PATHS and status < 400 else logging.INFO
+    """Write the line. Health checks come every second, so they are logged at level DEBUG while they succeed."""
+    level = logging.DEBUG if route in HEALTH_PATHS and status < 400 else logging.INFO
     if not logger.isEnabledFor(level):
         return
     fields = _fields(method, route, status, seconds, record)
@@ -25,25 +26,25 @@ def log_request(method: str, route: str, status: int, seconds: float, record: Re
 
 
 def _fields(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> dict[str, Any]:
-    """`http_route`, since Serve's own filter writes the application's prefix into `route`."""
-    calls = record.calls.values()
+    """The line's fields. `http_route`, since Serve's own filter writes the application's prefix into `route`."""
+    calls = record.calls.totals.values()
     return {
         "request_id": record.request_id,
         "http_method": method,
         "http_route": route,
         "http_status": status,
-        "dialect": record.spoken(route),
+        "dialect": record.dialect_on(route),
         "duration_ms": _ms(seconds),
         "lane": _joined(call.lane for call in calls),
         "device": _joined(call.device for call in calls),
-        "reroute_reason": "; ".join(record.reroute_reasons),
+        "reroute_reason": "; ".join(record.calls.reroute_reasons),
         "tokens": sum(call.tokens for call in calls),
         "error": record.error or "",
         "calls": [_call_fields(call) for call in calls],
     }
 
 
-def _call_fields(call: CallsRecord) -> dict[str, Any]:
+def _call_fields(call: CallTotals) -> dict[str, Any]:
     return {
         "model": call.model,
         "lane": call.lane,

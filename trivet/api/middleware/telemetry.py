@@ -1,4 +1,4 @@
-"""Counts, times and logs every HTTP request, the refused ones included. Route templates only, never raw paths."""
+"""Counts, times and logs every HTTP request, refused ones included, by route template and never by raw path."""
 
 import asyncio
 import time
@@ -11,48 +11,49 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trivet.api.middleware.request_log import log_request
 from trivet.api.request_context import RequestRecord, begin_record
+from trivet.dispatch.traffic import CallLog
 from trivet.metric_sinks import NO_METRICS
 from trivet.metrics import REQUEST_SECONDS, REQUESTS, MetricsSink
 
 REQUEST_ID_HEADER = "x-request-id"
 MAX_REQUEST_ID = 128
-"""Longer ids of callers are cut."""
+"""Longer ids from callers are cut."""
 
 UNMATCHED = "unmatched"
-"""The route of requests that no route took: unknown paths, and those refused at the door."""
+"""The route of requests that reached none: unknown paths, and those that middleware refused."""
 
 _CLIENT_CLOSED_REQUEST = 499
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Where a request's numbers go."""
+    """Where requests are reported."""
 
     sink: MetricsSink = NO_METRICS
     log_requests: bool = True
     answer_request_id: bool = True
-    """Put `x-request-id` on the answer. False behind a proxy that does, or it would be there twice."""
+    """Put `x-request-id` on the answer. False behind a proxy that does so, or it would be there twice."""
     clock: Callable[[], float] = time.monotonic
-    """The same one measures the request's calls."""
+    """Measures requests and the calls made for them."""
 
 
 class TelemetryMiddleware:
-    """ASGI middleware; the outermost, so that it sees what the others refuse."""
+    """ASGI middleware; outside of those that may refuse a request."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through; account for it when its last byte is out, or it failed."""
+        """Forward the request; report it once its last byte is out or it has failed."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(_request_id(scope), self._telemetry.clock())
+        record = RequestRecord(_request_id(scope), CallLog(self._telemetry.clock()))
         begin_record(record)
         status = 500  # what an exception that leaves this middleware becomes
 
-        async def watched_send(message: Message) -> None:
+        async def send_wrapper(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -61,17 +62,17 @@ class TelemetryMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched_send)
+            await self._app(scope, receive, send_wrapper)
         except asyncio.CancelledError:
             status = _CLIENT_CLOSED_REQUEST
             raise
         finally:
-            self._account(scope, record, status)
+            self._report(scope, record, status)
 
-    def _account(self, scope: Scope, record: RequestRecord, status: int) -> None:
-        seconds = self._telemetry.clock() - record.started_s
+    def _report(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        seconds = self._telemetry.clock() - record.calls.started_s
         route: str = getattr(scope.get("route"), "path", UNMATCHED)
-        labels = {"route": route, "dialect": record.spoken(route)}
+        labels = {"route": route, "dialect": record.dialect_on(route)}
         self._telemetry.sink.observe(REQUEST_SECONDS, labels, seconds)
         self._telemetry.sink.count(REQUESTS, {**labels, "status": str(status)})
         if self._telemetry.log_requests:

@@ -1,4 +1,4 @@
-"""Is the process up, can the models answer, and which ones are there."""
+"""Liveness, readiness, and the list of models."""
 
 import time
 from typing import Literal
@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from trivet.api.answer_types import ModelEntry, ModelsAnswer, model_entry
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.model_names import find_by_name
 from trivet.api.responses import json_response
 from trivet.api.service import Service
@@ -59,17 +59,17 @@ class ReadyAnswer(TypedDict):
 
 def health_router(service: Service) -> APIRouter:
     """Routes without a model call."""
-    router = APIRouter(route_class=DialectRoute)
+    router = APIRouter(route_class=JsonRoute)
+    info = service.info
     lifecycle = _Lifecycle()
-    watched = CachedReadiness(service.dispatcher.readiness, time.monotonic, HEALTHZ_MAX_AGE_S)
-    dispatcher = service.dispatcher
+    readiness_cache = CachedReadiness(info.readiness, time.monotonic, HEALTHZ_MAX_AGE_S)
     errors = documented_errors("/v1/models")
 
     @router.get(
         "/v1/models", summary="The models served", tags=["models"], responses={200: {"model": ModelsAnswer}, **errors}
     )
     async def models() -> Response:
-        answer: ModelsAnswer = {"object": "list", "data": [model_entry(card) for card in await dispatcher.models()]}
+        answer: ModelsAnswer = {"object": "list", "data": [model_entry(card) for card in await info.models()]}
         return json_response(answer)
 
     @router.get(
@@ -79,9 +79,7 @@ def health_router(service: Service) -> APIRouter:
         responses={200: {"model": ModelEntry}, **errors},
     )
     async def model(model_id: str) -> Response:
-        return json_response(
-            model_entry(find_by_name(await dispatcher.models(), model_id, service.settings.model_aliases))
-        )
+        return json_response(model_entry(find_by_name(await info.models(), model_id, service.settings.model_aliases)))
 
     @router.get(
         "/healthz",
@@ -90,8 +88,8 @@ def health_router(service: Service) -> APIRouter:
         responses={200: {"model": AliveAnswer}, 503: {"model": FailingAnswer}},
     )
     async def healthz() -> Response:
-        # Never waits for a replica: who asks whether the process lives takes silence for a no.
-        failing = _failing_models(watched.known())
+        # Never waits for a replica: a liveness check counts a late answer as a failure.
+        failing = _failing_models(readiness_cache.known())
         if failing:
             answer = FailingAnswer(status="failing", models=failing)
             return json_response(answer, status=503, headers={"retry-after": "1"})
@@ -104,7 +102,7 @@ def health_router(service: Service) -> APIRouter:
         responses={200: {"model": ReadyAnswer}, 503: {"model": ReadyAnswer}},
     )
     async def readyz() -> Response:
-        readiness = await dispatcher.readiness()
+        readiness = await info.readiness()
         status = lifecycle.status(readiness)
         answer: ReadyAnswer = {"status": status, "models": _readiness_entries(readiness)}
         if status in ("ready", "degraded"):
@@ -115,7 +113,7 @@ def health_router(service: Service) -> APIRouter:
 
 
 def _failing_models(readiness: Readiness | None) -> dict[str, str]:
-    """Models that no lane answers for since forwards fail, and why. One that starts or is offloaded is none of them."""
+    """Models that no lane can answer for because forwards fail, and why. Starting or offloaded ones are not failing."""
     lanes_of = {} if readiness is None else readiness.lanes
     return {
         model: next(health.detail for health in lanes.values() if health.failing)
@@ -125,7 +123,7 @@ def _failing_models(readiness: Readiness | None) -> dict[str, str]:
 
 
 class _Lifecycle:
-    """Tells a service that has not answered yet from one that no longer does."""
+    """Distinguishes a service that has not answered yet from one that no longer does."""
 
     def __init__(self) -> None:
         self._has_served = False

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: the GPU, the lanes and why, and the traffic of the last two minutes, for people and pages."""
+"""`GET /v1/status`: the GPU, the lanes and why, and the traffic of the last two minutes."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,14 +9,14 @@ from typing_extensions import TypedDict
 
 import trivet
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.responses import json_response
 from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, Lane, Task
-from trivet.dispatch.protocol import Readiness
+from trivet.dispatch.protocol import Readiness, ServiceInfo
 from trivet.dispatch.readiness_cache import CachedReadiness
 from trivet.dispatch.status import GpuStatus, ServiceStatus
-from trivet.dispatch.traffic import ModelTraffic, WatchedDispatcher
+from trivet.dispatch.traffic import ModelTraffic, Traffic
 from trivet.messages import Health
 from trivet.vram.types import Cause
 
@@ -36,7 +36,7 @@ class PolicyAnswer(TypedDict):
 
 
 class TenantAnswer(TypedDict):
-    """Another process's model on the GPU. `expires_at` (ISO 8601) is when it leaves if nobody uses it."""
+    """Another process's model on the GPU. `expires_at` (ISO 8601) is when it is unloaded if it stays unused."""
 
     name: str
     vram_bytes: int
@@ -44,7 +44,7 @@ class TenantAnswer(TypedDict):
 
 
 class GpuAnswer(TypedDict):
-    """One GPU. Sizes are 0 where `unknown_reason` says why it could not be read."""
+    """One GPU. Where it could not be read, sizes are 0 and `unknown_reason` says why."""
 
     device: str
     simulated: bool
@@ -60,7 +60,7 @@ class GpuAnswer(TypedDict):
 
 
 class LaneState(TypedDict):
-    """One replica's own word. `waiting_tokens` is what it has queued."""
+    """What one replica reports of itself. `waiting_tokens` are queued."""
 
     ready: bool
     device: str
@@ -70,7 +70,7 @@ class LaneState(TypedDict):
 
 
 class LastMinute(TypedDict):
-    """This process's calls of a model within 60 s; latencies are None where none was answered."""
+    """This process's calls to a model within 60 s; latencies are None where none was answered."""
 
     calls: int
     failed: int
@@ -89,7 +89,7 @@ class SecondBySecond(TypedDict):
 
 
 class ModelState(TypedDict):
-    """Where a model's next request goes and why, and how it has been doing."""
+    """Where a model's next request goes and why, and its recent traffic."""
 
     name: str | None
     precision: str | None
@@ -115,7 +115,7 @@ class RerouteAnswer(TypedDict):
 
 
 class LimitsAnswer(TypedDict):
-    """What one request may ask for."""
+    """Limits of one request."""
 
     max_inputs: int
     max_body_bytes: int
@@ -140,11 +140,11 @@ class StatusAnswer(TypedDict):
 
 
 def status_router(
-    watched: WatchedDispatcher, settings: ApiSettings, unix_clock: Callable[[], float] = time.time
+    info: ServiceInfo, traffic: Traffic, settings: ApiSettings, unix_clock: Callable[[], float] = time.time
 ) -> APIRouter:
     """The one route."""
-    router = APIRouter(route_class=DialectRoute, tags=["health"])
-    readiness = CachedReadiness(watched.readiness, time.monotonic, _READINESS_MAX_AGE_S)
+    router = APIRouter(route_class=JsonRoute, tags=["health"])
+    readiness = CachedReadiness(info.readiness, time.monotonic, _READINESS_MAX_AGE_S)
 
     @router.get(
         PATH,
@@ -152,7 +152,7 @@ def status_router(
         responses={200: {"model": StatusAnswer}, **documented_errors(PATH)},
     )
     async def status() -> Response:
-        service = watched.status()
+        service = info.status()
         lanes = await readiness.latest()
         answer: StatusAnswer = {
             "object": "status",
@@ -161,16 +161,16 @@ def status_router(
             "gpus": [gpu_answer(gpu) for gpu in service.gpus],
             "cpu_only_reason": service.cpu_only_reason,
             "policy": _policy(service),
-            "models": {task: _model(task, service, lanes, watched.traffic[task]) for task in TASKS},
+            "models": {task: _model(task, service, lanes, traffic.models[task]) for task in TASKS},
             "reroutes": [
                 {
-                    "model": row.model,
-                    "reason": row.reason,
-                    "requests": row.requests,
-                    "first_at_s": row.first_at_s,
-                    "last_at_s": row.last_at_s,
+                    "model": reroute.model,
+                    "reason": reroute.reason,
+                    "requests": reroute.requests,
+                    "first_at_s": reroute.first_at_s,
+                    "last_at_s": reroute.last_at_s,
                 }
-                for row in watched.reroutes.newest_first()
+                for reroute in traffic.reroutes.newest_first()
             ],
             "relations": dict(settings.relations),
             "no_relation": settings.no_relation,

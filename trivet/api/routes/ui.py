@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-PREFIX = "/ui"
+from trivet.api.paths import UI_PREFIX
 
 _INDEX = "index.html"
 
@@ -38,21 +38,16 @@ class _File:
     etag: str
 
 
-def is_page(path: str) -> bool:
-    """Whether a request path is of the page itself, which holds no data and so needs no key."""
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
-
-
 def ui_router() -> APIRouter:
     """`/ui/` and its files; nothing outside the package's folder can be named."""
     router = APIRouter(include_in_schema=False)
     pages = _read(files("trivet.api").joinpath("ui"), "")
 
-    @router.get(PREFIX)
+    @router.get(UI_PREFIX)
     async def page() -> Response:
         return RedirectResponse("ui/", headers=_HEADERS)  # relative: right under any route prefix
 
-    @router.get(PREFIX + "/{name:path}")
+    @router.get(UI_PREFIX + "/{name:path}")
     async def file(name: str, request: Request) -> Response:
         found = pages.get(name or _INDEX)
         if found is None:

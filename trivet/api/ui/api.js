@@ -1,8 +1,8 @@
-/** Talks to the service, and says in words what goes wrong. Paths are relative: the page may live under a prefix. */
+/** Calls the service, and turns failures into sentences. Paths are relative, since the page may be under a prefix. */
 
 const KEY = "trivet-key";
 
-/** A failure that can be shown as it is. `status` is 0 where nobody answered. */
+/** A failure whose message can be shown to the user. `status` is 0 if there was no answer. */
 export class Failure extends Error {
   /**
    * @param {string} message
@@ -39,7 +39,7 @@ export async function post(path, body, signal) {
   const started = performance.now();
   const response = await send(`../${path}`, {
     method: "POST",
-    // no-store: what people paste is not kept, and each press of a button shows where work goes now.
+    // no-store: pasted text is not cached, and each request shows the current route.
     headers: { "content-type": "application/json", "cache-control": "no-store", ...headers() },
     body: JSON.stringify(body),
     signal,
@@ -48,7 +48,7 @@ export async function post(path, body, signal) {
   return {
     answer,
     route: {
-      device: response.headers.get("x-trivet-device") ?? "an unnamed device",
+      device: response.headers.get("x-trivet-device") ?? "an unknown device",
       reason: response.headers.get("x-trivet-reroute-reason"),
       truncated: Number(response.headers.get("x-trivet-truncated") ?? 0),
       milliseconds: performance.now() - started,
@@ -73,31 +73,31 @@ async function send(url, options) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Failure("The service does not answer. Is it still running?", 0);
   }
-  if (!response.ok) throw new Failure(await complaint(response), response.status);
+  if (!response.ok) throw new Failure(await failureText(response), response.status);
   return response;
 }
 
 /** @param {Response} response */
-async function complaint(response) {
+async function failureText(response) {
   const text = await response.text();
-  let said = "";
+  let message = "";
   try {
-    said = JSON.parse(text).error?.message ?? "";
+    message = JSON.parse(text).error?.message ?? "";
   } catch {
-    said = text.slice(0, 200); // a proxy's page, or nothing: shown as it came
+    message = text.slice(0, 200); // the body of a proxy, shown unchanged
   }
-  const again = response.headers.get("retry-after");
-  const later = again ? ` Try again in ${again} s.` : "";
+  const seconds = response.headers.get("retry-after");
+  const later = seconds ? ` Try again in ${seconds} s.` : "";
   switch (response.status) {
     case 401:
-      return "The service asks for a key, and has not been given a valid one.";
+      return "The service requires a valid key.";
     case 413:
-      return `That is more than the service takes in one request. ${said}`;
+      return `The request is too large for this service. ${message}`;
     case 429:
-      return `The service is busy: ${said || "too much is waiting already"}.${later}`;
+      return `The service is busy: ${message || "its queue is full"}.${later}`;
     case 503:
-      return `No model can answer at the moment: ${said || "it is still starting"}.${later}`;
+      return `The service is not available: ${message || "it is still starting"}.${later}`;
     default:
-      return said ? `The service refused: ${said}` : `The service answered with status ${response.status}.`;
+      return message ? `The service refused the request: ${message}` : `The service answered with status ${response.status}.`;
   }
 }

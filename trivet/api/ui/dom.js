@@ -1,4 +1,4 @@
-/** Makes elements. Text is always set as text, never as markup: what people paste stays what it is. */
+/** Makes elements. Text is always inserted as text, never as markup, so pasted markup has no effect. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -40,7 +40,7 @@ export const svg = (tag, attributes = {}, ...children) =>
   fill(/** @type {SVGElement} */ (document.createElementNS(SVG, tag)), attributes, children);
 
 /**
- * The element with this id; the page is broken without it.
+ * Returns the element with this id, which must exist.
  * @param {string} id
  * @returns {any}
  */
@@ -51,7 +51,7 @@ export function byId(id) {
 }
 
 /**
- * Sets text only where it differs: a live region speaks, and a selection breaks, only when there is news.
+ * Sets text only if it differs, so that live regions are announced, and selections lost, only on a change.
  * @param {Element} element
  * @param {string} text
  */
@@ -62,7 +62,7 @@ export function setText(element, text) {
 /**
  * @param {Element} element
  * @param {string} name
- * @param {string | null} value Null takes the attribute away.
+ * @param {string | null} value Null removes the attribute.
  */
 export function setAttribute(element, name, value) {
   if (value === null) element.removeAttribute(name);

@@ -1,4 +1,4 @@
-/** Starts the page: wires the controls, follows the status, opens the playground. */
+/** Starts the page: connects the controls, polls the status, and sets up the playground. */
 
 import { Failure, getStatus, useKey } from "./api.js";
 import { byId, setAttribute, setText } from "./dom.js";
@@ -9,7 +9,7 @@ import { wireTabs } from "./tabs.js";
 import { wireTheme } from "./theme.js";
 import { clock } from "./words.js";
 
-/** The last status, for the playground: relations in their order, limits, whether the GPU is simulated. @type {any} */
+/** The last status, which the playground needs for relations, limits, and whether the GPU is simulated. @type {any} */
 let latest = null;
 
 wireTheme(byId("theme"));
@@ -22,22 +22,22 @@ const live = byId("live");
  * @param {"live" | "lost"} state
  * @param {string} text
  */
-function sayLive(state, text) {
+function showLive(state, text) {
   setAttribute(live, "data-state", state);
   setText(byId("live-text"), text);
   setAttribute(byId("status-body"), "data-stale", state === "lost" ? "" : null);
 }
 
 /** @param {unknown} error */
-function sayLost(error) {
+function showLost(error) {
   if (!(error instanceof Failure)) throw error;
   byId("key-form").hidden = error.status !== 401;
-  sayLive("lost", error.status === 401 ? "waiting for a key" : "no answer");
+  showLive("lost", error.status === 401 ? "key required" : "no answer");
   if (latest === null) {
-    setText(byId("headline"), error.status === 401 ? "The service asks for a key." : "The service does not tell its state.");
+    setText(byId("headline"), error.status === 401 ? "The service requires a key." : "The state of the service is unknown.");
     setText(byId("why"), error.message);
   } else {
-    setText(byId("why"), `${error.message} What you see is from ${clock(latest.at_s)}.`);
+    setText(byId("why"), `${error.message} The data shown is from ${clock(latest.at_s)}.`);
   }
 }
 
@@ -46,10 +46,10 @@ const polling = poll(
   (status) => {
     latest = status;
     byId("key-form").hidden = true;
-    sayLive("live", "live");
+    showLive("live", "live");
     showStatus(status);
   },
-  sayLost,
+  showLost,
 );
 
 byId("key-form").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {

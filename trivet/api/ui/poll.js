@@ -1,19 +1,19 @@
-/** Asks again and again while somebody looks: never two questions at once, slower while nobody answers. */
+/** Polls while the page is visible: one request at a time, at longer intervals while there is no answer. */
 
-const EVERY_MS = 1000;
-const SLOWEST_MS = 8000;
+const INTERVAL_MS = 1000;
+const MAX_INTERVAL_MS = 8000;
 
 /**
  * @template T
  * @param {() => Promise<T>} ask
  * @param {(answer: T) => void} onAnswer
  * @param {(error: any) => void} onError
- * @returns {{now: () => void}} `now` asks at once.
+ * @returns {{now: () => void}} `now` polls immediately.
  */
 export function poll(ask, onAnswer, onError) {
   let timer = 0;
   let asking = false;
-  let waitMs = EVERY_MS;
+  let waitMs = INTERVAL_MS;
 
   async function turn() {
     clearTimeout(timer);
@@ -21,10 +21,10 @@ export function poll(ask, onAnswer, onError) {
     asking = true;
     try {
       const answer = await ask();
-      waitMs = EVERY_MS;
+      waitMs = INTERVAL_MS;
       onAnswer(answer);
     } catch (error) {
-      waitMs = Math.min(SLOWEST_MS, waitMs * 2);
+      waitMs = Math.min(MAX_INTERVAL_MS, waitMs * 2);
       onError(error);
     } finally {
       asking = false;

@@ -1,4 +1,4 @@
-/** Tables that stay tables for a screen reader where the style lays their rows out as blocks: hence the roles. */
+/** Makes tables with explicit roles, so that they remain tables for screen readers when rows are styled as blocks. */
 
 import { el } from "./dom.js";
 

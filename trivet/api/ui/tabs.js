@@ -1,4 +1,4 @@
-/** A tab list as the ARIA practices describe it: arrows move, Home and End jump, one tab is in the tab order. */
+/** A tab list that follows the ARIA practices: arrows move, Home and End jump, one tab is in the tab order. */
 
 /** @param {HTMLElement} tablist */
 export function wireTabs(tablist) {

@@ -1,4 +1,4 @@
-/** Light, dark, or as the system says: one button that goes round. */
+/** The theme: light, dark or that of the system; one button cycles through them. */
 
 const KEY = "trivet-theme";
 const ORDER = ["system", "light", "dark"];

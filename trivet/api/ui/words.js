@@ -1,4 +1,4 @@
-/** Numbers and decisions as people say them. Pure. */
+/** Formats numbers and decisions as human-readable text. Pure. */
 
 export const TASKS = ["embedder", "reranker", "classifier"];
 
@@ -52,16 +52,16 @@ export const clock = (unixSeconds) => new Date(unixSeconds * 1000).toLocaleTimeS
 /** @param {string[]} items */
 export const list = (items) => new Intl.ListFormat("en", { type: "conjunction" }).format(items);
 
-/** A share of one as people read it: 0.97. @param {number} share */
+/** Formats a number between 0 and 1: 0.97. @param {number} share */
 export const share = (share) => share.toFixed(2);
 
-/** What to call the device: a simulated one is never called anything else. @param {any} status */
+/** The name of the GPU; a simulated one is always called simulated. @param {any} status */
 export const gpu = (status) =>
   status?.gpus.some((/** @type {any} */ gpu) => gpu.simulated) ? "simulated GPU" : "GPU";
 
 /**
- * Why this model's next request goes where it goes. No number here moves by itself, so that a screen reader hears
- * of a change of mind and not of every byte.
+ * Explains where this model's next request goes. Contains no number that changes without a new decision, so that a
+ * screen reader announces only decisions.
  * @param {any} model
  * @param {any} status
  */
@@ -71,64 +71,64 @@ export function why(model, status) {
   const device = gpu(status);
   switch (model.cause) {
     case "room":
-      return `There is room on the ${device}.`;
+      return `There is enough memory on the ${device}.`;
     case "starting":
-      return `The ${device} has not been read yet, so the CPU answers until the first reading arrives.`;
+      return `The ${device} has not been read yet, so requests go to the CPU until the first reading.`;
     case "low_memory":
       return (
-        `The ${device} has too little free memory (a model needs at least ${needed}), so the CPU answers. ` +
-        `Work returns by itself once ${enough} is free.`
+        `The ${device} has too little free memory (a model needs at least ${needed}), so requests go to the CPU. ` +
+        `They return automatically once ${enough} is free.`
       );
     case "no_reading":
       return (
-        `The ${device}'s memory has not been readable for more than ${duration(status.policy.grace_s)}, ` +
-        "so the CPU answers until it is."
+        `The memory of the ${device} could not be read for more than ${duration(status.policy.grace_s)}, ` +
+        "so requests go to the CPU until it can."
       );
     case "absent":
-      return `No process of this model is alive on the ${device}, so the CPU answers until one has started.`;
+      return `No process of this model is running on the ${device}, so requests go to the CPU until one has started.`;
     case "dwell":
       return (
-        `There is memory on the ${device} again. The CPU answers a little longer: lanes keep still for at least ` +
-        `${duration(status.policy.dwell_s)}, so that they do not flap.`
+        `There is enough memory on the ${device} again. Requests stay on the CPU for at least ` +
+        `${duration(status.policy.dwell_s)}, so that they do not flap between the devices.`
       );
     case "offloaded":
       return (
-        `Memory stayed short, so this model gave its weights back and left the ${device} to others. ` +
-        `It returns once its weights fit with ${enough} to spare; until then the CPU answers.`
+        `Memory was short for too long, so the weights of this model were offloaded from the ${device}. ` +
+        `They are reloaded once they fit with ${enough} to spare; until then requests go to the CPU.`
       );
     case "reloading":
-      return `There is room again, and the weights are on their way back to the ${device}. The CPU answers until they are there.`;
+      return `There is enough memory again, and the weights are being reloaded to the ${device}. Requests go to the CPU until they are loaded.`;
     default:
-      return status.cpu_only_reason ?? "Only the CPU lane is bound.";
+      return status.cpu_only_reason ?? "Only the CPU is available.";
   }
 }
 
 /**
- * One sentence for everything.
+ * Summarises the state of all models in one sentence.
  * @param {any} status
  */
 export function headline(status) {
   const silent = TASKS.filter((task) => !answers(status.models[task]));
   if (silent.length === TASKS.length) return "The models are starting.";
-  if (silent.length > 0) return `The ${list(silent)} cannot answer yet.`;
+  if (silent.length > 0) return `The ${list(silent)} ${silent.length > 1 ? "are" : "is"} not ready yet.`;
   const here = TASKS.filter((task) => status.models[task].lane === "gpu");
   const away = TASKS.filter((task) => status.models[task].lane === "cpu");
-  if (away.length === 0) return `All three models answer on the ${gpu(status)}.`;
-  if (here.length === 0) return "All three models answer on the CPU.";
-  return `The ${list(here)} ${here.length > 1 ? "answer" : "answers"} on the ${gpu(status)}, the ${list(away)} on the CPU.`;
+  if (away.length === 0) return `All three models run on the ${gpu(status)}.`;
+  if (here.length === 0) return "All three models run on the CPU.";
+  return `The ${list(here)} ${here.length > 1 ? "run" : "runs"} on the ${gpu(status)}, the ${list(away)} on the CPU.`;
 }
 
 /**
- * The reasons behind the headline, each said once.
+ * The reasons for the headline, without repetition.
  * @param {any} status
  */
 export function headlineWhy(status) {
   const away = TASKS.filter((task) => status.models[task].lane === "cpu");
   if (away.length === 0) {
-    return "If its memory runs short, work moves to the CPU, and this page says so and why.";
+    return "If its memory runs short, requests move to the CPU, and this page shows when and why.";
   }
   return [...new Set(away.map((task) => why(status.models[task], status)))].join(" ");
 }
 
-/** Whether a model has a lane that answers. @param {any} model */
+/** Whether a model has a lane that is ready. @param {any} model */
 export const answers = (model) => Object.values(model.lanes).some((lane) => /** @type {any} */ (lane).ready);

@@ -9,7 +9,7 @@ from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
-from trivet.messages import EngineRequest, LongInput, RerankRequest
+from trivet.messages import EngineRequest, LongInput
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,12 @@ class TaskBase(Generic[RequestT]):
         limit = self.limits.max_request_tokens if long_input == "window" else None
         return self.tokenizer.encode(texts, most_tokens=limit)
 
-    def _check_sequences(self, count: int, param: str) -> None:
+    def _check_sequences(self, count: int, request: RequestT) -> None:
         if count > self.limits.max_sequences:
             raise InvalidInput(
-                f"this request unfolds into {count} model inputs; the limit is {self.limits.max_sequences}. "
+                f"this request expands to {count} model inputs; the limit is {self.limits.max_sequences}. "
                 "Send fewer or shorter texts.",
-                param=param,
+                field=request.inputs_field,
                 code="too_many_sequences",
             )
 
@@ -72,22 +72,17 @@ class TaskBase(Generic[RequestT]):
 
     def _too_many_tokens(self, count: str, request: RequestT) -> InvalidInput:
         return InvalidInput(
-            f"this request unfolds into {count}; the limit is {self.limits.max_request_tokens} tokens. "
+            f"this request expands to {count}; the limit is {self.limits.max_request_tokens} tokens. "
             "Send fewer or shorter texts.",
-            param=inputs_field(request),
+            field=request.inputs_field,
             code="too_many_tokens",
         )
 
 
-def inputs_field(request: EngineRequest) -> str:
-    """The name by which the caller knows the field that held the inputs."""
-    return request.params[1] if isinstance(request, RerankRequest) else request.param
-
-
-def check_length(policy: LongInput, tokens: int, limit_tokens: int, param: str) -> bool:
+def check_length(policy: LongInput, tokens: int, limit_tokens: int, field: str, index: int | None = None) -> bool:
     """Apply the long-input policy: whether the text must be cut; InputTooLong where the caller asked for it."""
     if tokens <= limit_tokens or policy == "window":
         return False
     if policy == "error":
-        raise InputTooLong(param=param, tokens=tokens, limit_tokens=limit_tokens)
+        raise InputTooLong(field=field, index=index, tokens=tokens, limit_tokens=limit_tokens)
     return True

@@ -41,13 +41,12 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         texts = self.encode([item.text for item in request.inputs], request.long_input)
         others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
-            param = f"{request.param}[{index}]"
             if item.text_pair is None:
-                firsts, seconds, cut = self._premises(texts[index], room, request, param)
+                firsts, seconds, cut = self._premises(texts[index], room, request, index)
             else:
-                firsts, seconds, cut = self._pair_premises(texts[index], others[index], room, request, param)
+                firsts, seconds, cut = self._pair_premises(texts[index], others[index], room, request, index)
             count = len(firsts) * len(seconds)
-            self._check_sequences(len(sequences) + count * len(hypotheses), request.param)
+            self._check_sequences(len(sequences) + count * len(hypotheses), request)
             sequences += [
                 pair_sequence(self.tokenizer.special, first + second, hypothesis)
                 for first, second, hypothesis in product(firsts, seconds, hypotheses)
@@ -71,25 +70,25 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
                 raise InvalidInput(
                     f"the hypothesis of label {label[:80]!r} has {len(hypothesis)} tokens; "
                     f"this model takes up to {limit // 2} beside a premise",
-                    param="labels",
+                    field="labels",
                     code="hypothesis_too_long",
                 )
         return limit - max(len(hypothesis) for hypothesis in hypotheses)
 
     def _premises(
-        self, ids: Ids, room: int, request: ClassifyRequest, param: str
+        self, ids: Ids, room: int, request: ClassifyRequest, index: int
     ) -> tuple[list[PremiseIds], list[PremiseIds], bool]:
-        cut = check_length(request.long_input, len(ids), room, param)
+        cut = check_length(request.long_input, len(ids), room, request.inputs_field, index)
         if cut:
             ids = ids[:room]
         spans = window_spans(len(ids), room, self.limits.overlap_tokens)
         return [(ids[start:end],) for start, end in spans], [()], cut
 
     def _pair_premises(
-        self, first: Ids, second: Ids, room: int, request: ClassifyRequest, param: str
+        self, first: Ids, second: Ids, room: int, request: ClassifyRequest, index: int
     ) -> tuple[list[PremiseIds], list[PremiseIds], bool]:
         room -= len(self._first) + len(self._second)
-        cut = check_length(request.long_input, len(first) + len(second), room, param)
+        cut = check_length(request.long_input, len(first) + len(second), room, request.inputs_field, index)
         of_first, of_second = pair_spans(len(first), len(second), room, self.limits.overlap_tokens, cut=cut)
         return (
             [(self._first, first[start:end]) for start, end in of_first],

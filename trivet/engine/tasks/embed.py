@@ -25,12 +25,12 @@ class EmbedTask(TaskBase[EmbedRequest]):
         truncated: list[bool] = []
         prompt_ids = self.encode([prompt], request.long_input)[0] if prompt else None
         for index, ids in enumerate(self.encode([prompt + text for text in request.texts], request.long_input)):
-            cut = check_length(request.long_input, len(ids), room, f"{request.param}[{index}]")
+            cut = check_length(request.long_input, len(ids), room, request.inputs_field, index)
             of_text = self._windows(ids[:room] if cut else ids, prompt_ids, room)
             sequences += of_text
             windows.append(len(of_text))
             truncated.append(cut)
-        self._check_sequences(len(sequences), request.param)
+        self._check_sequences(len(sequences), request)
         used = usage(sequences, windows, truncated)
 
         def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
@@ -62,7 +62,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
         except KeyError as error:
             raise InvalidInput(
                 f"this model has no prompt named {error.args[0]!r}; it has {sorted(self.files.prompts)}",
-                param="prompt_name" if request.prompt_name else "input_type",
+                field="prompt_name" if request.prompt_name else "input_type",
                 code="unknown_prompt",
             ) from None
 
@@ -72,7 +72,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
             return full
         if not 1 <= request.dimensions <= full:
             raise InvalidInput(
-                f"dimensions must be between 1 and {full} for this model, not {request.dimensions}", param="dimensions"
+                f"dimensions must be between 1 and {full} for this model, not {request.dimensions}", field="dimensions"
             )
         return request.dimensions
 

@@ -33,9 +33,9 @@ class PredictTask(TaskBase[PredictRequest]):
         others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
             other = others[index] if item.text_pair is not None else None
-            of_text, of_other, cut = self._spans(texts[index], other, request, f"{request.param}[{index}]")
+            of_text, of_other, cut = self._spans(texts[index], other, request, index)
             count = len(of_text) * len(of_other)
-            self._check_sequences(len(sequences) + count, request.param)
+            self._check_sequences(len(sequences) + count, request)
             sequences += [
                 single_sequence(special, texts[index][a:b])
                 if other is None
@@ -54,16 +54,16 @@ class PredictTask(TaskBase[PredictRequest]):
         return Job(sequences, finish, request.priority)
 
     def _spans(
-        self, text: Ids, other: Ids | None, request: PredictRequest, param: str
+        self, text: Ids, other: Ids | None, request: PredictRequest, index: int
     ) -> tuple[list[Span], list[Span], bool]:
         """Windows of both texts, one empty one of a text that is not there, and whether anything is cut."""
         overlap = self.limits.overlap_tokens
         if other is None:
             room = self.files.max_tokens - self.tokenizer.special.single_tokens
-            cut = check_length(request.long_input, len(text), room, param)
+            cut = check_length(request.long_input, len(text), room, request.inputs_field, index)
             return window_spans(room if cut else len(text), room, overlap), [(0, 0)], cut
         room = self.files.max_tokens - self.tokenizer.special.pair_tokens
-        cut = check_length(request.long_input, len(text) + len(other), room, param)
+        cut = check_length(request.long_input, len(text) + len(other), room, request.inputs_field, index)
         return *pair_spans(len(text), len(other), room, overlap, cut=cut), cut
 
 

@@ -20,7 +20,6 @@ class RerankTask(TaskBase[RerankRequest]):
     """
 
     def _prepare_one(self, request: RerankRequest) -> Job:
-        query_param, documents_param = request.params
         special = self.tokenizer.special
         room = self.files.max_tokens - special.pair_tokens
         query, *documents = self.encode([request.query, *request.documents], request.long_input)
@@ -29,12 +28,12 @@ class RerankTask(TaskBase[RerankRequest]):
         truncated: list[bool] = []
         for index, document in enumerate(documents):
             query_room, document_room = pair_rooms(len(query), len(document), room)
-            query_cut = check_length(request.long_input, len(query), query_room, query_param)
-            document_cut = check_length(request.long_input, len(document), document_room, f"{documents_param}[{index}]")
+            query_cut = check_length(request.long_input, len(query), query_room, request.query_field)
+            document_cut = check_length(request.long_input, len(document), document_room, request.inputs_field, index)
             cut = query_cut or document_cut
             of_query, of_document = pair_spans(len(query), len(document), room, self.limits.overlap_tokens, cut=cut)
             count = len(of_query) * len(of_document)
-            self._check_sequences(len(sequences) + count, documents_param)
+            self._check_sequences(len(sequences) + count, request)
             sequences += [
                 pair_sequence(special, (query[a:b],), document[c:d])
                 for (a, b), (c, d) in product(of_query, of_document)

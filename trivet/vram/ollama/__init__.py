@@ -1,1 +1,1 @@
-"""An Ollama server on the same GPU: what it holds, and whether to ask it to unload."""
+"""An Ollama server on the same GPU: which models it holds in memory, and when to ask it to unload them."""

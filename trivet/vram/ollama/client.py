@@ -1,7 +1,7 @@
-"""A client of the two documented Ollama calls that matter here: who holds memory, and please unload.
+"""A client for two documented Ollama calls: list the loaded models, and unload one.
 
-`GET /api/ps`, and `POST /api/generate` with `keep_alive: 0` and no prompt. Decides nothing: see
-`trivet.vram.ollama.unload`. A server that gives no usable answer is `OllamaUnavailable`, never another exception.
+These are `GET /api/ps`, and `POST /api/generate` with `keep_alive: 0` and no prompt. `trivet.vram.ollama.unload`
+decides what to unload. Every failure of the server is raised as `OllamaUnavailable`.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class OllamaUnavailable(TrivetError):
 class OllamaClient:
     """A client of one server, such as `http://127.0.0.1:11434`. Close it, or use it as an async context manager.
 
-    Proxies and credentials from the environment are not used: this is a neighbour on the same machine.
+    Ignores proxies and credentials from the environment, because the server runs on the same machine.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
@@ -38,7 +38,7 @@ class OllamaClient:
         await self._http.aclose()
 
     async def loaded(self) -> tuple[Tenant, ...]:
-        """Return the models that are loaded, those on the CPU included. Raises `OllamaUnavailable`."""
+        """Return the loaded models, including those on the CPU. Raises `OllamaUnavailable`."""
         answer = await self._json("GET", "/api/ps")
         try:
             return tuple(_model(entry) for entry in answer["models"])
@@ -46,7 +46,7 @@ class OllamaClient:
             raise OllamaUnavailable(f"Ollama /api/ps: unexpected answer: {error!r}") from error
 
     async def unload(self, name: str) -> None:
-        """Ask the server to drop a model as soon as it is idle. Raises `OllamaUnavailable`."""
+        """Ask the server to unload a model as soon as it is idle. Raises `OllamaUnavailable`."""
         await self._json("POST", "/api/generate", {"model": name, "keep_alive": 0, "stream": False})
 
     async def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

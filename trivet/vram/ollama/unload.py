@@ -1,9 +1,9 @@
-"""Decides which idle models to ask an Ollama server to unload while ours starve. Pure; off by default.
+"""Decides which idle models to ask an Ollama server to unload while ours are starved. Pure; off by default.
 
-How idleness is told: Ollama moves a model's `expires_at` forward with each request it finishes. A model whose expiry
-has stood still for `idle_after_s` has finished nothing in that time. One that is in the middle of a single long
-request looks the same; Ollama then finishes that request before it unloads. A model that never expires (`keep_alive`
-below zero) is wanted there by its owner and left alone.
+How idleness is detected: Ollama moves a model's `expires_at` forward whenever it finishes a request. A model whose
+expiry has not moved for `idle_after_s` has finished nothing in that time. A model in the middle of one long request
+looks the same; Ollama then finishes that request before it unloads. A model that never expires (`keep_alive` below
+zero) is pinned by its owner and left alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,28 @@ from trivet.vram.types import Tenant
 
 UnloadMode = Literal["never", "idle"]
 
-_NEVER_EXPIRES = timedelta(days=365)  # Ollama writes "never" as a moment centuries away
+_NEVER_EXPIRES = timedelta(days=365)  # Ollama writes "never" as a date centuries away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnloadConfig:
-    """When to ask for an unload. Off by default: the neighbour's models are not ours."""
+    """When to ask for an unload. Off by default, because Ollama's models belong to somebody else."""
 
     mode: UnloadMode = "never"
     idle_after_s: float = 60.0
-    """How long a model's expiry must have stood still."""
+    """How long a model's expiry must not have moved."""
     ask_again_after_s: float = 30.0
-    """The least time between two requests for the same model."""
+    """Minimum time between two requests to unload the same model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaHistory:
-    """What was seen of each model: its expiry, since when it has stood still, and when an unload was last asked."""
+    """What previous ticks saw of each model."""
 
     seen: Mapping[str, tuple[datetime, float]] = field(default_factory=dict)
+    """Per model: its expiry, and the time in seconds since when that has not moved."""
     asked_s: Mapping[str, float] = field(default_factory=dict)
+    """Per model: when an unload was last requested."""
 
 
 def models_to_unload(
@@ -46,16 +48,17 @@ def models_to_unload(
     now_s: float,
     now: datetime,
 ) -> tuple[tuple[str, ...], OllamaHistory]:
-    """Return which models to ask Ollama to unload now, and the history to pass in next time. Pure.
+    """Return the models that Ollama should unload now, and the history for the next call. Pure.
 
-    `starving`: whether any of our models is kept off the GPU by memory (cause `low_memory` or `offloaded`). `now_s` is
-    monotonic, `now` the calendar, against which expiries are read. None are named while `config.mode` is "never".
+    `starving`: whether lack of memory keeps any of our models off the GPU (cause `low_memory` or `offloaded`). `now_s`
+    is monotonic time; `now` is the wall-clock time that expiries are compared with. Returns no model while
+    `config.mode` is "never".
     """
     seen: dict[str, tuple[datetime, float]] = {}
     for model in models:
         before = history.seen.get(model.name)
-        stands_still = before is not None and before[0] == model.expires_at
-        seen[model.name] = before if before is not None and stands_still else (model.expires_at, now_s)
+        unmoved = before is not None and before[0] == model.expires_at
+        seen[model.name] = before if before is not None and unmoved else (model.expires_at, now_s)
     asked = {name: at_s for name, at_s in history.asked_s.items() if name in seen}
     chosen: list[str] = []
     if config.mode == "idle" and starving:

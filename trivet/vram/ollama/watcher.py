@@ -1,8 +1,7 @@
-"""The Ollama server beside us, once per tick: name what it holds, and carry out what `trivet.vram.ollama.unload`
-decides.
+"""Polls an Ollama server: lists its models, and sends the unload requests that `trivet.vram.ollama.unload` decides.
 
-Never raises for the server's sake: without an answer there is no attribution, and nothing else is lost. Logs when the
-set of its models changes, when it stops or begins to answer, and each request to unload.
+Never raises because of the server: without an answer, external memory is merely not attributed to its models. Logs when
+the set of loaded models changes, when the server stops or starts answering, and each unload request.
 """
 
 import logging
@@ -19,30 +18,33 @@ log = logging.getLogger(__name__)
 _STARVED: frozenset[Cause] = frozenset({"low_memory", "offloaded"})
 
 
-def calendar() -> datetime:
-    """Return the present moment of the calendar."""
+def wall_clock() -> datetime:
+    """Return the current date and time, in UTC."""
     return datetime.now(UTC)
 
 
 class OllamaWatcher:
-    """One Ollama server. `clock` is monotonic seconds; `today` is the calendar that its expiries are read against."""
+    """Watches one Ollama server.
+
+    `clock` returns monotonic seconds; `now` returns the wall-clock time that expiries are compared with.
+    """
 
     def __init__(
         self,
         client: OllamaClient,
         config: UnloadConfig,
         clock: Callable[[], float],
-        today: Callable[[], datetime] = calendar,
+        now: Callable[[], datetime] = wall_clock,
     ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
-        self._today = today
+        self._now = now
         self._history = OllamaHistory()
         self._logged: str | None = None
 
     async def tick(self, snapshot: Snapshot) -> tuple[Tenant, ...]:
-        """Return what the server holds, after asking it to unload what should go; empty when it does not answer."""
+        """Return the server's models after requesting any due unloads; empty if the server does not answer."""
         try:
             models = await self._client.loaded()
             self._note(", ".join(sorted(model.name for model in models)), describe(snapshot.observation, models))
@@ -60,21 +62,21 @@ class OllamaWatcher:
             models,
             starving=bool(starving),
             now_s=self._clock(),
-            now=self._today(),
+            now=self._now(),
         )
         for name in names:
             log.warning("asking ollama to unload %s, which is idle while %s has no room", name, ", ".join(starving))
             await self._client.unload(name)
 
     def _note(self, state: str, line: str) -> None:
-        """Log `line` when `state` is not what it was; its numbers change at every look."""
+        """Log `line` when `state` has changed. (The numbers in `line` change with every poll.)"""
         if state != self._logged:
             self._logged = state
             log.info("%s", line)
 
 
 def describe(observation: Observation, models: Sequence[Tenant]) -> str:
-    """Return one line on who the other processes are: "external 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
+    """Describe the external memory in one line: "external 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
     total = "unknown" if observation.external_bytes is None else format_bytes(observation.external_bytes)
     named = ", ".join(
         f"ollama {model.name} {format_bytes(model.vram_bytes)} until {model.expires_at.astimezone(UTC):%H:%M:%S}Z"

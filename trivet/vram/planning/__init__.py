@@ -1,1 +1,1 @@
-"""Which models fit a GPU, and the configuration that makes them fit. Pure."""
+"""Computes which models fit on a GPU, and the configuration with which they fit. Pure."""

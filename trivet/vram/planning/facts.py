@@ -1,8 +1,8 @@
-"""What a model costs on a GPU: parameters, and bytes of activations per token, from its configuration. Pure.
+"""A model's memory requirements on a GPU, from its configuration: parameters, and activation bytes per token.
 
-Activations are estimated for one encoder layer at its peak, in inference, with fused attention. The estimate is meant
-to be replaced: a replica measures the figure at warm-up, and `ModelFacts.measured_activation_bytes_per_token` wins.
-Reads no weights: a local checkpoint is described by its config.json and the headers of its safetensors files.
+Activations are estimated for one encoder layer at its peak, in inference, with fused attention. A replica measures the
+figure at warm-up, and `ModelFacts.measured_activation_bytes_per_token` then replaces the estimate. No weights are read:
+the config.json and the headers of the safetensors files suffice for a local checkpoint.
 """
 
 import json
@@ -24,12 +24,12 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 ITEM_BYTES: Mapping[Dtype, int] = MappingProxyType({"bf16": 2, "fp16": 2, "fp32": 4})
 
 _ALLOCATOR_SLACK = 1.25
-"""Blocks are rounded up and reused imperfectly between sequence lengths."""
+"""Factor for what the allocator adds: it rounds blocks up and reuses them imperfectly between sequence lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """The figures of one model that memory depends on."""
+    """The properties of one model that its memory depends on."""
 
     name: str
     parameters: int
@@ -40,30 +40,30 @@ class ModelFacts:
     gated: bool = False
     """Whether the feed-forward part has two input projections (GeGLU)."""
     attention: Attention = "fused"
-    """"eager" where scores of every head exist in memory at once: disentangled attention has no fused kernel."""
+    """"eager" if the scores of all heads are in memory at once: disentangled attention has no fused kernel."""
     measured_activation_bytes_per_token: int | None = None
 
     def weights_bytes(self, dtype: Dtype) -> int:
-        """Return what the weights take at this precision."""
+        """Return the size of the weights at this precision."""
         return self.parameters * ITEM_BYTES[dtype]
 
     def activation_bytes_per_token(self, dtype: Dtype) -> int:
-        """Return what one token of a batch of the longest sequences takes at the peak of a forward."""
+        """Return the bytes per token at the peak of a forward, for a batch of the longest sequences."""
         if self.measured_activation_bytes_per_token is not None:
             return self.measured_activation_bytes_per_token
         projections = 8 * self.hidden  # residual, normed, q k v, rotated q k, output
         widened = 3 if self.gated else 2  # (gate,) input and product
         feed_forward = 2 * self.hidden + widened * self.feed_forward
-        # Per token, one row of the attention mask; eager attention holds scores, probabilities and a positional
-        # term per head besides.
-        row = self.max_tokens * (1 if self.attention == "fused" else 1 + 3 * self.heads)
+        # One row of the attention mask per token. Eager attention also holds scores, probabilities and a positional
+        # term for each head.
+        mask_row = self.max_tokens * (1 if self.attention == "fused" else 1 + 3 * self.heads)
         pooled = 4 * self.hidden  # the last hidden state in fp32
-        values = max(projections + row, feed_forward + (row if self.attention == "fused" else 0))
+        values = max(projections + mask_row, feed_forward + (mask_row if self.attention == "fused" else 0))
         return round(_ALLOCATOR_SLACK * (values * ITEM_BYTES[dtype] + pooled))
 
 
 def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> ModelFacts:
-    """Return the facts of a model from its config.json. Raises `ModelError` naming a field that is missing."""
+    """Derive a model's facts from its config.json. Raises `ModelError`, which names a missing field."""
 
     architecture = Architecture(name, config)
     if architecture.max_tokens is None:
@@ -81,7 +81,7 @@ def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> 
 
 
 def facts_from_directory(directory: Path) -> ModelFacts:
-    """Return the facts of a checkpoint in Hugging Face layout. Raises `ModelError` where it is not one."""
+    """Derive the facts of a checkpoint in Hugging Face layout. Raises `ModelError` if `directory` does not hold one."""
     shards = sorted(directory.glob("*.safetensors"))
     if not shards:
         raise ModelError(f"{directory}: no .safetensors file")
@@ -90,7 +90,7 @@ def facts_from_directory(directory: Path) -> ModelFacts:
 
 
 def _parameters_in(shard: Path) -> int:
-    """Count the elements of all tensors from the file's header: its length in 8 bytes, then JSON."""
+    """Count the elements of all tensors from the file's header, which is its length in 8 bytes followed by JSON."""
     with shard.open("rb") as file:
         prefix = file.read(8)
         if len(prefix) < 8:
@@ -129,7 +129,7 @@ def _minilm(name: str, parameters: int, max_tokens: int) -> ModelFacts:
 _CATALOGUE = (
     ModelFacts(
         name="nomic-ai/nomic-embed-text-v2-moe",
-        parameters=475_292_928,  # all experts are resident, though two of eight work on a token
+        parameters=475_292_928,  # all eight experts are resident, though only two process each token
         hidden=768,
         feed_forward=3072,
         heads=12,
@@ -151,7 +151,7 @@ _CATALOGUE = (
     _minilm("cross-encoder/ms-marco-MiniLM-L6-v2", 22_713_601, 512),
     ModelFacts(
         name="MoritzLaurer/deberta-v3-xsmall-zeroshot-v1.1-all-33",
-        parameters=70_830_722,  # 22 M of them in the encoder, the rest in the vocabulary
+        parameters=70_830_722,  # 22 M of them in the encoder, the rest in the embedding table
         hidden=384,
         feed_forward=1536,
         heads=6,
@@ -161,13 +161,13 @@ _CATALOGUE = (
 )
 
 CATALOGUE: Mapping[str, ModelFacts] = MappingProxyType({facts.name: facts for facts in _CATALOGUE})
-"""Facts of the models that the presets name, so that planning needs no download."""
+"""Facts of the presets' models, so that planning needs no download."""
 
 
 def facts_for(name: str) -> ModelFacts:
-    """Return the facts of a catalogue name (the part after the slash suffices) or of a local directory.
+    """Look up a catalogue name (the part after the slash suffices) or read a local directory.
 
-    Raises `ModelError` for a name that is neither, with the names there are.
+    Raises `ModelError`, which lists the known names, if `name` is neither.
     """
     for known, facts in CATALOGUE.items():
         if name in (known, known.split("/")[-1]):

@@ -1,13 +1,13 @@
 """Divides one GPU among model processes: fractions, caps and token budgets, or a refusal with the numbers. Pure.
 
-    GPU  =  driver's own  +  left to others  +  kept free  +  Σ per model (CUDA context + cap)
+    GPU   =  driver  +  left to others  +  kept free  +  Σ per model (CUDA context + cap)
     cap   =  weights  +  workspace  +  activations of one full token budget
 
-*Kept free* exists for the policy (`trivet.vram.policy`): if our own processes could fill the GPU, a warm allocator
-alone would push lanes below the floor. It defaults to the resume threshold.
+*Kept free* is for the policy (`trivet.vram.policy`): if our own processes could fill the GPU, their cached memory alone
+would push models below the floor. It defaults to the resume threshold.
 
 Every model gets the same token budget, as large as the rest of the GPU allows, but at least one of its longest
-sequences and at most `max_budget_tokens`. Renders nothing: see `trivet.vram.planning.table`.
+sequences and at most `max_budget_tokens`. `trivet.vram.planning.table` renders the result.
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ _BUDGET_STEP_TOKENS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What the plan takes for granted, each a knob. Sizes in bytes."""
+    """Sizes that a plan assumes, in bytes; each can be set."""
 
     context_bytes: int = DEFAULT_CONTEXT_BYTES
     """One CUDA context with its loaded kernels, per process."""
     workspace_bytes: int = 64 * _MIB
     """Scratch space of the matrix libraries, per process."""
     driver_bytes: int = 256 * _MIB
-    """What driver and firmware keep of the GPU before anyone starts."""
+    """Memory that driver and firmware reserve before any process starts."""
     kept_free_bytes: int = 1024 * _MIB
-    """What must stay free for the lanes to stay on the GPU: the policy's resume threshold."""
+    """Memory that must stay free for models to stay on the GPU: the policy's resume threshold."""
     external_bytes: int = 0
-    """What is left to others: a desktop, an LLM server."""
+    """Memory left to other processes, such as a desktop or an LLM server."""
     max_budget_tokens: int = 16_384
-    """Larger batches than this gain nothing."""
+    """Larger batches gain nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +54,20 @@ class ModelPlan:
     """Padded tokens in one forward."""
     context_bytes: int
     cap_bytes: int
-    """What the allocator of its process may take."""
+    """Limit of the allocator in the model's process."""
     memory_fraction: float
     """`cap_bytes` as a share of the GPU, for `torch.cuda.set_per_process_memory_fraction`."""
     num_gpus: float
-    """What Ray books: context and cap as a share of the GPU, rounded down to thousandths."""
+    """The share of the GPU that Ray reserves: context and cap, rounded down to thousandths."""
 
     @property
     def activation_bytes(self) -> int:
-        """Return what one full token budget takes."""
+        """Activations of one full token budget."""
         return self.activation_bytes_per_token * self.budget_tokens
 
     @property
     def process_bytes(self) -> int:
-        """Return the most the process takes of the GPU."""
+        """Maximum GPU memory of the process."""
         return self.context_bytes + self.cap_bytes
 
 
@@ -81,12 +81,12 @@ class Plan:
 
     @property
     def taken_bytes(self) -> int:
-        """Return the most that all processes together take."""
+        """Maximum GPU memory of all processes together."""
         return sum(model.process_bytes for model in self.models)
 
     @property
     def unplanned_bytes(self) -> int:
-        """Return what remains beyond everything planned, including what is kept free."""
+        """Memory left after everything planned, including the part kept free."""
         return self.gpu_bytes - _set_aside_bytes(self.assumptions) - self.taken_bytes
 
 
@@ -97,16 +97,16 @@ def plan(
     dtype: Dtype = "bf16",
     assumptions: Assumptions | None = None,
 ) -> Plan:
-    """Return the division of a GPU of `gpu_bytes` among `models`.
+    """Divide a GPU of `gpu_bytes` among `models`.
 
-    Raises `DoesNotFit`, with the numbers and the nearest preset that does fit, and `ConfigError` for an empty or
-    repeated list.
+    Raises `DoesNotFit`, with the numbers and the nearest preset that fits, and `ConfigError` if `models` is empty or
+    repeats a model.
     """
     assume = assumptions or Assumptions()
     if not models:
         raise ConfigError("a plan needs at least one model")
     if len({facts.name for facts in models}) != len(models):
-        raise ConfigError("a plan names each model once")
+        raise ConfigError("a plan must name each model only once")
     needed_bytes = needed(models, dtype, assume)
     if needed_bytes > gpu_bytes:
         raise _refusal(models, gpu_bytes, dtype, assume, needed_bytes)
@@ -121,7 +121,7 @@ def plan(
 
 
 def needed(models: Sequence[ModelFacts], dtype: Dtype, assume: Assumptions) -> int:
-    """Return the smallest GPU, in bytes, that these models fit on: each with one longest sequence at a time."""
+    """Return the size of the smallest GPU that fits these models, each running one longest sequence at a time."""
     return _set_aside_bytes(assume) + sum(
         _fixed_bytes(facts, dtype, assume) + _floor_tokens(facts) * facts.activation_bytes_per_token(dtype)
         for facts in models
@@ -142,10 +142,10 @@ def _floor_tokens(facts: ModelFacts) -> int:
 
 
 def _budgets(models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> tuple[int, ...]:
-    """Return the budget per model: one common number where it exceeds a model's floor, the floor elsewhere.
+    """Return the budget per model: a common number of tokens, or the model's floor if that is larger.
 
-    The common number is the largest multiple of the step that the GPU still holds, found by bisection over steps:
-    the total grows with it.
+    The common number is the largest multiple of the step with which everything fits. The total grows with it, so
+    bisection finds it.
     """
     fixed_bytes = _set_aside_bytes(assume) + sum(_fixed_bytes(facts, dtype, assume) for facts in models)
     per_token = [facts.activation_bytes_per_token(dtype) for facts in models]
@@ -158,7 +158,7 @@ def _budgets(models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume:
         chosen = budgets(steps * _BUDGET_STEP_TOKENS)
         return fixed_bytes + sum(b * t for b, t in zip(per_token, chosen, strict=True)) <= gpu_bytes
 
-    low, high = 0, assume.max_budget_tokens // _BUDGET_STEP_TOKENS  # zero steps fit: `needed` said so
+    low, high = 0, assume.max_budget_tokens // _BUDGET_STEP_TOKENS  # zero steps fit: `plan` has checked `needed`
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
@@ -183,7 +183,7 @@ def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume:
 
 
 def nearest_preset(gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
-    """Return how to ask for the most demanding preset that fits this GPU ("8gb", "8gb --smaller"), or "cpu"."""
+    """Return the options of the most demanding preset that fits this GPU ("8gb", "8gb --smaller"), or "cpu"."""
     fitting = [(0, "cpu")]
     for preset in PRESETS.values():
         if preset.gpu_bytes == 0:
@@ -193,7 +193,7 @@ def nearest_preset(gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
             needed_bytes = needed([CATALOGUE[name] for name in names], dtype, left)
             if needed_bytes <= gpu_bytes:
                 fitting.append((needed_bytes, words))
-    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # of equals, the one for the larger GPU
+    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # on a tie, the preset for the larger GPU
 
 
 def _refusal(

@@ -1,4 +1,4 @@
-"""Choices of models for common GPUs. Data only; whether one fits is the planner's to say."""
+"""Choices of models for common GPUs. Data only; the planner checks whether they fit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ _SMALLEST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Three models (embedder, reranker, classifier) and what they leave of a GPU to others."""
+    """Three models (embedder, reranker, classifier) for a GPU, and the memory left to other processes."""
 
     name: str
     gpu_bytes: int
-    """The GPU it is meant for; 0 for none."""
+    """Size of the GPU that the preset is meant for; 0 for no GPU."""
     external_bytes: int
-    """What it leaves to others on that GPU."""
+    """Memory that the preset leaves to other processes on that GPU."""
     models: tuple[str, str, str]
     smaller_models: tuple[str, str, str]
-    """To take instead where others hold more of the GPU, or where latency matters more than quality."""
+    """The alternative where other processes need more of the GPU, or where latency matters more than quality."""
     purpose: str
 
 
@@ -56,7 +56,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 external_bytes=5 * _GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
-                purpose="beside a small LLM: 7 to 8 billion parameters at 4 bits",
+                purpose="next to a small LLM of 7 to 8 billion parameters at 4 bits",
             ),
             Preset(
                 name="24gb",
@@ -64,7 +64,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 external_bytes=12 * _GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
-                purpose="beside an LLM of 10 to 12 GB",
+                purpose="next to an LLM of 10 to 12 GB",
             ),
             Preset(
                 name="cpu",
@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 external_bytes=0,
                 models=_SMALLEST,
                 smaller_models=_SMALLEST,
-                purpose="no GPU at all",
+                purpose="no GPU",
             ),
         )
     }

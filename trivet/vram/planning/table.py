@@ -1,4 +1,4 @@
-"""A plan as people read it: rows of text, and those rows aligned. Decides nothing."""
+"""Renders a plan as a human-readable table."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ HEADER = ("", "weights", "activations", "token budget", "context", "process", "m
 
 
 def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
-    """Return the table without its header: a row per model, then what else the GPU is divided into, then the GPU."""
+    """Return the table's rows without the header: one per model, then the rest of the GPU, then its total."""
     assume = plan.assumptions
     shares = tuple(
         (
@@ -38,15 +38,15 @@ def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
 
 
 def render(plan: Plan) -> str:
-    """Return the plan as an aligned table with its assumptions below, ready to print."""
+    """Return the plan as an aligned table, followed by its assumptions."""
     context, workspace = map(format_bytes, (plan.assumptions.context_bytes, plan.assumptions.workspace_bytes))
     return "\n".join(
         (
             *_aligned((HEADER, *rows(plan))),
             "",
-            f"At {plan.models[0].dtype}. A process is its CUDA context (assumed: {context}) and its cap.",
-            f"A cap is weights, activations of one full token budget and {workspace} of workspace.",
-            "Activations are estimated until a replica has measured its own at warm-up.",
+            f"At {plan.models[0].dtype}. A process holds its CUDA context (assumed: {context}) and its cap.",
+            f"A cap covers the weights, the activations of one full token budget and {workspace} of workspace.",
+            "Activations are estimates until a replica has measured them at warm-up.",
         )
     )
 
@@ -56,7 +56,7 @@ def _only_process(what: str, size_bytes: int) -> tuple[str, ...]:
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Left-align the first column and right-align the others; a rule under the header."""
+    """Left-align the first column, right-align the others, and draw a rule under the header."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = [
         "  ".join(

@@ -17,7 +17,7 @@ from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
 from trivet.api.errors.bodies import documented_errors
-from trivet.api.errors.route import DialectRoute
+from trivet.api.json_route import JsonRoute
 from trivet.api.model_names import find_by_name
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
@@ -44,7 +44,7 @@ class _TruncatingBody(_Body):
         if not self.truncate or service.settings.truncate_means == "window":
             return options.long_input
         if self.truncation_direction.lower() == "left":
-            raise InvalidInput("texts are cut on the right only", param="truncation_direction")
+            raise InvalidInput("texts are cut on the right only", field="truncation_direction")
         return "truncate"
 
 
@@ -173,9 +173,10 @@ async def _embed(service: Service, body: TeiEmbedBody, options: CallOptions) -> 
         normalize=body.normalize,
         long_input=body.long_input(service, options),
         priority=options.priority,
-        param="inputs",
+        no_store=options.no_store,
+        inputs_field="inputs",
     )
-    routed = await service.in_time(service.dispatcher.embed(request), options)
+    routed = await service.call(request, options)
     vectors = np.ascontiguousarray(routed.result.vectors)  # a Matryoshka slice is not, and orjson asks for it
     return json_response(vectors, headers=tei_headers([routed], started_s, body.inputs))
 
@@ -189,7 +190,7 @@ async def rerank(service: Service, body: TeiRerankBody, options: CallOptions) ->
         body.texts,
         options,
         long_input=body.long_input(service, options),
-        params=("query", "texts"),
+        documents_field="texts",
     )
     scored = ranked.scored("score", raw=body.raw_scores)
     if body.return_text:
@@ -201,8 +202,10 @@ async def _predict(service: Service, body: TeiPredictBody, options: CallOptions)
     started_s = time.monotonic()
     pairs = body.pairs()
     service.check_count(len(pairs), "inputs")
-    request = PredictRequest(pairs, long_input=body.long_input(service, options), priority=options.priority)
-    routed = await service.in_time(service.dispatcher.predict(request), options)
+    request = PredictRequest(
+        pairs, long_input=body.long_input(service, options), priority=options.priority, no_store=options.no_store
+    )
+    routed = await service.call(request, options)
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
     answers = [label_scores(result.labels, row) for row in scores]
@@ -222,9 +225,10 @@ async def _similarity(service: Service, body: TeiSimilarityBody, options: CallOp
         normalize=True,
         long_input=parameters.long_input(service, options),
         priority=options.priority,
-        param="inputs",
+        no_store=options.no_store,
+        inputs_field="inputs",
     )
-    routed = await service.in_time(service.dispatcher.embed(request), options)
+    routed = await service.call(request, options)
     source, others = routed.result.vectors[0], routed.result.vectors[1:]  # (H,), (N, H)
     return json_response(others @ source, headers=tei_headers([routed], started_s, texts))
 
@@ -234,18 +238,18 @@ async def _tokenize(service: Service, body: TeiTokenizeBody) -> Response:
     characters = sum(len(text) for text in body.inputs)
     if characters > TOKENIZE_MAX_CHARACTERS:
         raise InvalidInput(
-            f"inputs have {characters} characters; the limit is {TOKENIZE_MAX_CHARACTERS}", param="inputs"
+            f"inputs have {characters} characters; the limit is {TOKENIZE_MAX_CHARACTERS}", field="inputs"
         )
-    cards = await service.dispatcher.models()
+    cards = await service.info.models()
     task = find_by_name(cards, body.model, service.settings.model_aliases).task if body.model else "embedder"
     request = TokenizeRequest(tuple(body.inputs), task, body.add_special_tokens)
-    result = await service.dispatcher.tokenize(request)
+    result = await service.info.tokenize(request)
     return json_response(result.tokens)  # orjson writes dataclasses as objects
 
 
 def tei_router(service: Service) -> APIRouter:
     """All routes but `/rerank`, which is shared."""
-    router = APIRouter(route_class=DialectRoute, tags=["text-embeddings-inference"])
+    router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference"])
 
     def documented(path: str, answer: Any) -> dict[int | str, dict[str, Any]]:
         return {200: {"model": answer}, **documented_errors(path)}
@@ -280,7 +284,7 @@ def tei_router(service: Service) -> APIRouter:
 
     @router.get("/info", summary="One model, the embedder unless named (TEI)", responses=documented("/info", TeiInfo))
     async def info(model: Annotated[str | None, WithJsonSchema({"type": "string"})] = None) -> Response:
-        cards = await service.dispatcher.models()
+        cards = await service.info.models()
         card = find_by_name(cards, model or "embedder", service.settings.model_aliases)
         return json_response(tei_info(card, service.settings))
 
@@ -291,7 +295,7 @@ def tei_router(service: Service) -> APIRouter:
         responses=documented_errors("/health"),
     )
     async def health() -> Response:
-        readiness = await service.dispatcher.readiness()
+        readiness = await service.info.readiness()
         if not readiness.all_served:
             raise Unavailable("not every model can answer yet")
         return Response()

@@ -1,12 +1,12 @@
-/** A list sorted by score, each entry with its bar. */
+/** A list sorted by score, with a bar for each entry. */
 
 import { el } from "../dom.js";
 import { share } from "../words.js";
 
 /**
  * @param {{text: string, score: number}[]} ranked Best first.
- * @param {string} task Whose colour.
- * @param {string} name For those who do not see it.
+ * @param {string} task Selects the colour.
+ * @param {string} name The list's accessible name.
  */
 export function bars(ranked, task, name) {
   const items = ranked.map(({ text, score }, at) => {

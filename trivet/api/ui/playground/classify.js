@@ -1,4 +1,4 @@
-/** A text against labels of one's own. */
+/** Classifies a text by labels of the user's choice. */
 
 import { post } from "../api.js";
 import { byId } from "../dom.js";
@@ -15,6 +15,6 @@ export function wireClassify(status) {
       multi_label: byId("classify-multi").checked,
     });
     const ranked = answer.data[0].labels.map((/** @type {any} */ entry) => ({ text: entry.label, score: entry.score }));
-    return [routeNote(route, status()), bars(ranked, "classifier", "Labels, the likeliest first")];
+    return [routeNote(route, status()), bars(ranked, "classifier", "Labels, the most likely first")];
   });
 }

@@ -6,17 +6,17 @@ import { widthOf } from "./text_lines.js";
 const ARROW = 9;
 export const LABEL_HEIGHT = 22;
 
-/** Thicker where the service is surer. @param {number} confidence */
+/** The stroke's width, which grows with the confidence. @param {number} confidence */
 const thickness = (confidence) => 1.25 + 2.5 * confidence;
 
 /**
- * A line with a head, which ends at `tip` in direction `angle`.
+ * A line with an arrowhead, which ends at `tip` in direction `angle`.
  * @param {string} d
  * @param {{x: number, y: number}} tip
  * @param {number} angle Radians.
  * @param {import("./relations.js").Look} look
  * @param {number} confidence
- * @param {number} [weight] Less than one where many lines cross.
+ * @param {number} [weight] Factor of the width; less than 1 if many lines cross.
  */
 export function arrow(d, tip, angle, look, confidence, weight = 1) {
   const side = (/** @type {number} */ turn) => {

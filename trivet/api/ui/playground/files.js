@@ -1,4 +1,4 @@
-/** A folder of files: each is related to those that fit it best, one request a file. */
+/** Relates each file of a folder to the most relevant other files, with one request per file. */
 
 import { post } from "../api.js";
 import { byId, el } from "../dom.js";
@@ -9,14 +9,14 @@ import { chosen, dropped, readTexts } from "./read_files.js";
 import { redrawn } from "./redrawn.js";
 import { legend, looks, relationsTable } from "./relations.js";
 
-const MOST_FILES = 24;
+const MAX_FILES = 24;
 const PARTNERS = 3;
 
 /** @param {() => any} status */
 export function wireFiles(status) {
   const place = byId("files-outcome");
   const zone = byId("files-drop");
-  /** Ends the run before, if it still goes on. */
+  /** Stops the previous run if it is still going. */
   let stop = new AbortController();
 
   /** @param {Promise<import("./read_files.js").NamedFile[]> | import("./read_files.js").NamedFile[]} files */
@@ -36,7 +36,7 @@ export function wireFiles(status) {
   for (const id of ["files-pick", "files-folder"]) {
     byId(id).addEventListener("change", (/** @type {any} */ event) => {
       take(chosen(event.target.files));
-      event.target.value = ""; // the same folder can be chosen again
+      event.target.value = ""; // so that the same folder can be chosen again
     });
   }
   zone.addEventListener("dragover", (/** @type {DragEvent} */ event) => {
@@ -58,12 +58,12 @@ export function wireFiles(status) {
  * @param {(...nodes: Node[]) => void} show
  */
 async function relateFiles(files, status, stop, show) {
-  const largest = (status()?.limits.max_body_bytes ?? 8 * 2 ** 20) / MOST_FILES;
-  const { taken, left } = await readTexts(files, MOST_FILES, largest);
-  const leftNote = left.length > 0 ? el("p", { class: "hint" }, `Left out: ${list(left)}.`) : null;
+  const largest = (status()?.limits.max_body_bytes ?? 8 * 2 ** 20) / MAX_FILES;
+  const { taken, skipped } = await readTexts(files, MAX_FILES, largest);
+  const skippedNote = skipped.length > 0 ? el("p", { class: "hint" }, `Skipped: ${list(skipped)}.`) : null;
   if (taken.length < 2) {
-    const said = el("p", { class: "empty", role: "status" }, "At least two text files are needed to relate them.");
-    show(...[said, leftNote].filter((node) => node !== null));
+    const tooFew = el("p", { class: "empty", role: "status" }, "At least two text files are needed to relate them.");
+    show(...[tooFew, skippedNote].filter((node) => node !== null));
     return;
   }
   const progress = progressOf(taken.length, stop);
@@ -85,7 +85,7 @@ async function relateFiles(files, status, stop, show) {
     for (const edge of reply.answer.edges) found.push({ ...edge, from: at, to: others[edge.target_index] });
   }
   if (route) route = { ...route, reason, milliseconds: performance.now() - started };
-  show(...result(taken.map((file) => file.name), found, route, status(), leftNote));
+  show(...result(taken.map((file) => file.name), found, route, status(), skippedNote));
 }
 
 /**
@@ -119,9 +119,9 @@ function progressOf(total, stop) {
  * @param {any[]} edges
  * @param {import("../api.js").Route | null} route
  * @param {any} status
- * @param {Node | null} leftNote
+ * @param {Node | null} skippedNote
  */
-function result(names, edges, route, status, leftNote) {
+function result(names, edges, route, status, skippedNote) {
   const known = looks(status, edges);
   edges.sort((one, other) => other.confidence - one.confidence);
   const related = edges.filter((edge) => !known.get(edge.relation)?.absent);
@@ -129,11 +129,11 @@ function result(names, edges, route, status, leftNote) {
   const unrelated = edges.length - related.length;
   const summary =
     `${counted(names.length, "file")}, ${counted(related.length, "relation")}` +
-    (unrelated > 0 ? `; ${counted(unrelated, "pair")} looked at and found unrelated.` : ".");
+    (unrelated > 0 ? `; ${counted(unrelated, "pair")} compared and found unrelated.` : ".");
   return [
     route ? routeNote(route, status) : null,
     el("p", {}, summary),
-    leftNote,
+    skippedNote,
     related.length > 0 ? legend(known, related) : null,
     redrawn((width) => circle(names, related, known, width)),
     rows.length > 0 ? relationsTable(rows, known, { from: "From", to: "To" }) : null,

@@ -1,4 +1,4 @@
-/** Many texts: names around a circle, each relation an arrow that bends towards the middle. */
+/** Draws the relations of many texts: names on a circle, and each relation as an arrow curved towards the centre. */
 
 import { svg } from "../dom.js";
 import { arrow } from "./edge_shapes.js";
@@ -31,7 +31,7 @@ export function circle(names, edges, known, width) {
   const lines = edges.map((edge) => bent(places[edge.from], places[edge.to], centre, edge, known));
   const nodes = places.map((place, at) => node(place, names[at], shown[at], longest));
   nodes.forEach((shape, at) => {
-    // Pointing at a file shows its relations alone; the table says the same to everybody.
+    // Pointing at a file shows only its relations; the table has the same information without a pointer.
     shape.addEventListener("pointerenter", () => dim(lines, (index) => edges[index].from !== at && edges[index].to !== at));
     shape.addEventListener("pointerleave", () => dim(lines, () => false));
   });
@@ -42,7 +42,7 @@ export function circle(names, edges, known, width) {
       width,
       height,
       role: "img",
-      "aria-label": `${names.length} files in a circle, joined by ${edges.length} relations. The table below says the same.`,
+      "aria-label": `${names.length} files in a circle, joined by ${edges.length} relations. The table below shows the same.`,
     },
     ...lines.flat(),
     ...nodes,
@@ -67,7 +67,7 @@ function dim(lines, isAside) {
  * @param {Map<string, import("./relations.js").Look>} known
  */
 function bent(from, to, centre, edge, known) {
-  // A little to one side, so that there and back are two lines.
+  // Slightly to one side, so that the two directions are separate lines.
   const aside = { x: (to.y - from.y) * 0.1, y: (from.x - to.x) * 0.1 };
   const middle = {
     x: (from.x + to.x) / 2 + ((centre.x - (from.x + to.x) / 2) * 2) / 3 + aside.x,

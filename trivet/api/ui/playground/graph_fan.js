@@ -1,6 +1,6 @@
 /**
- * One source and its candidates: the source on the left, candidates in a column on the right, an edge to each.
- * Where there is no room side by side, the source is on top and the edges come down a trunk on the left.
+ * Draws a source on the left, its candidates in a column on the right, and an edge to each. In a narrow space the source
+ * is at the top, and the edges run along a trunk on the left.
  */
 
 import { svg } from "../dom.js";
@@ -13,7 +13,7 @@ const LINE = 18;
 const PAD = 11;
 const GAP = 16;
 const NARROW = 620;
-const MOST_LINES = 4;
+const MAX_LINES = 4;
 
 /** @typedef {{x: number, y: number, width: number, height: number, lines: string[]}} Box */
 
@@ -32,7 +32,7 @@ export function fan(source, edges, known, width) {
       width,
       height: drawing.height,
       role: "img",
-      "aria-label": `The source and ${edges.length} candidates, joined by their relations. The table below says the same.`,
+      "aria-label": `The source and ${edges.length} candidates, joined by their relations. The table below shows the same.`,
     },
     ...drawing.shapes,
   );
@@ -44,7 +44,7 @@ export function fan(source, edges, known, width) {
  * @returns {Box}
  */
 function box(text, width) {
-  const lines = wrap(text, width - 2 * PAD, MOST_LINES, FONT);
+  const lines = wrap(text, width - 2 * PAD, MAX_LINES, FONT);
   return { x: 0, y: 0, width, height: lines.length * LINE + 2 * PAD - 2, lines };
 }
 
@@ -116,7 +116,7 @@ function stacked(source, edges, known, width) {
   const nodes = [drawn(from, "source")];
   const labels = [];
   for (const [at, edge] of edges.entries()) {
-    const trunk = 28 - at * apart; // each its own, the farthest outermost: none is drawn over another
+    const trunk = 28 - at * apart; // separate trunks, the longest outermost, so that none overlaps another
     const look = /** @type {import("./relations.js").Look} */ (known.get(edge.relation));
     const text = labelOf(edge);
     const candidate = { ...box(edge.text, width - indent - 1), x: indent, y: y + LABEL_HEIGHT + 6 };

@@ -1,11 +1,11 @@
-/** What every form shares: one request at a time, what is happening in words, and how it was served. */
+/** Shared by all forms: one request at a time, a progress text, errors, and how the request was served. */
 
 import { Failure } from "../api.js";
 import { el } from "../dom.js";
 import { counted, gpu, milliseconds } from "../words.js";
 
 /**
- * Runs `work` when the form is sent, and shows what it returns.
+ * Runs `work` when the form is submitted, and shows the nodes that it returns.
  * @param {HTMLFormElement} form
  * @param {HTMLElement} place
  * @param {() => Promise<Node[]>} work
@@ -17,9 +17,9 @@ export function onSend(form, place, work) {
     event.preventDefault();
     if (busy) return;
     busy = true;
-    // Not `disabled`: that would take the focus away from whoever pressed it.
+    // Not `disabled`, which would remove the focus from the button.
     button.setAttribute("aria-disabled", "true");
-    place.replaceChildren(el("p", { class: "working", role: "status" }, "The service is working on it…"));
+    place.replaceChildren(el("p", { class: "working", role: "status" }, "Waiting for the answer…"));
     try {
       place.replaceChildren(...(await work()));
     } catch (error) {
@@ -32,7 +32,7 @@ export function onSend(form, place, work) {
 }
 
 /**
- * A failure in words. Anything else is a mistake of the page, and is thrown on, into the console.
+ * Shows a failure. Any other error is a bug of the page and is thrown again, into the console.
  * @param {unknown} error
  */
 export function failure(error) {
@@ -41,7 +41,7 @@ export function failure(error) {
 }
 
 /**
- * Who answered, how fast, and why not the GPU.
+ * Shows the device, the latency, and the reason if the GPU did not serve the request.
  * @param {import("../api.js").Route} route
  * @param {any} status
  */
@@ -54,7 +54,7 @@ export function routeNote(route, status) {
   ];
   if (route.reason) parts.push(el("span", { class: "route-why" }, `Moved from the ${gpu(status)}, because: ${route.reason}`));
   if (route.truncated > 0) {
-    parts.push(el("span", { class: "route-why" }, `Cut short: ${counted(route.truncated, "text")}.`));
+    parts.push(el("span", { class: "route-why" }, `Truncated: ${counted(route.truncated, "text")}.`));
   }
   return el("div", { class: "route", role: "status" }, ...parts);
 }
@@ -73,7 +73,7 @@ function laneOf(device, route, status) {
 }
 
 /**
- * Entries of a text area: between blank lines if there are any, else line by line.
+ * Splits a text area into entries, at blank lines if there are any, otherwise at each line break.
  * @param {string} text
  */
 export function entries(text) {

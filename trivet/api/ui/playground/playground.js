@@ -1,4 +1,4 @@
-/** Opens the four things to try. */
+/** Sets up the four forms of the playground. */
 
 import { wireClassify } from "./classify.js";
 import { wireFiles } from "./files.js";

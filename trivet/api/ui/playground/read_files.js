@@ -1,4 +1,4 @@
-/** Turns what was dropped or chosen into texts, and says which files are left out and why. */
+/** Reads dropped or chosen files as texts, and reports which files are skipped and why. */
 
 const BINARY = /\.(png|jpe?g|gif|webp|ico|pdf|zip|gz|tar|whl|so|bin|woff2?|mp[34]|mov|pyc|class|jar|exe)$/i;
 const HIDDEN = /(^|\/)(\.[^/]+|node_modules|__pycache__)(\/|$)/;
@@ -12,13 +12,13 @@ const HIDDEN = /(^|\/)(\.[^/]+|node_modules|__pycache__)(\/|$)/;
 export const chosen = (list) => [...list].map((file) => ({ name: file.webkitRelativePath || file.name, file }));
 
 /**
- * Files of a drop, folders walked through.
+ * Returns the files of a drop, including those in folders.
  * @param {DataTransfer} transfer
  * @returns {Promise<NamedFile[]>}
  */
 export async function dropped(transfer) {
-  // Items are gone after the event's first pause: all are taken before it. What is no entry of a file system may
-  // still be a file, such as a picture dragged from another page.
+  // The items are valid only until the event handler first awaits, so all are read before. An item that is not a file
+  // system entry may still be a file, such as a picture dragged from another page.
   const roots = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
   const found = roots.map(({ entry, file }) => (entry ? walk(entry) : file ? [{ name: file.name, file }] : []));
   return (await Promise.all(found)).flat();
@@ -47,9 +47,9 @@ async function walk(entry) {
 
 /**
  * @param {NamedFile[]} files
- * @param {number} most How many to take.
+ * @param {number} most Maximum number of files.
  * @param {number} largestBytes
- * @returns {Promise<{taken: TextFile[], left: string[]}>} `left` holds a sentence for each reason.
+ * @returns {Promise<{taken: TextFile[], skipped: string[]}>} `skipped` has a phrase for each reason.
  */
 export async function readTexts(files, most, largestBytes) {
   const counts = { hidden: 0, "not text": 0, empty: 0, "too large": 0, "beyond the limit": 0 };
@@ -66,8 +66,8 @@ export async function readTexts(files, most, largestBytes) {
       else taken.push({ name, text });
     }
   }
-  const left = Object.entries(counts).filter(([, number]) => number > 0).map(([reason, number]) => `${number} ${reason}`);
-  return { taken: withoutSharedFolder(taken), left };
+  const skipped = Object.entries(counts).filter(([, number]) => number > 0).map(([reason, number]) => `${number} ${reason}`);
+  return { taken: withoutSharedFolder(taken), skipped };
 }
 
 /** @param {ArrayBuffer} content */
@@ -76,12 +76,12 @@ function decoded(content) {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(content);
     return text.includes("\0") ? null : text;
   } catch {
-    return null; // not UTF-8: told to the reader as "not text"
+    return null; // not UTF-8, which counts as "not text"
   }
 }
 
 /**
- * Names without the folder that all of them are in.
+ * Removes the folder that all names share.
  * @param {TextFile[]} files
  */
 function withoutSharedFolder(files) {

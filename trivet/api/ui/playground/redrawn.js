@@ -1,4 +1,4 @@
-/** A drawing that fits its place, and is drawn anew when the place changes its width. */
+/** A drawing that fits its container, and is redrawn when the container's width changes. */
 
 import { el } from "../dom.js";
 

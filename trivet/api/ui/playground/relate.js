@@ -1,4 +1,4 @@
-/** A source and candidates: which of them it depends on, expands on, contradicts. */
+/** Relates a source to candidates: which of them it depends on, expands on or contradicts. */
 
 import { post } from "../api.js";
 import { byId, el } from "../dom.js";
@@ -8,16 +8,16 @@ import { entries, onSend, routeNote } from "./outcome.js";
 import { redrawn } from "./redrawn.js";
 import { legend, looks, relationsTable } from "./relations.js";
 
-const MOST_DRAWN = 12;
+const MAX_DRAWN = 12;
 
 /** @param {() => any} status */
 export function wireRelate(status) {
   onSend(byId("relate-form"), byId("relate-outcome"), async () => {
     const source = byId("relate-source").value.trim();
     const candidates = entries(byId("relate-candidates").value);
-    // Whoever tries things out wants to see the weak answers too; each shows its confidence.
-    const asked = { source, candidates, top_k: MOST_DRAWN, min_relevance: 0, threshold: 0 };
-    const { answer, route } = await post("v1/relations", asked);
+    // No thresholds, so that weak results are shown too; each has its confidence.
+    const body = { source, candidates, top_k: MAX_DRAWN, min_relevance: 0, threshold: 0 };
+    const { answer, route } = await post("v1/relations", body);
     const edges = answer.edges.map((/** @type {any} */ edge) => ({
       text: candidates[edge.target_index],
       from: source,
@@ -34,7 +34,7 @@ export function wireRelate(status) {
       note,
       legend(known, edges),
       redrawn((width) => fan(source, edges, known, width)),
-      beyond > 0 && el("p", { class: "hint" }, `The ${MOST_DRAWN} most relevant candidates are drawn; ${counted(beyond, "other")} left out.`),
+      beyond > 0 && el("p", { class: "hint" }, `The ${MAX_DRAWN} most relevant candidates are drawn; ${counted(beyond, "other")} omitted.`),
       relationsTable(edges, known, { from: "Source", to: "Candidate" }),
     ].filter((part) => part instanceof Node);
   });

@@ -1,4 +1,4 @@
-/** How a relation looks everywhere: its colour and stroke, the legend, the table that says what the graph shows. */
+/** The look of relations: colour and stroke, the legend, and the table with the same content as the graph. */
 
 import { el, svg } from "../dom.js";
 import { table } from "../table.js";
@@ -8,14 +8,14 @@ const STROKES = [null, "9 5", "2 6", "12 4 2 4", "5 3", "1 4"];
 const COLOURS = 6;
 
 /**
- * A relation's look. It is told apart by stroke as well as by colour.
+ * A relation's look; relations differ in stroke as well as in colour.
  * @typedef {{name: string, colour: string, dashes: string | null, absent: boolean}} Look
  */
 
 /**
- * Looks by name, in the service's order, so that a relation keeps its colour from answer to answer.
+ * Looks by name, in the service's order, so that a relation has the same colour in every answer.
  * @param {any} status
- * @param {{relation: string}[]} edges For the names of relations that the status does not know.
+ * @param {{relation: string}[]} edges For relations that are not in the status.
  * @returns {Map<string, Look>}
  */
 export function looks(status, edges) {

@@ -1,4 +1,4 @@
-/** A query and documents, sorted. */
+/** Sorts documents by their relevance to a query. */
 
 import { post } from "../api.js";
 import { byId } from "../dom.js";

@@ -1,11 +1,11 @@
-/** Breaks text into lines for SVG, which has no wrapping of its own. Pure but for the measure. */
+/** Breaks text into lines for SVG, which does not wrap text. Pure except for measuring the text. */
 
 const context = document.createElement("canvas").getContext("2d");
 const family = getComputedStyle(document.body).fontFamily;
 
 /**
  * @param {string} text
- * @param {string} font Weight and size; the family is the page's.
+ * @param {string} font Weight and size; the family is that of the page.
  */
 export function widthOf(text, font) {
   if (!context) return text.length * 7;
@@ -16,7 +16,7 @@ export function widthOf(text, font) {
 /**
  * @param {string} text
  * @param {number} width
- * @param {number} most The greatest number of lines; the last one ends in an ellipsis where text is left over.
+ * @param {number} most Maximum number of lines; the last one ends in an ellipsis if there is more text.
  * @param {string} font
  * @returns {string[]}
  */
@@ -38,7 +38,7 @@ export function wrap(text, width, most, font) {
 }
 
 /**
- * A word cut into what fits on a line.
+ * Splits a word into parts that fit on a line.
  * @param {string} word
  * @param {number} width
  * @param {string} font

@@ -1,4 +1,4 @@
-/** One GPU's memory as a bar: ours by model, the rest of the world, and what is free, with both thresholds. */
+/** One GPU's memory as a bar: our models, other processes, and free memory, with both thresholds. */
 
 import { el, setAttribute, setText } from "../dom.js";
 import { bytes, duration, list, TASKS, title } from "../words.js";
@@ -6,7 +6,7 @@ import { bytes, duration, list, TASKS, title } from "../words.js";
 const STALE_S = 3;
 
 /**
- * @param {number} index Tells several GPUs' headings apart.
+ * @param {number} index Distinguishes the headings of several GPUs.
  * @returns {{element: HTMLElement, update: (gpu: any, status: any) => void}}
  */
 export function memoryPanel(index) {
@@ -68,15 +68,15 @@ export function memoryPanel(index) {
  */
 const percent = (size, gpu) => `${((100 * Math.max(0, size)) / gpu.total_bytes).toFixed(3)}%`;
 
-/** What everybody but us holds; where it cannot be told apart, whatever is neither free nor ours. @param {any} gpu */
+/** Memory of other processes; if it is unknown, all memory that is neither free nor ours. @param {any} gpu */
 function externalBytes(gpu) {
   const ours = Object.values(gpu.ours_bytes).reduce((sum, size) => sum + /** @type {number} */ (size), 0);
   return gpu.external_bytes ?? Math.max(0, gpu.total_bytes - gpu.free_bytes - ours);
 }
 
-/** Who the other programs' memory belongs to, as far as a neighbour says. @param {any} gpu */
+/** The models of an Ollama server, which are part of the other processes' memory. @param {any} gpu */
 const tenantsOf = (gpu) =>
-  (gpu.tenants ?? []).map((/** @type {any} */ tenant) => `of it ${tenant.name} ${bytes(tenant.vram_bytes)}`);
+  (gpu.tenants ?? []).map((/** @type {any} */ tenant) => `including ${tenant.name} ${bytes(tenant.vram_bytes)}`);
 
 /** @param {any} gpu */
 function sizesOf(gpu) {
@@ -94,7 +94,7 @@ function sizesOf(gpu) {
 /** @param {any} gpu */
 function spoken(gpu) {
   const ours = TASKS.filter((task) => gpu.ours_bytes[task]).map((task) => `${task} ${bytes(gpu.ours_bytes[task])}`);
-  return `${bytes(gpu.total_bytes)} in all: ${list([...ours, `other programs ${bytes(externalBytes(gpu))}`, `free ${bytes(gpu.free_bytes)}`])}`;
+  return `${bytes(gpu.total_bytes)} in total: ${list([...ours, `other processes ${bytes(externalBytes(gpu))}`, `free ${bytes(gpu.free_bytes)}`])}`;
 }
 
 /**
@@ -108,10 +108,10 @@ function showLegend(legend, gpu, status) {
     ...TASKS.filter((task) => gpu.ours_bytes[task]).map(
       (task) => /** @type {[string, string, string, string]} */ (["swatch", task, title(task), bytes(gpu.ours_bytes[task])]),
     ),
-    ["swatch", "external", "Other programs", [bytes(externalBytes(gpu)), ...tenantsOf(gpu)].join(", ")],
+    ["swatch", "external", "Other processes", [bytes(externalBytes(gpu)), ...tenantsOf(gpu)].join(", ")],
     ["swatch", "free", "Free", bytes(gpu.free_bytes)],
-    ["tick", "reroute", "Filled past this line, models leave:", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
-    ["tick", "resume", "Filled no further than this, they return:", `more than ${bytes(status.policy.resume_above_bytes)} free`],
+    ["tick", "reroute", "Models leave the GPU at", `less than ${bytes(status.policy.reroute_below_bytes)} free`],
+    ["tick", "resume", "Models return at", `more than ${bytes(status.policy.resume_above_bytes)} free`],
   ];
   while (legend.children.length > entries.length) legend.lastElementChild?.remove();
   entries.forEach(([shape, of, name, value], at) => {
@@ -133,14 +133,14 @@ function showLegend(legend, gpu, status) {
 function noteOf(gpu) {
   const notes = [];
   if (gpu.unknown_reason !== null) notes.push(`The GPU cannot be read: ${gpu.unknown_reason}.`);
-  if (gpu.age_s !== null && gpu.age_s > STALE_S) notes.push(`The last news of it is ${duration(gpu.age_s)} old.`);
-  if (gpu.attribution_note) notes.push(`Ours and others' are told apart less than exactly: ${gpu.attribution_note}.`);
-  const visible = gpu.total_bytes / 200; // less of it cannot be seen in the bar
+  if (gpu.age_s !== null && gpu.age_s > STALE_S) notes.push(`The last reading is ${duration(gpu.age_s)} old.`);
+  if (gpu.attribution_note) notes.push(`The split between our models and other processes is an estimate: ${gpu.attribution_note}.`);
+  const visible = gpu.total_bytes / 200; // smaller parts are invisible in the bar
   if (gpu.unknown_reason === null && Object.values(gpu.reusable_bytes).some((size) => /** @type {number} */ (size) > visible)) {
-    notes.push("The paler part of a colour is memory that a model's process keeps ready: to that model it counts as free.");
+    notes.push("The paler part of a colour is memory that a model's process has cached; it counts as free for that model.");
   }
   if (gpu.simulated) {
-    notes.push("This GPU is simulated: its memory is counted as a real one's would be, and the work runs on the CPU.");
+    notes.push("This GPU is simulated: its memory is accounted for like that of a real GPU, and the work runs on the CPU.");
   }
   return notes.join(" ");
 }

@@ -1,4 +1,4 @@
-/** One model: its lane and why, what it has been doing, what its processes hold. */
+/** One model: its device and the reason, its recent traffic, and the memory of its processes. */
 
 import { el, setAttribute, setText } from "../dom.js";
 import { answers, bytes, count, counted, duration, gpu, milliseconds, title, why } from "../words.js";
@@ -14,8 +14,8 @@ export function modelCard(task) {
   const name = el("p", { class: "model-name" });
   const reason = el("p");
   const words = el("p", { class: "model-words" });
-  const requests = sparkline("Requests a second", (value) => count(value));
-  const latency = sparkline("Time to answer", milliseconds);
+  const requests = sparkline("Requests per second", (value) => count(value));
+  const latency = sparkline("Latency", milliseconds);
   const facts = el("dl", { class: "facts" });
   const element = el(
     "article",
@@ -35,7 +35,7 @@ export function modelCard(task) {
       setAttribute(pill, "data-lane", state);
       setText(pill, text);
       setText(name, [model.name, model.precision].filter(Boolean).join(" · ") || "not loaded yet");
-      setText(reason, model.cause === null ? "The CPU is the only lane here." : why(model, status));
+      setText(reason, model.cause === null ? "Only the CPU is available." : why(model, status));
       setText(words, model.cause === null || model.cause === "room" ? "" : `In the log: ${model.reason}`);
       words.hidden = words.textContent === "";
       const perSecond = model.seconds.calls;
@@ -49,16 +49,16 @@ export function modelCard(task) {
 /**
  * @param {any} model
  * @param {any} status
- * @returns {[string, string]} The state, for its colour, and the words.
+ * @returns {[string, string]} The state, which sets the colour, and the text.
  */
 function lane(model, status) {
-  if (!answers(model)) return ["none", "no answer yet"];
+  if (!answers(model)) return ["none", "not ready yet"];
   if (model.lane === "gpu") return ["gpu", `on the ${gpu(status)}`];
   return [model.cause === null ? "only-cpu" : "cpu", "on the CPU"];
 }
 
 /**
- * Always the same rows, so that the three cards stay side by side.
+ * Always the same rows, so that the three panels stay aligned.
  * @param {any} model
  * @returns {[string, string][]}
  */
@@ -67,20 +67,20 @@ function factsOf(model) {
   const lanes = Object.entries(model.lanes);
   const waiting = lanes.reduce((sum, [, state]) => sum + /** @type {any} */ (state).waiting_tokens, 0);
   /** @type {[string, string][]} */
-  const facts = [["In the last minute", counted(minute.calls, "request")]];
+  const facts = [["Last minute", counted(minute.calls, "request")]];
   if (model.cause !== null) facts.push(["Moved to the CPU", count(minute.rerouted)]);
   facts.push(
     ["Failed", count(minute.failed)],
-    ["95 of 100 within", milliseconds(minute.p95_ms)],
-    ["Tokens a second", count(minute.tokens / 60)],
-    ["Being answered", count(model.in_flight)],
-    ["Waiting in the queue", counted(waiting, "token")],
+    ["Latency p95", milliseconds(minute.p95_ms)],
+    ["Tokens per second", count(minute.tokens / 60)],
+    ["In flight", count(model.in_flight)],
+    ["Queued", counted(waiting, "token")],
   );
   for (const [name, state] of lanes) {
     const { rss_bytes, ready, detail } = /** @type {any} */ (state);
-    facts.push([`${name.toUpperCase()} process`, ready ? (rss_bytes > 0 ? `${bytes(rss_bytes)} of RAM` : "answers") : detail]);
+    facts.push([`${name.toUpperCase()} process`, ready ? (rss_bytes > 0 ? `${bytes(rss_bytes)} of RAM` : "ready") : detail]);
   }
-  facts.push(["On this lane for", model.lane_age_s === null ? "as long as it runs" : duration(model.lane_age_s)]);
+  facts.push(["On this device", model.lane_age_s === null ? "since the start" : `for ${duration(model.lane_age_s)}`]);
   return facts;
 }
 

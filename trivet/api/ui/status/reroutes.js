@@ -1,4 +1,4 @@
-/** Which requests left the GPU lately, when and why. */
+/** The requests that recently moved to the CPU, with time and reason. */
 
 import { el } from "../dom.js";
 import { table } from "../table.js";
@@ -12,7 +12,7 @@ let shown = "";
  */
 export function showReroutes(place, status) {
   const now = JSON.stringify([status.reroutes, status.gpus.length]);
-  if (now === shown) return; // nothing new: a reader's selection stays
+  if (now === shown) return; // unchanged, so that a selection is kept
   shown = now;
   place.replaceChildren(status.reroutes.length > 0 ? rows(status.reroutes) : empty(status));
 }
@@ -22,7 +22,7 @@ function empty(status) {
   const text =
     status.gpus.length > 0
       ? `None since the service started. When the ${gpu(status)} runs short of memory, each request that moves is listed here with the time and the reason.`
-      : "None: there is no GPU lane to move away from.";
+      : "None: there is no GPU to move from.";
   return el("p", { class: "empty" }, text);
 }
 

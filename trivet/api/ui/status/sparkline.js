@@ -6,7 +6,7 @@ const HEIGHT = 40;
 const TOP = 3;
 
 /**
- * @param {string} name What is drawn: "Requests a second".
+ * @param {string} name The quantity drawn, such as "Requests per second".
  * @param {(value: number) => string} format
  * @returns {{element: HTMLElement, update: (values: (number | null)[], now: string) => void}}
  */
@@ -39,7 +39,7 @@ export function sparkline(name, format) {
 }
 
 /**
- * Stretches without a gap.
+ * Splits values into runs without a gap.
  * @param {(number | null)[]} values
  * @returns {[number, number][][]}
  */

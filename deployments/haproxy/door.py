@@ -1,0 +1,88 @@
+"""What HAProxy lets in: how many connections, for how long without a request, and which bodies it holds. Pure.
+
+Limits that need no key, so that callers without one cannot take the place of callers with one:
+
+- Headers must arrive within `HEADER_S`, and so must a body's first buffer; a connection may idle for `IDLE_S`.
+- One address may hold half of the connections. The number of all follows from the file descriptors that are allowed.
+- A body is held, so that it can be sent again when an ingress dies, only for a caller who shows a key, where keys are
+  asked for. Every other request reaches the ingress without its body, which refuses it and closes the connection.
+- Methods that HTTP does not define are refused here: they would become labels of Ray's metrics.
+"""
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+HEADER_S = 15
+IDLE_S = 60
+MOST_CONNECTIONS = 8192
+KEYS_VARIABLE = "TRIVET_KEYS_REQUIRED"
+"""Set by `trivet serve` where callers need a key."""
+SERVICE_VARIABLE = "TRIVET_SERVICE_ID"
+"""Set by `trivet serve`: names one run of one service."""
+SERVICE_HEADER = "x-trivet-service"
+KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_DESCRIPTORS_PER_CONNECTION = 2.5
+"""Both sides, and half a pipe for data that is passed on without being copied."""
+_OTHER_DESCRIPTORS = 200
+
+_METHOD_BODY = (
+    '{"error":{"message":"this method is not allowed here","type":"invalid_request_error","param":null,'
+    '"code":"method_not_allowed"}}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The limits of one service."""
+
+    connections: int = MOST_CONNECTIONS
+    keys_required: bool = False
+    service_id: str | None = None
+    """None where HAProxy was not started by `trivet serve`."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], most_descriptors: int | None = None) -> Self:
+        """Read the environment. `most_descriptors`: of this process; None asks the system."""
+        most = most_descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if most == resource.RLIM_INFINITY:
+            most = 1 << 20
+        possible = int((most - _OTHER_DESCRIPTORS) / _DESCRIPTORS_PER_CONNECTION)
+        return cls(
+            connections=max(64, min(MOST_CONNECTIONS, possible)),
+            keys_required=environ.get(KEYS_VARIABLE) == "1",
+            service_id=environ.get(SERVICE_VARIABLE),
+        )
+
+    def default_lines(self) -> list[str]:
+        """Lines of the section `defaults`."""
+        lines = [f"timeout http-request {HEADER_S}s", f"timeout http-keep-alive {IDLE_S}s"]
+        # HAProxy sends again only what it had in whole before it sent it the first time.
+        return lines if self.keys_required else [*lines, "option http-buffer-request"]
+
+    def connection_lines(self) -> list[str]:
+        """Lines of the service's frontend that judge connections; HAProxy wants them before those about requests."""
+        return [
+            "stick-table type ipv6 size 100k expire 60s store conn_cur",
+            "tcp-request connection track-sc0 src",
+            f"tcp-request connection reject if {{ sc0_conn_cur gt {self.connections // 2} }}",
+        ]
+
+    def request_lines(self) -> list[str]:
+        """Lines of the service's frontend that judge requests, before any rule of Ray's."""
+        unknown_method = f"if !{{ method {' '.join(METHODS)} }}"
+        lines = [
+            f"http-request set-log-level silent {unknown_method}",  # Ray counts requests by the lines of the log
+            "http-request return status 405 content-type application/json "
+            f"hdr allow '{', '.join(METHODS)}' string '{_METHOD_BODY}' {unknown_method}",
+        ]
+        if self.service_id is not None:
+            lines.append(f"http-request set-header {SERVICE_HEADER} {self.service_id}")
+        if self.keys_required:
+            lines += [
+                f"http-request wait-for-body time {HEADER_S}s if {{ req.hdr({name}) -m found }}" for name in KEY_HEADERS
+            ]
+        return lines

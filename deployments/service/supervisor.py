@@ -1,0 +1,171 @@
+"""Starts `serve run` as a service of its own, watches it, and leaves nothing behind: what `trivet serve` does."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from deployments.environment.token import ensure_private_token, token_file
+from deployments.environment.variables import Variable, cluster_environment
+from deployments.haproxy.door import KEYS_VARIABLE, SERVICE_VARIABLE
+from deployments.service.folder import folder_variables, keep_logs, make_run_folder
+from deployments.service.leftovers import clear, dead_services, remove_folder
+from deployments.service.ports import choose_ports, ports_of
+from deployments.service.processes import end, processes_in
+from deployments.service.record import ProcessId, RecordFile, ServiceRecord, all_records
+from deployments.service.watch import ClusterWatch
+from trivet.errors import ConfigError
+
+STOP_TIMEOUT_S = 60.0
+_RECORD_EVERY_S = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """One service, from its start to its end. Use `start`, `check` now and then, and `stop`."""
+
+    serve_file: Path
+    url: str
+    port: int
+    variables: Sequence[Variable]
+    cache_dir: Path
+    lean: bool = False
+    keys_required: bool = False
+    cleared: int = 0
+    """Processes of dead services that the start has ended."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Of the cluster, once it has been started."""
+    _child: "subprocess.Popen[bytes] | None" = None
+    _folder: Path | None = None
+    _lock: FileLock | None = None
+    _watch: ClusterWatch = field(default_factory=ClusterWatch)
+    _recorded_s: float = 0.0
+
+    def start(self, environ: Mapping[str, str], *, programs: Path, home: Path) -> None:
+        """Clear what dead services left, choose ports and a folder, start the cluster.
+
+        Raises:
+            ConfigError: another service starts or runs on this port, or no port is free.
+            OSError: a folder cannot be written.
+        """
+        self._acquire()
+        try:
+            for file, record in list(dead_services(self.cache_dir)):
+                self.cleared += clear(file, record)
+            taken = [port for _, record in all_records(self.cache_dir) for port in record.ports]
+            self._folder = make_run_folder()
+            own = {**folder_variables(self._folder), SERVICE_VARIABLE: uuid.uuid4().hex}
+            own |= choose_ports(environ, taken)
+            if self.keys_required:
+                own[KEYS_VARIABLE] = "1"
+            self.environment = cluster_environment(self.variables, {**own, **environ}, programs=programs)
+            if token := token_file(self.environment, home):
+                ensure_private_token(token)
+            self._child = self._run()
+            self._write_record()
+        except BaseException:
+            self._remove_traces()
+            raise
+
+    def _acquire(self) -> None:
+        self._lock = FileLock(RecordFile(self.cache_dir, self.port).path.with_suffix(".lock"), mode=0o600)
+        Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            record = RecordFile(self.cache_dir, self.port).read()
+            who = f"process {record.owner.pid}" if record is not None else "another process"
+            raise ConfigError(
+                f"{who} serves on port {self.port} already, or is starting to; "
+                "stop it (Ctrl-C, `trivet stop`) or choose another http_options.port"
+            ) from None
+
+    def _run(self) -> "subprocess.Popen[bytes]":
+        serve = Path(sys.executable).with_name("serve")
+        run = [sys.executable, "-m", "deployments.lean"] if self.lean else [str(serve), "run"]
+        # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
+        return subprocess.Popen(
+            [*run, str(self.serve_file)], env=self.environment, start_new_session=True, preexec_fn=_end_with_parent
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of `serve run`."""
+        assert self._child is not None
+        return self._child.pid
+
+    def exit_code(self) -> int | None:
+        """The exit code of `serve run`; None while it runs."""
+        assert self._child is not None
+        return self._child.poll()
+
+    def check(self) -> str | None:
+        """Return which essential part of the cluster has ended, in words, or None. Writes the record now and then."""
+        assert self._folder is not None
+        if not self._watch.is_complete or time.monotonic() - self._recorded_s > _RECORD_EVERY_S:
+            members = processes_in(self._folder)
+            self._watch.look(members)
+            self._write_record(members)
+        return self._watch.lost()
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Let Serve take its cluster down, then end whatever still runs; returns 1 where Serve had to be killed."""
+        assert self._child is not None
+        code = 0
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+            try:
+                self._child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                code = 1
+        self.end()
+        return code
+
+    def fail(self) -> Path | None:
+        """End a service that cannot go on; returns where its logs are kept, if there are any."""
+        kept = None
+        if self._folder is not None:
+            kept = keep_logs(self._folder, RecordFile(self.cache_dir, self.port).logs)
+        self.end()
+        return kept
+
+    def end(self) -> None:
+        """End every process of the service at once, and remove its folder and record."""
+        if self._folder is not None:
+            end(processes_in(self._folder))
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        self._remove_traces()
+
+    def _write_record(self, members: Sequence[psutil.Process] = ()) -> None:
+        assert self._folder is not None
+        record = ServiceRecord(
+            url=self.url,
+            owner=ProcessId.of(psutil.Process()),
+            folder=str(self._folder),
+            ports=(self.port, *ports_of(self.environment)),
+        )
+        RecordFile(self.cache_dir, self.port).write(record.with_members(members))
+        self._recorded_s = time.monotonic()
+
+    def _remove_traces(self) -> None:
+        if self._folder is not None:
+            remove_folder(self._folder)
+            RecordFile(self.cache_dir, self.port).remove()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel interrupt `serve run` when `trivet serve` dies, so that it takes its cluster down."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)

@@ -1,0 +1,41 @@
+"""Notices that a cluster is half dead. Without its GCS or its raylet it answers for a while, or hangs, and stays so.
+
+Ray 2.60 does not end what is left, and does not start the lost part again. So the whole service ends, and whatever
+supervises it (systemd, compose) starts a new one.
+"""
+
+from collections.abc import Iterable
+
+import psutil
+
+ESSENTIAL = {"gcs_server": "Ray's GCS, which keeps the cluster's state", "raylet": "Ray's raylet, which runs the node"}
+"""Programs without which a cluster cannot go on."""
+
+
+class ClusterWatch:
+    """Remembers the essential processes of a service once they run. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, psutil.Process] = {}
+
+    def look(self, members: Iterable[psutil.Process]) -> None:
+        """Take note of essential processes among the service's own, as they appear."""
+        for process in members:
+            try:
+                name = process.name()
+            except psutil.NoSuchProcess:
+                continue
+            if name in ESSENTIAL and name not in self._watched:
+                self._watched[name] = process
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every essential process has been seen."""
+        return self._watched.keys() == ESSENTIAL.keys()
+
+    def lost(self) -> str | None:
+        """The essential part that has ended, in words; None while all that were seen run."""
+        for name, process in self._watched.items():
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return ESSENTIAL[name]
+        return None

@@ -1,0 +1,153 @@
+"""The route class of every router: reads a request, calls the endpoint, words errors in the dialect of the request.
+
+FastAPI reads an endpoint's signature for the OpenAPI document only. Solving the signature as a graph of dependencies on
+each request costs more CPU than all the rest of the HTTP side (bench/LOG.md).
+"""
+
+import email.message
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import lru_cache
+from typing import Any, get_type_hints
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from trivet.api.dialect import dialect_of
+from trivet.api.errors.bodies import error_response
+from trivet.api.errors.problem import describe_any
+from trivet.api.options import options_of
+from trivet.api.request_context import note_dialect, note_error
+
+logger = logging.getLogger(__name__)
+
+_CLIENT_CLOSED_REQUEST = 499
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class JsonRoute(APIRoute):
+    """Calls an endpoint with what it declares of `body`, `options` and `request`.
+
+    `body` is of any type that pydantic validates, and read from JSON. `options` is `trivet.api.options.Options`.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Awaitable[Response]], **settings: Any) -> None:
+        super().__init__(path, endpoint, **settings)
+        declared = get_type_hints(endpoint, include_extras=True)
+        declared.pop("return", None)
+        self._body = TypeAdapter[Any](declared["body"]) if "body" in declared else None
+        self._takes_options = "options" in declared
+        self._takes_request = "request" in declared
+        if declared.keys() <= {"body", "options", "request"}:
+            self.app = self._answer
+        # Others have parameters in their path or query. They are few, and FastAPI reads them: see `get_route_handler`.
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        try:
+            if self._body is not None:
+                body = await _read(receive)
+            response = await self.endpoint(**self._arguments(body, scope, receive))
+        except ClientDisconnect:
+            response = Response(status_code=_CLIENT_CLOSED_REQUEST)  # which nobody reads
+        except Exception as error:  # noqa: BLE001 - the last resort of every route: worded for the caller, and logged
+            response = self._refusal(error, scope["method"], body)
+        await response(scope, receive, send)
+
+    def _arguments(self, body: bytes, scope: Scope, receive: Receive) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        content = None if self._body is None else _parsed(body, scope["headers"])
+        if self._takes_options:
+            try:
+                arguments["options"] = options_of(scope["headers"])
+            except ValidationError as error:
+                raise _located(error, "header") from None
+        if self._body is not None:
+            try:
+                arguments["body"] = self._body.validate_python(content, from_attributes=True)
+            except ValidationError as error:
+                raise _located(error, "body") from None
+        if self._takes_request:
+            arguments["request"] = Request(scope, receive)
+        return arguments
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:  # noqa: BLE001 - see `_answer`
+                return self._refusal(error, request.method, b"")
+
+        return answer
+
+    def _refusal(self, error: Exception, method: str, body: bytes) -> Response:
+        """The error in the dialect that the body's fields and the path determine."""
+        problem = describe_any(error)
+        if problem.status >= 500:
+            logger.error("%s %s failed", method, self.path, exc_info=error)
+        fields = _top_level_fields(body)
+        note_dialect(dialect_of(self.path, fields))
+        note_error(problem.code or problem.kind)
+        return error_response(problem, self.path, fields)
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body; ClientDisconnect if the caller leaves before it has come."""
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+def _parsed(body: bytes, headers: Headers) -> Any:
+    """The body's JSON; its bytes, which no endpoint accepts, where it is declared to be something else."""
+    if not body:
+        raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
+    if not _is_json(next((value for name, value in headers if name == b"content-type"), b"")):
+        return body
+    try:
+        return json.loads(body)  # as lenient as JSON gets: NaN and lone surrogates are refused where they stand
+    except json.JSONDecodeError as error:
+        raise RequestValidationError(
+            [{"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}]
+        ) from error
+    except (ValueError, RecursionError) as error:  # no text at all, numbers without end, nested too deeply
+        raise HTTPException(400, "There was an error parsing the body") from error
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: bytes) -> bool:
+    message = email.message.Message()
+    message["content-type"] = content_type.decode("latin-1")
+    subtype = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _located(error: ValidationError, part: str) -> RequestValidationError:
+    """Pydantic's errors, located in a part of the request."""
+    details = error.errors(include_url=False, include_input=False)
+    return RequestValidationError([{**detail, "loc": (part, *detail["loc"])} for detail in details])
+
+
+def _top_level_fields(body: bytes) -> tuple[str, ...]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return ()  # the path alone decides
+    return tuple(content) if isinstance(content, dict) else ()
