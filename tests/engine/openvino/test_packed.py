@@ -27,7 +27,7 @@ MODELS: list[tuple[str, Task]] = [
     ("starter-reranker", "reranker"),
     ("starter-classifier", "classifier"),
 ]
-MODES = ("cls", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 lengths = st.lists(st.integers(3, 200), min_size=1, max_size=7)
 
 
@@ -77,12 +77,6 @@ def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> No
     packed = run(PackedModel(model), batch.binned())
     assert packed.shape == (2, 768)
     torch.testing.assert_close(packed, run(model, batch.padded()), rtol=0, atol=1e-5)
-
-
-def test_a_model_that_pools_by_maximum_is_not_packed(checkpoints: dict[str, Path]) -> None:
-    model = load_torch_model(checkpoints["minilm"], "embedder")
-    model.pooling = Pooling(("mean", "max"))
-    assert not can_be_packed(model)
 
 
 def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:

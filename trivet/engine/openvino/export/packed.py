@@ -11,15 +11,14 @@ After Krell et al., "Efficient Sequence Packing without Cross-contamination", 20
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trivet.engine.batch.packing import WIDEST
 from trivet.engine.models.load import Embedder, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
+from trivet.engine.models.pooling import Boundaries
 
 _MOST_POSITIONS = 1024
 """The mask has a row and a column for every position of a bin: a model that reads 8,192 tokens is not packed."""
@@ -69,42 +68,16 @@ class PackedModel(nn.Module):
             ).last_hidden_state
         tokens = hidden.flatten(0, 1)  # (B·W, H)
         if isinstance(self.model, Embedder):
-            numbers = torch.arange(first_token_indices.shape[0], device=first_token_indices.device)  # (S,)
-            members = sequence_ids.flatten()[None, :] == numbers[:, None]  # (S, B·W)
-            return pool_packed(self.model.pooling.modes, tokens, members, positions.flatten(), first_token_indices)
+            boundaries = Boundaries(sequence_ids.flatten(), positions.flatten(), first_token_indices)
+            pooled: Tensor = self.model.pooling(tokens, boundaries)
+            return pooled
         return _logits(self.model.model, tokens[first_token_indices][:, None]).float()
 
 
-def pool_packed(
-    modes: tuple[str, ...], tokens: Tensor, members: Tensor, positions: Tensor, first_token_indices: Tensor
-) -> Tensor:
-    """What :class:`Pooling` computes of padded sequences, of packed ones; modes side by side.
-
-    ``tokens`` (N, H), ``members`` (S, N) boolean: which tokens are whose, ``positions`` (N,), ``first_token_indices``
-    (S,) → (S, modes · H) fp32. Sums are matrix products: gathering every sequence's tokens would take S × longest × H
-    numbers.
-    """
-    tokens = tokens.float()
-    counts = members.sum(dim=1)  # (S,)
-    ones = members.float()  # (S, N)
-    rising = ones * (positions + 1)  # (S, N)
-    poolers: dict[str, Callable[[], Tensor]] = {
-        "cls": lambda: tokens[first_token_indices],
-        "mean": lambda: ones @ tokens / counts[:, None],
-        "mean_sqrt_len_tokens": lambda: ones @ tokens / counts[:, None].sqrt(),
-        "weightedmean": lambda: rising @ tokens / rising.sum(dim=1, keepdim=True),
-        "lasttoken": lambda: tokens[first_token_indices + counts - 1],
-    }
-    return torch.cat([poolers[mode]() for mode in modes], dim=-1)
-
-
 def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
-    """Whether the model takes masks and positions from outside, and reads of a sequence its first or last token or a
-    sum."""
+    """Whether the model takes masks and positions from outside."""
     architecture = model.architecture
     positions = architecture.max_tokens or 0
-    if isinstance(model, Embedder) and "max" in model.pooling.modes:
-        return False  # no sum
     if isinstance(model, Embedder) and isinstance(model.encoder, NomicMoeModel):
         return positions >= WIDEST  # its positions count from the bin's beginning
     known = architecture.model_type in _MODEL_TYPES and not architecture.is_decoder

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivet.engine.models.load import Embedder, SequenceClassifier
+from trivet.engine.models.pooling import Boundaries, Pooling
 from trivet.engine.models.rotary import TableRotary, rotate
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, SectionsMeta, section_name
 
@@ -149,7 +150,7 @@ class EmbedderHead(nn.Module):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """See the module."""
-        pooled: Tensor = self.pooling(hidden, attention_mask)
+        pooled: Tensor = self.pooling(hidden.flatten(0, 1), Boundaries.of_padded(attention_mask))
         return pooled
 
 
@@ -158,17 +159,12 @@ class ClassifierHead(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        self.pooling = EmbedderHead(Pooling((model.config.classifier_pooling,)))
         self.dense, self.classifier = model.head, model.classifier
-        self.takes_mean = model.config.classifier_pooling == "mean"
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """See the module."""
-        if self.takes_mean:
-            mask = attention_mask.to(torch.float32)[..., None]  # (B, T, 1)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (B, H)
-        else:
-            pooled = hidden[:, 0]
-        logits: Tensor = self.classifier(self.dense(pooled))
+        logits: Tensor = self.classifier(self.dense(self.pooling(hidden, attention_mask)))
         return logits.float()
 
 
