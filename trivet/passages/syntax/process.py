@@ -1,0 +1,112 @@
+"""Asks a process of its own for the syntax of a text, and ends it when it takes too long."""
+
+import atexit
+import contextlib
+import json
+import os
+import struct
+import subprocess
+import sys
+from threading import Lock, Timer
+from typing import Any
+
+from trivet.passages.block import Block
+
+_LENGTH = struct.Struct("!I")
+_DEADLINE_S = 2.0
+_DEADLINE_S_PER_MEGABYTE = 8.0
+"""A slow core parses a megabyte in about a second."""
+
+
+class SyntaxProcess:
+    """A parser in another process, started at the first question and again after it died. Threads take turns.
+
+    It holds about 20 MB. It ends when it is closed, or when the process that started it ends, however that happens.
+    """
+
+    def __init__(self, *, deadline_s: float = _DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+
+    def block(self, text: str, language: str, small_characters: int) -> Block | None:
+        """The text as a block, or None where the parser ran out of time or memory.
+
+        Args:
+            text: without surrogates.
+            language: one of `trivet.passages.syntax.languages.GRAMMARS`.
+            small_characters: blocks up to this size are not divided.
+        """
+        request = json.dumps([language, small_characters, text]).encode()
+        with self._lock:
+            answer = self._ask(request, self._deadline_s + len(request) / 1e6 * _DEADLINE_S_PER_MEGABYTE)
+        return None if answer is None else _block(json.loads(answer))
+
+    def close(self) -> None:
+        """End the process; the next question starts another."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, request: bytes, deadline_s: float) -> bytes | None:
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = Timer(deadline_s, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            process.stdin.write(_LENGTH.pack(len(request)) + request)
+            process.stdin.flush()
+            head = process.stdout.read(_LENGTH.size)
+            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else None
+            answer = b"" if length is None else process.stdout.read(length)
+        except BrokenPipeError:  # it died, and its pipe with it
+            length, answer = None, b""
+        finally:
+            timer.cancel()
+        if length is not None and len(answer) == length:
+            return answer
+        self._end()
+        return None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._owner != os.getpid():
+            self._process = None  # a fork: the pipes are the parent's
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._process is None:
+            self._owner = os.getpid()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trivet.passages.syntax.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # tree-sitter's last words
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            )
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # what it did not read is of no use now
+                    pipe.close()
+        process.wait()
+
+
+_shared = SyntaxProcess()
+atexit.register(_shared.close)
+
+
+def shared() -> SyntaxProcess:
+    """The one of this Python process."""
+    return _shared
+
+
+def _block(plain: list[Any]) -> Block:
+    first, stop, kind, title, parts = plain
+    return Block(first, stop, kind, title, tuple(_block(part) for part in parts), is_unit=kind == "definition")

@@ -1,0 +1,58 @@
+"""The process that parses. It answers requests on its standard input until that closes.
+
+A request is a JSON array `[language, small_characters, text]`, an answer the block of the text as nested arrays; each
+follows its length in bytes, as four bytes. The process gives itself little memory: tree-sitter needs gigabytes, and
+seconds without any callback, for a few kilobytes that no compiler would take (`x=>x=>x=>…` as Java), and when memory
+runs out it ends the process that it is in.
+"""
+
+import contextlib
+import json
+import resource
+import struct
+import sys
+from typing import Any, BinaryIO
+
+from tree_sitter import Language, Parser
+
+from trivet.passages.block import Block
+from trivet.passages.lines import Lines
+from trivet.passages.syntax.languages import load
+from trivet.passages.syntax.tree import blocks_of
+
+LENGTH = struct.Struct("!I")
+_MEMORY_BYTES = 512 * 1024**2
+"""A file of 1 MB needs about 100 MB."""
+
+
+def main() -> None:
+    """Serve standard input and output."""
+    _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    languages: dict[str, Language] = {}
+    while (request := _received(requests)) is not None:
+        name, small_characters, text = request
+        language = languages.get(name) or languages.setdefault(name, load(name))
+        root = Parser(language).parse(text.encode()).root_node
+        answer = json.dumps(_plain(blocks_of(root, Lines(text), small_characters))).encode()
+        answers.write(LENGTH.pack(len(answer)) + answer)
+        answers.flush()
+
+
+def _limit(what: int, value: int) -> None:
+    with contextlib.suppress(ValueError, OSError):  # where the system lacks the limit, the deadline remains
+        resource.setrlimit(what, (value, value))
+
+
+def _received(source: BinaryIO) -> Any:
+    head = source.read(LENGTH.size)
+    return json.loads(source.read(LENGTH.unpack(head)[0])) if len(head) == LENGTH.size else None
+
+
+def _plain(block: Block) -> list[Any]:
+    return [block.first, block.stop, block.kind, block.title, [_plain(part) for part in block.blocks]]
+
+
+if __name__ == "__main__":
+    main()
