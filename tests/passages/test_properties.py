@@ -14,11 +14,12 @@ VISIBLE = re.compile(r"[^\s\ufeff]")
 FRAGMENTS = st.sampled_from(
     [
         "", " ", "\t", "    ", "\r", "\n\n", "x", "y = 1", "}", ")", "]);", "{", "(", "end", "else:", "} else {",
-        "def f(a, b):", "    return a", "class A(B):", "  @property", "# a comment", "// a comment", '"""doc"""', "'''", '"""',
-        "function f() {", "const f = () => {", "fn f() -> u8 {", "func f() {", "#if A", "#endif", "<<EOF", "EOF", "`${", "/*",
-        "*/", "\0", "\ufeff", "\ud800", "日本語の文。次の文。", "Sentence one. Sentence two! Is this e.g. three?", "# Heading",
-        "## Deeper", "Title", "=====", "-----", "```", "- item", "1. item", "| a | b |", "---", ".. note::", "a" * 300,
-        "word " * 60, ")" * 80, "\x0b", "\x85", "🙂🙂🙂", "import os, sys", "key: value", "  - nested: 1", "x=>x=>",
+        "def f(a, b):", "    return a", "class A(B):", "  @property", "# a comment", "// a comment", '"""doc"""',
+        "'''", '"""', "function f() {", "const f = () => {", "fn f() -> u8 {", "func f() {", "#if A", "#endif",
+        "<<EOF", "EOF", "`${", "/*", "*/", "\0", "\ufeff", "\ud800", "日本語の文。次の文。",
+        "Sentence one. Sentence two! Is this e.g. three?", "# Heading", "## Deeper", "Title", "=====", "-----",
+        "```", "- item", "1. item", "| a | b |", "---", ".. note::", "a" * 300, "word " * 60, ")" * 80, "\x0b",
+        "\x85", "🙂🙂🙂", "import os, sys", "key: value", "  - nested: 1", "x=>x=>",
     ]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=400), st.lists(FRAGMENTS, max_size=60).map("\n".join))

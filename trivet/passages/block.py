@@ -5,6 +5,9 @@ from itertools import pairwise
 
 from trivet.passages.passage import PassageKind
 
+SCOPES = " › "
+"""Between the titles of what encloses a passage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

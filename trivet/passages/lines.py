@@ -11,6 +11,7 @@ _CLOSING_WORD = re.compile(
 )
 _CONTINUATIONS = (".", "?.", "&&", "||", "? ", ": ")
 _DOCSTRINGS = ('"""', "'''", 'r"""')
+_INTRODUCTIONS = ("#", "//", "/*", "*", "--", ";;", "@")
 _OPENERS = (":", "{", "(", "[")
 _BEFORE_ELEMENT = (",", ";", "{", "}", "[", "]", "(", ">")
 
@@ -52,7 +53,8 @@ class Lines:
 
     def seam(self, line: int) -> Seam:
         """What a cut before this line costs; the line is not blank."""
-        return self.tears(line), self.indentation(line), not self.is_blank(line - 1)
+        tears = self.tears(line) or self._is_introduced(line)
+        return tears, self.indentation(line), not self.is_blank(line - 1)
 
     def tears(self, line: int) -> bool:
         """Whether a cut before the line leaves an end without its beginning, or a beginning without what follows it."""
@@ -78,6 +80,11 @@ class Lines:
             end -= 1
         line_start = self.text.rfind("\n", 0, found.start()) + 1
         return line_start if line_start >= start else found.start(), end
+
+    def _is_introduced(self, line: int) -> bool:
+        """Whether a comment or decorator directly above the line is about it."""
+        above = self._lines[line - 1].lstrip() if line > 0 else ""
+        return above.startswith(_INTRODUCTIONS) and not self._lines[line].lstrip().startswith(_INTRODUCTIONS)
 
     def _before(self, line: int) -> str:
         """The last line above that is not blank, past one blank line at most."""

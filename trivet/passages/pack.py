@@ -34,12 +34,14 @@ class Piece:
     is_unit: bool
     scopes: tuple[str, ...]
     """Titles of what encloses it, outermost first."""
+    is_part: bool = False
+    """Whether it is a part of a unit that did not fit."""
 
 
 def pack(root: Block, lines: Lines, meter: Meter, max_tokens: int) -> list[Piece]:
     """The text's passages, in order; each visible character is in exactly one."""
     packer = _Packer(lines, meter, max_tokens)
-    return packer.within_limit(packer.pieces(root, ()))
+    return packer.within_limit(packer.mended(packer.pieces(root, ())))
 
 
 class _Packer:
@@ -59,7 +61,7 @@ class _Packer:
         if found:  # the first has the block's first line in it: its title would only say that again
             found[0] = replace(found[0], scopes=scopes)
         joined = self._joined(found)
-        return [replace(piece, is_unit=True) for piece in joined] if block.is_unit else joined
+        return [replace(piece, is_unit=True, is_part=True) for piece in joined] if block.is_unit else joined
 
     def _parts(self, block: Block, scopes: tuple[str, ...]) -> Iterator[Piece]:
         run: list[Block] = []
@@ -126,6 +128,17 @@ class _Packer:
             place = 0 if before.isspace() else 1 if before in _PUNCTUATION else _NO_PUNCTUATION
             yield Item(start, end, tokens, (closes(text[start : start + 8]), place, True))
 
+    def mended(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """The pieces; one that begins with a closing bracket takes over half of a full one before it."""
+        text = self._lines.text
+        found: list[Piece] = []
+        for piece in pieces:
+            if found and closes(text[piece.start : piece.start + _LOOK_AHEAD].lstrip()):
+                found += self._halves(_join(found.pop(), piece)) or ()
+            else:
+                found.append(piece)
+        return found
+
     def within_limit(self, pieces: Sequence[Piece]) -> list[Piece]:
         """The pieces, and halves of those that have more tokens together than their parts had."""
         found: list[Piece] = []
@@ -163,16 +176,20 @@ class _Packer:
         return found
 
     def _may_join(self, left: Piece, right: Piece) -> bool:
-        tiny = min(left.tokens, right.tokens) < self._tiny_tokens
-        both_loose = not (left.is_unit or right.is_unit)
-        return left.tokens + right.tokens <= self._max_tokens and (tiny or both_loose)
+        if left.tokens + right.tokens > self._max_tokens:
+            return False
+        if not (left.is_unit and right.is_unit):
+            return not (left.is_unit or right.is_unit) or self._is_tiny(left, right)
+        return not (left.is_part or right.is_part) and self._is_tiny(left, right)
+
+    def _is_tiny(self, left: Piece, right: Piece) -> bool:
+        return min(left.tokens, right.tokens) < self._tiny_tokens
 
     def _introduces(self, before: Piece, piece: Piece, following: Piece | None) -> bool:
-        """Whether a piece had better join what follows: a constant between two units, or what follows half a unit."""
-        if following is None or not (before.is_unit and following.is_unit):
+        """Whether a piece between two units, such as a constant, had better join the second."""
+        if following is None or piece.is_unit or not (before.is_unit and following.is_unit):
             return False
-        is_half = before.kind == "statements"
-        return (is_half or not piece.is_unit) and self._may_join(piece, following)
+        return self._may_join(piece, following)
 
     def _piece(self, span: tuple[int, int], tokens: int, block: Block, scopes: tuple[str, ...]) -> list[Piece]:
         """A passage, unless nothing visible is in it."""
@@ -207,4 +224,5 @@ def _join(left: Piece, right: Piece) -> Piece:
         "definition" if "definition" in (left.kind, right.kind) else left.kind,
         left.is_unit or right.is_unit,
         tuple(scope for scope, _ in common),
+        left.is_part or right.is_part,
     )

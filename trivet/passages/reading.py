@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from trivet.passages.block import Block
+from trivet.passages.block import SCOPES, Block
 from trivet.passages.formats import LINES, MARKDOWN, PLAIN, RESTRUCTURED, format_of
 from trivet.passages.lines import Lines
 from trivet.passages.meter import Meter
@@ -117,5 +117,13 @@ def _passages(pieces: Sequence[Piece], lines: Lines, offset: int, first_line: in
             first_line + bisect_right(lines.starts, piece.start) - 1,
             first_line + bisect_right(lines.starts, piece.end - 1) - 1,
             piece.kind,
-            " › ".join(piece.scopes)[-_TITLE_CHARACTERS:] or None,
+            _title(piece.scopes),
         )
+
+
+def _title(scopes: Sequence[str]) -> str | None:
+    """As many of the inner ones as there is room for."""
+    inner = list(scopes)
+    while len(inner) > 1 and len(SCOPES.join(inner)) > _TITLE_CHARACTERS:
+        inner = inner[1:]
+    return SCOPES.join(inner)[:_TITLE_CHARACTERS].strip() or None

@@ -5,11 +5,13 @@ body of a function before its parameters. The first of them stays with the head 
 docstring and a class its first line; comments and decorators stay with what they precede.
 """
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trivet.passages.block import Block, partition
+from trivet.passages.block import SCOPES, Block, partition
 from trivet.passages.lines import Lines
+from trivet.passages.passage import PassageKind
 from trivet.passages.syntax.languages import ASSIGNMENTS, DEFINITIONS, FUNCTION_VALUES, PREFIXES, WRAPPERS
 
 if TYPE_CHECKING:
@@ -37,37 +39,37 @@ class _Reader:
 
     def block(self, first: int, stop: int, main: "Node | None", nodes: Sequence["Node"], depth: int) -> Block:
         """The lines from `first` to `stop`, which `nodes` cover; `main` is what the block is about."""
-        definition = None if main is None else _definition(main)
-        return Block(
-            first,
-            stop,
-            "statements" if definition is None else "definition",
-            None if definition is None else self._title(*definition),
-            tuple(self._parts(first, stop, nodes, depth)),
-            is_unit=definition is not None,
-        )
-
-    def _parts(self, first: int, stop: int, nodes: Sequence["Node"], depth: int) -> Iterator[Block]:
+        named, definition = (None, None) if main is None else _definition(main)
+        titles = [] if named is None or definition is None else [self._title(named, definition)]
         starts = self._lines.starts
-        if depth == _DEPTH or starts[stop] - starts[first] <= self._small_characters:
-            return
+        inner: list[Node] = []
+        parts: list[Block] = []
+        if depth < _DEPTH and starts[stop] - starts[first] > self._small_characters:
+            inner, parts = self._parts(first, stop, nodes, depth)
+        titles += [self._title(node, node) for node in inner if node not in (named, definition)]
+        kind: PassageKind = "statements" if definition is None else "definition"
+        title = SCOPES.join(titles) or None
+        return Block(first, stop, kind, title, tuple(parts), is_unit=definition is not None)
+
+    def _parts(self, first: int, stop: int, nodes: Sequence["Node"], depth: int) -> tuple[list["Node"], list[Block]]:
+        """The block's parts, and the definitions that all of them are in, such as the only class of a namespace."""
         frontier = list(nodes)
+        inner: list[Node] = []
         while True:
             several = [node for node in frontier if node.start_point.row < node.end_point.row]
             if not several:
-                return
+                return inner, []
             largest = max(several, key=lambda node: node.end_byte - node.start_byte)
+            inner += [largest] if largest.type in DEFINITIONS and largest.parent is not None else []
             children = largest.named_children
             cuts = self._cuts(children, first, stop)
             frontier = _replaced(frontier, largest, children)
             if cuts:
                 break
         mains = _mains(children, [first, *cuts])
-        for (start, end), main in zip(partition(first, stop, cuts), mains, strict=True):
-            covering = [node for node in frontier if start <= node.start_point.row < end]
-            if start == first:
-                covering = [node for node in frontier if node.start_point.row < end and node.end_point.row >= first]
-            yield self.block(start, end, main, covering, depth + 1)
+        shares = _shares(frontier, [first, *cuts], stop)
+        parts = zip(partition(first, stop, cuts), mains, shares, strict=True)
+        return inner, [self.block(start, end, main, share, depth + 1) for (start, end), main, share in parts]
 
     def _cuts(self, children: Sequence["Node"], first: int, stop: int) -> list[int]:
         """The lines before which the block may be cut, ascending."""
@@ -105,20 +107,35 @@ class _Reader:
         return self._lines.is_blank(line) or self._lines.tears(line) or self._lines.continues(line)
 
     def _title(self, named: "Node", definition: "Node") -> str:
-        """The definition up to its body, on one line: `class Circle(Shape)`."""
-        body = definition.child_by_field_name("body")
+        """The definition's head on one line, without its body: `class Circle(Shape)`."""
         row, column = named.start_point
-        last = row if body is None else min(body.start_point.row, row + _TITLE_LINES)
-        pieces = [self._lines[line].encode() for line in range(row, last + 1)]
-        if body is not None and body.start_point.row == last:
-            pieces[-1] = pieces[-1][: body.start_point.column]
-        title = " ".join(b" ".join([pieces[0][column:], *pieces[1:]]).decode(errors="replace").split())
+        body = definition.child_by_field_name("body")
+        body_row, body_column = (row + _TITLE_LINES, 0) if body is None else body.start_point
+        title = ""
+        for line in range(row, min(body_row + 1, row + _TITLE_LINES, len(self._lines))):
+            text = (
+                self._lines[line].encode()[column : body_column if line == body_row else None].decode(errors="replace")
+            )
+            title = f"{title} {text.strip()}".strip()
+            column = 0
+            if title.count("(") <= title.count(")"):  # the list of parameters, if there is any, is complete
+                break
         return title.replace("( ", "(").replace(", )", ")")[:_TITLE_CHARACTERS].rstrip(" {:=>(")
 
 
 def _replaced(frontier: list["Node"], node: "Node", children: Sequence["Node"]) -> list["Node"]:
     where = frontier.index(node)
     return [*frontier[:where], *children, *frontier[where + 1 :]]
+
+
+def _shares(nodes: Sequence["Node"], starts: Sequence[int], stop: int) -> list[list["Node"]]:
+    """The nodes that begin in each part; in the first, also those that began before it."""
+    shares: list[list[Node]] = [[] for _ in starts]
+    for node in nodes:
+        row = node.start_point.row
+        if row < stop and node.end_point.row >= starts[0]:
+            shares[max(0, bisect_right(starts, row) - 1)].append(node)
+    return shares
 
 
 def _mains(children: Sequence["Node"], starts: Sequence[int]) -> list["Node | None"]:
@@ -133,18 +150,18 @@ def _mains(children: Sequence["Node"], starts: Sequence[int]) -> list["Node | No
     return mains
 
 
-def _definition(node: "Node") -> "tuple[Node, Node] | None":
+def _definition(node: "Node") -> "tuple[Node, Node] | tuple[None, None]":
     """What carries the name, and the definition itself: `area = (r) => r * r` and `(r) => r * r`."""
     named = node
     for _ in range(_WRAPPED):
         if node.type in DEFINITIONS or node.type in FUNCTION_VALUES:
             return named, node
         if not node.named_child_count:
-            return None
+            return None, None
         inner = node.named_child(node.named_child_count - 1)
         if node.type in WRAPPERS:
             named = inner
         elif node.type not in ASSIGNMENTS:
-            return None
+            return None, None
         node = inner
-    return None
+    return None, None

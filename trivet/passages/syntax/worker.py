@@ -1,16 +1,18 @@
 """The process that parses. It answers requests on its standard input until that closes.
 
 A request is a JSON array `[language, small_characters, text]`, an answer the block of the text as nested arrays; each
-follows its length in bytes, as four bytes. The process gives itself little memory: tree-sitter needs gigabytes, and
-seconds without any callback, for a few kilobytes that no compiler would take (`x=>x=>x=>…` as Java), and when memory
-runs out it ends the process that it is in.
+follows its length in bytes, as four bytes. The process gives itself little memory and, for each text, little processor
+time: tree-sitter needs gigabytes, and seconds without any callback, for a few kilobytes that no compiler would take
+(`x=>x=>x=>…` as Java), and when memory runs out it ends the process that it is in.
 """
 
 import contextlib
 import json
+import math
 import resource
 import struct
 import sys
+import time
 from typing import Any, BinaryIO
 
 from tree_sitter import Language, Parser
@@ -23,16 +25,22 @@ from trivet.passages.syntax.tree import blocks_of
 LENGTH = struct.Struct("!I")
 _MEMORY_BYTES = 512 * 1024**2
 """A file of 1 MB needs about 100 MB."""
+_PROCESSOR_S = 2
+_PROCESSOR_S_PER_MB = 8
+"""A slow core parses a megabyte in about a second. Time on the processor: a busy machine changes no result."""
 
 
 def main() -> None:
     """Serve standard input and output."""
     _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
-    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CORE, 0)  # running out of time would leave a memory dump
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     languages: dict[str, Language] = {}
     while (request := _received(requests)) is not None:
         name, small_characters, text = request
+        _limit(
+            resource.RLIMIT_CPU, math.ceil(time.process_time() + _PROCESSOR_S + len(text) / 1e6 * _PROCESSOR_S_PER_MB)
+        )
         language = languages.get(name) or languages.setdefault(name, load(name))
         root = Parser(language).parse(text.encode()).root_node
         answer = json.dumps(_plain(blocks_of(root, Lines(text), small_characters))).encode()
@@ -41,8 +49,9 @@ def main() -> None:
 
 
 def _limit(what: int, value: int) -> None:
-    with contextlib.suppress(ValueError, OSError):  # where the system lacks the limit, the deadline remains
-        resource.setrlimit(what, (value, value))
+    _, hard = resource.getrlimit(what)
+    with contextlib.suppress(ValueError, OSError):  # where the system lacks the limit, its reader's deadline remains
+        resource.setrlimit(what, (value, hard))
 
 
 def _received(source: BinaryIO) -> Any:
