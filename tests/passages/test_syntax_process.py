@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from tests.passages import counters
 from tests.passages.test_properties import check
+from trivet.errors import ConfigError
 from trivet.passages import passages_of
 from trivet.passages.syntax.process import SyntaxProcess
 
@@ -68,16 +70,20 @@ def test_a_text_that_takes_all_time_is_stopped(reader: SyntaxProcess) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_one_that_hangs_is_ended_by_the_deadline() -> None:
-    reader = SyntaxProcess(deadline_s=0.5)
-    reader.block("", "python", 16)
-    if reader._process is None:  # a machine so busy that it did not start in time
-        reader = SyntaxProcess(deadline_s=30)
-        reader.block("", "python", 16)
-        reader._deadline_s = 0.5
+def test_one_that_hangs_is_ended_by_the_deadline(reader: SyntaxProcess) -> None:
+    reader.block(CODE, "python", 16)
+    reader._deadline_s = 0.5
     os.kill(pid_of(reader), signal.SIGSTOP)
     assert reader.block(CODE, "python", 16) is None
-    reader.close()
+
+
+def test_a_parser_that_does_not_start_is_an_error_that_says_so(
+    reader: SyntaxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2])])  # trivet, but none of its dependencies
+    monkeypatch.setattr(sys, "executable", sys._base_executable)  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"the parser did not start \(exit code 1\)"):
+        reader.block(CODE, "python", 16)
 
 
 def test_threads_take_turns(reader: SyntaxProcess) -> None:

@@ -10,8 +10,10 @@ import sys
 from threading import Lock, Timer
 from typing import Any
 
+from trivet.errors import ConfigError
 from trivet.passages.block import Block
 
+_WORKER = "trivet.passages.syntax.worker"
 _LENGTH = struct.Struct("!I")
 _DEADLINE_S = 60.0
 """For a process that hangs. One that works is stopped by its own limits, long before."""
@@ -36,6 +38,9 @@ class SyntaxProcess:
             text: without surrogates.
             language: one of `trivet.passages.syntax.languages.GRAMMARS`.
             small_characters: blocks up to this size are not divided.
+
+        Raises:
+            ConfigError: the process does not start, for instance because tree-sitter is not installed.
         """
         request = json.dumps([language, small_characters, text]).encode()
         with self._lock:
@@ -48,42 +53,41 @@ class SyntaxProcess:
             self._end()
 
     def _ask(self, request: bytes) -> bytes | None:
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        process, is_new = self._running()
         timer = Timer(self._deadline_s, process.kill)
         timer.daemon = True
         timer.start()
         try:
-            process.stdin.write(_LENGTH.pack(len(request)) + request)
-            process.stdin.flush()
-            head = process.stdout.read(_LENGTH.size)
-            length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else None
-            answer = b"" if length is None else process.stdout.read(length)
-        except BrokenPipeError:  # it died, and its pipe with it
-            length, answer = None, b""
+            if is_new and _received(process) is None:
+                self._end()
+                raise ConfigError(
+                    f"the parser did not start (exit code {process.returncode}); "
+                    f"`{sys.executable} -m {_WORKER}` shows why: is the package tree-sitter installed?"
+                )
+            answer = _answer(process, request)
         finally:
             timer.cancel()
-        if length is not None and len(answer) == length:
-            return answer
-        self._end()
-        return None
+        if answer is None:
+            self._end()
+        return answer
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> tuple[subprocess.Popen[bytes], bool]:
+        """The process, and whether it has just been started."""
         if self._process is not None and self._owner != os.getpid():
             self._process = None  # a fork: the pipes are the parent's
         if self._process is not None and self._process.poll() is not None:
             self._end()
-        if self._process is None:
-            self._owner = os.getpid()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "trivet.passages.syntax.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # tree-sitter's last words
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )
-        return self._process
+        if self._process is not None:
+            return self._process, False
+        self._owner = os.getpid()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # tree-sitter writes there that memory ran out
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        return self._process, True
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -104,6 +108,27 @@ atexit.register(_shared.close)
 def shared() -> SyntaxProcess:
     """The one of this Python process."""
     return _shared
+
+
+def _answer(process: subprocess.Popen[bytes], request: bytes) -> bytes | None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(_LENGTH.pack(len(request)) + request)
+        process.stdin.flush()
+    except BrokenPipeError:  # it died, and its pipe with it
+        return None
+    return _received(process)
+
+
+def _received(process: subprocess.Popen[bytes]) -> bytes | None:
+    """An answer, or None where the process ended first."""
+    assert process.stdout is not None
+    head = process.stdout.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    length = _LENGTH.unpack(head)[0]
+    answer = process.stdout.read(length)
+    return answer if len(answer) == length else None
 
 
 def _block(plain: list[Any]) -> Block:

@@ -1,9 +1,11 @@
 """The process that parses. It answers requests on its standard input until that closes.
 
 A request is a JSON array `[language, small_characters, text]`, an answer the block of the text as nested arrays; each
-follows its length in bytes, as four bytes. The process gives itself little memory and, for each text, little processor
-time: tree-sitter needs gigabytes, and seconds without any callback, for a few kilobytes that no compiler would take
-(`x=>x=>x=>…` as Java), and when memory runs out it ends the process that it is in.
+follows its length in bytes, as four bytes. The first answer is empty and says that the process has started.
+
+The process gives itself little memory and, for each text, little processor time: tree-sitter needs gigabytes, and
+seconds without any callback, for a few kilobytes that no compiler would take (`x=>x=>x=>…` as Java), and when memory
+runs out it ends the process that it is in.
 """
 
 import contextlib
@@ -22,7 +24,7 @@ from trivet.passages.lines import Lines
 from trivet.passages.syntax.languages import load
 from trivet.passages.syntax.tree import blocks_of
 
-LENGTH = struct.Struct("!I")
+_LENGTH = struct.Struct("!I")
 _MEMORY_BYTES = 512 * 1024**2
 """A file of 1 MB needs about 100 MB."""
 _PROCESSOR_S = 2
@@ -35,6 +37,7 @@ def main() -> None:
     _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
     _limit(resource.RLIMIT_CORE, 0)  # running out of time would leave a memory dump
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    _send(answers, b"")  # it has started
     languages: dict[str, Language] = {}
     while (request := _received(requests)) is not None:
         name, small_characters, text = request
@@ -43,9 +46,7 @@ def main() -> None:
         )
         language = languages.get(name) or languages.setdefault(name, load(name))
         root = Parser(language).parse(text.encode()).root_node
-        answer = json.dumps(_plain(blocks_of(root, Lines(text), small_characters))).encode()
-        answers.write(LENGTH.pack(len(answer)) + answer)
-        answers.flush()
+        _send(answers, json.dumps(_plain(blocks_of(root, Lines(text), small_characters))).encode())
 
 
 def _limit(what: int, value: int) -> None:
@@ -55,8 +56,13 @@ def _limit(what: int, value: int) -> None:
 
 
 def _received(source: BinaryIO) -> Any:
-    head = source.read(LENGTH.size)
-    return json.loads(source.read(LENGTH.unpack(head)[0])) if len(head) == LENGTH.size else None
+    head = source.read(_LENGTH.size)
+    return json.loads(source.read(_LENGTH.unpack(head)[0])) if len(head) == _LENGTH.size else None
+
+
+def _send(target: BinaryIO, answer: bytes) -> None:
+    target.write(_LENGTH.pack(len(answer)) + answer)
+    target.flush()
 
 
 def _plain(block: Block) -> list[Any]:
