@@ -10,10 +10,11 @@ from trivet.index.walking import Skipped
 
 DEFAULT_MAX_BYTES = 1024**2
 
-_PICTURES = frozenset(
-    "ai avif bmp drawio eps gif heic ico jpeg jpg jxl png ppm ps psd svg svgz tif tiff webp xcf xpm".split()  # noqa: SIM905
-)
-_SVG = re.compile(r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s+)*<(?:\w+:)?svg[\s>]", re.DOTALL)
+_PICTURES = frozenset({
+    "ai", "avif", "bmp", "drawio", "eps", "gif", "heic", "ico", "jpeg", "jpg", "jxl", "png", "ppm", "ps", "psd", "svg",
+    "svgz", "tif", "tiff", "webp", "xcf", "xpm",
+})  # fmt: skip
+_SVG = re.compile(r"(?:\s|<\?xml[^>]*>|(?><!--.*?-->)|<!DOCTYPE[^>]*>)*+<(?:\w+:)?svg[\s/>]", re.DOTALL)
 _LOOKED_AT_CHARACTERS = 4096
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 

@@ -120,7 +120,7 @@ class IndexWriter:
         """Give unused space back, leave one file behind, and let others write."""
         try:
             with suppress(sqlite3.OperationalError):  # readers are open: the next writer does it
-                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+                self._db.executescript("PRAGMA incremental_vacuum")  # `execute` frees one page
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 # With a rollback journal the file needs no others beside it, not even to be read in a read-only folder.
                 self._db.execute("PRAGMA journal_mode = DELETE").fetchall()
