@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.support.dispatcher import TIMINGS, WINDOW_CHARACTERS, FakeDispatcher, inputs_of
 from tests.support.gated import GatedDispatcher
 from tests.support.memory_sink import MemorySink
-from trivet.cache.memory import MemoryStore
-from trivet.cache.store import ResultStore
+from trivet.cache.store import MemoryStore, ResultStore
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import CacheUse, Dispatcher, ModelServer, Routed
 from trivet.errors import InputTooLong, InvalidInput, Overloaded, Unavailable

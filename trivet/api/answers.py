@@ -2,15 +2,28 @@
 
 import base64
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
+import orjson
 from pydantic import WithJsonSchema
+from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.dispatch.protocol import CacheUse, Routed
 from trivet.messages import EngineResult, Floats, ModelCard, Usage
+
+
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Serialise `body`; numpy arrays become lists of numbers."""
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
 
 Vector = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "number"}})]
 """A numpy array, (dimensions,): serialised as numbers without becoming Python floats in between."""
