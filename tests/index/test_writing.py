@@ -103,7 +103,7 @@ def test_another_model_another_revision_or_length_is_refused_by_name(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"notes", b"SQLite format 3\0" + bytes(100), b"x" * 4096])
-def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_index_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(content)
     for opened in (IndexWriter, IndexReader):
@@ -167,7 +167,7 @@ def test_damage_is_named_wherever_it_is(tmp_path: Path) -> None:
     assert damaged(path)
 
 
-def test_a_second_writer_is_refused_and_told_which_process_is_the_first(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_and_learns_which_process_is_the_first(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with IndexWriter(path, MODEL):
         with pytest.raises(IndexInUse, match=f"is being written by process {os.getpid()}; an index takes one writer"):

@@ -15,7 +15,7 @@ from trivet.passages.prose import markdown, plain, restructured
 from trivet.passages.syntax.process import shared
 
 SCHEME = 1
-"""Changes when the same text may get other passages, so that stored ones can be told from current ones."""
+"""Changes whenever the same text may get other passages, which tells stored passages that are out of date."""
 
 LEAST_MAX_TOKENS = 16
 
