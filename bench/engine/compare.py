@@ -1,9 +1,8 @@
-"""The engine beside its peers, one cell after another: `python -m bench.engine.compare --out
-bench/results/engine.json`.
+"""Compares the engine with other libraries: `python -m bench.engine.compare --out bench/results/engine.json`.
 
-A cell is one contender at one shape with one workload, in a process of its own. Cells that the result file already
-holds are not measured again (delete them to do so), so an interrupted run goes on where it stopped. The product's own
-process measures nothing: this one writes the work, starts contenders, and keeps the figures.
+A cell is one contender with one shape and one workload, in a separate process. Cells that are in the result file are
+not measured again (delete them for that), so an interrupted run resumes where it stopped. This process writes the work,
+starts the contenders and stores the figures.
 """
 
 import argparse

@@ -1,10 +1,9 @@
-"""The three full-size shapes on one CUDA GPU under an 8 GB budget, beside another process: `python -m
-bench.engine.gpu`.
+"""Runs the three full-size models on one CUDA GPU with a budget of 8 GB: `python -m bench.engine.gpu`.
 
-For a machine with a GPU. One process per model, as in service, each under its planned cap; this process is the
-stranger, and takes and returns memory in steps. Writes the estimate beside what was measured. Zero errors and zero
-out-of-memory that reaches a caller is a pass: a row that does not fit is `GpuUnavailable`, which the CPU replica
-answers in service, and is counted here.
+For a machine with a GPU. Each model runs in a separate process under its planned cap, as in service. This process is
+the external one, which takes and returns memory in steps. Writes the estimates and the measurements. Passes if no
+error, and no out-of-memory, reaches a caller. A sequence that does not fit raises `GpuUnavailable`; in service the CPU
+replica would answer it, and here it is counted.
 """
 
 import argparse

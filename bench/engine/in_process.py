@@ -1,4 +1,4 @@
-"""Contenders that are libraries, each run in a process of its own: `python -m bench.engine.in_process SPEC.json`.
+"""Contenders that are libraries, each in a separate process: `python -m bench.engine.in_process SPEC.json`.
 
 Prints one JSON object, the measured cell. The engine gets concurrent calls, which is how a replica uses it; a library
 without a queue gets everything that would be in flight as one list, which is the best that a caller can do for it.
@@ -86,7 +86,7 @@ async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, d
     async def send(call: Call) -> None:
         nonlocal used
         tokens = (await engine.run(engine_request(spec.task, call))).usage.tokens
-        used += tokens  # in a line of its own: `used` must be read after the answer has come
+        used += tokens  # a separate statement, because `used` must be read after the answer has arrived
 
     try:
         await run_closed_loop(send, calls[::-1], clients=spec.clients, duration_s=spec.warm_up_s)
@@ -142,7 +142,7 @@ def torch_module(spec: Spec) -> Run:
 
 
 def _discard(_result: object) -> None:
-    """A library's answer, which nobody reads here."""
+    """A library's answer, which is not used here."""
 
 
 def measure_library(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, dict[str, float]]:

@@ -67,7 +67,7 @@ def ratios(group: dict[str, dict[str, Any]]) -> str:
     for ours in OURS:
         if "tokens_per_s" not in group.get(ours, {}):
             continue
-        told = []
+        ratios = []
         for measure, words in (("tokens_per_s", "by the clock"), ("tokens_per_cpu_s", "per core-second")):
             rivals = {"infinity-fp32": "infinity-fp32", "the best peer": best_peer(group, measure)}
             for title, rival in rivals.items():
@@ -77,8 +77,8 @@ def ratios(group: dict[str, dict[str, Any]]) -> str:
                     continue  # by the clock, who was disturbed more would decide
                 times = group[ours][measure] / group[rival][measure]
                 named = title if title == rival else f"{title} ({rival})"
-                told.append(f"{times:.1f}× {named} {words}")
-        lines.append(f"- **{ours}**: " + "; ".join(told) + ".")
+                ratios.append(f"{times:.1f}× {named} {words}")
+        lines.append(f"- **{ours}**: " + "; ".join(ratios) + ".")
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
-"""The starter trio beside models of the flagship trio's shapes: `python -m bench.engine.starters`.
+"""Compares the starter models with models of the flagships' shapes: `python -m bench.engine.starters`.
 
-Both read the same texts, on the CPU lane, with the default precision and the default batching, one model after another
-in a process of its own. What counts is how many sequences a second are answered: tokens would not do, since each model
-cuts a text into tokens of its own. The flagship checkpoints have random weights (`tests.support.checkpoints`): they
-cost what trained ones cost, and what they answer means nothing. An interrupted run goes on where it stopped.
+Both read the same texts on the CPU lane, with default precision and batching, one model at a time in a separate
+process. The measure is sequences per second, because the models' tokenizers differ. The flagship checkpoints have
+random weights (`tests.support.checkpoints`), so their cost is that of trained models, but their results are
+meaningless. An interrupted run resumes where it stopped.
 """
 
 import argparse
@@ -51,15 +51,17 @@ def recount(task: Task, listed: list[Call], tokenizer: TextTokenizer) -> list[Ca
 
 
 def ratios(cells: Mapping[str, Mapping[Task, Mapping[str, float]]], measure: str) -> dict[str, float]:
-    """How many times the flagship's rate the starter reaches: per task, and for a caller who asks each task alike.
+    """Return the ratio of the starter's rate to the flagship's, per task and overall.
 
-    `cells` has "starter" and "flagship". Overall is the ratio of the times that one sequence of every task takes, so
-    that the slowest model weighs most, as it does for whoever waits.
+    `cells` has "starter" and "flagship". The overall ratio compares the times of one sequence of every task, so the
+    slowest model has the largest weight, as it has for a caller.
     """
     starter, flagship = cells["starter"], cells["flagship"]
-    told: dict[str, float] = {task: starter[task][measure] / flagship[task][measure] for task in TASKS}
+    by_task: dict[str, float] = {task: starter[task][measure] / flagship[task][measure] for task in TASKS}
     spent = {name: sum(1 / cells[name][task][measure] for task in TASKS) for name in ("starter", "flagship")}
-    return {name: round(value, 1) for name, value in {**told, "overall": spent["flagship"] / spent["starter"]}.items()}
+    return {
+        name: round(value, 1) for name, value in {**by_task, "overall": spent["flagship"] / spent["starter"]}.items()
+    }
 
 
 def main() -> None:
@@ -110,8 +112,8 @@ def main() -> None:
             print(f"{task} {name}: {rates}; {cores}", flush=True)
     result["ratios"] = {measure: ratios(result["cells"], measure) for measure in MEASURES}
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for measure, told in result["ratios"].items():
-        print(f"{measure}: " + ", ".join(f"{name} {value}×" for name, value in told.items()))
+    for measure, by_task in result["ratios"].items():
+        print(f"{measure}: " + ", ".join(f"{name} {value}×" for name, value in by_task.items()))
     overall = result["ratios"]["sequences_per_cpu_s"]["overall"]
     print(f"overall, per core-second: {overall}× (wanted: {GOAL:.0f}×)")
 

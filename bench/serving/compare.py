@@ -41,10 +41,10 @@ RESULTS = ROOT / "bench" / "results" / "serving.json"
 
 CLIENTS = 16
 SETTLE_S = 6.0
-"""HAProxy begins anew when the ingress replicas have come, and its first connections end with that."""
+"""HAProxy restarts when the ingress replicas have started, which ends its first connections."""
 WARM_UP_S = 2.0
 WINDOWS, WINDOW_S = 3, 2.5
-"""The best of so many windows is told: what others do on the machine only ever adds."""
+"""The best of these windows counts, since other processes on the machine can only slow it down."""
 ENGINE_S = 15.0
 NO_STORE = {"cache-control": "no-store"}
 DISTINCT = 200
@@ -338,7 +338,7 @@ PARTS = ("path", "without", "engine", "ready")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure these anew, keep the others")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure only these, keep the others")
     options = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     result["machine"] = describe_machine()

@@ -1,4 +1,4 @@
-"""One contender of `bench.serving.compare` in a process of its own: `python -m bench.serving.server KIND ENGINE PORT`.
+"""One contender of `bench.serving.compare` in a separate process: `python -m bench.serving.server KIND ENGINE PORT`.
 
 Prints `ready` and the seconds that took, and runs until its standard input is closed. Ray's variables are whatever
 the environment has.
