@@ -1,7 +1,7 @@
-"""Which model a client means by the name it sends. Pure.
+"""Resolves the model name that a client sends. Pure.
 
-The names of a model are the served one, that one without its organisation, its task (`embedder`), and whatever
-the configured aliases map to one of these. Case does not matter.
+A model's names are the served one, that one without its organisation, its task (`embedder`), and every configured alias
+of one of these. Case does not matter.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ from trivet.errors import InvalidInput
 from trivet.messages import ModelCard
 
 UNSPECIFIED = frozenset({"", "default/not-specified"})
-"""Names that mean "yours"; the second is what infinity's client sends by default."""
+"""Names that mean the server's default; the second is the default of infinity's client."""
 
 
 def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases: Mapping[str, str]) -> ModelCard:
-    """The card of the task's model, provided that `asked` names it or nothing.
+    """Find the card of the task's model, if `asked` is one of its names or unspecified.
 
     Raises:
         InvalidInput: code `model_not_found`; the message names what is served.
@@ -27,7 +27,7 @@ def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases
 
 
 def find_by_name(cards: Iterable[ModelCard], asked: str, aliases: Mapping[str, str]) -> ModelCard:
-    """The card that `asked` names, whatever its task; InvalidInput (`model_not_found`) if there is none."""
+    """Find the card that `asked` names, of any task; InvalidInput (`model_not_found`) if there is none."""
     cards = list(cards)
     for card in cards:
         if _is_named(card, asked, aliases):

@@ -1,4 +1,4 @@
-"""JSON answers by orjson, straight from dicts and numpy arrays: large answers pass no model twice."""
+"""JSON answers by orjson, directly from dicts and numpy arrays, without a pydantic model in between."""
 
 from collections.abc import Mapping
 from typing import Any
