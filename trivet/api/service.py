@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Service:
-    """The models as the routes use them, under the settings."""
+    """The models and settings that routes use."""
 
     def __init__(self, dispatcher: Dispatcher, info: ServiceInfo, settings: ApiSettings) -> None:
         self.dispatcher = dispatcher

@@ -1,6 +1,6 @@
 """Cohere's v2 rerank, and what its v1 shares with it (v1 itself is `rerank_v1`).
 
-`max_tokens_per_doc` is a price limit of the hosted service: here every document is read whole.
+`max_tokens_per_doc` limits the price of the hosted service and is ignored: every document is read whole.
 """
 
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ class CohereApiVersion(TypedDict):
 
 
 class CohereBilledUnits(TypedDict):
-    """What the hosted service would bill: one unit a request."""
+    """What the hosted service would bill: one unit per request."""
 
     search_units: int
 
@@ -67,7 +67,7 @@ class CohereV2Answer(TypedDict):
 
 
 def cohere_meta(version: str) -> CohereMeta:
-    """The `meta` of one answer."""
+    """Make the `meta` of one answer."""
     return {"api_version": {"version": version}, "billed_units": {"search_units": 1}}
 
 

@@ -52,7 +52,7 @@ class TelemetryMiddleware:
             return
         record = RequestRecord(_request_id(scope), CallLog(self._telemetry.clock()))
         begin_record(record)
-        status = 500  # what an exception that leaves this middleware becomes
+        status = 500  # for an exception that leaves this middleware
 
         async def send_wrapper(message: Message) -> None:
             nonlocal status

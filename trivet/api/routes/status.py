@@ -1,4 +1,4 @@
-"""`GET /v1/status`: the GPU, the lanes and why, and the traffic of the last two minutes."""
+"""`GET /v1/status`: GPUs, lanes with their reasons, and the traffic of the last two minutes."""
 
 import time
 from collections.abc import Callable, Mapping

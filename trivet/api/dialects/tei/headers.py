@@ -1,4 +1,4 @@
-"""The timing headers of text-embeddings-inference, beside Trivet's own."""
+"""The timing headers of text-embeddings-inference, and Trivet's."""
 
 import time
 from collections.abc import Iterable, Sequence
