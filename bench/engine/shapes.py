@@ -1,8 +1,8 @@
-"""What the engine benchmark runs on: the three flagship shapes and one small model with real weights.
+"""The models of the engine benchmark: the three flagship shapes and one small model with real weights.
 
-A shape says where its checkpoint comes from, how work reaches it and what one sequence costs. FLOPs are those of the
-mathematics (linear layers and attention over the tokens of one sequence, no padding, only the experts that a token is
-sent to, only the keys that a local layer may see), so that they are the same for every contender.
+A shape defines its checkpoint, its workload and the cost of one sequence. FLOPs are those of the mathematics: linear
+layers and attention over the tokens of one sequence, without padding, with only the experts to which a token is routed
+and only the keys that a local layer may see. So they are the same for every contender.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ class Shape:
     task: Task
     kind: Kind | None
     max_tokens: int
-    """Longest sequence of the workload; every contender takes it whole."""
+    """Tokens of the workload's longest sequence; no contender cuts it."""
     clients: int
     """Calls in flight."""
 
     def directory(self, checkpoints: Path) -> Path:
-        """The checkpoint, written below `checkpoints` if it is not there yet."""
+        """Return the checkpoint's directory; write it below `checkpoints` if it does not exist."""
         if self.kind is None:
             return prepare_starter("embedder", checkpoints)
         path = checkpoints / self.kind
@@ -58,17 +58,17 @@ class Cost:
     """Per layer: hidden size, and how many keys a query may see (None: all of them)."""
 
     def flop(self, tokens: int) -> float:
-        """Multiplications and additions, each counted."""
+        """Count multiplications and additions, each as one."""
         attention = sum(4 * hidden * tokens * min(tokens, keys or tokens) for hidden, keys in self.attention_widths)
         return self.per_token * tokens + attention
 
     def flops(self, lengths: Sequence[int]) -> float:
-        """Of several sequences."""
+        """Sum up the cost of several sequences."""
         return sum(self.flop(tokens) for tokens in lengths)
 
 
 def read_cost(directory: Path) -> Cost:
-    """The cost of a checkpoint, from its config.json.
+    """Derive the cost of a checkpoint from its config.json.
 
     Raises:
         ValueError: the model type is none of the benchmark's.

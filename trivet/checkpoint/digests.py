@@ -1,7 +1,7 @@
-"""Whether a checkpoint's files are as published: by the hub's names of them, or by a SHA256SUMS beside them.
+"""Checks that a checkpoint's files are as published: by their names in the hub's cache, or by a SHA256SUMS file.
 
 The hub's local cache names every file by its digest: 64 hexadecimal digits of SHA-256 for large files, 40 of git's blob
-SHA-1 for small ones. So a damaged or exchanged file shows without asking anybody. A directory of one's own may carry
+SHA-1 for small ones. A damaged or exchanged file therefore shows without a network. Any other directory may hold
 `SHA256SUMS`, as `sha256sum * > SHA256SUMS` writes it.
 """
 
@@ -19,10 +19,10 @@ _SUM_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
 def published_digests(directory: Path) -> Mapping[Path, str]:
-    """Files of a checkpoint with the digest each should have; empty where nobody says.
+    """Return the files of a checkpoint with the digest that each should have; empty if none are published.
 
     Raises:
-        ModelError: a line of SHA256SUMS that cannot be read, or that names a file outside the directory.
+        ModelError: a line of SHA256SUMS cannot be read, or names a file outside the directory.
     """
     sums = directory / SUMS_FILE
     if sums.is_file():
@@ -33,10 +33,14 @@ def published_digests(directory: Path) -> Mapping[Path, str]:
 
 
 def check_digests(digests: Mapping[Path, str], on_bytes: Callable[[int], None] = lambda count: None) -> None:
-    """Read every file and compare; `on_bytes` is told of the bytes that were read since it was last called.
+    """Read every file and compare its digest.
+
+    Args:
+        digests: the expected digest of each file.
+        on_bytes: called while reading, with the number of bytes read since the last call.
 
     Raises:
-        ModelError: a file that is missing or differs, with both digests.
+        ModelError: a file is missing or differs; the message has both digests.
     """
     for file, expected in digests.items():
         found = _digest(file, expected, on_bytes)
@@ -45,7 +49,7 @@ def check_digests(digests: Mapping[Path, str], on_bytes: Callable[[int], None] =
 
 
 def total_bytes(digests: Mapping[Path, str]) -> int:
-    """What `check_digests` will read."""
+    """Return the number of bytes that `check_digests` will read."""
     return sum(file.stat().st_size for file in digests if file.is_file())
 
 

@@ -1,8 +1,8 @@
 """The configuration of nomic-embed-text-v2-moe, checked field by field.
 
-Its config.json says ``model_type: nomic_bert`` with GPT-2 style names, and leaves to remote code what each field
-means. :class:`NomicMoeConfig` keeps the fields that set a dimension; every field that would choose another formula
-than the one implemented in :mod:`trivet.engine.models.nomic_moe` is refused unless it has the value implemented.
+Its config.json says ``model_type: nomic_bert`` with GPT-2 style names, and leaves the meaning of each field to remote
+code. :class:`NomicMoeConfig` keeps the fields that set a dimension. A field that chooses a formula is refused unless it
+has the value that :mod:`trivet.engine.models.nomic_moe` implements.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _REQUIRED_SIZES = (
     "max_trained_positions",
 )
 
-# Field → values that this implementation computes. The first group must be there, because the remote code's own
-# default for an absent field is another formula; the second may be absent, its default being what is implemented.
+# Field → values that this implementation computes. The first group is required, because the remote code's default for a
+# missing field is another formula. The second group may be missing: its defaults are implemented.
 _PINNED_REQUIRED: dict[str, tuple[Any, ...]] = {
     "activation_function": ("gelu",),
     "rotary_emb_fraction": (1.0,),
@@ -56,7 +56,7 @@ _PINNED_OPTIONAL: dict[str, tuple[Any, ...]] = {
 
 
 def is_nomic_moe(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json describes the architecture that transformers would silently load wrong."""
+    """Whether a config.json describes the architecture, which transformers would silently load wrong."""
     return config.get("model_type") == "nomic_bert" and bool(config.get("num_experts"))
 
 
@@ -87,7 +87,7 @@ class NomicMoeConfig:
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Self:
-        """Reads and checks the fields of config.json.
+        """Read and check the fields of config.json.
 
         Raises:
             CheckpointMismatch: fields are missing, malformed, contradict each other or ask for another formula;

@@ -1,4 +1,4 @@
-"""Where a model comes from: the starter that ships with Trivet, a local directory, or the hub."""
+"""Finds checkpoints: the starters that ship with Trivet, local directories, models of the hub."""
 
 import hashlib
 import logging
@@ -14,13 +14,13 @@ from trivet.starter import prepare_starter
 logger = logging.getLogger(__name__)
 
 _WANTED_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*.json")
-"""Never code (.py); pickles only of models that may have them."""
+"""Never code (.py), and pickles only of models that the configuration names."""
 _PICKLES = ("pytorch_model*.bin",)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A checkpoint on this machine. `name` is what people call it, `revision` changes with its files."""
+    """A checkpoint on this machine. `name` is its human-readable name; `revision` changes with its files."""
 
     name: str
     path: Path
@@ -34,14 +34,14 @@ def locate_model(
 
     Args:
         spec: `starter`, a directory, or a hub id.
-        task: which of the three models it is to be.
-        cache: where prepared models live.
-        models_dir: a folder of checkpoints by hub id, which then need no hub.
-        allow_pickle: weights that are there as a pickle only are read, by torch's restricted reader, and kept as
+        task: which of the three models it serves as.
+        cache: folder of prepared models.
+        models_dir: folder of checkpoints by hub id, which then need no hub.
+        allow_pickle: read weights that exist only as a pickle, by torch's restricted reader, and keep them as
             safetensors in the cache.
 
     Raises:
-        ModelError: nothing of that name, here or at the hub, or a pickle that holds more than tensors.
+        ModelError: there is no such model here or at the hub, or its pickle holds more than tensors.
     """
     source = _found(spec, task, cache, models_dir, allow_pickle=allow_pickle)
     if not allow_pickle or any(source.path.glob("*.safetensors")) or not pickle_files(source.path):
@@ -83,7 +83,7 @@ def _from_hub(repo_id: str, task: Task, wanted: tuple[str, ...]) -> ModelSource:
 
 
 def _revision(path: Path) -> str:
-    """A short fingerprint of a directory's files by name, size and time of change."""
+    """A short fingerprint of a directory, from the name, size and modification time of its files."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         if file.is_file():

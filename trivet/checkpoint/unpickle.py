@@ -1,9 +1,8 @@
-"""Turns a pickled checkpoint into safetensors, once: ``python -m trivet.checkpoint.unpickle --model DIR --out
-DIR``.
+"""Converts a pickled checkpoint to safetensors: ``python -m trivet.checkpoint.unpickle --model DIR --out DIR``.
 
 A pickle can run code when it is read. torch's restricted reader (``weights_only``) builds tensors and plain containers
-and refuses everything else; it has had holes, so only models that the configuration names get this far, and the
-reading happens in this process, which serves nobody.
+and refuses everything else. It has had security holes, so only models that the configuration names are read, in a
+separate process that serves no requests.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _KEPT = ("*.json", "*.txt", "*.model")
 
 
 def pickle_files(model_dir: Path) -> list[Path]:
-    """The weights of a pickled checkpoint: one file, or the shards that its index names. Empty where there are none.
+    """Return the files of a pickled checkpoint: one, or the shards that its index names. Empty if there are none.
 
     Raises:
         ModelError: the index names a file outside of the directory.
@@ -42,7 +41,7 @@ def pickle_files(model_dir: Path) -> list[Path]:
 
 
 def unpickled(model_dir: Path, out: Path) -> Path:
-    """The same checkpoint as safetensors, in ``out``; made in a process of its own if it is not there yet.
+    """Return ``out``, which holds the checkpoint as safetensors. A separate process makes it if it does not exist.
 
     Raises:
         ModelError: the pickle holds more than tensors, or cannot be read.
@@ -66,7 +65,7 @@ def unpickled(model_dir: Path, out: Path) -> Path:
 
 
 def convert(model_dir: Path, out: Path) -> None:
-    """Write ``out`` anew; it appears complete or not at all.
+    """Write ``out``, which must not exist; it appears complete or not at all.
 
     Raises:
         pickle.UnpicklingError: the pickle holds something other than tensors and plain containers.
@@ -84,14 +83,14 @@ def convert(model_dir: Path, out: Path) -> None:
             target = partial / file.relative_to(model_dir)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-    # Tensors that share memory are told apart: safetensors keeps each by itself.
+    # Tensors that share memory are separated, since safetensors stores each by itself.
     own = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
     save_file(own, partial / SINGLE_FILE, metadata={"format": "pt"})
     partial.rename(out)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line; the last line on stderr says what went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -22,7 +22,7 @@ from trivet.messages import Floats
 logger = logging.getLogger(__name__)
 
 FREE_CACHE_EVERY_S = 1.0
-"""Freeing an allocator's cache costs up to seconds of the next forwards; once per this long at the most."""
+"""Shortest time between two calls that free the allocator's cache: each costs the next forwards up to seconds."""
 
 
 class GpuLaneBackend:
@@ -31,11 +31,11 @@ class GpuLaneBackend:
     in_flight = 1
 
     def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
-        """Begin offloaded: `reload` takes the weights to the GPU.
+        """Begin offloaded; `reload` moves the weights to the GPU.
 
         Args:
             accelerator: the device.
-            model: names it in messages.
+            model: its name, for messages.
             token_budget: largest cost of a forward, in tokens.
             clock: monotonic seconds.
         """
@@ -49,16 +49,16 @@ class GpuLaneBackend:
         self._lock = threading.Lock()  # a forward and an offload never meet
         self.offloaded = True
         self.oom_splits = 0
-        """Batches that were run in halves since the start."""
+        """How many batches have been run in halves since the start."""
 
     @property
     def device(self) -> str:
-        """The accelerator's name."""
+        """Human-readable name of the accelerator."""
         return self._accelerator.device
 
     @property
     def fault(self) -> str | None:
-        """Why this process must be replaced; None while it need not."""
+        """Why this process must be replaced; None if it can answer."""
         return self._accelerator.fault
 
     @property
@@ -67,7 +67,7 @@ class GpuLaneBackend:
         return self._budget.tokens
 
     def memory(self) -> DeviceMemory:
-        """What the allocator holds now."""
+        """Report the allocator's memory."""
         return self._accelerator.memory()
 
     def launch(self, batch: TokenBatch) -> OneStep:
@@ -111,7 +111,7 @@ class GpuLaneBackend:
         )
 
     def offload(self) -> None:
-        """Wait for the forward that runs, then take the weights off the GPU."""
+        """Wait for the running forward, then move the weights to host memory."""
         with self._lock:
             if not self.offloaded:
                 self._accelerator.offload()
@@ -119,7 +119,7 @@ class GpuLaneBackend:
                 logger.warning("%s: its weights have left the GPU", self._model)
 
     def reload(self) -> bool:
-        """Put the weights back; whether that worked."""
+        """Move the weights to the GPU. Returns whether they fit."""
         with self._lock:
             if self.offloaded:
                 try:
@@ -132,5 +132,5 @@ class GpuLaneBackend:
         return True
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the GPU."""
         self._accelerator.close()

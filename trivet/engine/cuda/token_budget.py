@@ -1,11 +1,11 @@
 """Decides how large batches may be after the GPU has run out of memory. Pure.
 
-The budget falls at once and rises slowly, like a congestion window: an out-of-memory error says exactly how much was
-too much, a success says little. Each fall also doubles how many successes the next rise asks for, up to a limit, so
-that a GPU which is permanently fuller than planned is not tried in vain every few batches; a budget that got all the
-way back to its maximum forgets that.
+The budget falls at once and rises slowly, like a congestion window: an out-of-memory error tells exactly how much was
+too much, a success tells little. Each fall also doubles the number of successes that the next rise requires, up to a
+limit. So a GPU that is permanently fuller than planned does not run out every few batches. A budget that has returned
+to its maximum requires as few successes as at the start.
 
-Does not catch, free or retry anything: the engine does, and asks here what to try next.
+This module decides only; `trivet.engine.cuda.backend` catches errors, frees memory and retries.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from trivet.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:
-    """Bounds and pace of a token budget. Raises `ConfigError` for bounds that cross."""
+    """Bounds of a token budget, and how fast it grows. Raises `ConfigError` for bounds that contradict each other."""
 
     max_tokens: int
     min_tokens: int = 256
     grow_after_batches: int = 32
-    """Successes, of batches that nearly filled the budget, before it grows."""
+    """Successful batches of at least half the budget before it grows."""
     max_grow_after_batches: int = 1024
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ def after_oom(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget
 def after_success(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
     """Return the budget after a batch of `batch_tokens` tokens fitted.
 
-    Batches under half the budget prove nothing and count for nothing. Growth is an eighth of the maximum.
+    Batches under half the budget prove nothing and do not count. Growth is an eighth of the maximum.
     """
     if budget.tokens >= config.max_tokens or batch_tokens * 2 < budget.tokens:
         return budget

@@ -1,15 +1,15 @@
-"""Blocked attention for layers that look only at a window around each token (ModernBERT's local layers).
+"""Blocked attention for layers that read only a window around each token (ModernBERT's local layers).
 
-Masking a dense L × L product computes every score and throws nearly all away: at 8,192 tokens and a window of 128
-that is 98 % of the work. Here queries are cut into blocks as long as the window reaches to either side, and each block
+Masking a dense L × L product computes every score and discards nearly all: at 8,192 tokens and a window of 128 that is
+98 % of the work. Here queries are cut into blocks as long as the window reaches to either side, and each block
 attends to itself and the two beside it, which hold every key in the window: O(L × window) work and memory, exact.
 
-Registered through transformers' own interfaces for attention and for masks, so the model's code stays untouched. What
-depends only on the lengths (which positions form a block, who may see whom) is worked out once per forward by the
-mask function and travels to the layers as their ``attention_mask``. Global layers of the same model get plain
-scaled-dot-product attention with a (B, 1, 1, T) key mask: no L × L mask is ever built for them either.
+It is registered through transformers' interfaces for attention and for masks, so the model's code stays as it is. The
+mask function computes once per forward what depends on the lengths alone: which positions form a block, and which
+query sees which key. The layers receive it as their ``attention_mask``. Global layers of the same model get plain
+scaled-dot-product attention with a (B, 1, 1, T) key mask, so no L × L mask is built for them either.
 
-What it does *not* do: causal masks, dropout, caches, packed sequences. It is for encoders at inference.
+It supports encoders at inference: no causal masks, dropout, caches or packed sequences.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ADAPTIVE: Final = "trivet_banded"
-"""Name of the attention implementation that takes the dense form for short batches: the one to run in torch."""
+"""Name of the attention implementation to run in torch. It takes the dense form for short batches."""
 ALWAYS_BLOCKED: Final = "trivet_banded_always"
-"""Name of the one whose graph does not depend on the length it was traced with: the one to export."""
+"""Name of the implementation to export. Its graph does not depend on the length with which it was traced."""
 
 DENSE_UP_TO_TOKENS: Final = 256
-"""Up to here the dense form is quicker in torch: two or three blocks save little and cost the regrouping."""
+"""Up to this length the dense form is faster in torch: two or three blocks save less than the regrouping costs."""
 
 
 class BlockedMask(NamedTuple):
@@ -59,7 +59,7 @@ class BandedAttention:
         device: torch.device | str = "cpu",
         **_unused: Any,
     ) -> Tensor | BlockedMask | None:
-        """Called once per forward and kind of layer by transformers' ``create_bidirectional_*_mask``.
+        """Build the mask of one kind of layer; transformers' ``create_bidirectional_*_mask`` calls it once per forward.
 
         Args:
             batch_size: B.
@@ -68,17 +68,17 @@ class BandedAttention:
             attention_mask: (B, T) boolean, True at tokens, or None where nothing is padded.
             local_size: how many tokens to either side a query sees; None for global layers.
             config: the model's configuration, for its number of heads.
-            device: where the mask is needed when there is no attention_mask to tell.
+            device: where to build the mask if there is no attention_mask.
 
         Returns:
-            What :meth:`attend` takes: (B, 1, 1, T) for global layers, None where nothing is padded; for local layers
-            (B, 1, T, T) or a :class:`BlockedMask`, by length.
+            An argument for :meth:`attend`. For global layers it is (B, 1, 1, T), or None where nothing is padded; for
+            local layers (B, 1, T, T) or a :class:`BlockedMask`, by length.
         """
         if local_size is None:
             return None if attention_mask is None else attention_mask[:, None, None, :]  # (B, 1, 1, T)
         if attention_mask is None:
             attention_mask = torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)  # (B, T)
-        # Exporters trace the length as a symbol; with a limit of 0 it is never compared, and the graph holds for all.
+        # Exporters trace the length as a symbol. With a limit of 0 it is never compared, so the graph is right for all.
         if self.dense_up_to_tokens and q_length <= self.dense_up_to_tokens:
             return dense_local_mask(attention_mask, sliding_window=local_size)
         return blocked_local_mask(attention_mask, sliding_window=local_size, heads=config.num_attention_heads)
@@ -95,7 +95,7 @@ class BandedAttention:
         dropout: float = 0.0,
         **_unused: Any,
     ) -> tuple[Tensor, None]:
-        """Called by every attention layer: q, k, v (B, heads, T, D) → ((B, T, heads, D), None)."""
+        """Compute one layer's attention: q, k, v (B, heads, T, D) → ((B, T, heads, D), None)."""
         if dropout:
             raise ValueError("banded attention is for inference; the model is in training mode")
         if isinstance(attention_mask, BlockedMask):
@@ -136,8 +136,8 @@ def blocked_local_mask(tokens_mask: Tensor, sliding_window: int, heads: int) -> 
 def blocked_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockedMask, *, scale: float | None) -> Tensor:
     """q, k, v (B, heads, T, D) → (B, heads, T, D).
 
-    Slots that repeat a position are either masked (keys) or dropped at the end (queries). Blocks take the place of
-    heads, and heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
+    Slots that repeat a position are masked (keys) or dropped at the end (queries). Blocks take the place of heads, and
+    heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
     """
     # index_select, not x[:, :, index]: the latter exports as a gather between two transposes.
     batch, heads, tokens, head_size = query.shape
@@ -150,7 +150,7 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockedMa
 
 
 def register() -> None:
-    """Makes :data:`ADAPTIVE` and :data:`ALWAYS_BLOCKED` known to transformers. Calling it again changes nothing."""
+    """Register :data:`ADAPTIVE` and :data:`ALWAYS_BLOCKED` with transformers. Calling it again changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     for name, attention in (

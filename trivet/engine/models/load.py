@@ -4,8 +4,8 @@
 result is (B, D) pooled vectors for an embedder (not normalised) and (B, labels) logits for a reranker or classifier.
 ``input_names`` says which arguments the model takes. Sequences are padded on the right.
 
-Only safetensors are read, remote code is never run, and a tensor that a model needs and the files lack is an error:
-transformers alone would put random numbers there.
+Only safetensors are read, and remote code is never run. A tensor that a model needs and the files lack is an error;
+transformers alone would fill it with random numbers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from trivet.engine.models.pooling import Boundaries, Pooling, read_pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.errors import ModelError
 
-# Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace
-# it: one (B, 1, 1, T) key mask per forward instead of (B, 1, T, T), and no look at its values on the host.
+# Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
+# It takes one (B, 1, 1, T) key mask per forward instead of (B, 1, T, T), and never reads its values on the host.
 _OUR_ATTENTION = frozenset({"bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"})
 
-# Tensors an encoder's file may hold for other uses: language-model and classification heads, a pooler, stored indices.
+# Tensors that a file may hold for other uses: language-model and classification heads, a pooler, stored indices.
 _EXTRA_TENSORS = re.compile(
     r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier)\."
     r"|(^|\.)(position_ids|inv_freq|token_type_ids)$"
@@ -78,13 +78,13 @@ class SequenceClassifier(nn.Module):
 def load_torch_model(
     path: Path, task: Task, dtype: torch.dtype = torch.float32, *, for_export: bool = False
 ) -> Embedder | SequenceClassifier:
-    """Loads a checkpoint directory for one task, in evaluation mode, on the CPU.
+    """Load a checkpoint directory for one task, in evaluation mode, on the CPU.
 
     Args:
         path: a directory in Hugging Face (or sentence-transformers) layout.
         task: ``embedder``, ``reranker`` or ``classifier``.
         dtype: of the weights and of the computation; results are fp32 in any case.
-        for_export: build the graph so that it holds for every length when it is traced at one.
+        for_export: use modules whose graph, traced at one length, is right for every length.
 
     Raises:
         ModelError: the directory is not a checkpoint for this task that can be loaded safely; the message names the
@@ -155,13 +155,13 @@ def _check_report(path: Path, task: Task, report: dict[str, Any]) -> None:
 
 
 def _tabulate_rotary(model: Any) -> None:
-    """Replaces ModernBERT's rotary module, which computes angles in the graph, by a table of the same values."""
+    """Replace ModernBERT's rotary module, which computes angles in the graph, by a table of the same values."""
     encoder: Any = getattr(model, "model", model)
     if encoder.config.model_type != "modernbert":
         return
     parameters = encoder.config.rope_parameters
     if any(kind["rope_type"] != "default" for kind in parameters.values()):
-        return  # a scaled variant: transformers' own module knows how
+        return  # a scaled variant, which transformers' own module computes
     encoder.rotary_emb = TableRotary(
         positions=encoder.config.max_position_embeddings,
         head_size=encoder.config.hidden_size // encoder.config.num_attention_heads,

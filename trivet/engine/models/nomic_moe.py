@@ -1,11 +1,11 @@
-"""nomic-embed-text-v2-moe as a module of our own, loaded strictly.
+"""nomic-embed-text-v2-moe as a torch module, loaded strictly.
 
-transformers 5 maps this checkpoint's ``model_type`` to its dense NomicBert, throws every expert away and returns
-finite nonsense; the checkpoint's remote code was written for transformers 4. So the architecture is implemented here:
-a post-norm encoder with rotary attention whose every second layer replaces the feed-forward block by eight experts, of
-which each token takes two. Attribute names are the published tensor names, so the state dict *is* the file layout.
+transformers 5 maps this checkpoint's ``model_type`` to its dense NomicBert, discards every expert and returns finite
+nonsense; the checkpoint's remote code was written for transformers 4. So this module implements the architecture: a
+post-norm encoder with rotary attention. In every second layer, eight experts replace the feed-forward block, and each
+token is routed to two of them. Attribute names are the published tensor names, so the state dict has the file's layout.
 
-What this module does *not* do: pooling, normalisation, tokenising, training.
+Pooling and normalisation are done elsewhere.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class NomicMoeModel(nn.Module):
     """The encoder: token ids to hidden states.
 
     ``forward(input_ids (B, T) int64, attention_mask (B, T) int64) -> (B, T, H)`` in the weights' dtype, where
-    1 in the mask is a token and 0 padding. Hidden states at padded positions are meaningless. Where several sequences
-    share a row, the mask says which query sees which key, (B, 1, T, T); where in the row a sequence begins is all the
-    same to rotary positions.
+    1 in the mask is a token and 0 padding. Hidden states at padded positions are meaningless. If several sequences
+    share a row, the mask says which query sees which key, (B, 1, T, T). Rotary attention does not depend on the place
+    in the row at which a sequence begins.
     """
 
     def __init__(self, config: NomicMoeConfig) -> None:
@@ -128,7 +128,7 @@ class _DenseMlp(nn.Module):
 
 
 class _MoeMlp(nn.Module):
-    """Top-k routed experts plus one bias shared by all of them, added once after the weighted sum."""
+    """Top-k routed experts, and one bias that they share, added once after the weighted sum."""
 
     def __init__(self, config: NomicMoeConfig) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _ExpertWeights(nn.Module):
 
 
 class _Experts(nn.Module):
-    """``gelu(x @ w1[e].T) @ w2[e]`` for each token's experts, computed only for the tokens routed to them."""
+    """``gelu(x @ w1[e].T) @ w2[e]`` for each expert, over the tokens that are routed to it."""
 
     def __init__(self, config: NomicMoeConfig) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class _Experts(nn.Module):
 
 
 def _mix_one_by_one(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
-    """A loop over the experts, each gathering its tokens. Exports to OpenVINO, which then runs it sparse."""
+    """Loop over the experts, each of which gathers its tokens. OpenVINO runs the exported loop sparsely."""
     out = torch.zeros_like(tokens)  # (N, H)
     for expert in range(w1.shape[0]):
         rows, slots = torch.where(chosen == expert)  # (n,), (n,)
@@ -192,7 +192,7 @@ def _mix_one_by_one(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor,
 
 
 def _mix_grouped(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
-    """Two grouped matrix products over tokens sorted by expert. No host synchronisation: sizes stay on the device."""
+    """Compute two grouped matrix products over tokens sorted by expert. Sizes stay on the device, without a wait."""
     per_token = chosen.shape[1]
     experts = chosen.flatten()  # (N·k,)
     order = experts.argsort(stable=True)  # (N·k,)
@@ -208,7 +208,7 @@ def _mix_grouped(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2
 
 
 def load_nomic_moe(model_dir: Path, dtype: torch.dtype = torch.float32) -> NomicMoeModel:
-    """Loads a published checkpoint. At its own dtype the weights stay mapped from the file, not copied.
+    """Load a published checkpoint. In the file's dtype the weights stay mapped from the file instead of being copied.
 
     Raises:
         CheckpointMismatch: a config field, or a tensor's name, shape or type, is not the architecture's.

@@ -1,4 +1,4 @@
-"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
+"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Needs neither torch nor transformers."""
 
 import os
 from functools import partial
@@ -24,7 +24,7 @@ CpuPrecision = Literal["fp32", "bf16", "int8"]
 
 
 def resolve_precision(asked: Precision) -> CpuPrecision:
-    """What `auto` means on this processor: bf16 where it multiplies bf16 natively, else fp32."""
+    """Replace `auto` by bf16 where the processor multiplies bf16 natively, else by fp32."""
     if asked != "auto":
         return asked
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -32,12 +32,12 @@ def resolve_precision(asked: Precision) -> CpuPrecision:
 
 
 SHAPES_KEPT = 100
-"""Compiled kernels are kept by the shape of a batch, in OpenVINO and in oneDNN below it; left alone they keep 5,000 and
-1,024 of them, which is half a megabyte per shape of a small model and grows for days."""
+"""OpenVINO, and oneDNN below it, keep compiled kernels for each shape of a batch. Their own limits are 5,000 and 1,024
+shapes. At half a megabyte per shape of a small model, a process would grow for days."""
 
 
 def settings_for(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
-    """How OpenVINO compiles a graph for this lane."""
+    """Return the properties with which OpenVINO compiles a graph for this lane."""
     # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     settings: dict[str, Any] = {
@@ -72,13 +72,13 @@ class OpenVinoBackend:
         self.layout = BINNED if "first_token_indices" in self._input_names else PADDED
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
-        # The first forward packs the weights; what was mapped for it is then a second copy of the model.
+        # The first forward packs the weights; the file mapped for it is then a second copy of the model.
         self.launch(warmup_batch()).result()
         drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
     def token_budget(self) -> int:
-        """Tokens of one forward; constant, since host memory does not run out under a batch."""
+        """Largest cost of a batch, in tokens; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
     def launch(self, batch: TokenBatch) -> OneStep:
@@ -93,7 +93,7 @@ class OpenVinoBackend:
         return outputs
 
     def close(self) -> None:
-        """Drop the graph, and with it its buffers."""
+        """Drop the graph and its buffers."""
         del self._request
 
 

@@ -1,8 +1,8 @@
-"""Converted models on disk: found by key, converted once by a process of its own, mapped by every replica.
+"""The cache of converted models on disk: found by key, converted once in a separate process, mapped by every replica.
 
-Imports neither torch nor OpenVINO. A key stands for everything that the graph depends on: the checkpoint's weights
-and JSON files by content, task, precision, the converter's source, and the versions of the libraries it uses. Folders
-never change once they exist; an outdated one is simply no longer looked up.
+It imports neither torch nor OpenVINO. A key covers everything that the graph depends on: the checkpoint's weights and
+JSON files by content, the task, the precision, the converter's source, and the versions of the libraries that it uses.
+Folders never change once they exist; an outdated one is no longer looked up.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ META_FILE = "meta.json"
 IrPrecision = Literal["fp32", "bf16", "int8"]
 
 INT8_GROUP_SIZE = 64
-"""Activations per quantisation group of an int8 graph: DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. It must
-divide the width of every matrix product, or that product falls back to a slower kernel: 64 divides those of all three
-flagships, 128 does not divide ModernBERT-large's 2,624. Larger is quicker and coarser; bench/LOG.md has the table."""
+"""Activations per quantisation group of an int8 graph, given as DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. A
+matrix product whose width it does not divide falls back to a slower kernel. 64 divides those of all three flagships;
+128 does not divide ModernBERT-large's 2,624. Larger groups are faster and less exact (bench/LOG.md has the table)."""
 
 _PACKAGE = Path(trivet.__file__).parent
 _SOURCES = (
@@ -55,10 +55,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IrMeta:
-    """The record of one conversion, kept beside its graph for people who inspect the cache."""
+    """The record of one conversion. It is kept beside the graph so that the cache can be inspected."""
 
     model: str
-    """Name of the checkpoint directory."""
+    """Name of the checkpoint's directory."""
     task: Task
     precision: IrPrecision
     relative_error: float
@@ -67,7 +67,7 @@ class IrMeta:
     """Of the libraries that made the graph."""
 
     def write(self, ir_dir: Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON into the IR folder."""
         (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
@@ -77,15 +77,15 @@ def converter_versions() -> dict[str, str]:
 
 
 def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir: Path | None = None) -> str:
-    """A hexadecimal SHA-256 over everything that the converted graph depends on.
+    """Return a hexadecimal SHA-256 over everything that the converted graph depends on.
 
-    Hashing gigabytes takes seconds; with ``digest_cache_dir`` a file's digest is kept there and reused as long as the
+    Hashing gigabytes takes seconds. With ``digest_cache_dir`` a file's digest is kept there and reused as long as the
     file's inode, size, modification and change time are the same and were settled when it was hashed.
 
     Raises:
         ModelError: the directory holds no checkpoint.
     """
-    read_config(model_dir)  # refuses what is not a checkpoint, by name
+    read_config(model_dir)  # refuses a directory that is no checkpoint
     key = hashlib.sha256()
     for part in (task, precision, *(f"{name}={number}" for name, number in sorted(converter_versions().items()))):
         key.update(part.encode() + b"\0")
@@ -97,9 +97,9 @@ def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir
 
 
 def ensure_ir(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path) -> Path:
-    """The IR folder of a checkpoint, converting it first where there is none yet.
+    """Return the IR folder of a checkpoint; convert it first if there is none yet.
 
-    Any number of processes may ask at the same time: one converts, the others wait. Progress goes to the log.
+    Several processes may call this at the same time: one converts, the others wait. Progress goes to the log.
 
     Raises:
         ModelError: the checkpoint cannot be converted; the message is the converter's.
@@ -148,7 +148,7 @@ def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, 
 
 
 def _files_that_matter(model_dir: Path) -> Iterable[Path]:
-    """Weights, and the JSON files that the loader reads; a tokenizer does not change the graph."""
+    """Weights, and the JSON files that the loader reads. The tokenizer does not change the graph."""
     yield model_dir / "config.json"
     for optional in (SHARD_INDEX, "modules.json"):
         if (model_dir / optional).is_file():
@@ -182,7 +182,7 @@ def _read_entry(entry: Path) -> dict[str, object]:
     try:
         known = json.loads(entry.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
-        return {}  # not hashed yet, or a torn write: hash again
+        return {}  # not hashed yet, or written incompletely: hash again
     return known if isinstance(known, dict) else {}
 
 

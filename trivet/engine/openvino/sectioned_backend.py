@@ -143,7 +143,7 @@ class SectionedBackend:
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens of one forward; constant, since host memory does not run out under a batch."""
+        """Largest cost of a batch, in padded tokens; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
     def launch(self, batch: TokenBatch) -> Steps:
@@ -165,7 +165,7 @@ class SectionedBackend:
         )
 
     def close(self) -> None:
-        """Drop the graphs, and with them their buffers."""
+        """Drop the graphs and their buffers."""
         del self._sections, self._attention, self._head
 
     def _new_states(self, padded: _Padded) -> _States:

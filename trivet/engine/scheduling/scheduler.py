@@ -109,7 +109,7 @@ class Scheduler:
 
     @property
     def is_alive(self) -> bool:
-        """Whether all workers run; without them every caller would wait for ever."""
+        """Whether all workers run; without them callers would wait indefinitely."""
         return bool(self._workers) and not any(worker.done() for worker in self._workers)
 
     @property

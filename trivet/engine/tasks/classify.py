@@ -1,4 +1,4 @@
-"""Zero-shot classification: every premise window against every hypothesis, by natural language inference."""
+"""Zero-shot classification by natural language inference: every premise window meets every hypothesis."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -20,7 +20,7 @@ PAIR_SECOND = "\nSecond: "
 """Two texts become one premise as `First: {text}\\nSecond: {text_pair}`; the starter classifier learned it so."""
 
 PremiseIds = tuple[Ids, ...]
-"""What one window adds to a premise. A premise is a window of the first text and one of the second."""
+"""Ids that one window contributes. A premise is a window of the first text and, in a pair, one of the second."""
 
 
 class ClassifyTask(TaskBase[ClassifyRequest]):
@@ -54,16 +54,16 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
             windows.append(count)
             truncated.append(cut)
         used = usage(sequences, windows, truncated)
-        absent = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
+        no_relation = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
 
         def finish(outputs: Floats, timings: StageTimings) -> ClassifyResult:
-            scores = self._scores(outputs, windows, len(labels), absent, request.multi_label)
+            scores = self._scores(outputs, windows, len(labels), no_relation, request.multi_label)
             return ClassifyResult(scores, used, timings, self.device)
 
         return Job(sequences, finish, request.priority)
 
     def _premise_room(self, hypotheses: Sequence[Ids], labels: Sequence[str]) -> int:
-        """Tokens left for a premise beside the longest hypothesis; a hypothesis may take half of the model."""
+        """Tokens left for a premise beside the longest hypothesis, which may take half of the model's limit."""
         limit = self.files.max_tokens - self.tokenizer.special.pair_tokens
         for label, hypothesis in zip(labels, hypotheses, strict=True):
             if len(hypothesis) > limit // 2:
@@ -97,14 +97,14 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         )
 
     def _scores(
-        self, outputs: Floats, windows: Sequence[int], labels: int, absent: int | None, multi_label: bool
+        self, outputs: Floats, windows: Sequence[int], labels: int, no_relation: int | None, multi_label: bool
     ) -> Floats:
         """Aggregate over windows, then normalise over labels or per label.
 
-        Single-label: softmax over the labels of their entailment logits. Multi-label: per label the softmax of
-        entailment against its opposite, which is the logistic function of their difference. Both as in the
-        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the absent label); as there,
-        a label without another one to win against is weighed against its opposite.
+        Single-label scores are the softmax over the labels of their entailment logits. A multi-label score is the
+        softmax of entailment against its opposite, which is the logistic function of their difference. Both follow the
+        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the no_relation label). As
+        there, a single label is weighed against its opposite.
         """
         multi_label = multi_label or labels == 1
         evidence = outputs[:, self._entailment]  # (sequences,)
@@ -113,6 +113,6 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         per_window = evidence.reshape(-1, labels)  # (windows of all inputs, labels)
         starts = np.cumsum([0, *windows[:-1]])
         best: Floats = np.maximum.reduceat(per_window, starts, axis=0)  # (inputs, labels)
-        if absent is not None:
-            best[:, absent] = np.minimum.reduceat(per_window[:, absent], starts)
+        if no_relation is not None:
+            best[:, no_relation] = np.minimum.reduceat(per_window[:, no_relation], starts)
         return sigmoid(best) if multi_label else softmax(best)

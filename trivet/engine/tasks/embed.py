@@ -1,4 +1,4 @@
-"""Embedding: prompts, windows, pooling over windows, Matryoshka slices."""
+"""Embedding: prompts, windows, the mean over windows, Matryoshka slices."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
         return Job(sequences, finish, request.priority)
 
     def _windows(self, ids: Ids, prompt_ids: Ids | None, room: int) -> list[TokenSequence]:
-        """Windows over the text; every one of them begins with the prompt."""
+        """Cut a text into windows, each of which begins with the prompt."""
         lead = ids[: _shared_prefix(ids, prompt_ids)] if prompt_ids is not None else ids[:0]
         content = ids[len(lead) :]
         spans = window_spans(len(content), room - len(lead), self.limits.overlap_tokens)
@@ -78,7 +78,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
 
 
 def _shared_prefix(ids: Ids, prompt_ids: Ids) -> int:
-    """Length of the common beginning; a subword may straddle the border of prompt and text."""
+    """Length of the common beginning: a subword may straddle the border between prompt and text."""
     shortest = min(len(ids), len(prompt_ids))
     differs = np.flatnonzero(ids[:shortest] != prompt_ids[:shortest])
     return int(differs[0]) if len(differs) else shortest

@@ -1,4 +1,4 @@
-"""The classifier's own classes, for callers that bring no labels: of a text, or of a premise and a hypothesis."""
+"""Prediction of the classifier's own classes, for a text or for a premise and a hypothesis."""
 
 from itertools import product
 
@@ -15,8 +15,8 @@ from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
 class PredictTask(TaskBase[PredictRequest]):
     """Sequences are windows of a text, or of both texts of a pair; outputs are class logits, (sequences, classes).
 
-    Of a long input's windows the one with the greatest entailment logit answers: one passage that entails the
-    hypothesis is enough, and the logits given back are ones that the model really produced together.
+    The window with the greatest entailment logit decides a long input: one passage that entails the hypothesis is
+    enough, and the model has produced these logits together.
     """
 
     def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
@@ -56,7 +56,7 @@ class PredictTask(TaskBase[PredictRequest]):
     def _spans(
         self, text: Ids, other: Ids | None, request: PredictRequest, index: int
     ) -> tuple[list[Span], list[Span], bool]:
-        """Windows of both texts, one empty one of a text that is not there, and whether anything is cut."""
+        """Windows of both texts (one empty window if there is no second text), and whether anything is cut."""
         overlap = self.limits.overlap_tokens
         if other is None:
             room = self.files.max_tokens - self.tokenizer.special.single_tokens
@@ -68,7 +68,7 @@ class PredictTask(TaskBase[PredictRequest]):
 
 
 def _best_sequences(evidence: Floats, windows: list[int]) -> list[int]:
-    """Per input the index of its sequence with the greatest evidence."""
+    """For each input, the index of its sequence with the greatest evidence."""
     best: list[int] = []
     start = 0
     for count in windows:

@@ -1,4 +1,4 @@
-"""Reranking: the query whole, the document in windows, the best window counts."""
+"""Reranking: the query meets every window of a document, and the best window counts."""
 
 from itertools import product
 
@@ -15,8 +15,8 @@ from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings
 class RerankTask(TaskBase[RerankRequest]):
     """Sequences are (query, window of document); outputs are one logit, (sequences, 1).
 
-    A query of more than half of the model's limit is windowed too, each of its windows against each of the
-    document's: relations rerank with whole files as the query.
+    A query that takes more than half of the model's limit is windowed too, and each of its windows meets each of the
+    document's. Relations rerank with whole files as the query.
     """
 
     def _prepare_one(self, request: RerankRequest) -> Job:

@@ -1,8 +1,8 @@
-"""Converts a checkpoint to OpenVINO IR, as a process of its own: ``python -m trivet.engine.openvino.export.convert``.
+"""Converts a checkpoint to OpenVINO IR: ``python -m trivet.engine.openvino.export.convert``.
 
-torch, transformers and NNCF live and die here; the serving process maps the result. The output folder holds
+Only this process imports torch, transformers and NNCF; a serving process maps the result. The output folder holds
 ``openvino_model.xml``, ``openvino_model.bin`` and ``meta.json`` (:class:`IrMeta`), and appears complete or not at all.
-A model that can be cut at its attentions (:mod:`~trivet.engine.openvino.export.sections`) has a graph for each part
+A model that can be cut at its attentions (:mod:`~trivet.engine.openvino.export.sections`) has one graph for each part
 instead.
 
 Precisions:
@@ -48,17 +48,17 @@ from trivet.engine.openvino.open import open_ir  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
 _CHECK_LENGTHS = (150, 70)
-"""Tokens of the two sequences that are traced and compared: more than two blocks of local attention, and padding."""
+"""Tokens of the two sequences that are traced and compared. The longer has more than two blocks of local attention."""
 
 _LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
-"""Largest ‖IR - torch‖ / ‖torch‖ allowed. Generous at the lower precisions: it is there to catch a graph that computes
-something else (whose error is about 1), not to measure rounding: a reranker's only logit may be near zero."""
+"""Largest ‖IR - torch‖ / ‖torch‖ allowed. It is generous at the lower precisions, where a reranker's only logit may be
+near zero: it catches a graph that computes something else, whose error is about 1."""
 
 
 def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> None:
-    """Writes the IR of one checkpoint to ``out_dir``, replacing nothing: the folder must not exist.
+    """Write the IR of one checkpoint to ``out_dir``, which must not exist.
 
-    Peak memory is about twice the checkpoint's size, of which one is the checkpoint itself, mapped.
+    Peak memory is about twice the checkpoint's size. Half of it is the checkpoint itself, mapped.
 
     Raises:
         ModelError: the checkpoint cannot be loaded for the task, or its IR does not compute what torch does.
@@ -130,14 +130,14 @@ def _trace(
     dynamic: dict[str, tuple[int, ...]],
     outputs: tuple[str, ...],
 ) -> Any:
-    """The graph of a module whose inputs may differ from their examples in the `dynamic` dimensions."""
+    """Trace a module into a graph whose inputs may differ from their examples in the `dynamic` dimensions."""
 
     def shape_of(name: str) -> openvino.PartialShape:
         return openvino.PartialShape([-1 if at in dynamic[name] else n for at, n in enumerate(example[name].shape)])
 
     with torch.inference_mode(), warnings.catch_warnings():
-        # Tracing warns of every Python `if` on a length, and transformers of its own deprecations. What matters, that
-        # the graph computes the same at other lengths, is compared with torch instead.
+        # Tracing warns of every Python `if` on a length, and transformers of its deprecations. Whether the graph
+        # computes the same at other lengths is checked by comparing it with torch.
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(
             module.eval(),
@@ -145,7 +145,7 @@ def _trace(
             input=[(name, shape_of(name), _IR_TYPES[tensor.dtype]) for name, tensor in example.items()],
         )
     for port in graph.inputs:
-        # What the graph only passes on shares its tensor, and has the other's name as well.
+        # An input that the graph passes through shares its tensor with an output, and has that one's name too.
         port.get_tensor().set_names(port.get_names() & example.keys())
     for port, name in zip(graph.outputs, outputs, strict=True):
         port.get_tensor().set_names({name})
@@ -178,7 +178,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Command line; the last line on stderr says what went wrong."""
+    """Run the command line; the last line on stderr says what went wrong."""
     parser = argparse.ArgumentParser(description="Convert a checkpoint to OpenVINO IR.")
     parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
     parser.add_argument("--task", choices=TASKS, required=True)

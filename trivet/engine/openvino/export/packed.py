@@ -1,10 +1,10 @@
-"""Several sequence_ids side by side in one row, each seeing itself alone.
+"""Computes several sequences side by side in one row, with attention inside each sequence only.
 
-What a forward costs besides its tokens (weights read from memory, kernels made for a new shape) is worth 20 to 150
-tokens, and sequence_ids that wait together seldom have one length. So they are laid end to end into rows of one width,
-*bins*, instead of padded: nothing but a bin's last few positions is computed in vain, and few shapes are ever met.
-Attention is kept within each sequence by a mask, positions begin anew with each, and what the head or the pooling
-reads is gathered by sequence afterwards.
+Besides its tokens, a forward costs as much as 20 to 150 further tokens: weights are read from memory, and kernels are
+compiled for a new shape. Sequences that wait together seldom have one length. So they are laid end to end in rows of
+one width, called *bins*, instead of being padded: only the last few places of a bin are wasted, and few shapes occur.
+A mask confines attention to each sequence, positions start from 0 in each, and the head or the pooling reads the tokens
+of each sequence afterwards.
 
 After Krell et al., "Efficient Sequence Packing without Cross-contamination", 2021.
 """
@@ -21,9 +21,9 @@ from trivet.engine.models.nomic_moe import NomicMoeModel
 from trivet.engine.models.pooling import Boundaries
 
 _MOST_POSITIONS = 1024
-"""The mask has a row and a column for every position of a bin: a model that reads 8,192 tokens is not packed."""
+"""The mask has a row and a column for every place of a bin, so models that read 8,192 tokens are not packed."""
 _MODEL_TYPES = frozenset({"bert", "electra", "roberta", "xlm-roberta"})
-"""Families of which transformers' modules take masks and positions from outside."""
+"""Families whose modules in transformers accept masks and positions from outside."""
 
 
 class PackedModel(nn.Module):
