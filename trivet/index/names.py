@@ -1,4 +1,4 @@
-"""File names for people: the system allows any bytes in them, a terminal and a page should not get them all."""
+"""File names for display: the system allows any bytes in them, a terminal and a page should not get them all."""
 
 import unicodedata
 from pathlib import Path
