@@ -155,16 +155,25 @@ def test_folders_nested_deeper_than_python_s_stack(deep: Path) -> None:
     assert len(found(deep)) == 1200
 
 
-def test_a_path_longer_than_the_system_takes_is_omitted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("letters", range(190, 202))
+def test_a_path_longer_than_the_system_takes_is_omitted(tmp_path: Path, letters: int) -> None:
     before = os.getcwd()
     os.chdir(tmp_path)
     for _ in range(30):
-        os.mkdir("name" * 50)
-        os.chdir("name" * 50)
+        os.mkdir("n" * letters)
+        os.chdir("n" * letters)
     os.chdir(before)
     (reason,) = omitted(tmp_path).values()
     assert reason == "File name too long"
-    subprocess.run(["rm", "-rf", tmp_path / ("name" * 50)], check=True)
+    subprocess.run(["rm", "-rf", tmp_path / ("n" * letters)], check=True)
+
+
+def test_rules_that_are_no_file_count_for_nothing(tmp_path: Path) -> None:
+    files(tmp_path, "a/.gitignore/x", "b/x", "c/x")
+    (tmp_path / "rules").write_text("x\n")
+    (tmp_path / "b" / ".gitignore").symlink_to(tmp_path / "rules")
+    os.mkfifo(tmp_path / "c" / ".gitignore")
+    assert found(tmp_path) == {"a/.gitignore/x", "b/x", "c/x", "rules"}
 
 
 def test_a_folder_that_is_not_there_is_omitted(tmp_path: Path) -> None:

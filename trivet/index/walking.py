@@ -1,6 +1,7 @@
 """The files of a folder that git would not ignore."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,16 +126,25 @@ def _rules_in(folder: bytes, above: _Rules | None, global_excludes: Path | None)
         above = None
         for file in files:
             above = _with_rules(base, above, file)
-    own = Path(os.fsdecode(base + b".gitignore"))
-    return _with_rules(base, above, None if own.is_symlink() else own)  # git does not follow it either
+    return _with_rules(base, above, Path(os.fsdecode(base + b".gitignore")), follow_links=False)  # as git since 2.32
 
 
-def _with_rules(base: bytes, above: _Rules | None, file: Path | None) -> _Rules | None:
-    if file is None or not file.is_file():
-        return above
-    with file.open("rb") as opened:
-        patterns = parsed(opened.read(_LARGEST_RULES_BYTES))
+def _with_rules(base: bytes, above: _Rules | None, file: Path | None, *, follow_links: bool = True) -> _Rules | None:
+    patterns = [] if file is None else parsed(_content(file, follow_links))
     return _Rules(base, patterns, above) if patterns else above
+
+
+def _content(file: Path, follow_links: bool) -> bytes:
+    """What a file of patterns says; nothing where it cannot be read, as in git."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW))
+    except OSError:
+        return b""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _LARGEST_RULES_BYTES) if is_file else b""
+    finally:
+        os.close(descriptor)
 
 
 def _info_exclude(root: Path) -> Path:

@@ -101,4 +101,9 @@ def is_blank(text: str) -> bool:
 
 def closes(words: str) -> bool:
     """Whether a line or sentence that starts like this belongs to what is before it."""
-    return words.startswith(_CLOSERS) or _CLOSING_WORD.match(words) is not None
+    return closes_bracket(words) or _CLOSING_WORD.match(words) is not None
+
+
+def closes_bracket(words: str) -> bool:
+    """Whether a text starts with a closing bracket or tag."""
+    return words.startswith(_CLOSERS)

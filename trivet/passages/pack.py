@@ -11,7 +11,7 @@ from itertools import takewhile, zip_longest
 
 from trivet.passages.block import Block
 from trivet.passages.fill import Item, groups
-from trivet.passages.lines import Lines, closes
+from trivet.passages.lines import Lines, closes, closes_bracket
 from trivet.passages.meter import Meter
 from trivet.passages.passage import PassageKind
 from trivet.passages.sentences import sentences, words
@@ -133,7 +133,7 @@ class _Packer:
         text = self._lines.text
         found: list[Piece] = []
         for piece in pieces:
-            if found and closes(text[piece.start : piece.start + _LOOK_AHEAD].lstrip()):
+            if found and closes_bracket(text[piece.start : piece.end].lstrip()):
                 found += self._halves(_join(found.pop(), piece)) or ()
             else:
                 found.append(piece)
