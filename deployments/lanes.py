@@ -11,10 +11,10 @@ from trivet.engine.open import (
     open_cpu_engine,
     open_cuda_backend,
     open_engine,
-    open_simulated_backend,
     prepare_model,
 )
 from trivet.errors import ConfigError
+from trivet.simulation.open import open_simulated_backend
 from trivet.vram.registry import ReplicaReport
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trivet.metric_sinks import NO_METRICS, MemorySink
-from trivet.metrics import BATCH_ROWS, METRICS, OFFLOADS, REQUESTS, VRAM_FREE, Metric
+from tests.support.memory_sink import MemorySink
+from trivet.metrics import BATCH_SEQUENCES, METRICS, NO_METRICS, OFFLOADS, REQUESTS, VRAM_FREE, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
 
@@ -53,12 +53,12 @@ def test_the_memory_sink_keeps_what_it_is_told() -> None:
     sink.count(OFFLOADS, {"step": "offload", "model": "embedder"}, 2)
     sink.set(VRAM_FREE, {"device": "simulated:0"}, 5)
     sink.set(VRAM_FREE, {"device": "simulated:0"}, 3)
-    sink.observe(BATCH_ROWS, {"model": "embedder", "lane": "cpu"}, 4)
+    sink.observe(BATCH_SEQUENCES, {"model": "embedder", "lane": "cpu"}, 4)
     assert sink.value(OFFLOADS, model="embedder", step="offload") == 3
     assert sink.value(OFFLOADS, model="reranker", step="offload") == 0
     assert sink.value(VRAM_FREE, device="simulated:0") == 3
-    assert sink.observed(BATCH_ROWS, model="embedder", lane="cpu") == [4]
-    assert sink.touched() == {OFFLOADS.name, VRAM_FREE.name, BATCH_ROWS.name}
+    assert sink.observed(BATCH_SEQUENCES, model="embedder", lane="cpu") == [4]
+    assert sink.touched() == {OFFLOADS.name, VRAM_FREE.name, BATCH_SEQUENCES.name}
 
 
 def test_the_memory_sink_refuses_what_an_endpoint_would() -> None:

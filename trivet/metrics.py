@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Kind = Literal["counter", "gauge", "histogram"]
-Unit = Literal["bytes", "seconds", "tokens", "rows", "requests", "calls", "events", "state"]
+Unit = Literal["bytes", "seconds", "tokens", "sequences", "requests", "calls", "events", "state"]
 Labels = Mapping[str, str]
 
 RAY_PREFIX = "ray_"
@@ -22,7 +22,7 @@ STAGES = ("admit", "tokenize", "queue", "forward", "total")
 """Values of the label `stage`."""
 
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 MODEL_LANE = ("model", "lane")
 
@@ -59,6 +59,21 @@ class MetricsSink(Protocol):
     def set(self, metric: Metric, labels: Labels, value: float) -> None:
         """Set a gauge to `value`."""
 
+
+class DroppingSink:
+    """A sink that drops all values."""
+
+    def count(self, metric: Metric, labels: Labels, amount: float = 1.0) -> None:
+        """See `MetricsSink`."""
+
+    def observe(self, metric: Metric, labels: Labels, value: float) -> None:
+        """See `MetricsSink`."""
+
+    def set(self, metric: Metric, labels: Labels, value: float) -> None:
+        """See `MetricsSink`."""
+
+
+NO_METRICS = DroppingSink()
 
 # Requests, measured in the ingress.
 REQUESTS = Metric(
@@ -101,7 +116,9 @@ REROUTES = Metric(
 BATCH_SECONDS = Metric(
     "trivet_batch_seconds", "histogram", "seconds", "Duration of one forward", MODEL_LANE, _LATENCY_S
 )
-BATCH_ROWS = Metric("trivet_batch_rows", "histogram", "rows", "Sequences in one forward", MODEL_LANE, _ROWS)
+BATCH_SEQUENCES = Metric(
+    "trivet_batch_sequences", "histogram", "sequences", "Sequences in one forward", MODEL_LANE, _SEQUENCES
+)
 TOKENS = Metric("trivet_tokens_total", "counter", "tokens", "Tokens computed, without padding", MODEL_LANE)
 PADDED_TOKENS = Metric("trivet_padded_tokens_total", "counter", "tokens", "Tokens computed, with padding", MODEL_LANE)
 FORWARD_FAILURES = Metric(
@@ -133,7 +150,7 @@ OFFLOADS = Metric(
 )
 TOKEN_BUDGET = Metric("trivet_token_budget_tokens", "gauge", "tokens", "Maximum tokens of the next forward", MODEL_LANE)
 QUEUE_TOKENS = Metric("trivet_queue_tokens", "gauge", "tokens", "Tokens waiting for a forward", MODEL_LANE)
-QUEUE_ROWS = Metric("trivet_queue_rows", "gauge", "rows", "Sequences waiting for a forward", MODEL_LANE)
+QUEUE_SEQUENCES = Metric("trivet_queue_sequences", "gauge", "sequences", "Sequences waiting for a forward", MODEL_LANE)
 QUEUE_OLDEST = Metric(
     "trivet_queue_oldest_seconds", "gauge", "seconds", "Age of the oldest work in the queue", MODEL_LANE
 )

@@ -1,1 +1,1 @@
-"""The engine in one process, beside its peers."""
+"""Measures the engine in process, beside its peers."""

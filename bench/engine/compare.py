@@ -1,9 +1,8 @@
-"""The engine beside its peers, one cell after another: `python -m bench.engine.compare --out
-bench/results/engine.json`.
+"""Compares the engine with its peers: `python -m bench.engine.compare --out bench/results/engine.json`.
 
-A cell is one contender at one shape with one workload, in a process of its own. Cells that the result file already
-holds are not measured again (delete them to do so), so an interrupted run goes on where it stopped. The product's own
-process measures nothing: this one writes the work, starts contenders, and keeps the figures.
+A cell is one contender at one shape with one workload, in a separate process. Cells that the result file already holds
+are not measured again (delete them to do so), so an interrupted run goes on where it stopped. This process only writes
+the workload, starts contenders and keeps the figures.
 """
 
 import argparse
@@ -33,14 +32,14 @@ NOT_LOADED = "cannot load this checkpoint: its code is remote, and transformers 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Who is measured. Exactly one of `library` and `server` is set."""
+    """A system that is measured. Exactly one of `library` and `server` is set."""
 
     name: str
     precision: str
     library: Library | None = None
     server: ServerKind | None = None
     batch_size: int = 32
-    """Of a library; 32 is what sentence-transformers takes by default."""
+    """Of a library; sentence-transformers' default is 32."""
 
 
 CONTENDERS: dict[str, Contender] = {
@@ -61,7 +60,7 @@ CONTENDERS: dict[str, Contender] = {
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where things are and how long a cell takes."""
+    """Paths, and the duration of a cell."""
 
     checkpoints: Path
     cache: Path
@@ -73,7 +72,7 @@ class Bench:
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """Hold the lock that other measurements on this machine take too, if there is one."""
+        """Hold the lock that other measurements on this machine use too, if one is configured."""
         if self.lock is None:
             yield
             return
@@ -82,7 +81,7 @@ class Bench:
             yield
 
     def measure(self, contender: Contender, shape: Shape, workload: WorkloadName) -> dict[str, Any]:
-        """One cell; a contender that cannot run it says why instead."""
+        """Measure one cell; if the contender cannot run it, return the reason instead."""
         model = shape.directory(self.checkpoints)
         nomic = shape.kind == "nomic-embed-text-v2-moe"
         if contender.server == "infinity" and nomic:
@@ -168,7 +167,7 @@ def run_module(module: str, *arguments: str, threads: int | None = None) -> Any:
 
 
 class Results:
-    """The result file, rewritten after every cell."""
+    """The result file, which is rewritten after every cell."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -177,16 +176,16 @@ class Results:
             self.content |= json.loads(path.read_text(encoding="utf-8"))
 
     def has(self, key: str) -> bool:
-        """Whether the cell has been measured, or found impossible for good."""
+        """Whether the cell has been measured, or can never be."""
         return "failed" not in self.content["cells"].get(key, {"failed": "not yet"})
 
     def save(self, key: str, result: dict[str, Any]) -> None:
-        """Keep one cell."""
+        """Store one cell, in memory and on disk."""
         self.content["cells"][key] = result
         self.write()
 
     def write(self) -> None:
-        """To disk, replacing the file at once."""
+        """Write the file, replacing it atomically."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
@@ -194,7 +193,7 @@ class Results:
 
 
 def measure_all(bench: Bench, results: Results, cells: list[tuple[Shape, WorkloadName, Contender]]) -> int:
-    """Measure what is missing, in order; returns how many cells failed."""
+    """Measure the missing cells in order; returns how many failed."""
     failures = 0
     for shape, workload, contender in cells:
         key = f"{shape.name} | {workload} | {contender.name}"
@@ -221,7 +220,7 @@ def _line(result: dict[str, Any]) -> str:
 
 
 def measure_gemm(bench: Bench, results: Results) -> None:
-    """Append one reading of the GEMM peak; the largest reading counts."""
+    """Measure the GEMM peak once more; the largest reading counts."""
     with bench.quiet():
         arguments = [] if bench.threads is None else ["--threads", str(bench.threads)]
         rates: dict[str, float] = run_module("bench.engine.gemm", *arguments)

@@ -1,8 +1,8 @@
-"""The matrix-multiplication peak of this machine: `python -m bench.engine.gemm` prints GFLOP/s as JSON.
+"""Measures the matrix-multiplication peak of this machine: `python -m bench.engine.gemm` prints GFLOP/s as JSON.
 
-The best of many repetitions over shapes that encoders have, all cores, operands warm in cache, by torch (which packs
-the weights in every call) and by OpenVINO (which packs them once; its time includes handing the result over): what a
-forward could reach if it were nothing but its largest products. The larger of the two counts.
+A forward would reach this rate if it consisted of its largest products alone. It is the best of many repetitions over
+the shapes of encoders, on all cores, with operands in cache. Torch packs the weights in every call; OpenVINO packs them
+once, and its time includes handing over the result. The larger of the two rates counts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SECONDS_PER_SHAPE = 0.5
 
 
 def best_gflops(make: Callable[[int, int, int], Callable[[], Any]]) -> float:
-    """Best rate over all shapes and repetitions of what `make(rows, inner, columns)` returns."""
+    """Return the best rate over all shapes and repetitions of the product that `make(rows, inner, columns)` returns."""
     best = 0.0
     for rows, inner, columns in SHAPES:
         multiply = make(rows, inner, columns)
@@ -35,7 +35,7 @@ def best_gflops(make: Callable[[int, int, int], Callable[[], Any]]) -> float:
 
 
 def in_torch(dtype: torch.dtype) -> Callable[[int, int, int], Callable[[], Any]]:
-    """A linear layer in torch."""
+    """Return a maker of linear layers in torch."""
 
     def make(rows: int, inner: int, columns: int) -> Callable[[], Any]:
         linear = torch.nn.Linear(inner, columns, bias=False, dtype=dtype).requires_grad_(False)
@@ -46,7 +46,7 @@ def in_torch(dtype: torch.dtype) -> Callable[[int, int, int], Callable[[], Any]]
 
 
 def in_openvino(hint: str, threads: int | None) -> Callable[[int, int, int], Callable[[], Any]]:
-    """A product with a constant in OpenVINO."""
+    """Return a maker of products with a constant in OpenVINO."""
 
     def make(rows: int, inner: int, columns: int) -> Callable[[], Any]:
         x = opset13.parameter([rows, inner], np.float32)
@@ -64,7 +64,7 @@ def in_openvino(hint: str, threads: int | None) -> Callable[[int, int, int], Cal
 
 
 def measure(threads: int | None) -> dict[str, float]:
-    """GFLOP/s per dtype and library, and the larger of the two as `fp32` and `bf16`."""
+    """Measure GFLOP/s per dtype and library; `fp32` and `bf16` hold the larger of the two."""
     if threads is not None:
         torch.set_num_threads(threads)
     rates = {

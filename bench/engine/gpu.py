@@ -1,10 +1,9 @@
-"""The three full-size shapes on one CUDA GPU under an 8 GB budget, beside another process: `python -m
-bench.engine.gpu`.
+"""Runs the three full-size shapes on one CUDA GPU, under an 8 GB budget: `python -m bench.engine.gpu`.
 
-For a machine with a GPU. One process per model, as in service, each under its planned cap; this process is the
-stranger, and takes and returns memory in steps. Writes the estimate beside what was measured. Zero errors and zero
-out-of-memory that reaches a caller is a pass: a row that does not fit is `GpuUnavailable`, which the CPU replica
-answers in service, and is counted here.
+It needs a machine with a GPU. As in service, each model has its own process under its planned cap. This process acts as
+another program and takes and returns memory in steps. The results state the estimated beside the measured memory. The
+run passes if no error and no out-of-memory reaches a caller. A sequence that does not fit raises `GpuUnavailable`: in
+service a CPU replica computes it, and here it is counted.
 """
 
 import argparse
@@ -21,7 +20,7 @@ import torch
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
-from trivet.engine.batch.sequences import Row, build_batch
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
 from trivet.engine.models.load import load_torch_model
@@ -40,7 +39,7 @@ LONGEST_TOKENS: dict[Task, int] = {"embedder": 512, "reranker": 512, "classifier
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One model's part of the stress."""
+    """The results of one model."""
 
     task: Task
     forwards: int
@@ -72,24 +71,25 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
     while time.monotonic() < until_s:
         length = min(LONGEST_TOKENS[task], max(5, round(rng.lognormvariate(4.8, 1.2))))
         count = max(1, backend.token_budget // length)
-        rows = [
-            Row((np.asarray([rng.randrange(10, 1000) for _ in range(length)], dtype=np.int32),), 1, length)
-            for _ in range(min(count, 64))
-        ]
-        batch, _ = build_batch(rows, pad_id=0)
+        batch = TokenBatch.of(
+            [
+                np.asarray([rng.randrange(10, 1000) for _ in range(length)], dtype=np.int32)
+                for _ in range(min(count, 64))
+            ]
+        )
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         try:
-            backend.forward(batch)
+            backend.launch(batch).result()
         except GpuUnavailable:
             handed += 1
             continue
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the report
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs in the report
             errors.append(f"{type(error).__name__}: {error}")
             continue
         forwards += 1
-        tokens += batch.useful_tokens
-        measured = max(measured, (torch.cuda.max_memory_allocated() - before) / batch.padded_tokens)
+        tokens += batch.tokens
+        measured = max(measured, (torch.cuda.max_memory_allocated() - before) / backend.layout.cost(batch.lengths))
     return Outcome(
         task=task,
         forwards=forwards,
@@ -105,7 +105,7 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
 
 
 def other(duration_s: float, budget_bytes: int) -> None:
-    """Hold growing and shrinking parts of what the models were not given."""
+    """Hold growing and shrinking parts of the memory that is not assigned to the models."""
     held: list[torch.Tensor] = []
     spare = int(budget_bytes * (1 - 3 * SHARE))
     for step in range(6):
@@ -116,7 +116,7 @@ def other(duration_s: float, budget_bytes: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--budget-gib", type=float, default=8.0)
     parser.add_argument("--checkpoints", type=Path, default=Path(".cache/checkpoints"))

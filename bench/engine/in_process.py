@@ -1,7 +1,7 @@
-"""Contenders that are libraries, each run in a process of its own: `python -m bench.engine.in_process SPEC.json`.
+"""Runs one contender that is a library: `python -m bench.engine.in_process SPEC.json`.
 
-Prints one JSON object, the measured cell. The engine gets concurrent calls, which is how a replica uses it; a library
-without a queue gets everything that would be in flight as one list, which is the best that a caller can do for it.
+It prints the measured cell as one JSON object. The engine gets concurrent calls, as a replica sends them. A library
+without a queue gets all calls in flight as one list, which is the best that a caller can do for it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Spec:
     """Threads of a forward; None: every core."""
     clients: int
     batch_size: int
-    """Sequences in a library's batch; the engine makes its own."""
+    """Sequences in a library's batch; the engine forms its batches itself."""
     warm_up_s: float
     duration_s: float
 
@@ -48,17 +48,17 @@ class Spec:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the spec as JSON."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     def calls(self) -> list[Call]:
-        """The work."""
+        """Read the workload."""
         listed = json.loads(Path(self.calls_file).read_text(encoding="utf-8"))
         return [Call(entry["first"], tuple(entry["others"]), tuple(entry["lengths"])) for entry in listed]
 
 
 def engine_request(task: Task, call: Call) -> EngineRequest:
-    """A call as the engine takes it."""
+    """Return a call as the engine's request."""
     if task == "embedder":
         return EmbedRequest(call.others)
     if task == "reranker":
@@ -67,7 +67,7 @@ def engine_request(task: Task, call: Call) -> EngineRequest:
 
 
 async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, dict[str, float]]:
-    """This engine, in process."""
+    """Measure this engine in process."""
     from trivet.engine.open import open_cpu_engine
 
     config = AppConfig.model_validate(
@@ -86,7 +86,7 @@ async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, d
     async def send(call: Call) -> None:
         nonlocal used
         tokens = (await engine.run(engine_request(spec.task, call))).usage.tokens
-        used += tokens  # in a line of its own: `used` must be read after the answer has come
+        used += tokens  # not in the same expression: `used` must be read after the await
 
     try:
         await run_closed_loop(send, calls[::-1], clients=spec.clients, duration_s=spec.warm_up_s)
@@ -102,7 +102,7 @@ async def measure_engine(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, d
 
 
 def sentence_transformers(spec: Spec) -> Run:
-    """The library's own batching: sorted by length, so many sequences a batch."""
+    """Return a runner with the library's own batching: sorted by length, `batch_size` sequences at a time."""
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
@@ -120,7 +120,7 @@ def sentence_transformers(spec: Spec) -> Run:
 
 
 def torch_module(spec: Spec) -> Run:
-    """Trivet's own torch module, batched as sentence-transformers does: for a model that library cannot load."""
+    """Return a runner of Trivet's torch module, batched as sentence-transformers does, for models that it cannot load."""
     import torch
     from transformers import AutoTokenizer
 
@@ -142,11 +142,11 @@ def torch_module(spec: Spec) -> Run:
 
 
 def _discard(_result: object) -> None:
-    """A library's answer, which nobody reads here."""
+    """Ignore a library's answer."""
 
 
 def measure_library(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, dict[str, float]]:
-    """A library that answers one call at a time."""
+    """Measure a library, which answers one call at a time."""
     run = sentence_transformers(spec) if spec.library == "sentence-transformers" else torch_module(spec)
     run_blocks(run, calls[::-1], block=2, duration_s=spec.warm_up_s)
     before = Usage.of(os.getpid())
@@ -155,7 +155,7 @@ def measure_library(spec: Spec, calls: Sequence[Call]) -> tuple[Measured, dict[s
 
 
 def cell(measured: Measured, usage: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one cell."""
+    """Return the figures of one cell."""
     tokens = sum(measured.lengths)
     return {
         "sequences": len(measured.lengths),

@@ -1,10 +1,10 @@
-"""Small figures about single calls: `python -m bench.engine.latency CASE …` prints JSON. One case, one process.
+"""Measures single calls: `python -m bench.engine.latency CASE …` prints JSON. Each process measures one case.
 
-- `pair`: one rerank pair of 32 tokens, alone, through the engine or through sentence-transformers.
-- `long`: one classification of 8,192 tokens, and what it adds to the process's memory.
+- `pair`: one rerank pair of 32 tokens, through the engine or through sentence-transformers.
+- `long`: one classification of 8,192 tokens, and the memory that it adds to the process.
 - `behind`: short classifications, one after another without a pause, while texts of 8,192 tokens stream through the
-  same engine; both alone before, for comparison.
-- `start`: from the start of this process to three engines that have answered, conversions done before.
+  same engine. Before that, both run alone for comparison.
+- `start`: time from the start of this process until three engines have answered. Conversions are done before.
 """
 
 import argparse
@@ -35,7 +35,7 @@ LONG_ROUNDS = 3
 
 
 def pair_of(model: Path, tokens: int) -> Call:
-    """One pair of about `tokens` tokens."""
+    """Return a pair of about `tokens` tokens."""
     tokenizer = TextTokenizer.from_dir(model)
     writer = Writer(tokenizer, seed=1)
     query = writer.text(8)
@@ -44,7 +44,7 @@ def pair_of(model: Path, tokens: int) -> Call:
 
 
 def open_engine(task: Task, model: Path, precision: str, cache: Path) -> Engine:
-    """The CPU lane of one model."""
+    """Open the CPU lane of one model."""
     from trivet.engine.open import open_cpu_engine
 
     settings = {
@@ -56,7 +56,7 @@ def open_engine(task: Task, model: Path, precision: str, cache: Path) -> Engine:
 
 
 def timed(run: Callable[[], object], rounds: int) -> dict[str, float]:
-    """Milliseconds of `rounds` calls after three that are not counted."""
+    """Time `rounds` calls in milliseconds, after three that are not counted."""
     took_ms = []
     before = Usage.of(os.getpid())
     started_s = time.perf_counter()
@@ -75,7 +75,7 @@ def timed(run: Callable[[], object], rounds: int) -> dict[str, float]:
 
 
 def pair(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
-    """One pair, over and over."""
+    """Time one pair repeatedly."""
     call = pair_of(model, 32)
     if library == "trivet":
         engine = open_engine("reranker", model, precision, cache)
@@ -94,7 +94,7 @@ def pair(model: Path, precision: str, library: str, cache: Path) -> dict[str, An
 
 
 def long_call(model: Path, seed: int) -> Call:
-    """One pair of `LONG_TOKENS`."""
+    """Return a pair of `LONG_TOKENS`."""
     hypothesis = "The first text depends on the second."
     tokenizer = TextTokenizer.from_dir(model)
     fixed = len(tokenizer.encode([hypothesis])[0]) + tokenizer.special.pair_tokens
@@ -102,7 +102,7 @@ def long_call(model: Path, seed: int) -> Call:
 
 
 def long(model: Path, precision: str, library: str, cache: Path) -> dict[str, Any]:
-    """One text of the model's full length, once; memory before and at its peak."""
+    """Time one text of the model's full length; measure memory before it and at its peak."""
     call = long_call(model, seed=2)
     short = pair_of(model, 32)
     if library == "trivet":
@@ -133,7 +133,7 @@ def long(model: Path, precision: str, library: str, cache: Path) -> dict[str, An
 def _long_figures(run: Callable[[Call], object], short: Call, call: Call) -> dict[str, Any]:
     run(short)
     before_mib = psutil.Process().memory_info().rss // 1024**2
-    Path("/proc/self/clear_refs").write_text("5")  # what loading took for a moment is no peak of this call
+    Path("/proc/self/clear_refs").write_text("5")  # a peak of loading is not one of this call
     usage = Usage.of(os.getpid())
     started_s = time.perf_counter()
     run(call)
@@ -147,7 +147,7 @@ def _long_figures(run: Callable[[Call], object], short: Call, call: Call) -> dic
 
 
 def behind(model: Path, precision: str, cache: Path) -> dict[str, Any]:
-    """Short work beside long work in one engine."""
+    """Time short work beside long work in one engine."""
     engine = open_engine("classifier", model, precision, cache)
     short = engine_request("classifier", pair_of(model, 32))
     longs = [engine_request("classifier", long_call(model, seed)) for seed in range(LONG_ROUNDS)]
@@ -190,7 +190,7 @@ def behind(model: Path, precision: str, cache: Path) -> dict[str, Any]:
 
 
 def start(checkpoints: Path, precision: str, cache: Path) -> dict[str, Any]:
-    """All three flagship shapes, one after another, each through a real forward."""
+    """Open all three flagship shapes, one after another, each with a first forward."""
     began_s = psutil.Process().create_time()
     ready_s = {}
     engines = []
@@ -237,7 +237,7 @@ def main() -> None:
 
 
 def keep(file: Path, case: dict[str, Any], figures: dict[str, Any]) -> None:
-    """Put one case's figures into a result file, in the place of earlier ones of the same case."""
+    """Write one case's figures into a result file, replacing earlier ones of the same case."""
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"cases": []}
     others = [one for one in kept["cases"] if any(one[name] != value for name, value in case.items())]
     content = {"machine": describe_machine(), "cases": [*others, case | figures]}

@@ -12,7 +12,8 @@ Cells = dict[str, dict[str, Any]]
 
 OURS = ("trivet-bf16", "trivet-int8")
 QUIET_CORES = 0.15
-"""Use of the machine by others up to which rates by the clock are compared. A server's client is among the others."""
+"""Wall-clock rates are compared only if other processes used at most this much of the machine. A server's client counts
+among them."""
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 _HEAD = (
     "| contender | sequences/s | tokens/s | tokens per core-second | p50 / p99 ms | peak RSS | of bf16 peak "
@@ -23,7 +24,7 @@ _COLOURS = {True: "#2563a8", False: "#a3a3a3"}
 
 
 def grouped(cells: Cells) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(shape, workload) → contender → figures: ours, then the others by name, however often the run was interrupted."""
+    """Group cells: (shape, workload) → contender → figures, ours first, then the others by name."""
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for key, figures in sorted(cells.items(), key=lambda cell: (cell[0].split(" | ")[2] not in OURS, cell[0])):
         shape, workload, contender = key.split(" | ")
@@ -32,13 +33,13 @@ def grouped(cells: Cells) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
 
 
 def best_peer(group: dict[str, dict[str, Any]], measure: str) -> str | None:
-    """The peer with the largest `measure`; None where no peer was measured."""
+    """Return the peer with the largest `measure`; None if no peer was measured."""
     peers = [name for name, figures in group.items() if name not in OURS and measure in figures]
     return max(peers, key=lambda name: group[name][measure], default=None)
 
 
 def table(group: dict[str, dict[str, Any]], core_peak_gflops: float) -> str:
-    """One row per contender, and what could not be measured below.
+    """Return a table with one row per contender; the reasons for missing ones follow below.
 
     The share of the peak is taken per core-second, so that it says the same on a busy machine.
     """
@@ -62,23 +63,23 @@ def table(group: dict[str, dict[str, Any]], core_peak_gflops: float) -> str:
 
 
 def ratios(group: dict[str, dict[str, Any]]) -> str:
-    """How many times as fast as infinity and as the best peer; by the clock, and per second of processor time."""
+    """Compare our speed with infinity's and the best peer's, by wall-clock time and by processor time."""
     lines = []
     for ours in OURS:
         if "tokens_per_s" not in group.get(ours, {}):
             continue
-        told = []
+        compared = []
         for measure, words in (("tokens_per_s", "by the clock"), ("tokens_per_cpu_s", "per core-second")):
             rivals = {"infinity-fp32": "infinity-fp32", "the best peer": best_peer(group, measure)}
             for title, rival in rivals.items():
                 if rival is None or measure not in group.get(rival, {}):
                     continue
                 if measure == "tokens_per_s" and not (_undisturbed(group[ours]) and _undisturbed(group[rival])):
-                    continue  # by the clock, who was disturbed more would decide
+                    continue  # other load would decide a comparison by wall-clock time
                 times = group[ours][measure] / group[rival][measure]
                 named = title if title == rival else f"{title} ({rival})"
-                told.append(f"{times:.1f}× {named} {words}")
-        lines.append(f"- **{ours}**: " + "; ".join(told) + ".")
+                compared.append(f"{times:.1f}× {named} {words}")
+        lines.append(f"- **{ours}**: " + "; ".join(compared) + ".")
     return "\n".join(lines)
 
 
@@ -87,7 +88,7 @@ def _undisturbed(figures: dict[str, Any]) -> bool:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """All tables."""
+    """Return all tables as Markdown."""
     peak = max(reading["bf16"] for reading in results["gemm_gflops"])
     machine = results["machine"]
     parts = [
@@ -103,7 +104,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def svg(results: dict[str, Any], workload: str = "mixed") -> str:
-    """Bars of tokens per core-second, one group per shape, each as long as its share of the group's fastest."""
+    """Draw bars of tokens per core-second, one group per shape, in proportion to the group's fastest."""
     elements = []
     y = 10
     for (shape, name), group in grouped(results["cells"]).items():
@@ -132,7 +133,7 @@ def svg(results: dict[str, Any], workload: str = "mixed") -> str:
 
 
 def replace_between(text: str, new: str) -> str:
-    """Put `new` between the markers.
+    """Replace the text between the markers by `new`.
 
     Raises:
         ValueError: a marker is missing.

@@ -1,17 +1,16 @@
-"""What the engine benchmark runs on: the three flagship shapes and one small model with real weights.
+"""The models of the engine benchmark: the three flagship shapes and one small model with real weights.
 
-A shape says where its checkpoint comes from, how work reaches it and what one sequence costs. FLOPs are those of the
-mathematics (linear layers and attention over the tokens of one sequence, no padding, only the experts that a token is
-sent to, only the keys that a local layer may see), so that they are the same for every contender.
+A shape defines its checkpoint, its workload and the cost of one sequence. FLOPs are those of the mathematics: linear
+layers and attention over the tokens of one sequence, without padding, with only the experts to which a token is routed
+and only the keys that a local layer may see. So they are the same for every contender.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.support.checkpoints import Kind, write_checkpoint
+from trivet.checkpoint.architecture import Architecture
 from trivet.config import Task
 from trivet.starter import prepare_starter
 
@@ -24,12 +23,12 @@ class Shape:
     task: Task
     kind: Kind | None
     max_tokens: int
-    """Longest sequence of the workload; every contender takes it whole."""
+    """Tokens of the workload's longest sequence; no contender cuts it."""
     clients: int
     """Calls in flight."""
 
     def directory(self, checkpoints: Path) -> Path:
-        """The checkpoint, written below `checkpoints` if it is not there yet."""
+        """Return the checkpoint's directory; write it below `checkpoints` if it does not exist."""
         if self.kind is None:
             return prepare_starter("embedder", checkpoints)
         path = checkpoints / self.kind
@@ -59,36 +58,35 @@ class Cost:
     """Per layer: hidden size, and how many keys a query may see (None: all of them)."""
 
     def flop(self, tokens: int) -> float:
-        """Multiplications and additions, each counted."""
+        """Count multiplications and additions, each as one."""
         attention = sum(4 * hidden * tokens * min(tokens, keys or tokens) for hidden, keys in self.attention_widths)
         return self.per_token * tokens + attention
 
     def flops(self, lengths: Sequence[int]) -> float:
-        """Of several sequences."""
+        """Sum up the cost of several sequences."""
         return sum(self.flop(tokens) for tokens in lengths)
 
 
 def read_cost(directory: Path) -> Cost:
-    """The cost of a checkpoint, from its config.json.
+    """Derive the cost of a checkpoint from its config.json.
 
     Raises:
         ValueError: the model type is none of the benchmark's.
     """
-    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    model_type = config["model_type"]
-    if model_type == "nomic_bert":
-        hidden, inner, layers = config["n_embd"], config["n_inner"], config["n_layer"]
-        sparse = layers // config["moe_every_n_layers"]
-        dense_mlps = (layers - sparse) + sparse * config["moe_top_k"]
-        weights = layers * 4 * hidden * hidden + dense_mlps * 2 * hidden * inner
-        weights += sparse * config["num_experts"] * hidden  # the router
-        return Cost(2.0 * weights, ((hidden, None),) * layers)
-    if model_type not in ("modernbert", "xlm-roberta", "bert"):
+    architecture = Architecture.read(directory)
+    config, model_type = architecture.config, architecture.model_type
+    if model_type not in ("nomic_bert", "modernbert", "xlm-roberta", "bert"):
         raise ValueError(f"no cost is known for {model_type}")
-    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    if model_type == "modernbert":  # a gated MLP has a third matrix; two layers of three are local
-        window = config["local_attention"] + 1
-        every = config["global_attn_every_n_layers"]
+    hidden, inner, layers = architecture.hidden_size, architecture.intermediate_size, architecture.layers
+    widths: tuple[tuple[int, int | None], ...] = ((hidden, None),) * layers
+    matrices = 2 * layers  # of feed-forward blocks, that one token passes through
+    router = 0
+    if model_type == "nomic_bert":
+        sparse = layers // config["moe_every_n_layers"]
+        matrices += 2 * sparse * (config["moe_top_k"] - 1)
+        router = sparse * config["num_experts"] * hidden
+    elif model_type == "modernbert":  # a gated MLP has a third matrix; two layers of three are local
+        matrices = 3 * layers
+        window, every = config["local_attention"] + 1, config["global_attn_every_n_layers"]
         widths = tuple((hidden, None if layer % every == 0 else window) for layer in range(layers))
-        return Cost(2.0 * layers * (4 * hidden * hidden + 3 * hidden * inner), widths)
-    return Cost(2.0 * layers * (4 * hidden * hidden + 2 * hidden * inner), ((hidden, None),) * layers)
+    return Cost(2.0 * (layers * 4 * hidden * hidden + matrices * hidden * inner + router), widths)

@@ -1,9 +1,9 @@
-"""The starter trio beside models of the flagship trio's shapes: `python -m bench.engine.starters`.
+"""Compares the starter models with models of the flagships' shapes: `python -m bench.engine.starters`.
 
-Both read the same texts, on the CPU lane, with the default precision and the default batching, one model after another
-in a process of its own. What counts is how many sequences a second are answered: tokens would not do, since each model
-cuts a text into tokens of its own. The flagship checkpoints have random weights (`tests.support.checkpoints`): they
-cost what trained ones cost, and what they answer means nothing. An interrupted run goes on where it stopped.
+All read the same texts on the CPU lane, with the default precision and batching, one model after another in separate
+processes. The measure is sequences per second, since each tokenizer cuts a text into different tokens. The flagship
+checkpoints have random weights (`tests.support.checkpoints`): they cost as much as trained ones, and their answers mean
+nothing. An interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -30,13 +30,13 @@ FLAGSHIPS: dict[Task, str] = {
 CALLS = 200
 CLIENTS = 8
 LONGEST = 180
-"""Tokens of the starter's tokenizer. Others cut the same text into up to 2.8 times as many, and all models read 512."""
+"""Longest text, in tokens of the starter's tokenizer. Others make up to 2.8 times as many; all models read 512."""
 GOAL = 8.0
 MEASURES = ("sequences_per_s", "sequences_per_cpu_s")
 
 
 def recount(task: Task, listed: list[Call], tokenizer: TextTokenizer) -> list[Call]:
-    """The same calls with the lengths that another model's tokenizer gives them."""
+    """Return the same calls with their lengths by another model's tokenizer."""
 
     def tokens(text: str) -> int:
         return len(tokenizer.raw.encode(text, add_special_tokens=False).ids)
@@ -51,15 +51,17 @@ def recount(task: Task, listed: list[Call], tokenizer: TextTokenizer) -> list[Ca
 
 
 def ratios(cells: Mapping[str, Mapping[Task, Mapping[str, float]]], measure: str) -> dict[str, float]:
-    """How many times the flagship's rate the starter reaches: per task, and for a caller who asks each task alike.
+    """Divide the starters' rates by the flagships', per task and overall.
 
-    `cells` has "starter" and "flagship". Overall is the ratio of the times that one sequence of every task takes, so
-    that the slowest model weighs most, as it does for whoever waits.
+    `cells` has "starter" and "flagship". Overall is the ratio of the times for one sequence of every task, so the
+    slowest model weighs most, as it does for a caller who uses each task equally.
     """
     starter, flagship = cells["starter"], cells["flagship"]
-    told: dict[str, float] = {task: starter[task][measure] / flagship[task][measure] for task in TASKS}
+    by_task: dict[str, float] = {task: starter[task][measure] / flagship[task][measure] for task in TASKS}
     spent = {name: sum(1 / cells[name][task][measure] for task in TASKS) for name in ("starter", "flagship")}
-    return {name: round(value, 1) for name, value in {**told, "overall": spent["flagship"] / spent["starter"]}.items()}
+    return {
+        name: round(value, 1) for name, value in {**by_task, "overall": spent["flagship"] / spent["starter"]}.items()
+    }
 
 
 def main() -> None:
@@ -110,14 +112,14 @@ def main() -> None:
             print(f"{task} {name}: {rates}; {cores}", flush=True)
     result["ratios"] = {measure: ratios(result["cells"], measure) for measure in MEASURES}
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for measure, told in result["ratios"].items():
-        print(f"{measure}: " + ", ".join(f"{name} {value}×" for name, value in told.items()))
+    for measure, values in result["ratios"].items():
+        print(f"{measure}: " + ", ".join(f"{name} {value}×" for name, value in values.items()))
     overall = result["ratios"]["sequences_per_cpu_s"]["overall"]
     print(f"overall, per core-second: {overall}× (wanted: {GOAL:.0f}×)")
 
 
 def _begin(out: Path, threads: int) -> dict[str, Any]:
-    """What an interrupted run with as many threads has measured already, or nothing."""
+    """Return the results of an interrupted run with as many threads; empty if there is none."""
     if out.is_file():
         earlier: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         if earlier["threads"] == threads and "ratios" not in earlier:

@@ -21,9 +21,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.config import TASKS, Task
-from trivet.engine.checkpoint.files import read_config
-from trivet.engine.checkpoint.nomic import is_nomic_moe
 from trivet.engine.models.load import load_torch_model
 
 

@@ -1,14 +1,16 @@
 """An engine that answers at once, to measure the path to it: HTTP, the ingress, the call, the replica."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
 from trivet.config import TASKS, AppConfig, Task
 from trivet.dispatch.local import LocalDispatcher
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.backend import OneStep
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.engine import Engine, ResultFuture
 from trivet.engine.open import prepare_model
 from trivet.engine.tasks.base import EngineLimits
@@ -20,7 +22,6 @@ from trivet.messages import (
     EmbedResult,
     EngineRequest,
     EngineResult,
-    Floats,
     RerankRequest,
     RerankResult,
     StageTimings,
@@ -38,14 +39,13 @@ class NoopBackend:
     """A `trivet.engine.backend.Backend` without a device, for the forward that a start begins with."""
 
     device = DEVICE
+    layout = PADDED
+    in_flight = 1
     token_budget = 1024
     fault = None
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        return np.zeros((len(batch.input_ids), DIMENSIONS), dtype=np.float32)
-
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        yield self.forward(batch)
+    def launch(self, batch: TokenBatch) -> OneStep:
+        return OneStep(lambda: np.zeros((len(batch.lengths), DIMENSIONS), dtype=np.float32))
 
     def close(self) -> None: ...
 

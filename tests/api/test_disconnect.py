@@ -16,18 +16,18 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.engine.fakes import GatedBackend
 from tests.support.dispatcher import FakeDispatcher
+from tests.support.memory_sink import MemorySink
 from trivet.api.app import create_app
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.telemetry import Telemetry
 from trivet.api.settings import ApiSettings
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import CacheConfig
 from trivet.dispatch.protocol import Routed
-from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.engine import Engine
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import TrivetError
 from trivet.messages import EmbedRequest, Request, ResultT
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import REQUESTS
 
 
@@ -108,7 +108,7 @@ async def test_sequences_of_a_caller_who_disconnected_never_run(cache_bytes: int
         at.backend.gate.set()
         assert (await staying).status_code == 200
         assert (await post(client, "five")).status_code == 200  # the queue has passed the cancelled ones
-        assert sum(len(batch.input_ids) for batch in at.backend.batches) == 2
+        assert sum(len(batch.lengths) for batch in at.backend.batches) == 2
         assert at.engine.scheduler.waiting_tokens == 0
         assert at.sink.value(REQUESTS, route="/v1/embeddings", dialect="native", status="499") == 1
 
@@ -123,7 +123,7 @@ async def test_another_caller_of_the_same_input_still_gets_it() -> None:
         at.backend.gate.set()
         answer = await staying
         assert (answer.status_code, len(answer.json()["data"])) == (200, 2)
-        assert sum(len(batch.input_ids) for batch in at.backend.batches) == 3
+        assert sum(len(batch.lengths) for batch in at.backend.batches) == 3
         assert at.dispatcher.left.empty()
 
 

@@ -10,12 +10,12 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.dispatcher import DEVICE, TIMINGS, FakeDispatcher
+from tests.support.memory_sink import MemorySink
 from trivet.api.app import create_app
 from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.middleware.telemetry import MAX_REQUEST_ID, UNMATCHED, Telemetry, TelemetryMiddleware
 from trivet.api.settings import ApiSettings
 from trivet.errors import Overloaded
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import CALL_FAILURES, METRICS, REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 
 SECRET = "the harbour froze in January"

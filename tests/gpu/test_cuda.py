@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from trivet.config import AppConfig
-from trivet.engine.batch.sequences import Row, build_batch
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EmbedResult
@@ -52,15 +52,14 @@ def test_embeddings_point_where_sentence_transformers_do(config: AppConfig) -> N
     assert (result.vectors * expected).sum(axis=1).min() >= 0.9995
 
 
-def test_running_out_splits_and_one_row_too_many_goes_to_the_cpu_replica(config: AppConfig) -> None:
+def test_running_out_splits_and_one_sequence_too_many_goes_to_the_cpu_replica(config: AppConfig) -> None:
     backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
     assert backend.reload()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (192 << 20)) / total)
     ids = np.full(256, 2000, dtype=np.int32)
-    rows = [Row((np.concatenate([ids[:-1], [3000 + n]]).astype(np.int32),), 1, 256) for n in range(2048)]
-    batch, _ = build_batch(rows, pad_id=0)
-    outputs = backend.forward(batch)
+    batch = TokenBatch.of([np.concatenate([ids[:-1], [3000 + n]]).astype(np.int32) for n in range(2048)])
+    outputs = backend.launch(batch).result()
     assert len(outputs) == 2048
     assert backend.oom_splits > 0
     assert backend.token_budget < config.gpu.token_budget
@@ -73,9 +72,8 @@ def test_offloading_gives_memory_back_and_returning_takes_it(config: AppConfig) 
     assert torch.cuda.memory_reserved() >= before + backend.memory().weights_bytes
     backend.offload()
     assert torch.cuda.memory_reserved() <= before
-    batch, _ = build_batch([Row((np.array([101, 102], dtype=np.int32),), 1, 2)], pad_id=0)
     with pytest.raises(GpuUnavailable):
-        backend.forward(batch)
+        backend.launch(TokenBatch.of([np.array([101, 102], dtype=np.int32)])).result()
 
 
 def test_nvml_sees_this_process_as_ours() -> None:

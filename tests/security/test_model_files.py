@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.checkpoints import write_checkpoint
+from trivet.checkpoint.files import find_weight_files
+from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.config import AppConfig
-from trivet.engine.checkpoint.files import find_weight_files
-from trivet.engine.checkpoint.pooling import read_pooling_modes
 from trivet.engine.open import prepare_model
 from trivet.errors import ModelError
 

@@ -56,7 +56,7 @@ def test_the_recorder_sees_connections_and_look_ups(tmp_path: Path) -> None:
 
 HUB = """
 from pathlib import Path
-from trivet.engine.checkpoint.source import locate_model
+from trivet.checkpoint.source import locate_model
 from trivet.errors import ModelError
 try:
     locate_model("nobody/nothing", "embedder", Path())

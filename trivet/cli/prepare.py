@@ -39,7 +39,7 @@ def prepare_command(
 
 def _verify(console: Console, directory: Path) -> str:
     """Compare a checkpoint with its published digests, and describe the result."""
-    from trivet.engine.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
+    from trivet.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
 
     digests = published_digests(directory)
     if not digests:

@@ -66,7 +66,7 @@ _current: ContextVar[CallLog | None] = ContextVar("trivet_call_log", default=Non
 
 
 def current_call_log() -> CallLog | None:
-    """The log of the request that is being answered here; None outside of one."""
+    """The log of the request that this task answers; None outside of one."""
     return _current.get()
 
 

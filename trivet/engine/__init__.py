@@ -1,1 +1,1 @@
-"""From texts to vectors and scores: tokenise, window, pack, forward, heads. The only package that knows torch."""
+"""Computes vectors and scores of texts on one device. docs/architecture.md shows its parts and their order."""

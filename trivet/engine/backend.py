@@ -1,49 +1,98 @@
-"""What the engine asks of a device."""
+"""The interface of a device that runs forwards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.errors import TrivetError
 from trivet.messages import Floats
 
 
+class Pending(Protocol):
+    """A forward that has been launched. Its methods block; it may be dropped between two steps."""
+
+    def step(self) -> Floats | None:
+        """Compute up to the next point at which another forward may run.
+
+        Returns:
+            The outputs once nothing is left to compute, None before. They are (sequences, outputs) float32: pooled
+            vectors of an embedder, logits of other models.
+
+        Raises:
+            GpuUnavailable: this device cannot compute even one sequence now.
+            EngineError: the forward failed in a way that a CPU replica would share.
+        """
+
+    def result(self) -> Floats:
+        """Compute everything that is left and return the outputs; raises as `step` does."""
+
+
 class Backend(Protocol):
-    """Runs one batch at a time. Blocking; the engine calls it from a thread of its own."""
+    """Runs batches of one model on one device. Its methods block; the scheduler calls them from its own threads."""
 
     @property
     def device(self) -> str:
-        """Where it runs, for people: `cpu (openvino bf16)`, `cuda:0`, `simulated:0`."""
+        """Its human-readable name: `cpu (openvino bf16)`, `cuda:0`, `simulated:0`."""
 
     @property
-    def packs(self) -> bool:
-        """Whether a forward computes rows of any lengths without padding them to the longest."""
+    def layout(self) -> Layout:
+        """How a forward lays out sequences of different lengths, and how many tokens it then computes."""
 
     @property
     def token_budget(self) -> int:
-        """Tokens the next batch may hold, padded ones unless it packs; it may change from batch to batch."""
+        """Largest cost of the next batch, by the layout, in tokens; it may change from batch to batch."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many forwards may be pending at once. Constant.
+
+        With more than one, the next batch is prepared while one is computed, and different threads may wait for
+        different forwards.
+        """
 
     @property
     def fault(self) -> str | None:
-        """Why this process must be replaced before it can answer again; None while it need not."""
+        """Why this process must be replaced before it can answer again; None if it can."""
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """Run the batch: (rows, outputs) float32 — pooled vectors for an embedder, logits otherwise.
+    def launch(self, batch: TokenBatch) -> Pending:
+        """Begin a forward. Calls never overlap. A device that cannot compute on its own computes in `Pending.step`.
 
         Raises:
-            GpuUnavailable: this device cannot run even one row now.
-            EngineError: the forward failed in a way that its CPU replica would not cure.
-        """
-
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """The same forward in steps, between which another batch may run: None after each, at last the outputs.
-
-        A device that runs a batch from end to end has one step. The iterator may be dropped at any step.
+            GpuUnavailable, EngineError: as `Pending.step`.
         """
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the device and its memory."""
 
 
 class BackendOutOfMemory(TrivetError):
     """The device ran out of memory during one forward; a smaller batch may fit."""
+
+
+class OneStep:
+    """A `Pending` of a device that runs a forward from end to end."""
+
+    def __init__(self, compute: Callable[[], Floats]) -> None:
+        self._compute = compute
+
+    def step(self) -> Floats:
+        """Compute the forward."""
+        return self._compute()
+
+    result = step
+
+
+class Steps:
+    """A `Pending` over an iterator that yields None after each step but the last, and then the outputs."""
+
+    def __init__(self, steps: Iterator[Floats | None]) -> None:
+        self._steps = steps
+
+    def step(self) -> Floats | None:
+        """Compute the next step."""
+        return next(self._steps)
+
+    def result(self) -> Floats:
+        """Compute all remaining steps."""
+        return next(outputs for outputs in self._steps if outputs is not None)

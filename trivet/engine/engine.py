@@ -1,4 +1,4 @@
-"""One model on one device, ready to answer: tokenizer, task, scheduler and backend put together."""
+"""One model on one device: puts tokenizer, tasks, scheduler and backend together."""
 
 import asyncio
 import time
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import Backend
-from trivet.engine.batch.sequences import build_batch
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.batch.token_batch import build_batch
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
@@ -42,7 +42,7 @@ _TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
 
 
 class Engine:
-    """Answers requests of one task. Build it, `start` it inside the event loop, `close` it."""
+    """Answers the requests of one model. Create it, `start` it inside the event loop, `close` it."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Engine:
     ) -> None:
         self._files = files
         self._backend = backend
-        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.pad_id)
+        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.architecture.pad_id)
         self._tasks = {
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }
-        # Tokenising a long document takes milliseconds: off the event loop, which answers everybody else.
+        # Tokenising a long document takes milliseconds, during which the event loop has other requests to serve.
         self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self.scheduler = Scheduler(
             backend,
@@ -70,7 +70,7 @@ class Engine:
             clock=time.monotonic,
         )
         self.has_answered = False
-        """Whether a real forward has come back."""
+        """Whether the warm-up's forward has succeeded."""
         self.card = ModelCard(
             task=files.task,
             name=name,
@@ -85,20 +85,20 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """Where forwards run, for people."""
+        """Human-readable name of the device."""
         return self._backend.device
 
     @property
     def fault(self) -> str | None:
-        """Why this process must be replaced; None while it need not."""
+        """Why this process must be replaced; None if it can answer."""
         return self._backend.fault
 
     def start(self) -> None:
-        """Start the scheduler's loop on the running event loop."""
+        """Start the scheduler on the running event loop."""
         self.scheduler.start()
 
     async def admit(self, requests: Sequence[EngineRequest]) -> list[ResultFuture | TrivetError]:
-        """Tokenise requests together and queue them. Each gets a future to await, or the error it earned."""
+        """Tokenise requests together and queue them. Returns, for each, a future of its result or its error."""
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._tokenize_thread, self._prepare, requests)
@@ -118,14 +118,14 @@ class Engine:
             return error
 
     async def run(self, request: EngineRequest) -> EngineResult:
-        """Answer one request."""
+        """Queue one request and wait for its result. Raises the `TrivetError` that it ends in."""
         [future] = await self.admit([request])
         if isinstance(future, TrivetError):
             raise future
         return await future
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as this model's tokens; needs no forward."""
+        """Return texts as this model's tokens; needs no forward."""
 
         def tokens() -> TokenizeResult:
             shown = self._tokenizer.tokens(request.texts, add_special_tokens=request.add_special_tokens)
@@ -134,17 +134,17 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._tokenize_thread, tokens)
 
     def warm_up(self) -> None:
-        """Run one real forward, blocking, so that readiness means what it says."""
+        """Run one forward, blocking. A replica is ready only once this has worked."""
         request = warm_up_request(self._files.task)
         [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
-        batch, _ = build_batch(job.rows, self._tokenizer.special.pad_id)
-        self._backend.forward(batch)
+        batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id)
+        self._backend.launch(batch).result()
         self.has_answered = True
 
     async def close(self) -> None:
-        """Stop the loop, fail what waits, release the device."""
+        """Stop the scheduler, fail the waiting jobs and release the device."""
         await self.scheduler.close()
         self._tokenize_thread.shutdown()
         self._backend.close()

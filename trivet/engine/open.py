@@ -1,14 +1,14 @@
-"""From configuration to a running engine: find the model, convert it once, open a backend."""
+"""Opens engines as the configuration describes them: finds the model, converts it once, opens a backend."""
 
 import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
-from trivet.engine.checkpoint.description import ModelFiles
-from trivet.engine.checkpoint.source import ModelSource, locate_model
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
@@ -17,14 +17,11 @@ from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
 from trivet.engine.tasks.base import EngineLimits
 from trivet.paths import cache_dir
-from trivet.simulation.accelerator import SimulatedAccelerator
-from trivet.simulation.ledger import Ledger
-from trivet.vram.planning.facts import facts_from_directory
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """A checkpoint that is on this machine, and what its files say."""
+    """A checkpoint on this machine, and its description."""
 
     source: ModelSource
     files: ModelFiles
@@ -32,7 +29,7 @@ class PreparedModel:
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
-    """Locate one of the three models and read its files; ModelError if it cannot serve the task."""
+    """Locate one of the three models and read its files. Raises `ModelError` if it cannot serve the task."""
     cache = cache_dir(config.serving.cache_dir)
     model = config.model_for(task)
     models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
@@ -45,7 +42,7 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
 
 
 def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
-    """Convert if need be and compile for the CPU; returns the backend and its precision."""
+    """Convert a model if need be and compile it for the CPU. Returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
     ir_dir = ensure_ir(prepared.source.path, prepared.files.task, precision, prepared.cache)
     backend = open_ir(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
@@ -53,7 +50,7 @@ def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backen
 
 
 def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, precision: str) -> Engine:
-    """Put an engine on a backend, by the configuration's limits."""
+    """Build an engine on a backend, with the configuration's limits."""
     return Engine(
         prepared.files,
         backend,
@@ -70,27 +67,13 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
 
 
 def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
-    """One model on the CPU lane."""
+    """Open the engine of one model on the CPU."""
     prepared = prepare_model(config, task)
     return open_engine(config, prepared, *open_cpu_backend(config, prepared))
 
 
-def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: Ledger) -> tuple[GpuLaneBackend, str]:
-    """The GPU lane on a modelled card. Begins offloaded."""
-    inner, precision = open_cpu_backend(config, prepared)
-    task = prepared.files.task
-    accelerator = SimulatedAccelerator(
-        inner,
-        ledger,
-        facts_from_directory(prepared.source.path),
-        model=task,
-        cap_bytes=int(config.model_for(task).gpu_fraction * config.simulated.vram),
-    )
-    return _gpu_lane(config, task, accelerator), precision
-
-
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
-    """The GPU lane on CUDA. Begins offloaded."""
+    """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
     from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
     from trivet.engine.models.load import load_torch_model
@@ -102,8 +85,9 @@ def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLa
         DTYPES[dtype],
         cap_fraction=config.model_for(task).gpu_fraction,
     )
-    return _gpu_lane(config, task, accelerator), dtype
+    return open_gpu_lane(config, task, accelerator), dtype
 
 
-def _gpu_lane(config: AppConfig, task: Task, accelerator: Accelerator) -> GpuLaneBackend:
+def open_gpu_lane(config: AppConfig, task: Task, accelerator: Accelerator) -> GpuLaneBackend:
+    """Put the GPU lane on an accelerator, by the configuration's budget."""
     return GpuLaneBackend(accelerator, model=task, token_budget=config.gpu.token_budget, clock=time.monotonic)

@@ -1,11 +1,12 @@
-"""The simulated GPU: forwards run on the CPU, memory is accounted on a modelled GPU.
+"""The simulated GPU: forwards run on the CPU, and their memory is accounted on a modelled GPU.
 
-It shows, on any laptop, when a real GPU would run out, split, offload and return. It says `simulated` wherever it
-names its device, and it models no speed.
+On any laptop it shows when a real GPU would run out of memory, split batches, offload and reload. The name of its
+device contains `simulated`. It does not model speed.
 """
 
 from trivet.engine.backend import Backend, BackendOutOfMemory
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.messages import Floats
 from trivet.simulation.ledger import Ledger
@@ -19,9 +20,14 @@ class SimulatedAccelerator:
     """An `Accelerator` over a CPU backend and a shared ledger."""
 
     fault = None
+    layout = PADDED
 
     def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
-        """Open a modelled CUDA context; the weights stay off the GPU until `reload`. SimulatedOutOfMemory."""
+        """Open a modelled CUDA context; the weights stay off the GPU until `reload`.
+
+        Raises:
+            SimulatedOutOfMemory: the context does not fit the modelled GPU.
+        """
         self._inner = inner
         self._ledger = ledger
         self._model = model
@@ -31,35 +37,35 @@ class SimulatedAccelerator:
         ledger.attach(model, cap_bytes=cap_bytes)
 
     def run(self, batch: TokenBatch) -> Floats:
-        """Reserve what the forward would take on a GPU, then run it on the CPU."""
+        """Reserve the memory that the forward would take on a GPU, then run it on the CPU."""
         try:
-            with self._ledger.holding(self._model, batch.padded_tokens * self._bytes_per_token):
-                return self._inner.forward(batch)
+            with self._ledger.holding(self._model, self.layout.cost(batch.lengths) * self._bytes_per_token):
+                return self._inner.launch(batch).result()
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
 
     def free_cache(self) -> None:
-        """Give the modelled cache back."""
+        """Return the modelled cache to the modelled GPU."""
         self._ledger.empty_cache(self._model)
 
     def offload(self) -> None:
-        """Take the modelled weights off the GPU."""
+        """Move the modelled weights off the modelled GPU."""
         self._ledger.offload(self._model)
 
     def reload(self) -> None:
-        """Put them back."""
+        """Move the modelled weights back."""
         try:
             self._ledger.load(self._model, self._weights_bytes)
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
 
     def memory(self) -> DeviceMemory:
-        """This process's row of the ledger."""
+        """Report this process's row of the ledger."""
         row = next(row for row in self._ledger.view().rows if row.model == self._model)
         return DeviceMemory(row.held_bytes, row.held_bytes - row.active_bytes, row.weights_bytes)
 
     def close(self) -> None:
-        """Leave the GPU."""
+        """Leave the modelled GPU and close the CPU backend."""
         self._ledger.detach(self._model)
         self._ledger.close()
         self._inner.close()

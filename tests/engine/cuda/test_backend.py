@@ -1,10 +1,11 @@
-"""Running out of GPU memory: halves, a smaller budget, one row too many for the GPU, offloading, freeing the cache."""
+"""Running out of GPU memory: halves, a smaller budget, one sequence that is too long, offloading, freeing the cache."""
 
 import numpy as np
 import pytest
 
 from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.sequences import Row, TokenBatch, build_batch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.errors import GpuUnavailable
@@ -16,6 +17,7 @@ class SmallGpu:
 
     device = "small:0"
     fault = None
+    layout = PADDED
 
     def __init__(self, room_tokens: int) -> None:
         self.room_tokens = room_tokens
@@ -24,10 +26,10 @@ class SmallGpu:
         self.calls: list[str] = []
 
     def run(self, batch: TokenBatch) -> Floats:
-        self.sizes.append(batch.padded_tokens)
-        if batch.padded_tokens > self.room_tokens:
+        self.sizes.append(self.layout.cost(batch.lengths))
+        if self.sizes[-1] > self.room_tokens:
             raise BackendOutOfMemory("full")
-        return (batch.input_ids * batch.attention_mask).sum(axis=1, keepdims=True).astype(np.float32)
+        return np.add.reduceat(batch.ids, batch.cu_seqlens[:-1])[:, None].astype(np.float32)
 
     def free_cache(self) -> None:
         self.calls.append("free_cache")
@@ -62,15 +64,18 @@ def lane(gpu: SmallGpu, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock
     return backend, clock
 
 
+def run(backend: GpuLaneBackend, batch: TokenBatch) -> Floats:
+    return backend.launch(batch).result()
+
+
 def batch_of(*lengths: int) -> TokenBatch:
-    rows = [Row((np.full(n, index + 1, dtype=np.int32),), 1, n) for index, n in enumerate(lengths)]
-    return build_batch(rows, pad_id=0)[0]
+    return TokenBatch.of([np.full(n, index + 1, dtype=np.int32) for index, n in enumerate(lengths)])
 
 
 def test_an_oversize_batch_is_split_until_it_fits_and_keeps_its_order() -> None:
     gpu = SmallGpu(room_tokens=100)
     backend, _ = lane(gpu)
-    outputs = backend.forward(batch_of(40, 40, 40, 40, 40))
+    outputs = run(backend, batch_of(40, 40, 40, 40, 40))
     assert outputs[:, 0].tolist() == [40, 80, 120, 160, 200]
     assert gpu.sizes[0] == 200
     assert backend.oom_splits == 2
@@ -80,46 +85,45 @@ def test_an_oversize_batch_is_split_until_it_fits_and_keeps_its_order() -> None:
 def test_the_budget_grows_back_after_many_good_batches() -> None:
     gpu = SmallGpu(room_tokens=600)
     backend, _ = lane(gpu, token_budget=1024)
-    backend.forward(batch_of(400, 400))
+    run(backend, batch_of(400, 400))
     shrunk = backend.token_budget
     for _ in range(2000):
-        backend.forward(
-            batch_of(*([100] * (backend.token_budget // 100))) if backend.token_budget <= 600 else batch_of(500)
-        )
+        fits = backend.token_budget <= 600
+        run(backend, batch_of(*([100] * (backend.token_budget // 100))) if fits else batch_of(500))
     assert shrunk < backend.token_budget
 
 
-def test_one_row_that_does_not_fit_goes_to_the_cpu_replica_with_the_reason() -> None:
+def test_one_sequence_that_does_not_fit_goes_to_the_cpu_replica_with_the_reason() -> None:
     backend, _ = lane(SmallGpu(room_tokens=100))
     with pytest.raises(GpuUnavailable, match="embedder: 101 tokens do not fit the GPU: full"):
-        backend.forward(batch_of(101))
+        run(backend, batch_of(101))
 
 
 def test_the_cache_is_freed_only_after_running_out_and_not_more_than_once_a_second() -> None:
     gpu = SmallGpu(room_tokens=100)
     backend, clock = lane(gpu)
-    backend.forward(batch_of(10, 10))
+    run(backend, batch_of(10, 10))
     assert "free_cache" not in gpu.calls
     for _ in range(3):
-        backend.forward(batch_of(60, 60))
+        run(backend, batch_of(60, 60))
     assert gpu.calls.count("free_cache") == 1
     clock.now_s += 1.0
-    backend.forward(batch_of(60, 60))
+    run(backend, batch_of(60, 60))
     assert gpu.calls.count("free_cache") == 2
 
 
-def test_a_offloaded_lane_hands_over_and_comes_back() -> None:
+def test_an_offloaded_lane_hands_over_and_comes_back() -> None:
     gpu = SmallGpu(room_tokens=100)
     backend, _ = lane(gpu)
     backend.offload()
     with pytest.raises(GpuUnavailable, match="weights are not on the GPU"):
-        backend.forward(batch_of(5))
+        run(backend, batch_of(5))
     gpu.weights_fit = False
     assert not backend.reload()
     assert backend.offloaded
     gpu.weights_fit = True
     assert backend.reload()
-    assert backend.forward(batch_of(5)).tolist() == [[5.0]]
+    assert run(backend, batch_of(5)).tolist() == [[5.0]]
 
 
 def test_it_begins_offloaded() -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.sequences import TokenBatch, build_batch, pair_row, single_row
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.engine.batch.sequences import pair_sequence, single_sequence
+from trivet.engine.batch.token_batch import TokenBatch, build_batch
 from trivet.engine.cuda.runner import CudaAccelerator
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.text.tokenizer import TextTokenizer
@@ -26,14 +27,16 @@ def accelerator(path: Path, task: Task) -> CudaAccelerator:
 
 
 def tokenizer(path: Path, task: Task) -> TextTokenizer:
-    return TextTokenizer.from_dir(path, pad_id=ModelFiles.read(path, task).pad_id)
+    return TextTokenizer.from_dir(path, pad_id=ModelFiles.read(path, task).architecture.pad_id)
 
 
 @pytest.mark.slow
 def test_embeddings_equal_sentence_transformers(checkpoints: dict[str, Path]) -> None:
     path = checkpoints["minilm"]
     tokens = tokenizer(path, "embedder")
-    batch, _ = build_batch([single_row(tokens.special, ids) for ids in tokens.encode(TEXTS)], tokens.special.pad_id)
+    batch, _ = build_batch(
+        [single_sequence(tokens.special, ids) for ids in tokens.encode(TEXTS)], tokens.special.pad_id
+    )
     pooled = accelerator(path, "embedder").run(batch)
     expected = SentenceTransformer(str(path), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), expected, atol=1e-5)
@@ -45,8 +48,8 @@ def test_rerank_logits_equal_the_cross_encoders(checkpoints: dict[str, Path], na
     path = checkpoints[name]
     tokens = tokenizer(path, "reranker")
     query, *documents = tokens.encode(TEXTS)
-    rows = [pair_row(tokens.special, (query,), document) for document in documents]
-    logits = accelerator(path, "reranker").run(build_batch(rows, tokens.special.pad_id)[0])
+    sequences = [pair_sequence(tokens.special, (query,), document) for document in documents]
+    logits = accelerator(path, "reranker").run(build_batch(sequences, tokens.special.pad_id)[0])
     reference = CrossEncoder(str(path), device="cpu")
     expected = reference.predict([(TEXTS[0], text) for text in TEXTS[1:]], activation_fn=torch.nn.Identity())
     np.testing.assert_allclose(logits[:, 0], expected, atol=1e-4)
@@ -69,24 +72,24 @@ def raising(error: Exception) -> CudaAccelerator:
     return CudaAccelerator(lambda _: Raising(error), torch.float32, cap_fraction=1, device="cpu")
 
 
-ONE_ROW = TokenBatch(*(np.ones((1, 4), dtype=np.int64) for _ in range(3)), useful_tokens=4)
+ONE_SEQUENCE = TokenBatch.of([np.ones(4, dtype=np.int32)])
 
 
 def test_running_out_is_an_event() -> None:
     with pytest.raises(BackendOutOfMemory, match="CUDA out of memory"):
-        raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")).run(ONE_ROW)
+        raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")).run(ONE_SEQUENCE)
 
 
 @pytest.mark.parametrize("sign", ["device-side assert triggered", "an illegal memory access was encountered"])
 def test_a_poisoned_context_is_a_fault_of_the_process(sign: str) -> None:
     device = raising(RuntimeError(f"CUDA error: {sign}\nfurther advice"))
     with pytest.raises(GpuUnavailable, match=sign):
-        device.run(ONE_ROW)
+        device.run(ONE_SEQUENCE)
     assert device.fault == f"CUDA error: {sign}"
 
 
 def test_another_error_is_no_fault_of_the_device() -> None:
     device = raising(RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):
-        device.run(ONE_ROW)
+        device.run(ONE_SEQUENCE)
     assert device.fault is None

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget, split
+from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
 from trivet.errors import ConfigError
 
 CONFIG = BudgetConfig(max_tokens=16_000, min_tokens=500, grow_after_batches=3, max_grow_after_batches=12)
@@ -62,24 +62,3 @@ def test_a_budget_stays_within_its_bounds(events: list[tuple[bool, int]]) -> Non
 def test_crossed_bounds_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         BudgetConfig(**wrong)
-
-
-def test_one_item_cannot_be_split() -> None:
-    assert split([512]) is None
-    assert split([]) is None
-
-
-def test_equal_items_are_split_in_the_middle_and_a_giant_is_set_apart() -> None:
-    assert split([64] * 8) == ((0, 1, 2, 3), (4, 5, 6, 7))
-    assert split([10, 8000, 10, 10]) == ((1,), (0, 2, 3))
-
-
-@given(st.lists(st.integers(1, 8192), min_size=2, max_size=64))
-def test_both_parts_are_cheaper_and_nothing_is_lost(lengths: list[int]) -> None:
-    parts = split(lengths)
-    assert parts is not None
-    whole = max(lengths) * len(lengths)
-    for part in parts:
-        assert 0 < len(part) < len(lengths)
-        assert max(lengths[i] for i in part) * len(part) < whole
-    assert sorted(parts[0] + parts[1]) == list(range(len(lengths)))

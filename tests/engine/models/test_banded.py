@@ -24,13 +24,13 @@ def modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint("ModernBERT-large-zeroshot-v2.0", "tiny", tmp_path_factory.mktemp("modernbert"), seed=7)
 
 
-def _dense_reference(q: Tensor, k: Tensor, v: Tensor, tokens_mask: Tensor, reach: int) -> Tensor:
+def _dense_reference(q: Tensor, k: Tensor, v: Tensor, tokens_mask: Tensor, sliding_window: int) -> Tensor:
     """Written out: every score, then the band and the padding as minus infinity."""
     tokens = q.shape[2]
     scores = q.double() @ k.double().transpose(2, 3) * HEAD_SIZE**-0.5
     for i in range(tokens):
         for j in range(tokens):
-            if abs(i - j) > reach:
+            if abs(i - j) > sliding_window:
                 scores[:, :, i, j] = -torch.inf
     scores = scores.masked_fill(~tokens_mask[:, None, None, :], -torch.inf)
     return torch.nan_to_num(scores.softmax(-1)) @ v.double()
@@ -45,21 +45,21 @@ def _random(batch: int, tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]
 @settings(max_examples=60)
 @given(
     tokens=st.integers(1, 40),
-    reach=st.integers(1, 9),
+    sliding_window=st.integers(1, 9),
     padding=st.lists(st.integers(0, 39), min_size=1, max_size=3),
     seed=st.integers(0, 100),
 )
-@example(tokens=8, reach=4, padding=[0], seed=0)  # whole blocks
-@example(tokens=9, reach=4, padding=[0, 5], seed=0)  # one token into the next block
-@example(tokens=7, reach=4, padding=[6], seed=0)  # a single token before padding
-@example(tokens=3, reach=9, padding=[0], seed=0)  # shorter than one block
-def test_equals_the_dense_reference(tokens: int, reach: int, padding: list[int], seed: int) -> None:
+@example(tokens=8, sliding_window=4, padding=[0], seed=0)  # whole blocks
+@example(tokens=9, sliding_window=4, padding=[0, 5], seed=0)  # one token into the next block
+@example(tokens=7, sliding_window=4, padding=[6], seed=0)  # a single token before padding
+@example(tokens=3, sliding_window=9, padding=[0], seed=0)  # shorter than one block
+def test_equals_the_dense_reference(tokens: int, sliding_window: int, padding: list[int], seed: int) -> None:
     lengths = torch.tensor([max(1, tokens - missing) for missing in padding])
     tokens_mask = torch.arange(tokens)[None, :] < lengths[:, None]  # (B, T)
     q, k, v = _random(len(padding), tokens, seed)
-    blocked = blocked_attention(q, k, v, blocked_local_mask(tokens_mask, reach, HEADS), scale=None)
+    blocked = blocked_attention(q, k, v, blocked_local_mask(tokens_mask, sliding_window, HEADS), scale=None)
     assert torch.isfinite(blocked).all(), "padded queries must not turn into NaN"
-    expected = _dense_reference(q, k, v, tokens_mask, reach)
+    expected = _dense_reference(q, k, v, tokens_mask, sliding_window)
     at_tokens = tokens_mask[:, None, :, None]
     torch.testing.assert_close(blocked * at_tokens, (expected * at_tokens).float(), rtol=0, atol=1e-5)
 
@@ -76,7 +76,9 @@ def test_equals_pytorch_at_block_edges_of_the_real_window(tokens: int) -> None:
 
 
 def test_work_and_memory_grow_with_length_not_its_square() -> None:
-    sizes = [blocked_local_mask(torch.ones(1, n, dtype=torch.bool), 64, 1).allowed.numel() for n in (1024, 2048, 4096)]
+    sizes = [
+        blocked_local_mask(torch.ones(1, n, dtype=torch.bool), 64, 1).attn_mask.numel() for n in (1024, 2048, 4096)
+    ]
     assert sizes == [1024 * 192, 2048 * 192, 4096 * 192]
 
 

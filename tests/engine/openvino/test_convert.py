@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.support.checkpoints import KINDS, write_checkpoint
 from trivet.config import Task
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.openvino.ir_cache import IrPrecision, ensure_ir
 from trivet.engine.openvino.open import open_ir
@@ -30,7 +30,7 @@ TASKS: dict[str, Task] = {
 LENGTHS = [(1,), (2, 1), (64,), (65, 3), (128, 127), (129,), (257, 9, 130), (400, 64)]
 
 Floats = NDArray[np.float32]
-Run = Callable[[Any, Any], Floats]
+Run = Callable[[TokenBatch], Floats]
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +48,20 @@ def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFa
         ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
         backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
 
-        def run(ids: torch.Tensor, mask: torch.Tensor) -> Floats:
-            given = (ids.numpy(), mask.numpy(), torch.zeros_like(ids).numpy())
-            return backend.forward(TokenBatch(*given, useful_tokens=int(mask.sum())))
-
-        return run
+        return lambda batch: backend.launch(batch).result()
 
     return compiled
 
 
-def _batch(lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(sum(lengths))
-    longest = max(lengths)
-    mask = (torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]).long()
-    ids = torch.randint(5, 900, (len(lengths), longest), generator=generator)
-    return torch.where(mask.bool(), ids, 1), mask
+def _batch(*lengths: int) -> TokenBatch:
+    rng = np.random.default_rng(sum(lengths))
+    return TokenBatch.of([rng.integers(5, 900, size=length, dtype=np.int32) for length in lengths], pad_id=1)
+
+
+def _in_torch(model: Any, batch: TokenBatch) -> Floats:
+    arrays = batch.padded()
+    result: Floats = model(torch.tensor(arrays["input_ids"]), torch.tensor(arrays["attention_mask"])).numpy()
+    return result
 
 
 def _cosines(a: Floats, b: Floats) -> Floats:
@@ -76,16 +75,16 @@ def test_fp32_equals_torch_at_every_length(
 ) -> None:
     run, model = compile_ir(name, "fp32"), load_torch_model(checkpoints[name], TASKS[name])
     for lengths in LENGTHS:
-        ids, mask = _batch(lengths)
-        np.testing.assert_allclose(run(ids, mask), model(ids, mask).numpy(), rtol=0, atol=1e-4, err_msg=str(lengths))
+        batch = _batch(*lengths)
+        np.testing.assert_allclose(run(batch), _in_torch(model, batch), rtol=0, atol=1e-4, err_msg=str(lengths))
 
 
 @pytest.mark.parametrize("name", ["nomic-embed-text-v2-moe", "ModernBERT-large-zeroshot-v2.0"])
 def test_padding_changes_nothing(name: str, compile_ir: Callable[..., Run]) -> None:
     run = compile_ir(name, "fp32")
-    ids, mask = _batch((90,))
-    wider = torch.nn.functional.pad(ids, (0, 150), value=1), torch.nn.functional.pad(mask, (0, 150))
-    np.testing.assert_allclose(run(*wider), run(ids, mask), rtol=0, atol=1e-5)
+    alone = _batch(90)
+    long = np.full(240, 7, dtype=np.int32)
+    np.testing.assert_allclose(run(TokenBatch.of([alone.ids, long], pad_id=1))[:1], run(alone), rtol=0, atol=1e-5)
 
 
 def test_bf16_keeps_the_direction_of_real_embeddings(
@@ -93,16 +92,16 @@ def test_bf16_keeps_the_direction_of_real_embeddings(
 ) -> None:
     run, model = compile_ir("minilm", "bf16"), load_torch_model(checkpoints["minilm"], "embedder")
     for lengths in [(5, 9, 12), (64, 30), (128, 127), (250,)]:
-        ids, mask = _batch(lengths)
-        assert _cosines(run(ids, mask), model(ids, mask).numpy()).min() >= 0.9995
+        batch = _batch(*lengths)
+        assert _cosines(run(batch), _in_torch(model, batch)).min() >= 0.9995
 
 
 def test_int8_keeps_the_direction_of_real_embeddings_roughly(
     checkpoints: dict[str, Path], compile_ir: Callable[..., Run], record_property: Callable[[str, object], None]
 ) -> None:
     run, model = compile_ir("minilm", "int8"), load_torch_model(checkpoints["minilm"], "embedder")
-    ids, mask = _batch((12, 64, 30, 128, 90))
-    lowest = float(_cosines(run(ids, mask), model(ids, mask).numpy()).min())
+    batch = _batch(12, 64, 30, 128, 90)
+    lowest = float(_cosines(run(batch), _in_torch(model, batch)).min())
     record_property("lowest_cosine", lowest)
     assert lowest >= 0.99
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.engine.openvino import ir_cache
-from trivet.engine.openvino.ir_cache import IrMeta, ensure_ir, ir_key
+from trivet.engine.openvino.ir_cache import META_FILE, ensure_ir, ir_key
 from trivet.errors import ModelError
 
 
@@ -116,12 +116,6 @@ def test_looking_up_a_key_imports_no_framework(checkpoint: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_meta_of_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "meta.json").write_text('{"model": "x", "surprise": 1}')
-    with pytest.raises(ModelError, match="surprise"):
-        IrMeta.read(tmp_path)
-
-
 def test_a_failed_conversion_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     checkpoint = write_checkpoint("nomic-embed-text-v2-moe", "tiny", tmp_path / "nomic")
     config = json.loads((checkpoint / "config.json").read_text())
@@ -149,9 +143,10 @@ def test_many_ask_and_one_converts(checkpoint: Path, tmp_path: Path, caplog: pyt
     assert {path.name for path in found[0].iterdir()} == {"openvino_model.xml", "openvino_model.bin", "meta.json"}
     assert sum("converting" in line for line in caplog.messages) == 1
     assert any(line.endswith("tracing") for line in caplog.messages), "progress is shown"
-    meta = IrMeta.read(found[0])
-    assert (meta.task, meta.precision, meta.output_size, meta.hidden_size) == ("reranker", "fp32", 1, 64)
-    assert meta.max_tokens == 512
+    meta = json.loads((found[0] / META_FILE).read_text())
+    assert (meta["model"], meta["task"], meta["precision"]) == (checkpoint.name, "reranker", "fp32")
+    assert 0 <= meta["relative_error"] < 1e-4
+    assert {"torch", "openvino"} <= meta["versions"].keys()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident pages are read from /proc")

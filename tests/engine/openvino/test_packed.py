@@ -10,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trivet.checkpoint.architecture import Architecture
 from trivet.config import Task
-from trivet.engine.batch.packing import WIDEST
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.packing import WIDEST, pack
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.models.pooling import Pooling
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed
@@ -26,16 +27,18 @@ MODELS: list[tuple[str, Task]] = [
     ("starter-reranker", "reranker"),
     ("starter-classifier", "classifier"),
 ]
-MODES = ("cls", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 lengths = st.lists(st.integers(3, 200), min_size=1, max_size=7)
 
 
 def batch_of(given_lengths: list[int]) -> TokenBatch:
     rng = np.random.default_rng(sum(given_lengths))
-    mask = (np.arange(max(given_lengths))[None, :] < np.array(given_lengths)[:, None]).astype(np.int64)
-    types = mask * (np.arange(max(given_lengths)) > min(given_lengths) // 2)
-    ids = np.where(mask == 1, rng.integers(5, 900, size=mask.shape), 1)
-    return TokenBatch(ids, mask, types, sum(given_lengths))
+    ids = [rng.integers(5, 900, size=length, dtype=np.int32) for length in given_lengths]
+    return TokenBatch.of(ids, types_from=[min(given_lengths) // 2 + 1] * len(ids), pad_id=1)
+
+
+def with_fields(architecture: Architecture, **fields: Any) -> Architecture:
+    return replace(architecture, config={**architecture.config, **fields})
 
 
 def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
@@ -50,9 +53,7 @@ def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
 def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Task, given_lengths: list[int]) -> None:
     model = load_torch_model(checkpoints[name], task, for_export=True)
     batch = batch_of(given_lengths)
-    torch.testing.assert_close(
-        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -60,10 +61,8 @@ def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
     model.pooling = Pooling((mode,))
     batch = batch_of([90, 5, 61, 17])
-    assert len(batch.bins.sequences) < 4, "some share a bin"
-    torch.testing.assert_close(
-        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
-    )
+    assert len(pack(batch.lengths).sequences) < 4, "some share a bin"
+    torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "task"), MODELS)
@@ -75,27 +74,21 @@ def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> No
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
     model.pooling = Pooling(("cls", "mean"))
     batch = batch_of([40, 12])
-    packed = run(PackedModel(model), batch.packed_inputs())
+    packed = run(PackedModel(model), batch.binned())
     assert packed.shape == (2, 768)
-    torch.testing.assert_close(packed, run(model, batch.padded_inputs()), rtol=0, atol=1e-5)
-
-
-def test_a_model_that_pools_by_maximum_is_not_packed(checkpoints: dict[str, Path]) -> None:
-    model = load_torch_model(checkpoints["minilm"], "embedder")
-    model.pooling = Pooling(("mean", "max"))
-    assert not can_be_packed(model)
+    torch.testing.assert_close(packed, run(model, batch.padded()), rtol=0, atol=1e-5)
 
 
 def test_a_model_of_long_texts_is_not_packed(checkpoints: dict[str, Path]) -> None:
     assert not can_be_packed(load_torch_model(checkpoints["ModernBERT-large-zeroshot-v2.0"], "classifier"))
-    model: Any = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
-    model.model.base_model.config.max_position_embeddings = 8194
+    model = load_torch_model(checkpoints["bge-reranker-base"], "reranker")
+    model.architecture = with_fields(model.architecture, max_position_embeddings=8194)
     assert not can_be_packed(model)
 
 
 def test_nomic_is_packed_only_where_a_bin_is_no_longer_than_its_positions(checkpoints: dict[str, Path]) -> None:
-    model: Any = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
-    model.encoder.config = replace(model.encoder.config, max_positions=WIDEST - 1)
+    model = load_torch_model(checkpoints["nomic-embed-text-v2-moe"], "embedder")
+    model.architecture = with_fields(model.architecture, max_trained_positions=WIDEST - 1)
     assert not can_be_packed(model)
 
 
@@ -112,6 +105,4 @@ def test_every_kind_that_counts_as_packable_is(tmp_path: Path, kind: str, task: 
     model = load_torch_model(tmp_path, task, for_export=True)
     assert can_be_packed(model)
     batch = batch_of([90, 5, 61, 17])
-    torch.testing.assert_close(
-        run(PackedModel(model), batch.packed_inputs()), run(model, batch.padded_inputs()), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)

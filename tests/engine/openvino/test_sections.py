@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import SequenceClassifier, load_torch_model
 from trivet.engine.open import open_cpu_engine
 from trivet.engine.openvino.ir_cache import ensure_ir
@@ -20,7 +20,7 @@ from trivet.engine.openvino.sectioned_backend import (
     DENSE_LOCAL_TOKENS,
     GLOBAL_QUERIES,
     LOCAL_QUERIES,
-    SLICE_ROWS,
+    SLICE_TOKENS,
     UNCUT_TOKENS,
     SectionedBackend,
     slices,
@@ -29,30 +29,31 @@ from trivet.engine.openvino.sectioned_backend import (
 )
 from trivet.messages import ClassifyRequest, ClassifyResult, PairText
 
-REACH = 64
+SLIDING_WINDOW = 64
 
 
-@given(rows=st.integers(1, 5000))
-def test_slices_cover_all_rows_once_and_come_in_few_sizes(rows: int) -> None:
-    cut = slices(rows)
-    assert [part.start for part in cut] == list(range(0, rows, SLICE_ROWS))
-    assert cut[-1].start < rows <= cut[-1].stop
+@given(tokens=st.integers(1, 5000))
+def test_slices_cover_all_tokens_once_and_come_in_few_sizes(tokens: int) -> None:
+    cut = slices(tokens)
+    assert [part.start for part in cut] == list(range(0, tokens, SLICE_TOKENS))
+    assert cut[-1].start < tokens <= cut[-1].stop
     sizes = {part.stop - part.start for part in cut}
-    assert all(size <= SLICE_ROWS and size % (8 if size <= 64 else 32) == 0 for size in sizes)
-    assert cut[-1].stop - rows < (8 if rows % SLICE_ROWS <= 64 else 32)
+    assert all(size <= SLICE_TOKENS and size % (8 if size <= 64 else 32) == 0 for size in sizes)
+    assert cut[-1].stop - tokens < (8 if tokens % SLICE_TOKENS <= 64 else 32)
 
 
-@given(tokens=st.integers(1, 2000), reach=st.one_of(st.none(), st.integers(1, 200)))
-def test_windows_let_every_query_see_just_the_keys_within_reach(tokens: int, reach: int | None) -> None:
+@given(tokens=st.integers(1, 2000), sliding_window=st.one_of(st.none(), st.integers(1, 200)))
+def test_windows_let_every_query_see_just_the_keys_in_its_window(tokens: int, sliding_window: int | None) -> None:
     seen = 0
-    for queries, keys in windows(tokens, reach):
-        mask = window_mask(queries, keys, reach)[0, 0]  # (queries or 1, keys)
+    for queries, keys in windows(tokens, sliding_window):
+        mask = window_mask(queries, keys, sliding_window)[0, 0]  # (queries or 1, keys)
         assert queries.start == seen
         seen = queries.stop
         for query in (queries.start, queries.stop - 1):
-            allowed = np.arange(keys.start, keys.stop)[mask[(query - queries.start) % len(mask)]]
-            first, last = (0, tokens - 1) if reach is None else (max(0, query - reach), min(tokens - 1, query + reach))
-            assert (allowed[0], allowed[-1], len(allowed)) == (first, last, last - first + 1)
+            visible = np.arange(keys.start, keys.stop)[mask[(query - queries.start) % len(mask)]]
+            reach = tokens if sliding_window is None else sliding_window
+            first, last = max(0, query - reach), min(tokens - 1, query + reach)
+            assert (visible[0], visible[-1], len(visible)) == (first, last, last - first + 1)
     assert seen == tokens
 
 
@@ -82,52 +83,61 @@ def reference(checkpoint: Path) -> SequenceClassifier:
 
 
 def batch_of(*lengths: int) -> TokenBatch:
-    ids = np.random.default_rng(sum(lengths)).integers(5, 900, size=(len(lengths), max(lengths)))
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    return TokenBatch(np.where(mask == 1, ids, 1), mask, np.zeros_like(mask), sum(lengths))
+    rng = np.random.default_rng(sum(lengths))
+    return TokenBatch.of([rng.integers(5, 900, size=length, dtype=np.int32) for length in lengths], pad_id=1)
 
 
-EDGES = (1, 8, 9, 63, 64, 65, LOCAL_QUERIES, DENSE_LOCAL_TOKENS, DENSE_LOCAL_TOKENS + 1, 2 * LOCAL_QUERIES + REACH)
-LONG_EDGES = (SLICE_ROWS - 1, SLICE_ROWS, SLICE_ROWS + 1, GLOBAL_QUERIES + 1, 2 * SLICE_ROWS + 7)
+EDGES = (
+    1,
+    8,
+    9,
+    63,
+    64,
+    65,
+    LOCAL_QUERIES,
+    DENSE_LOCAL_TOKENS,
+    DENSE_LOCAL_TOKENS + 1,
+    2 * LOCAL_QUERIES + SLIDING_WINDOW,
+)
+LONG_EDGES = (SLICE_TOKENS - 1, SLICE_TOKENS, SLICE_TOKENS + 1, GLOBAL_QUERIES + 1, 2 * SLICE_TOKENS + 7)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", [*EDGES, *LONG_EDGES])
 def test_logits_equal_torch_in_one_piece(tokens: int, backend: SectionedBackend, reference: SequenceClassifier) -> None:
     for batch in (batch_of(tokens), batch_of(tokens, max(1, tokens - 50), max(1, tokens // 3))):
-        expected = reference(torch.tensor(batch.input_ids), torch.tensor(batch.attention_mask)).numpy()
-        np.testing.assert_allclose(backend.forward(batch), expected, rtol=0, atol=1e-5)
+        padded = {name: torch.tensor(array) for name, array in batch.padded().items()}
+        expected = reference(padded["input_ids"], padded["attention_mask"]).numpy()
+        np.testing.assert_allclose(backend.launch(batch).result(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=4))
-def test_what_stands_beside_a_row_does_not_change_it(lengths: list[int], backend: SectionedBackend) -> None:
-    together = backend.forward(batch_of(*lengths))
-    whole = batch_of(*lengths)
-    for row, length in enumerate(lengths):
-        ids, mask = whole.input_ids[row : row + 1, :length], whole.attention_mask[row : row + 1, :length]
-        alone = backend.forward(TokenBatch(ids, mask, np.zeros_like(mask), length))
-        np.testing.assert_allclose(together[row], alone[0], rtol=0, atol=1e-5)
+def test_sequences_of_one_batch_do_not_change_one_another(lengths: list[int], backend: SectionedBackend) -> None:
+    batch = batch_of(*lengths)
+    together = backend.launch(batch).result()
+    for index, ids in enumerate(np.split(batch.ids, batch.cu_seqlens[1:-1])):
+        np.testing.assert_allclose(together[index], backend.launch(TokenBatch.of([ids])).result()[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_another_batch_between_any_two_steps_changes_neither(backend: SectionedBackend) -> None:
     long, short = batch_of(700), batch_of(30, 20)
-    expected_long, expected_short = backend.forward(long), backend.forward(short)
+    expected_long, expected_short = backend.launch(long).result(), backend.launch(short).result()
     pauses = 0
-    for outputs in backend.steps(long):
-        if outputs is None:
-            pauses += 1
-            np.testing.assert_array_equal(backend.forward(short), expected_short)
+    pending = backend.launch(long)
+    while (outputs := pending.step()) is None:
+        pauses += 1
+        np.testing.assert_array_equal(backend.launch(short).result(), expected_short)
     assert pauses > 4 * len(slices(700))
     np.testing.assert_array_equal(outputs, expected_long)
 
 
 @pytest.mark.slow
 def test_only_batches_worth_an_interruption_are_cut(backend: SectionedBackend) -> None:
-    assert len(list(backend.steps(batch_of(UNCUT_TOKENS)))) == 1
-    assert len(list(backend.steps(batch_of(UNCUT_TOKENS + 1)))) > 1
+    assert backend.launch(batch_of(UNCUT_TOKENS)).step() is not None
+    assert backend.launch(batch_of(UNCUT_TOKENS + 1)).step() is None
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The fair queue: budgets, order within a line, turns between lines, abandoned items, little padding."""
+"""The fair queue: budgets, order within a flow, turns between flows, abandoned items, little padding."""
 
 import random
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trivet.engine.batch.layout import BINNED, FLAT, PADDED, Layout
 from trivet.engine.scheduling.fair_queue import (
     MAX_PADDING_RATIO,
     NEGLIGIBLE_PADDING_TOKENS,
@@ -23,16 +24,16 @@ class Item:
     abandoned: bool = False
 
 
-def queue_of(items: list[Item]) -> FairQueue[Item]:
-    queue: FairQueue[Item] = FairQueue(lambda item: item.abandoned)
+def queue_of(items: list[Item], layout: Layout = PADDED) -> FairQueue[Item]:
+    queue: FairQueue[Item] = FairQueue(layout, lambda item: item.abandoned)
     for item in items:
         queue.push(item, item.tokens, item.priority)
     return queue
 
 
-def drain(queue: FairQueue[Item], budget: int, *, packs: bool = False) -> list[list[Item]]:
+def drain(queue: FairQueue[Item], budget: int) -> list[list[Item]]:
     batches = []
-    while batch := queue.next_batch(budget, packs=packs):
+    while batch := queue.next_batch(budget):
         batches.append(batch)
     return batches
 
@@ -48,19 +49,22 @@ items = st.lists(
     max_size=60,
 )
 budgets = st.integers(1, 20000)
+layouts = st.sampled_from([PADDED, BINNED, FLAT])
 
 
-@given(items, budgets, st.booleans())
-def test_everything_is_served_once_and_abandoned_items_never(given_items: list[Item], budget: int, packs: bool) -> None:
-    queue = queue_of(given_items)
-    served = [id(item) for batch in drain(queue, budget, packs=packs) for item in batch]
+@given(items, budgets, layouts)
+def test_everything_is_served_once_and_abandoned_items_never(
+    given_items: list[Item], budget: int, layout: Layout
+) -> None:
+    queue = queue_of(given_items, layout)
+    served = [id(item) for batch in drain(queue, budget) for item in batch]
     assert sorted(served) == sorted(id(item) for item in given_items if not item.abandoned)
     assert len(queue) == 0
     assert queue.waiting_tokens == 0
 
 
 @given(items, budgets)
-def test_a_batch_stays_within_the_budget_unless_it_is_one_row(given_items: list[Item], budget: int) -> None:
+def test_a_batch_stays_within_the_budget_unless_it_is_one_sequence(given_items: list[Item], budget: int) -> None:
     for batch in drain(queue_of(given_items), budget):
         padded = max(item.tokens for item in batch) * len(batch)
         assert len(batch) == 1 or padded <= budget
@@ -74,22 +78,22 @@ def test_a_batch_pads_little(given_items: list[Item], budget: int) -> None:
         assert padded - useful <= NEGLIGIBLE_PADDING_TOKENS or padded <= MAX_PADDING_RATIO * useful
 
 
-@given(items, budgets, st.booleans())
-def test_first_in_first_out_within_a_line(given_items: list[Item], budget: int, packs: bool) -> None:
+@given(items, budgets, layouts)
+def test_first_in_first_out_within_a_flow(given_items: list[Item], budget: int, layout: Layout) -> None:
     order = {id(item): at for at, item in enumerate(given_items)}
     last_seen: dict[tuple[Priority, int], int] = {}
-    for batch in drain(queue_of(given_items), budget, packs=packs):
+    for batch in drain(queue_of(given_items, layout), budget):
         for item in batch:
-            line = (item.priority, bucket_of(item.tokens))
-            assert order[id(item)] > last_seen.get(line, -1)
-            last_seen[line] = order[id(item)]
+            flow = (item.priority, bucket_of(item.tokens))
+            assert order[id(item)] > last_seen.get(flow, -1)
+            last_seen[flow] = order[id(item)]
 
 
 @given(items, budgets)
-def test_a_packed_batch_holds_what_fits_and_leaves_nothing_that_does(given_items: list[Item], budget: int) -> None:
-    queue = queue_of(given_items)
+def test_a_mixed_batch_holds_what_fits_and_leaves_nothing_that_does(given_items: list[Item], budget: int) -> None:
+    queue = queue_of(given_items, BINNED)
     waiting = [item for item in given_items if not item.abandoned]
-    while batch := queue.next_batch(budget, packs=True):
+    while batch := queue.next_batch(budget):
         useful = sum(item.tokens for item in batch)
         assert len(batch) == 1 or useful <= budget
         waiting = [item for item in waiting if all(item is not taken for taken in batch)]
@@ -99,14 +103,14 @@ def test_a_packed_batch_holds_what_fits_and_leaves_nothing_that_does(given_items
         assert all(useful + head.tokens > budget for head in heads.values())
 
 
-def test_a_packed_batch_is_filled_in_the_order_of_the_turns() -> None:
-    queue = queue_of([Item(0, 400), Item(1, 30), Item(2, 30), Item(3, 90), Item(4, 700)])
-    # All lines are level: the shortest first, each in whole, and what is too long for the rest of the budget waits.
-    assert [item.serial for item in queue.next_batch(600, packs=True)] == [1, 2, 3, 0]
-    assert [item.serial for item in queue.next_batch(600, packs=True)] == [4]
+def test_a_mixed_batch_is_filled_in_the_order_of_the_turns() -> None:
+    queue = queue_of([Item(0, 400), Item(1, 30), Item(2, 30), Item(3, 90), Item(4, 700)], BINNED)
+    # All flows are level: the shortest first, each as a whole. An item too long for the rest of the budget waits.
+    assert [item.serial for item in queue.next_batch(600)] == [1, 2, 3, 0]
+    assert [item.serial for item in queue.next_batch(600)] == [4]
 
 
-def test_a_short_row_passes_a_queue_of_long_ones() -> None:
+def test_a_short_sequence_passes_a_queue_of_long_ones() -> None:
     queue = queue_of([Item(n, 8192) for n in range(50)])
     for _ in range(10):
         queue.next_batch(8192)
@@ -115,7 +119,7 @@ def test_a_short_row_passes_a_queue_of_long_ones() -> None:
     assert queue.next_batch(8192) == [short]
 
 
-def test_long_rows_are_not_starved_by_a_stream_of_short_ones() -> None:
+def test_long_sequences_are_not_starved_by_a_stream_of_short_ones() -> None:
     queue = queue_of([Item(0, 8192)])
     served_long_after = 0
     while True:
@@ -125,18 +129,18 @@ def test_long_rows_are_not_starved_by_a_stream_of_short_ones() -> None:
             break
         served_long_after += 1
         assert served_long_after < 2000
-    # The long row's line was behind from the start: it waits for no more short tokens than it has itself.
+    # The long sequence's flow was behind from the start: it waits for no more short tokens than it has itself.
     assert served_long_after * 32 <= 8192 + 512
 
 
-def test_a_line_does_not_profit_from_having_been_silent() -> None:
+def test_a_flow_does_not_profit_from_having_been_silent() -> None:
     queue = queue_of([Item(n, 1000) for n in range(60)])
     for _ in range(30):
         queue.next_batch(1000)
     for n in range(1000):
         queue.push(Item(n, 100), 100, "interactive")
     served = [queue.next_batch(1000)[0].tokens for _ in range(20)]
-    # From here on both lines get about the same number of tokens, whatever the long one was served before.
+    # From here on both flows get about the same number of tokens, whatever the long one was served before.
     assert 8 <= served.count(1000) <= 12
 
 
@@ -148,7 +152,7 @@ def test_interactive_work_gets_its_share_over_bulk() -> None:
     assert 8 <= served.count("interactive") / served.count("bulk") <= 9.1
 
 
-def test_max_tokens_leaves_long_rows_alone() -> None:
+def test_max_tokens_leaves_long_sequences_alone() -> None:
     queue = queue_of([Item(0, 8192), Item(1, 30)])
     assert [item.serial for item in queue.next_batch(512, max_tokens=256)] == [1]
     assert queue.next_batch(512, max_tokens=256) == []

@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 
 from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
-from trivet.engine.batch.sequences import Row
+from tests.support.memory_sink import MemorySink
+from trivet.engine.batch.sequences import TokenSequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.errors import EngineError, GpuUnavailable
 from trivet.messages import EmbedResult, Floats, StageTimings
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import (
-    BATCH_ROWS,
     BATCH_SECONDS,
+    BATCH_SEQUENCES,
     FORWARD_FAILURES,
     PADDED_TOKENS,
     QUEUE_OLDEST,
-    QUEUE_ROWS,
+    QUEUE_SEQUENCES,
     QUEUE_TOKENS,
     TOKEN_BUDGET,
     TOKENS,
@@ -38,15 +38,15 @@ class Clock:
 
 
 def job(*lengths: int, first_id: int = 1) -> Job:
-    rows = tuple(
-        Row((np.arange(first_id + n * 50, first_id + n * 50 + length, dtype=np.int32),), 1, length)
+    sequences = tuple(
+        TokenSequence((np.arange(first_id + n * 50, first_id + n * 50 + length, dtype=np.int32),), 1, length)
         for n, length in enumerate(lengths)
     )
 
     def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
-        return EmbedResult(outputs, usage(rows, [1] * len(rows), [False] * len(rows)), timings, "here")
+        return EmbedResult(outputs, usage(sequences, [1] * len(sequences), [False] * len(sequences)), timings, "here")
 
-    return Job(rows, finish, "interactive")
+    return Job(sequences, finish, "interactive")
 
 
 def measured(backend: SummingBackend, clock: Clock | None = None) -> tuple[Scheduler, MemorySink]:
@@ -61,7 +61,7 @@ async def test_a_forward_is_reported_once_with_its_padding() -> None:
     scheduler, sink = measured(SummingBackend(token_budget=64))
     await scheduler.submit(job(16, 10, 16))
     await scheduler.close()
-    assert sink.observed(BATCH_ROWS, **HERE) == [3]
+    assert sink.observed(BATCH_SEQUENCES, **HERE) == [3]
     assert len(sink.observed(BATCH_SECONDS, **HERE)) == 1
     assert sink.value(TOKENS, **HERE) == 42
     assert sink.value(PADDED_TOKENS, **HERE) == 48
@@ -94,7 +94,7 @@ async def test_the_queue_is_reported_with_its_oldest_work() -> None:
     clock.now_s += 2
     scheduler.report_queue()
     assert sink.value(QUEUE_OLDEST, **HERE) == 2  # whose caller left does not count
-    assert sink.value(QUEUE_ROWS, **HERE) == 3
+    assert sink.value(QUEUE_SEQUENCES, **HERE) == 3
     assert sink.value(QUEUE_TOKENS, **HERE) == 36
     assert sink.value(TOKEN_BUDGET, **HERE) == 8
     backend.gate.set()
@@ -102,4 +102,4 @@ async def test_the_queue_is_reported_with_its_oldest_work() -> None:
     scheduler.report_queue()
     await scheduler.close()
     assert sink.value(QUEUE_OLDEST, **HERE) == 0
-    assert sink.value(QUEUE_ROWS, **HERE) == 0
+    assert sink.value(QUEUE_SEQUENCES, **HERE) == 0

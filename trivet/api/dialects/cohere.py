@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import new_id, route_headers
+from trivet.api.answers import json_response, new_id, route_headers
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 

@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import (
+from trivet.api.answers import (
     EmbeddingsAnswer,
     LabelScore,
     TokenUsage,
     embedding_items,
+    json_response,
     label_scores,
     new_id,
     route_headers,
@@ -23,7 +24,6 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, EncodingFormat, Text, Texts
 from trivet.api.service import Service
 from trivet.config import Task

@@ -12,14 +12,13 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 from trivet.messages import LongInput

@@ -14,18 +14,16 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
-from trivet.dispatch.field_index import remap_field_index
 from trivet.dispatch.protocol import Routed
-from trivet.errors import InvalidInput
+from trivet.errors import InvalidInput, remap_field_index
 from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from trivet.api.answers import json_response
 from trivet.api.dialect import Dialect, dialect_of, rules_of
 from trivet.api.errors.problem import Problem
-from trivet.api.responses import json_response
 
 
 class ErrorDetail(TypedDict):

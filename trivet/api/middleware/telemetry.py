@@ -12,8 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trivet.api.middleware.request_log import RequestLine, log_request
 from trivet.api.request_context import RequestRecord, begin_record
 from trivet.dispatch.traffic import CallLog
-from trivet.metric_sinks import NO_METRICS
-from trivet.metrics import REQUEST_SECONDS, REQUESTS, MetricsSink
+from trivet.metrics import NO_METRICS, REQUEST_SECONDS, REQUESTS, MetricsSink
 
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = REQUEST_ID_HEADER.encode()

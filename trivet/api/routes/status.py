@@ -8,9 +8,9 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 import trivet
+from trivet.api.answers import json_response
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.responses import json_response
 from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, Lane, Task
 from trivet.dispatch.protocol import Readiness, ServiceInfo

@@ -1,1 +1,1 @@
-"""Token sequences and the batches that they become."""
+"""Token sequences, the batches that they form, and the ways in which a forward can lay a batch out. No device code."""

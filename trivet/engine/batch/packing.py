@@ -1,43 +1,44 @@
-"""Which sequences lie side by side in one row of a packed forward. Pure.
+"""Decides which sequences share one bin of a packed forward. Pure.
 
 A packed graph (`trivet.engine.openvino.export.packed`) computes B bins of one width. Wide bins are filled better,
-narrow ones cost less attention; the width is the one at which the batch at hand costs least.
+narrow ones cost less attention. The width chosen is the one at which the batch at hand costs least.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 WIDEST = 512
 """Bins are wider only for a sequence that is longer."""
 STEPS = ((64, 16), (128, 32))
-"""Widths up to the first are multiples of the second; wider ones of `WIDEST_STEP`. A kernel is made for every shape
-that is met, at the cost of 20 to 80 tokens."""
+"""Widths up to the first number are multiples of the second; wider ones are multiples of `WIDEST_STEP`. A kernel is
+compiled for every shape that occurs, at the cost of 20 to 80 tokens."""
 WIDEST_STEP = 64
 ATTENTION_PER_WIDTH = 1 / 2000
-"""What a token costs more per token of its bin's width, relative to a token in a bin of no width (bench/LOG.md)."""
+"""Additional cost of a token per token of its bin's width, relative to a token in a bin of width 0 (bench/LOG.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Sequences by bin, each as its index, in the order in which they lie there."""
+    """Sequences by bin. Each bin lists the indices of its sequences in the order in which they lie there."""
 
     width: int
-    sequences: list[list[int]]
+    sequences: tuple[tuple[int, ...], ...]
 
     @property
     def tokens(self) -> int:
-        """What the forward computes: bins × width."""
+        """Tokens that the forward computes: bins × width."""
         return self.width * len(self.sequences)
 
     @property
     def cost(self) -> float:
-        """In tokens of a bin of no width."""
+        """Cost of the forward, in tokens of a bin of width 0."""
         return self.tokens * (1 + ATTENTION_PER_WIDTH * self.width)
 
 
-def pack(lengths: Sequence[int]) -> Bins:
-    """The cheapest bins for sequences of these lengths."""
+@lru_cache(maxsize=16)  # a forward's arrays and its report need the same bins
+def pack(lengths: tuple[int, ...]) -> Bins:
+    """Return the cheapest bins for sequences of these lengths."""
     narrowest = round_up(max(lengths))
     widest = max(narrowest, min(round_up(sum(lengths)), WIDEST))
     widths = {round_up(width) for width in range(narrowest, widest + 1, STEPS[0][1])}
@@ -45,13 +46,13 @@ def pack(lengths: Sequence[int]) -> Bins:
 
 
 def round_up(tokens: int) -> int:
-    """To the next width."""
+    """Return the smallest permitted width that holds this many tokens."""
     step = next((step for most, step in STEPS if tokens <= most), WIDEST_STEP)
     return math.ceil(tokens / step) * step
 
 
-def _fill(lengths: Sequence[int], width: int) -> Bins:
-    """Best fit, longest first: each sequence goes where it leaves least room."""
+def _fill(lengths: tuple[int, ...], width: int) -> Bins:
+    """Best fit, longest first: each sequence goes where it leaves the least room."""
     bins: list[list[int]] = []
     room: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -64,4 +65,4 @@ def _fill(lengths: Sequence[int], width: int) -> Bins:
             room.append(width)
         bins[at].append(index)
         room[at] -= lengths[index]
-    return Bins(width, bins)
+    return Bins(width, tuple(map(tuple, bins)))

@@ -1,54 +1,59 @@
-"""What the GPU lane asks of a device that has memory of its own: run, run out, free, offload."""
+"""The interface of a device whose own memory can run out, as the GPU lane uses it."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.batch.layout import Layout
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.messages import Floats
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """An allocator about itself, in bytes."""
+    """What an allocator reports about its memory, in bytes."""
 
     held_bytes: int
     """Taken from the GPU, in use or not."""
     reusable_bytes: int
-    """The part of it that no tensor occupies."""
+    """The part of `held_bytes` that no tensor occupies."""
     weights_bytes: int
     """What the weights take when they are on the GPU."""
 
 
 class Accelerator(Protocol):
-    """A device with a memory that can run out. Blocking; never called by two threads at once."""
+    """A device with its own memory. Its methods block and are never called by two threads at once."""
 
     @property
     def device(self) -> str:
-        """`cuda:0`, `simulated:0`."""
+        """Its human-readable name: `cuda:0`, `simulated:0`."""
 
     @property
     def fault(self) -> str | None:
         """Why this process can never use the device again (a poisoned context); None while it can."""
 
+    @property
+    def layout(self) -> Layout:
+        """How a forward lays out sequences of different lengths."""
+
     def run(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32.
+        """Run one forward: (sequences, outputs) float32.
 
         Raises:
-            BackendOutOfMemory: the batch did not fit; nothing is left allocated by it.
+            BackendOutOfMemory: the batch did not fit; all its memory has been released.
             GpuUnavailable: the device is lost.
         """
 
     def free_cache(self) -> None:
-        """Return what the allocator holds free to the GPU. Slow: recovery and offloading only."""
+        """Return the allocator's unused memory to the GPU. It is slow, so only recovery and offloading call it."""
 
     def offload(self) -> None:
-        """Take the weights off the GPU."""
+        """Move the weights to host memory."""
 
     def reload(self) -> None:
-        """Put them back; BackendOutOfMemory, and still offloaded, where they do not fit."""
+        """Move the weights to the GPU. If they do not fit, it raises `BackendOutOfMemory` and they stay offloaded."""
 
     def memory(self) -> DeviceMemory:
-        """What the allocator holds now."""
+        """Report the allocator's memory."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the device and its memory."""

@@ -1,4 +1,4 @@
-"""The GPU lane on CUDA: a torch module in 16 bits under a cap on the process's share of the GPU."""
+"""Runs a torch module in 16 bits on CUDA, under a cap on the process's share of the GPU."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from typing import Literal, Protocol, cast
 import torch
 
 from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.sequences import Int64s, TokenBatch
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import Int64s, TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.errors import GpuUnavailable
 from trivet.messages import Floats
@@ -23,21 +24,20 @@ _POISON = (
     "unspecified launch failure",
     "GPU is lost",
 )
-"""After these the CUDA context of this process answers nothing but errors."""
-
+"""Signs in an error's message that the CUDA context is lost: from then on every call of this process fails."""
 
 DTYPES: dict[CudaDtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_dtype(asked: Literal["auto", "bf16", "fp16"]) -> CudaDtype:
-    """What `auto` means on this GPU."""
+    """Replace `auto` by bf16 if this GPU computes it natively, else by fp16."""
     if asked != "auto":
         return asked
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 class NamedInputs(Protocol):
-    """A module that says which of a batch's arrays it takes; see `trivet.engine.models.load`."""
+    """A module that states which arrays of a batch it takes; see `trivet.engine.models.load`."""
 
     input_names: tuple[str, ...]
 
@@ -45,8 +45,10 @@ class NamedInputs(Protocol):
 class CudaAccelerator:
     """An `Accelerator` over one torch module; see `trivet.engine.cuda.accelerator`.
 
-    `device` is `cuda` in service. On `cpu` the same code runs without a GPU, for tests of everything but the GPU.
+    `device` is `cuda` in service. On `cpu` the same code runs without a GPU, for tests.
     """
+
+    layout = PADDED
 
     def __init__(
         self,
@@ -56,17 +58,20 @@ class CudaAccelerator:
         cap_fraction: float,
         device: Literal["cuda", "cpu"] = "cuda",
     ) -> None:
-        """Load the module on the host; `reload` takes it to the GPU.
+        """Load the module on the host; `reload` moves it to the GPU.
 
         Args:
             load: builds the module on the host in the given dtype.
             dtype: of weights and activations.
-            cap_fraction: largest share of the GPU that this process's allocator may take.
-            device: where it runs.
+            cap_fraction: largest share of the GPU's memory that this process's allocator may take.
+            device: where forwards run.
         """
         self._on_gpu = device == "cuda"
         if self._on_gpu:
             torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
+            # torch prefers cuDNN's attention on recent GPUs. It builds an execution plan for every new shape of a
+            # batch: 60 to 100 ms on an H100, while requests wait.
+            torch.backends.cuda.enable_cudnn_sdp(False)
             torch.cuda.set_per_process_memory_fraction(cap_fraction)
         self._target = device
         self._module = load(dtype).eval()
@@ -77,13 +82,13 @@ class CudaAccelerator:
 
     @property
     def fault(self) -> str | None:
-        """The error that poisoned the context, if one has."""
+        """The error that has poisoned the CUDA context; None if there was none."""
         return self._fault
 
     @torch.inference_mode()
     def run(self, batch: TokenBatch) -> Floats:
-        """One copy in, one forward, one copy out."""
-        available = batch.padded_inputs()
+        """Copy a batch to the device, run the module and copy the outputs back."""
+        available = batch.padded()
         try:
             outputs = self._module(**{name: self._to_device(available[name]) for name in self._input_names})
             result: Floats = outputs.float().cpu().numpy()  # (B, outputs): the only wait for the device
@@ -97,12 +102,12 @@ class CudaAccelerator:
         return result
 
     def _to_device(self, array: Int64s) -> torch.Tensor:
-        """(B, T) int64 on the device, without waiting for the copy."""
+        """Copy an array to the device, without waiting for the copy."""
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self._target, non_blocking=True) if self._on_gpu else tensor
 
     def free_cache(self) -> None:
-        """Return cached blocks to the driver."""
+        """Return the allocator's cached blocks to the driver."""
         if self._on_gpu:
             torch.cuda.empty_cache()
 
@@ -112,7 +117,7 @@ class CudaAccelerator:
         self.free_cache()
 
     def reload(self) -> None:
-        """Move them back; a half-moved module goes to the host again."""
+        """Move the weights to the GPU; if they do not fit, all of them return to the host."""
         try:
             self._module.to(self._target)
         except torch.OutOfMemoryError as error:
@@ -123,13 +128,13 @@ class CudaAccelerator:
         raise BackendOutOfMemory(message)
 
     def memory(self) -> DeviceMemory:
-        """The caching allocator's own figures; zeros without a GPU."""
+        """Report the figures of the caching allocator; zeros without a GPU."""
         reserved = torch.cuda.memory_reserved() if self._on_gpu else 0
         allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
         return DeviceMemory(reserved, reserved - allocated, self._weights_bytes)
 
     def close(self) -> None:
-        """Drop the module; what it held goes with the process."""
+        """Drop the module; its memory is released with the process."""
         del self._module
 
 

@@ -1,14 +1,13 @@
-"""What to do when the GPU runs out of memory: a smaller token budget, and a batch in two halves. Pure.
+"""Decides how large batches may be after the GPU has run out of memory. Pure.
 
-The budget falls at once and rises slowly, like a congestion window: an out-of-memory error says exactly how much was
-too much, a success says little. Each fall also doubles how many successes the next rise asks for, up to a limit, so
-that a GPU which is permanently fuller than planned is not tried in vain every few batches; a budget that got all the
-way back to its maximum forgets that.
+The budget falls at once and rises slowly, like a congestion window: an out-of-memory error tells exactly how much was
+too much, a success tells little. Each fall also doubles the number of successes that the next rise requires, up to a
+limit. So a GPU that is permanently fuller than planned does not run out every few batches. A budget that has returned
+to its maximum requires as few successes as at the start.
 
-Does not catch, free or retry anything: the engine does, and asks here what to try next.
+This module decides only; `trivet.engine.cuda.backend` catches errors, frees memory and retries.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivet.errors import ConfigError
@@ -16,12 +15,12 @@ from trivet.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:
-    """Bounds and pace of a token budget. Raises `ConfigError` for bounds that cross."""
+    """Bounds of a token budget, and how fast it grows. Raises `ConfigError` for bounds that contradict each other."""
 
     max_tokens: int
     min_tokens: int = 256
     grow_after_batches: int = 32
-    """Successes, of batches that nearly filled the budget, before it grows."""
+    """Successful batches of at least half the budget before it grows."""
     max_grow_after_batches: int = 1024
 
     def __post_init__(self) -> None:
@@ -46,15 +45,15 @@ def full_budget(config: BudgetConfig) -> Budget:
 
 
 def after_oom(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
-    """Return the budget after a batch of `batch_tokens` padded tokens did not fit: half of it, or the minimum."""
+    """Return the budget after a batch of `batch_tokens` tokens did not fit: half of it, or the minimum."""
     tokens = max(config.min_tokens, min(budget.tokens, batch_tokens) // 2)
     return Budget(tokens=tokens, successes=0, patience=min(budget.patience * 2, config.max_grow_after_batches))
 
 
 def after_success(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
-    """Return the budget after a batch of `batch_tokens` padded tokens fitted.
+    """Return the budget after a batch of `batch_tokens` tokens fitted.
 
-    Batches under half the budget prove nothing and count for nothing. Growth is an eighth of the maximum.
+    Batches under half the budget prove nothing and do not count. Growth is an eighth of the maximum.
     """
     if budget.tokens >= config.max_tokens or batch_tokens * 2 < budget.tokens:
         return budget
@@ -63,22 +62,3 @@ def after_success(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Bu
     tokens = min(config.max_tokens, budget.tokens + max(1, config.max_tokens // 8))
     patience = config.grow_after_batches if tokens == config.max_tokens else budget.patience
     return Budget(tokens=tokens, successes=0, patience=patience)
-
-
-def split(lengths_tokens: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the positions of a batch's items in two parts, each cheaper than the whole; None for a single item.
-
-    The longest items go together: of all cuts of the items in order of length, the one whose costlier part is
-    cheapest, where a part costs its longest item times its rows.
-    """
-    if len(lengths_tokens) < 2:
-        return None
-    order = sorted(range(len(lengths_tokens)), key=lambda position: (-lengths_tokens[position], position))
-
-    def cost(cut: int) -> int:
-        longer = lengths_tokens[order[0]] * cut
-        shorter = lengths_tokens[order[cut]] * (len(order) - cut)
-        return max(longer, shorter)
-
-    best = min(range(1, len(order)), key=cost)
-    return tuple(order[:best]), tuple(order[best:])

@@ -1,1 +1,1 @@
-"""Torch-side models and their conversion. A serving CPU replica imports nothing from here that needs torch."""
+"""Models as torch modules. A serving CPU replica imports none of them."""

@@ -1,15 +1,15 @@
-"""Blocked attention for layers that look only at a window around each token (ModernBERT's local layers).
+"""Blocked attention for layers that read only a window around each token (ModernBERT's local layers).
 
-Masking a dense L × L product computes every score and throws nearly all away: at 8,192 tokens and a window of 128
-that is 98 % of the work. Here queries are cut into blocks of ``reach`` tokens (half a window), and each block attends
-to itself and its two neighbours, which hold every key within reach: O(L × window) work and memory, exact.
+Masking a dense L × L product computes every score and discards nearly all: at 8,192 tokens and a window of 128 that is
+98 % of the work. Here queries are cut into blocks as long as the window reaches to either side, and each block
+attends to itself and the two beside it, which hold every key in the window: O(L × window) work and memory, exact.
 
-Registered through transformers' own interfaces for attention and for masks, so the model's code stays untouched. What
-depends only on the lengths (which positions form a block, who may see whom) is worked out once per forward by the
-mask function and travels to the layers as their ``attention_mask``. Global layers of the same model get plain
-scaled-dot-product attention with a (B, 1, 1, T) key mask: no L × L mask is ever built for them either.
+It is registered through transformers' interfaces for attention and for masks, so the model's code stays as it is. The
+mask function computes once per forward what depends on the lengths alone: which positions form a block, and which
+query sees which key. The layers receive it as their ``attention_mask``. Global layers of the same model get plain
+scaled-dot-product attention with a (B, 1, 1, T) key mask, so no L × L mask is built for them either.
 
-What it does *not* do: causal masks, dropout, caches, packed sequences. It is for encoders at inference.
+It supports encoders at inference: no causal masks, dropout, caches or packed sequences.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ADAPTIVE: Final = "trivet_banded"
-"""Name of the attention implementation that takes the dense form for short batches: the one to run in torch."""
+"""Name of the attention implementation to run in torch. It takes the dense form for short batches."""
 ALWAYS_BLOCKED: Final = "trivet_banded_always"
-"""Name of the one whose graph does not depend on the length it was traced with: the one to export."""
+"""Name of the implementation to export. Its graph does not depend on the length with which it was traced."""
 
 DENSE_UP_TO_TOKENS: Final = 256
-"""Up to here the dense form is quicker in torch: two or three blocks save little and cost the regrouping."""
+"""Up to this length the dense form is faster in torch: two or three blocks save less than the regrouping costs."""
 
 
 class BlockedMask(NamedTuple):
@@ -38,7 +38,7 @@ class BlockedMask(NamedTuple):
     """(N·S,) the position behind each query slot; slots past the end repeat the last position."""
     key_index: Tensor
     """(N·3·S,) the position behind each key slot; slots beyond either end repeat the nearest position."""
-    allowed: Tensor
+    attn_mask: Tensor
     """(B·heads, N, S, 3·S) boolean, True where a query may look."""
 
 
@@ -59,7 +59,7 @@ class BandedAttention:
         device: torch.device | str = "cpu",
         **_unused: Any,
     ) -> Tensor | BlockedMask | None:
-        """Called once per forward and kind of layer by transformers' ``create_bidirectional_*_mask``.
+        """Build the mask of one kind of layer; transformers' ``create_bidirectional_*_mask`` calls it once per forward.
 
         Args:
             batch_size: B.
@@ -68,20 +68,20 @@ class BandedAttention:
             attention_mask: (B, T) boolean, True at tokens, or None where nothing is padded.
             local_size: how many tokens to either side a query sees; None for global layers.
             config: the model's configuration, for its number of heads.
-            device: where the mask is needed when there is no attention_mask to tell.
+            device: where to build the mask if there is no attention_mask.
 
         Returns:
-            What :meth:`attend` takes: (B, 1, 1, T) for global layers, None where nothing is padded; for local layers
-            (B, 1, T, T) or a :class:`BlockedMask`, by length.
+            An argument for :meth:`attend`. For global layers it is (B, 1, 1, T), or None where nothing is padded; for
+            local layers (B, 1, T, T) or a :class:`BlockedMask`, by length.
         """
         if local_size is None:
             return None if attention_mask is None else attention_mask[:, None, None, :]  # (B, 1, 1, T)
         if attention_mask is None:
             attention_mask = torch.ones(batch_size, kv_length, dtype=torch.bool, device=device)  # (B, T)
-        # Exporters trace the length as a symbol; with a limit of 0 it is never compared, and the graph holds for all.
+        # Exporters trace the length as a symbol. With a limit of 0 it is never compared, so the graph is right for all.
         if self.dense_up_to_tokens and q_length <= self.dense_up_to_tokens:
-            return dense_local_mask(attention_mask, reach=local_size)
-        return blocked_local_mask(attention_mask, reach=local_size, heads=config.num_attention_heads)
+            return dense_local_mask(attention_mask, sliding_window=local_size)
+        return blocked_local_mask(attention_mask, sliding_window=local_size, heads=config.num_attention_heads)
 
     def attend(
         self,
@@ -95,62 +95,62 @@ class BandedAttention:
         dropout: float = 0.0,
         **_unused: Any,
     ) -> tuple[Tensor, None]:
-        """Called by every attention layer: q, k, v (B, heads, T, D) → ((B, T, heads, D), None)."""
+        """Compute one layer's attention: q, k, v (B, heads, T, D) → ((B, T, heads, D), None)."""
         if dropout:
             raise ValueError("banded attention is for inference; the model is in training mode")
         if isinstance(attention_mask, BlockedMask):
-            mixed = blocked_attention(query, key, value, attention_mask, scale=scaling)
+            attn_output = blocked_attention(query, key, value, attention_mask, scale=scaling)
         else:
-            mixed = functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
-        return mixed.transpose(1, 2).contiguous(), None  # (B, T, heads, D)
+            attn_output = functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        return attn_output.transpose(1, 2).contiguous(), None  # (B, T, heads, D)
 
 
-def dense_local_mask(tokens_mask: Tensor, reach: int) -> Tensor:
-    """(B, T) boolean → (B, 1, T, T): keys that are tokens and at most ``reach`` away, and every position itself."""
+def dense_local_mask(tokens_mask: Tensor, sliding_window: int) -> Tensor:
+    """(B, T) boolean → (B, 1, T, T): tokens at most ``sliding_window`` away, and every position itself."""
     position = torch.arange(tokens_mask.shape[1], device=tokens_mask.device)  # (T,)
     distance = (position[:, None] - position[None, :]).abs()  # (T, T)
-    # A padded query sees itself, so that no softmax runs over nothing: a NaN there would reach its neighbours.
-    allowed = (tokens_mask[:, None, :] & (distance <= reach)) | (distance == 0)  # (B, T, T)
-    return allowed[:, None]
+    # A padded query sees itself, so that no softmax runs over nothing: a NaN there would spread to other tokens.
+    attn_mask = (tokens_mask[:, None, :] & (distance <= sliding_window)) | (distance == 0)  # (B, T, T)
+    return attn_mask[:, None]
 
 
-def blocked_local_mask(tokens_mask: Tensor, reach: int, heads: int) -> BlockedMask:
-    """(B, T) boolean → the same rule as :func:`dense_local_mask`, for blocks of S = ``reach`` queries."""
-    tokens, device = tokens_mask.shape[1], tokens_mask.device
-    blocks = (tokens + reach - 1) // reach  # N
-    first = torch.arange(blocks, device=device)[:, None] * reach  # (N, 1), where each block begins
-    query_at = first + torch.arange(reach, device=device)  # (N, S)
-    key_at = first + torch.arange(-reach, 2 * reach, device=device)  # (N, 3S)
+def blocked_local_mask(tokens_mask: Tensor, sliding_window: int, heads: int) -> BlockedMask:
+    """(B, T) boolean → the same rule as :func:`dense_local_mask`, for blocks of S = ``sliding_window`` queries."""
+    tokens, device, size = tokens_mask.shape[1], tokens_mask.device, sliding_window
+    blocks = (tokens + size - 1) // size  # N
+    first = torch.arange(blocks, device=device)[:, None] * size  # (N, 1), where each block begins
+    query_at = first + torch.arange(size, device=device)  # (N, S)
+    key_at = first + torch.arange(-size, 2 * size, device=device)  # (N, 3S)
     exists = (key_at >= 0) & (key_at < tokens)  # (N, 3S)
     key_index = key_at.clamp(0, tokens - 1).flatten()  # (N·3S,)
     is_token = tokens_mask.index_select(1, key_index).unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
-    distance = (torch.arange(reach, device=device)[:, None] + reach - torch.arange(3 * reach, device=device)).abs()
-    allowed = (is_token[:, :, None, :] & (distance <= reach)) | (distance == 0)  # (B, N, S, 3S)
+    distance = (torch.arange(size, device=device)[:, None] + size - torch.arange(3 * size, device=device)).abs()
+    attn_mask = (is_token[:, :, None, :] & (distance <= size)) | (distance == 0)  # (B, N, S, 3S)
     return BlockedMask(
         query_index=query_at.clamp(max=tokens - 1).flatten(),
         key_index=key_index,
-        allowed=allowed[:, None].expand(-1, heads, -1, -1, -1).flatten(0, 1),
+        attn_mask=attn_mask[:, None].expand(-1, heads, -1, -1, -1).flatten(0, 1),
     )
 
 
 def blocked_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockedMask, *, scale: float | None) -> Tensor:
     """q, k, v (B, heads, T, D) → (B, heads, T, D).
 
-    Slots that repeat a position are either masked (keys) or dropped at the end (queries). Blocks take the place of
-    heads, and heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
+    Slots that repeat a position are masked (keys) or dropped at the end (queries). Blocks take the place of heads, and
+    heads that of the batch, so that any fused kernel for (batch, heads, queries, keys) applies.
     """
     # index_select, not x[:, :, index]: the latter exports as a gather between two transposes.
     batch, heads, tokens, head_size = query.shape
-    pairs, blocks, size, reachable = mask.allowed.shape  # B·heads, N, S, 3S
+    pairs, blocks, size, reachable = mask.attn_mask.shape  # B·heads, N, S, 3S
     q = query.index_select(2, mask.query_index).reshape(pairs, blocks, size, head_size)
     k = key.index_select(2, mask.key_index).reshape(pairs, blocks, reachable, head_size)
     v = value.index_select(2, mask.key_index).reshape(pairs, blocks, reachable, head_size)
-    mixed = functional.scaled_dot_product_attention(q, k, v, mask.allowed, scale=scale)  # (B·heads, N, S, D)
-    return mixed.reshape(batch, heads, blocks * size, head_size)[:, :, :tokens]
+    attn_output = functional.scaled_dot_product_attention(q, k, v, mask.attn_mask, scale=scale)  # (B·heads, N, S, D)
+    return attn_output.reshape(batch, heads, blocks * size, head_size)[:, :, :tokens]
 
 
 def register() -> None:
-    """Makes :data:`ADAPTIVE` and :data:`ALWAYS_BLOCKED` known to transformers. Calling it again changes nothing."""
+    """Register :data:`ADAPTIVE` and :data:`ALWAYS_BLOCKED` with transformers. Calling it again changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     for name, attention in (

@@ -4,8 +4,8 @@
 result is (B, D) pooled vectors for an embedder (not normalised) and (B, labels) logits for a reranker or classifier.
 ``input_names`` says which arguments the model takes. Sequences are padded on the right.
 
-Only safetensors are read, remote code is never run, and a tensor that a model needs and the files lack is an error:
-transformers alone would put random numbers there.
+Only safetensors are read, and remote code is never run. A tensor that a model needs and the files lack is an error;
+transformers alone would fill it with random numbers.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trivet.checkpoint.architecture import Architecture
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.config import Task
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.checkpoint.nomic import is_nomic_moe
 from trivet.engine.models import banded
 from trivet.engine.models.nomic_moe import load_nomic_moe
-from trivet.engine.models.pooling import Pooling, read_pooling
+from trivet.engine.models.pooling import Boundaries, Pooling, read_pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.errors import ModelError
 
-# Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace
-# it: one (B, 1, 1, T) key mask per forward instead of (B, 1, T, T), and no look at its values on the host.
+# Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
+# It takes one (B, 1, 1, T) key mask per forward instead of (B, 1, T, T), and never reads its values on the host.
 _OUR_ATTENTION = frozenset({"bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"})
 
-# Tensors an encoder's file may hold for other uses: language-model and classification heads, a pooler, stored indices.
+# Tensors that a file may hold for other uses: language-model and classification heads, a pooler, stored indices.
 _EXTRA_TENSORS = re.compile(
     r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier)\."
     r"|(^|\.)(position_ids|inv_freq|token_type_ids)$"
@@ -43,8 +44,9 @@ class Embedder(nn.Module):
 
     input_names = ("input_ids", "attention_mask")
 
-    def __init__(self, encoder: nn.Module, pooling: Pooling) -> None:
+    def __init__(self, encoder: nn.Module, pooling: Pooling, architecture: Architecture) -> None:
         super().__init__()
+        self.architecture = architecture
         self.encoder = encoder
         self.pooling = pooling
 
@@ -52,17 +54,18 @@ class Embedder(nn.Module):
         """(B, T), (B, T) → (B, D) fp32."""
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         hidden = output if isinstance(output, Tensor) else output.last_hidden_state  # (B, T, H)
-        pooled: Tensor = self.pooling(hidden, attention_mask)
+        pooled: Tensor = self.pooling(hidden.flatten(0, 1), Boundaries.of_padded(attention_mask))
         return pooled
 
 
 class SequenceClassifier(nn.Module):
     """An encoder with a classification head, for reranking and for natural-language inference."""
 
-    def __init__(self, model: nn.Module, *, takes_token_types: bool) -> None:
+    def __init__(self, model: nn.Module, architecture: Architecture) -> None:
         super().__init__()
+        self.architecture = architecture
         self.model = model
-        types = ("token_type_ids",) if takes_token_types else ()
+        types = ("token_type_ids",) if architecture.token_types > 1 else ()
         self.input_names = ("input_ids", "attention_mask", *types)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
@@ -75,41 +78,41 @@ class SequenceClassifier(nn.Module):
 def load_torch_model(
     path: Path, task: Task, dtype: torch.dtype = torch.float32, *, for_export: bool = False
 ) -> Embedder | SequenceClassifier:
-    """Loads a checkpoint directory for one task, in evaluation mode, on the CPU.
+    """Load a checkpoint directory for one task, in evaluation mode, on the CPU.
 
     Args:
         path: a directory in Hugging Face (or sentence-transformers) layout.
         task: ``embedder``, ``reranker`` or ``classifier``.
         dtype: of the weights and of the computation; results are fp32 in any case.
-        for_export: build the graph so that it holds for every length when it is traced at one.
+        for_export: use modules whose graph, traced at one length, is right for every length.
 
     Raises:
         ModelError: the directory is not a checkpoint for this task that can be loaded safely; the message names the
             file, field, tensor or module at fault.
     """
-    config = read_config(path)
+    architecture = Architecture.read(path)
     find_weight_files(path)
-    if is_nomic_moe(config):
+    if is_nomic_moe(architecture.config):
         if task != "embedder":
             raise ModelError(f"{path} is a nomic v2 MoE, an embedder; it cannot serve as a {task}")
-        model: Embedder | SequenceClassifier = Embedder(load_nomic_moe(path, dtype), read_pooling(path))
-    elif task == "embedder":
-        model = Embedder(_load_transformers(path, config, task, dtype, for_export=for_export), read_pooling(path))
+        model: Embedder | SequenceClassifier = Embedder(load_nomic_moe(path, dtype), read_pooling(path), architecture)
     else:
-        encoder = _load_transformers(path, config, task, dtype, for_export=for_export)
-        takes_types = config.get("type_vocab_size", 0) > 1
-        model = SequenceClassifier(encoder, takes_token_types=takes_types)
+        loaded = _load_transformers(path, architecture, task, dtype, for_export=for_export)
+        if task == "embedder":
+            model = Embedder(loaded, read_pooling(path), architecture)
+        else:
+            model = SequenceClassifier(loaded, architecture)
     return model.eval().requires_grad_(False)
 
 
 def _load_transformers(
-    path: Path, config: dict[str, Any], task: Task, dtype: torch.dtype, *, for_export: bool
+    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, for_export: bool
 ) -> nn.Module:
     # Imported here: transformers takes seconds to import, and a caller may only want the nomic module.
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {}
-    if config.get("model_type") in _OUR_ATTENTION and not config.get("is_decoder"):
+    if architecture.model_type in _OUR_ATTENTION and not architecture.is_decoder:
         banded.register()
         options["attn_implementation"] = banded.ALWAYS_BLOCKED if for_export else banded.ADAPTIVE
     auto = AutoModel if task == "embedder" else AutoModelForSequenceClassification
@@ -152,13 +155,13 @@ def _check_report(path: Path, task: Task, report: dict[str, Any]) -> None:
 
 
 def _tabulate_rotary(model: Any) -> None:
-    """Replaces ModernBERT's rotary module, which computes angles in the graph, by a table of the same values."""
+    """Replace ModernBERT's rotary module, which computes angles in the graph, by a table of the same values."""
     encoder: Any = getattr(model, "model", model)
     if encoder.config.model_type != "modernbert":
         return
     parameters = encoder.config.rope_parameters
     if any(kind["rope_type"] != "default" for kind in parameters.values()):
-        return  # a scaled variant: transformers' own module knows how
+        return  # a scaled variant, which transformers' own module computes
     encoder.rotary_emb = TableRotary(
         positions=encoder.config.max_position_embeddings,
         head_size=encoder.config.hidden_size // encoder.config.num_attention_heads,

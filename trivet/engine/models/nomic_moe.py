@@ -1,11 +1,11 @@
-"""nomic-embed-text-v2-moe as a module of our own, loaded strictly.
+"""nomic-embed-text-v2-moe as a torch module, loaded strictly.
 
-transformers 5 maps this checkpoint's ``model_type`` to its dense NomicBert, throws every expert away and returns
-finite nonsense; the checkpoint's remote code was written for transformers 4. So the architecture is implemented here:
-a post-norm encoder with rotary attention whose every second layer replaces the feed-forward block by eight experts, of
-which each token takes two. Attribute names are the published tensor names, so the state dict *is* the file layout.
+transformers 5 maps this checkpoint's ``model_type`` to its dense NomicBert, discards every expert and returns finite
+nonsense; the checkpoint's remote code was written for transformers 4. So this module implements the architecture: a
+post-norm encoder with rotary attention. In every second layer, eight experts replace the feed-forward block, and each
+token is routed to two of them. Attribute names are the published tensor names, so the state dict has the file's layout.
 
-What this module does *not* do: pooling, normalisation, tokenising, training.
+Pooling and normalisation are done elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
-from trivet.engine.checkpoint.nomic import NomicMoeConfig
+from trivet.checkpoint.files import CheckpointMismatch, find_weight_files, read_config
+from trivet.checkpoint.nomic import NomicMoeConfig
 from trivet.engine.models.rotary import rotary_table, rotate
 
 _NAMES_IN_MESSAGE = 8
@@ -28,9 +28,9 @@ class NomicMoeModel(nn.Module):
     """The encoder: token ids to hidden states.
 
     ``forward(input_ids (B, T) int64, attention_mask (B, T) int64) -> (B, T, H)`` in the weights' dtype, where
-    1 in the mask is a token and 0 padding. Hidden states at padded positions are meaningless. Where several sequences
-    share a row, the mask says which query sees which key, (B, 1, T, T); where in the row a sequence begins is all the
-    same to rotary positions.
+    1 in the mask is a token and 0 padding. Hidden states at padded positions are meaningless. If several sequences
+    share a row, the mask says which query sees which key, (B, 1, T, T). Rotary attention does not depend on the place
+    in the row at which a sequence begins.
     """
 
     def __init__(self, config: NomicMoeConfig) -> None:
@@ -43,9 +43,9 @@ class NomicMoeModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states of the last layer; see the class for shapes."""
         x = self.emb_ln(self.embeddings(input_ids))  # (B, T, H)
-        allowed = attention_mask.bool()
-        keys_allowed = allowed if allowed.ndim == 4 else allowed[:, None, None, :]  # (B, 1, 1 or T, T)
-        hidden: Tensor = self.encoder(x, keys_allowed)  # (B, T, H)
+        is_token = attention_mask.bool()
+        attn_mask = is_token if is_token.ndim == 4 else is_token[:, None, None, :]  # (B, 1, 1 or T, T)
+        hidden: Tensor = self.encoder(x, attn_mask)  # (B, T, H)
         return hidden
 
 
@@ -73,11 +73,11 @@ class _Encoder(nn.Module):
         self.register_buffer("cos", cos, persistent=False)  # (P, D) fp32
         self.register_buffer("sin", sin, persistent=False)  # (P, D) fp32
 
-    def forward(self, x: Tensor, keys_allowed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor) -> Tensor:
         tokens = x.shape[1]
         cos, sin = self.cos[:tokens], self.sin[:tokens]  # (T, D)
         for layer in self.layers:
-            x = layer(x, keys_allowed, cos, sin)
+            x = layer(x, attn_mask, cos, sin)
         return x
 
 
@@ -91,8 +91,8 @@ class _Layer(nn.Module):
         self.mlp: nn.Module = _MoeMlp(config) if config.is_moe_layer(index) else _DenseMlp(config)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, x: Tensor, keys_allowed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = self.norm1(x + self.attn(x, keys_allowed, cos, sin))
+    def forward(self, x: Tensor, attn_mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = self.norm1(x + self.attn(x, attn_mask, cos, sin))
         normed: Tensor = self.norm2(x + self.mlp(x))
         return normed
 
@@ -105,14 +105,14 @@ class _Attention(nn.Module):
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, keys_allowed: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
         # Rows of Wqkv are [all of q | all of k | all of v], not interleaved per head.
         qkv = self.Wqkv(x).view(batch, tokens, 3, self.heads, self.head_size)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, T, D)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=keys_allowed)  # (B, heads, T, D)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, H)
+        attn_output = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)  # (B, heads, T, D)
+        out: Tensor = self.out_proj(attn_output.transpose(1, 2).flatten(2))  # (B, T, H)
         return out
 
 
@@ -128,7 +128,7 @@ class _DenseMlp(nn.Module):
 
 
 class _MoeMlp(nn.Module):
-    """Top-k routed experts plus one bias shared by all of them, added once after the weighted sum."""
+    """Top-k routed experts, and one bias that they share, added once after the weighted sum."""
 
     def __init__(self, config: NomicMoeConfig) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _ExpertWeights(nn.Module):
 
 
 class _Experts(nn.Module):
-    """``gelu(x @ w1[e].T) @ w2[e]`` for each token's experts, computed only for the tokens routed to them."""
+    """``gelu(x @ w1[e].T) @ w2[e]`` for each expert, over the tokens that are routed to it."""
 
     def __init__(self, config: NomicMoeConfig) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class _Experts(nn.Module):
 
 
 def _mix_one_by_one(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
-    """A loop over the experts, each gathering its tokens. Exports to OpenVINO, which then runs it sparse."""
+    """Loop over the experts, each of which gathers its tokens. OpenVINO runs the exported loop sparsely."""
     out = torch.zeros_like(tokens)  # (N, H)
     for expert in range(w1.shape[0]):
         rows, slots = torch.where(chosen == expert)  # (n,), (n,)
@@ -192,7 +192,7 @@ def _mix_one_by_one(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor,
 
 
 def _mix_grouped(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
-    """Two grouped matrix products over tokens sorted by expert. No host synchronisation: sizes stay on the device."""
+    """Compute two grouped matrix products over tokens sorted by expert. Sizes stay on the device, without a wait."""
     per_token = chosen.shape[1]
     experts = chosen.flatten()  # (N·k,)
     order = experts.argsort(stable=True)  # (N·k,)
@@ -208,7 +208,7 @@ def _mix_grouped(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2
 
 
 def load_nomic_moe(model_dir: Path, dtype: torch.dtype = torch.float32) -> NomicMoeModel:
-    """Loads a published checkpoint. At its own dtype the weights stay mapped from the file, not copied.
+    """Load a published checkpoint. In the file's dtype the weights stay mapped from the file instead of being copied.
 
     Raises:
         CheckpointMismatch: a config field, or a tensor's name, shape or type, is not the architecture's.

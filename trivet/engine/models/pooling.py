@@ -1,22 +1,61 @@
-"""From hidden states to one vector per sequence, as the checkpoint's sentence-transformers files say.
+"""Pools hidden states into one vector per sequence, as the checkpoint's sentence-transformers files say.
 
-Normalisation is *not* done here: windows of a long text are averaged first. Sequences are padded on the right.
+There is one formulation, over tokens in any arrangement: padded, in bins or end to end. `Boundaries` say which token
+belongs to which sequence. Sums are matrix products, since gathering the tokens of each sequence would take
+sequences × longest × hidden size numbers.
+
+Vectors are not normalised here, because those of a long text's windows are averaged first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from trivet.engine.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.errors import ModelError
 
 
+class Boundaries(NamedTuple):
+    """Where S sequences lie among N tokens; all int64. Tokens of one sequence lie side by side."""
+
+    sequence_ids: Tensor
+    """(N,): the sequence of each token; S for a token of none, which must be finite."""
+    positions: Tensor
+    """(N,): from 0 within each sequence."""
+    first_token_indices: Tensor
+    """(S,)"""
+
+    @classmethod
+    def of_padded(cls, attention_mask: Tensor) -> Boundaries:
+        """Return those of S sequences in rows of T tokens, padded on the right; ``attention_mask`` is (S, T)."""
+        count, width = attention_mask.shape
+        numbers = torch.arange(count, device=attention_mask.device)  # (S,)
+        positions = torch.arange(width, device=attention_mask.device)  # (T,)
+        sequence_ids = torch.where(attention_mask.bool(), numbers[:, None], count)  # (S, T)
+        return cls(sequence_ids.flatten(), positions.repeat(count), numbers * width)
+
+    @classmethod
+    def of_flat(cls, cu_seqlens: Tensor, tokens: int) -> Boundaries:
+        """Return those of sequences laid end to end.
+
+        Args:
+            cu_seqlens: (S + 1,): sequence s is the tokens from ``cu_seqlens[s]`` up to ``cu_seqlens[s + 1]``.
+            tokens: N; tokens after the last sequence belong to none.
+        """
+        ends = cu_seqlens[1:].long()  # (S,)
+        first = cu_seqlens[:-1].long()  # (S,)
+        places = torch.arange(tokens, device=cu_seqlens.device)  # (N,)
+        sequence_ids = torch.bucketize(places, ends, right=True)  # (N,)
+        return cls(sequence_ids, places - first[sequence_ids.clamp(max=len(first) - 1)], first)
+
+
 class Pooling(nn.Module):
-    """``forward(hidden (B, T, H), attention_mask (B, T)) -> (B, modes · H) fp32``, modes side by side."""
+    """``forward(tokens (N, H), boundaries) -> (S, modes · H) fp32``, modes side by side."""
 
     def __init__(self, modes: tuple[str, ...]) -> None:
         super().__init__()
@@ -27,40 +66,55 @@ class Pooling(nn.Module):
             )
         self.modes = modes
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        """Pooled vectors; sums run in fp32 whatever the hidden states' dtype."""
-        mask = attention_mask.to(torch.float32)[..., None]  # (B, T, 1)
-        return torch.cat([_POOLERS[mode](hidden.float(), mask) for mode in self.modes], dim=-1)
+    def forward(self, tokens: Tensor, boundaries: Boundaries) -> Tensor:
+        """Pooled vectors; sums run in fp32 whatever the dtype of the hidden states."""
+        return torch.cat([_POOLERS[mode](tokens.float(), boundaries) for mode in self.modes], dim=-1)
 
 
-def _cls(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden[:, 0]
+def _members(at: Boundaries) -> Tensor:
+    """(S, N) fp32: 1 where the token belongs to the sequence."""
+    count = at.first_token_indices.shape[0]
+    numbers = torch.arange(count, device=at.sequence_ids.device)  # (S,)
+    return (at.sequence_ids[None, :] == numbers[:, None]).float()
 
 
-def _max(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden.masked_fill(mask == 0, float("-inf")).amax(dim=1)
+def _lengths(members: Tensor) -> Tensor:
+    return members.sum(dim=1, keepdim=True).clamp(min=1.0)  # (S, 1)
 
 
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+def _cls(tokens: Tensor, at: Boundaries) -> Tensor:
+    return tokens[at.first_token_indices]
 
 
-def _mean_sqrt_len(hidden: Tensor, mask: Tensor) -> Tensor:
-    return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0).sqrt()
+def _max(tokens: Tensor, at: Boundaries) -> Tensor:
+    count = at.first_token_indices.shape[0]
+    largest = torch.full((count + 1, tokens.shape[1]), float("-inf"), device=tokens.device)  # one row for no sequence
+    index = at.sequence_ids[:, None].expand(-1, tokens.shape[1])  # (N, H)
+    return largest.scatter_reduce(0, index, tokens, "amax")[:count]
 
 
-def _weighted_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+def _mean(tokens: Tensor, at: Boundaries) -> Tensor:
+    members = _members(at)
+    return members @ tokens / _lengths(members)
+
+
+def _mean_sqrt_len(tokens: Tensor, at: Boundaries) -> Tensor:
+    members = _members(at)
+    return members @ tokens / _lengths(members).sqrt()
+
+
+def _weighted_mean(tokens: Tensor, at: Boundaries) -> Tensor:
     """Token t (from 1) weighs t: later tokens of a causal model have seen more."""
-    weights = mask.cumsum(dim=1) * mask  # (B, T, 1)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+    members, weights = _members(at), (at.positions + 1).float()[:, None]  # (S, N), (N, 1)
+    return members @ (tokens * weights) / (members @ weights).clamp(min=1.0)
 
 
-def _last_token(hidden: Tensor, mask: Tensor) -> Tensor:
-    last = (mask.sum(dim=1, keepdim=True).clamp(min=1.0) - 1.0).to(torch.int64)  # (B, 1, 1)
-    return hidden.gather(1, last.expand(-1, -1, hidden.shape[-1])).squeeze(1)
+def _last_token(tokens: Tensor, at: Boundaries) -> Tensor:
+    lengths = _lengths(_members(at))[:, 0].long()  # (S,)
+    return tokens[at.first_token_indices + lengths - 1]
 
 
-_POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_POOLERS: dict[str, Callable[[Tensor, Boundaries], Tensor]] = {
     "cls": _cls,
     "max": _max,
     "mean": _mean,
@@ -71,7 +125,7 @@ _POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def read_pooling(model_dir: Path) -> Pooling:
-    """The pooling that a checkpoint's files ask for.
+    """Return the pooling that a checkpoint's files ask for.
 
     Raises:
         ModelError: see `read_pooling_modes`; or a mode is not supported.

@@ -1,8 +1,8 @@
 """Rotary position embedding from a precomputed table.
 
-Angles are computed once, in fp32, for every position up to the model's limit; a forward only looks rows up. Computing
-them inside the graph instead would leave `position x frequency` to whatever precision the runtime executes in: at bf16
-the angle of position 8,191 is off by up to 16 radians.
+Angles are computed once, in fp32, for every position up to the model's limit; a forward only looks them up. Inside the
+graph, `position × frequency` would be computed in the precision of the runtime: in bf16 the angle of position 8,191 is
+wrong by up to 16 radians.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each (positions, head_size) fp32, in the NeoX layout: the second half repeats the first.
+    """Return cosines and sines, each (positions, head_size) fp32. In the NeoX layout the second half repeats the first.
 
     The angle of position p and pair i is ``p · base^(-2i / head_size)`` (RoFormer, Su et al. 2021, eq. 15).
     """
@@ -24,14 +24,14 @@ def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, T
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates ``x`` (B, heads, T, D) by tables (T, D), computing in the tables' dtype, returning ``x``'s dtype."""
+    """Rotate ``x`` (B, heads, T, D) by tables (T, D). Computes in the tables' dtype and returns that of ``x``."""
     first, second = x.chunk(2, dim=-1)
     swapped = torch.cat((-second, first), dim=-1)  # (B, heads, T, D)
     return (x * cos + swapped * sin).to(x.dtype)
 
 
 class TableRotary(nn.Module):
-    """Stands in for transformers' ModernBERT rotary module: same call, same values, looked up.
+    """Replaces transformers' rotary module of ModernBERT: same call, same values, looked up.
 
     ``forward(x, position_ids (1, T), layer_type) -> (cos, sin)``, each (1, T, D) in ``x``'s dtype. One table per
     layer type, since local and global layers turn at different base frequencies.
@@ -45,6 +45,6 @@ class TableRotary(nn.Module):
             self.register_buffer(f"{layer_type}_sin", sin, persistent=False)  # (P, D) fp32
 
     def forward(self, x: Tensor, position_ids: Tensor, layer_type: str) -> tuple[Tensor, Tensor]:
-        """Rows of the table of ``layer_type``; ``x`` gives only the dtype."""
+        """Look up the table of ``layer_type``; only the dtype of ``x`` is used."""
         cos, sin = self.get_buffer(f"{layer_type}_cos"), self.get_buffer(f"{layer_type}_sin")
         return cos[position_ids].to(x.dtype), sin[position_ids].to(x.dtype)

@@ -1,1 +1,1 @@
-"""The CPU backend: converted models in a cache on disk, run by OpenVINO. Imports no torch outside of `export`."""
+"""The CPU backend: OpenVINO runs converted models, kept in a cache on disk. Only `export` imports torch."""

@@ -1,14 +1,16 @@
-"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Imports neither torch nor transformers."""
+"""The CPU lane of most models: one OpenVINO graph, mapped from the IR cache. Needs neither torch nor transformers."""
 
 import os
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from trivet.config import Precision
-from trivet.engine.batch.sequences import TokenBatch
+from trivet.engine.backend import OneStep
+from trivet.engine.batch.layout import BINNED, PADDED
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.openvino.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.telemetry import forbid_telemetry
@@ -22,7 +24,7 @@ CpuPrecision = Literal["fp32", "bf16", "int8"]
 
 
 def resolve_precision(asked: Precision) -> CpuPrecision:
-    """What `auto` means on this processor: bf16 where it multiplies bf16 natively, else fp32."""
+    """Replace `auto` by bf16 where the processor multiplies bf16 natively, else by fp32."""
     if asked != "auto":
         return asked
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -30,12 +32,12 @@ def resolve_precision(asked: Precision) -> CpuPrecision:
 
 
 SHAPES_KEPT = 100
-"""Compiled kernels are kept by the shape of a batch, in OpenVINO and in oneDNN below it; left alone they keep 5,000 and
-1,024 of them, which is half a megabyte per shape of a small model and grows for days."""
+"""OpenVINO, and oneDNN below it, keep compiled kernels for each shape of a batch. Their own limits are 5,000 and 1,024
+shapes. At half a megabyte per shape of a small model, a process would grow for days."""
 
 
 def settings_for(precision: CpuPrecision, threads: int | None) -> dict[str, Any]:
-    """How OpenVINO compiles a graph for this lane."""
+    """Return the properties with which OpenVINO compiles a graph for this lane."""
     # oneDNN below OpenVINO reads its own limit once, when the first kernel is made.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     settings: dict[str, Any] = {
@@ -59,6 +61,7 @@ class OpenVinoBackend:
     """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
 
     fault = None  # a CPU has no context to poison
+    in_flight = 1
 
     def __init__(self, ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> None:
         core = openvino.Core()
@@ -66,39 +69,38 @@ class OpenVinoBackend:
         compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
         self._input_names = [port.get_any_name() for port in compiled.inputs]
-        self.packs = "firsts" in self._input_names
+        self.layout = BINNED if "first_token_indices" in self._input_names else PADDED
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
-        # The first forward packs the weights; what was mapped for it is then a second copy of the model.
-        self.forward(packing_batch())
+        # The first forward packs the weights; the file mapped for it is then a second copy of the model.
+        self.launch(warmup_batch()).result()
         drop_resident_pages((ir_dir / MODEL_FILE).with_suffix(".bin"))
 
     @property
     def token_budget(self) -> int:
-        """Tokens of one forward; constant, since host memory does not run out under a batch."""
+        """Largest cost of a batch, in tokens; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32."""
-        available = batch.packed_inputs() if self.packs else batch.padded_inputs()
+    def launch(self, batch: TokenBatch) -> OneStep:
+        """Prepare a forward; its one step runs the graph from end to end."""
+        return OneStep(partial(self._infer, batch))
+
+    def _infer(self, batch: TokenBatch) -> Floats:
+        available = batch.binned() if self.layout is BINNED else batch.padded()
         self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
         # The output tensor is reused by the next forward: copy.
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
 
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """One step: the graph runs from end to end."""
-        yield self.forward(batch)
-
     def close(self) -> None:
-        """Drop the graph, and with it its buffers."""
+        """Drop the graph and its buffers."""
         del self._request
 
 
-def packing_batch() -> TokenBatch:
-    """For the first forward, which packs the weights: 4 rows × 128.
+def warmup_batch() -> TokenBatch:
+    """Return the batch of the first forward, which packs the weights: 4 sequences of 128 tokens.
 
-    The ids are such that any vocabulary has them, and different enough for every expert of a mixture to be used.
+    Any vocabulary has its ids, and they vary enough for every expert of a mixture to be used.
     """
-    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int64)  # (B, T)
-    return TokenBatch(ids, np.ones_like(ids), np.zeros_like(ids), useful_tokens=ids.size)
+    ids = np.random.default_rng(0).integers(2, 34, size=(4, 128), dtype=np.int32)
+    return TokenBatch.of(list(ids))

@@ -1,8 +1,8 @@
-"""Converted models on disk: found by key, converted once by a process of its own, mapped by every replica.
+"""The cache of converted models on disk: found by key, converted once in a separate process, mapped by every replica.
 
-Imports neither torch nor OpenVINO. A key stands for everything that the graph depends on: the checkpoint's weights
-and JSON files by content, task, precision, the converter's source, and the versions of the libraries it uses. Folders
-never change once they exist; an outdated one is simply no longer looked up.
+It imports neither torch nor OpenVINO. A key covers everything that the graph depends on: the checkpoint's weights and
+JSON files by content, the task, the precision, the converter's source, and the versions of the libraries that it uses.
+Folders never change once they exist; an outdated one is no longer looked up.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 import trivet
+from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.config import Task
-from trivet.engine.checkpoint.files import SHARD_INDEX, find_weight_files, read_config, read_json
 from trivet.errors import ModelError
 
 MODEL_FILE = "openvino_model.xml"
@@ -33,13 +33,19 @@ META_FILE = "meta.json"
 IrPrecision = Literal["fp32", "bf16", "int8"]
 
 INT8_GROUP_SIZE = 64
-"""Activations per quantisation group of an int8 graph: DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. It must
-divide the width of every matrix product, or that product falls back to a slower kernel: 64 divides those of all three
-flagships, 128 does not divide ModernBERT-large's 2,624. Larger is quicker and coarser; bench/LOG.md has the table."""
+"""Activations per quantisation group of an int8 graph, given as DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. A
+matrix product whose width it does not divide falls back to a slower kernel. 64 divides those of all three flagships;
+128 does not divide ModernBERT-large's 2,624. Larger groups are faster and less exact (bench/LOG.md has the table)."""
 
-_ENGINE = Path(__file__).parent.parent
-_SOURCES = ("models/*.py", "checkpoint/*.py", "openvino/export/*.py", "batch/packing.py")
-"""Code that decides what a graph computes."""
+_PACKAGE = Path(trivet.__file__).parent
+_SOURCES = (
+    "checkpoint/*.py",
+    "engine/batch/packing.py",
+    "engine/models/**/*.py",
+    "engine/openvino/export/*.py",
+    "engine/openvino/sections_meta.py",
+)
+"""Code that decides what a graph computes, and how its folder is laid out."""
 _VERSIONED = ("openvino", "nncf", "torch", "transformers")
 _SETTLED_S = 2.0
 """A file changed less than this before it was hashed may change again within one tick of its timestamp."""
@@ -49,85 +55,51 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class IrMeta:
-    """What a serving process needs to know about an IR folder without torch or transformers."""
+    """The record of one conversion. It is kept beside the graph so that the cache can be inspected."""
 
     model: str
-    """Name of the checkpoint directory."""
+    """Name of the checkpoint's directory."""
     task: Task
     precision: IrPrecision
-    output_size: int
-    """D of an embedder's vectors; the number of labels otherwise."""
-    hidden_size: int
-    max_tokens: int | None
-    """Positions the architecture has; the tokenizer's own limit may be lower."""
-    labels: Mapping[str, int] = field(default_factory=dict)
-    relative_error: float = 0.0
+    relative_error: float
     """‖IR - torch fp32‖ / ‖torch fp32‖ on the conversion's example."""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str]
+    """Of the libraries that made the graph."""
 
-    @classmethod
-    def describe(
-        cls,
-        model_dir: Path,
-        task: Task,
-        precision: IrPrecision,
-        output_size: int,
-        relative_error: float,
-    ) -> Self:
-        """Facts of a conversion that has just been done."""
-        config = read_config(model_dir)
-        positions = config.get("max_position_embeddings") or config.get("max_trained_positions")
-        if positions and config.get("model_type") in ("xlm-roberta", "roberta", "camembert"):
-            positions -= config.get("pad_token_id", 1) + 1  # their positions start after the pad id
-        return cls(
-            model=model_dir.name,
-            task=task,
-            precision=precision,
-            output_size=output_size,
-            hidden_size=config.get("hidden_size") or config.get("n_embd") or config.get("dim") or output_size,
-            max_tokens=positions,
-            labels={label: int(index) for index, label in (config.get("id2label") or {}).items()},
-            relative_error=relative_error,
-            versions=_versions(),
-        )
+    def write(self, ir_dir: Path) -> None:
+        """Write it as JSON into the IR folder."""
+        (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    def write(self, path: Path) -> None:
-        """Writes the facts as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
-    @classmethod
-    def read(cls, ir_dir: Path) -> Self:
-        """Reads ``meta.json`` of an IR folder; ModelError where it is missing or not what this version writes."""
-        try:
-            return cls(**read_json(ir_dir / META_FILE))
-        except TypeError as error:
-            raise ModelError(f"{ir_dir / META_FILE} is not of this version: {error}") from error
+def converter_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide what a graph computes."""
+    return {name: version(name) for name in _VERSIONED}
 
 
 def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir: Path | None = None) -> str:
-    """A hexadecimal SHA-256 over everything that the converted graph depends on.
+    """Return a hexadecimal SHA-256 over everything that the converted graph depends on.
 
-    Hashing gigabytes takes seconds; with ``digest_cache_dir`` a file's digest is kept there and reused as long as the
+    Hashing gigabytes takes seconds. With ``digest_cache_dir`` a file's digest is kept there and reused as long as the
     file's inode, size, modification and change time are the same and were settled when it was hashed.
 
     Raises:
         ModelError: the directory holds no checkpoint.
     """
-    read_config(model_dir)  # refuses what is not a checkpoint, by name
+    read_config(model_dir)  # refuses a directory that is no checkpoint
     key = hashlib.sha256()
-    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(_versions().items()))):
+    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(converter_versions().items()))):
         key.update(part.encode() + b"\0")
-    for file in sorted(file for pattern in _SOURCES for file in _ENGINE.glob(pattern)):
-        key.update(file.relative_to(_ENGINE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):
+        key.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     for file in _files_that_matter(model_dir):
         key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + _digest(file, digest_cache_dir))
     return key.hexdigest()
 
 
 def ensure_ir(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path) -> Path:
-    """The IR folder of a checkpoint, converting it first where there is none yet.
+    """Return the IR folder of a checkpoint; convert it first if there is none yet.
 
-    Any number of processes may ask at the same time: one converts, the others wait. Progress goes to the log.
+    Several processes may call this at the same time: one converts, the others wait. Progress goes to the log.
 
     Raises:
         ModelError: the checkpoint cannot be converted; the message is the converter's.
@@ -175,12 +147,8 @@ def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, 
         )
 
 
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in _VERSIONED}
-
-
 def _files_that_matter(model_dir: Path) -> Iterable[Path]:
-    """Weights, and the JSON files that the loader reads; a tokenizer does not change the graph."""
+    """Weights, and the JSON files that the loader reads. The tokenizer does not change the graph."""
     yield model_dir / "config.json"
     for optional in (SHARD_INDEX, "modules.json"):
         if (model_dir / optional).is_file():
@@ -214,7 +182,7 @@ def _read_entry(entry: Path) -> dict[str, object]:
     try:
         known = json.loads(entry.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
-        return {}  # not hashed yet, or a torn write: hash again
+        return {}  # not hashed yet, or written incompletely: hash again
     return known if isinstance(known, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""Gives back the memory of a mapped weights file once its weights have been packed.
+"""Releases the memory of a mapped weights file once its weights have been packed.
 
 OpenVINO maps ``openvino_model.bin`` and packs each matrix into its own layout during the first forward. From then on
 the mapped pages are read only where a table is looked up (embeddings), yet they stay resident: a second copy of the
@@ -17,13 +17,13 @@ _MAPS = Path("/proc/self/maps")
 
 
 def drop_resident_pages(file: Path) -> int:
-    """Drops this process's resident pages of every read-only mapping of ``file``; call it after the first forward.
+    """Drop this process's resident pages of every read-only mapping of ``file``. Call it after the first forward.
 
-    Contents are untouched, since pages are read from the file again when they are needed. Where the system is not
+    The contents stay the same, since pages are read from the file again when they are needed. On systems other than
     Linux nothing happens.
 
     Returns:
-        Bytes of address space that were covered.
+        Bytes of address space that the mappings cover.
 
     Raises:
         OSError: the kernel refused.
@@ -42,7 +42,7 @@ def drop_resident_pages(file: Path) -> int:
 
 
 def _read_only_mappings(file: Path) -> list[tuple[int, int]]:
-    """Address ranges; a writable mapping is left alone, because dropping a private one would lose what was written."""
+    """Address ranges. Writable mappings are omitted, because dropping a private one would lose its changes."""
     found = []
     for line in _MAPS.read_text().splitlines():
         addresses, permissions, _offset, _device, _inode, *name = line.split(maxsplit=5)

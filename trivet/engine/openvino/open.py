@@ -1,4 +1,4 @@
-"""The CPU lane, whichever way a model was converted."""
+"""Opens the CPU lane of a converted model."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from trivet.engine.openvino.sections_meta import SectionsMeta
 
 
 def open_ir(ir_dir: Path, precision: CpuPrecision, *, threads: int | None, token_budget: int) -> Backend:
-    """Compile what an IR folder holds: one graph, or one per part of a model that is cut at its attentions."""
+    """Compile the graphs of an IR folder: one, or several for a model that is cut at its attentions."""
     sections = SectionsMeta.read(ir_dir)
     if sections is None:
         return OpenVinoBackend(ir_dir, precision, threads=threads, token_budget=token_budget)

@@ -1,9 +1,10 @@
 """The CPU lane for models that are cut at their attentions: a long forward is hundreds of short steps.
 
-A batch of B rows × T tokens is kept as B·T rows of hidden states. The sections between attentions run over slices of
-`SLICE_ROWS` of them; a global attention over `GLOBAL_QUERIES` queries at a time, a local one over `LOCAL_QUERIES` and
-the keys within reach. So the work of local layers grows with the length, not its square; memory beyond the rows
-themselves is that of one slice; and between two steps another batch may run. bench/LOG.md has the measurements.
+A batch of S sequences, padded to T tokens, is kept as S·T hidden states, one after another. The sections between
+attentions run over slices of `SLICE_TOKENS` of them. A global attention runs over `GLOBAL_QUERIES` queries at a time, a
+local one over `LOCAL_QUERIES` and the keys in their sliding window. So the work of local layers grows with the length
+instead of its square, memory beyond the hidden states is that of one slice, and another batch may run between two
+steps. bench/LOG.md has the measurements.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.engine.batch.sequences import TokenBatch
-from trivet.engine.openvino.backend import CpuPrecision, packing_batch, settings_for
+from trivet.engine.backend import Steps
+from trivet.engine.batch.layout import PADDED
+from trivet.engine.batch.token_batch import Int64s, TokenBatch
+from trivet.engine.openvino.backend import CpuPrecision, settings_for, warmup_batch
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, LOCAL, SectionsMeta, read_rotary, section_name
 from trivet.engine.openvino.telemetry import forbid_telemetry
@@ -26,12 +29,12 @@ forbid_telemetry()
 
 import openvino  # noqa: E402 - its import alone would report to other processes
 
-SLICE_ROWS = 512
-"""Rows of one slice of a section: fewer leave the matrix units idle, more need more memory in every graph."""
+SLICE_TOKENS = 512
+"""Tokens in one slice of a section: fewer leave the matrix units idle, more need more memory in every graph."""
 GLOBAL_QUERIES = 512
 LOCAL_QUERIES = 128
 DENSE_LOCAL_TOKENS = 256
-"""Up to here a local layer attends over whole rows with a mask: two or three windows would save nothing."""
+"""Up to this length a local layer attends over whole sequences with a mask: two or three windows would save nothing."""
 UNCUT_TOKENS = 512
 """A batch of up to so many padded tokens is one step."""
 
@@ -39,7 +42,7 @@ Array = NDArray[Any]
 
 
 class _Graph:
-    """One part: reads and writes arrays that its caller owns."""
+    """One part of the model. It reads and writes arrays that its caller owns."""
 
     def __init__(self, core: openvino.Core, file: Path, settings: Mapping[str, Any], held_as: openvino.Type) -> None:
         self._held_as = held_as
@@ -53,13 +56,13 @@ class _Graph:
         self._request = core.compile_model(ports.build(), "CPU", settings).create_infer_request()
 
     def run(self, arrays: Mapping[str, Array]) -> None:
-        """Inputs and outputs, by name; all of them contiguous."""
+        """Run on contiguous input and output arrays, given by name."""
         for name, array in arrays.items():
             self._request.set_tensor(name, self._tensor(name, array))
         self._request.infer()
 
     def answer(self, arrays: Mapping[str, Array]) -> Floats:
-        """Run on the inputs that the graph has, and copy its float32 output."""
+        """Run on those of the arrays that the graph reads, and return a copy of its float32 output."""
         self.run({name: array for name, array in arrays.items() if name in self.inputs})
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
@@ -70,29 +73,50 @@ class _Graph:
         return openvino.Tensor(array, shared_memory=True)
 
 
-_HELD = frozenset({"hidden", "mixed", "query", "key", "value", "next_hidden", "next_mixed"})
-"""What goes from part to part, held in the precision in which the graphs compute. numpy has no bf16: its bits are kept
-as uint16, and nothing but the graphs looks at them."""
+_HELD = frozenset({"hidden", "attn_output", "query", "key", "value", "next_hidden"})
+"""What passes from part to part, in the precision in which the graphs compute. numpy has no bf16: the bits are kept as
+uint16, and only the graphs read them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """The state of one forward. Rows past the last token of the batch fill its last slice; nobody attends to them."""
+class _States:
+    """The state of one forward: S·T places, rounded up to whole slices. No query attends to the places beyond S·T."""
 
     hidden: tuple[Array, Array]
-    """Two of (N, H): a section reads one and writes the other."""
+    """Two of (places, H): a section reads one and writes the other."""
     query: Array
     key: Array
     value: Array
-    mixed: Array
-    """Each (N, h, D)."""
+    attn_output: Array
+    """Each (places, heads, D)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    """A batch in its padded form."""
+
+    ids: Int64s
+    attention_mask: Int64s
+    """Each (S, T)."""
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, batch: TokenBatch) -> "_Padded":
+        arrays = batch.padded()
+        return cls(arrays["input_ids"], arrays["attention_mask"], batch.lengths)
+
+    @property
+    def tokens(self) -> int:
+        """S·T."""
+        return self.ids.size
 
 
 class SectionedBackend:
     """Runs batches through the parts of one model; see `trivet.engine.backend.Backend`."""
 
     fault = None  # a CPU has no context to poison
-    packs = False
+    in_flight = 1
+    layout = PADDED
 
     def __init__(
         self, ir_dir: Path, meta: SectionsMeta, precision: CpuPrecision, *, threads: int | None, token_budget: int
@@ -112,144 +136,153 @@ class SectionedBackend:
         self._rotary = read_rotary(ir_dir)
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"
-        # The first forward packs the weights; what was mapped for it is then a second copy of the model.
-        self.forward(packing_batch())
+        # The first forward packs the weights; the file mapped for it is then a second copy of the model.
+        self.launch(warmup_batch()).result()
         for file in ir_dir.glob("*.bin"):
             drop_resident_pages(file)
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens of one forward; constant, since host memory does not run out under a batch."""
+        """Largest cost of a batch, in padded tokens; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
-    def forward(self, batch: TokenBatch) -> Floats:
-        """(rows, outputs) float32."""
-        *_, outputs = self.steps(batch)
-        assert outputs is not None
-        return outputs
+    def launch(self, batch: TokenBatch) -> Steps:
+        """Prepare a forward; a step is one slice of a section, or one call of an attention."""
+        return Steps(self._steps(batch))
 
-    def steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
-        """The same in steps: None after each but the last, which gives the outputs."""
-        rows = self._new_rows(batch)
-        for _ in self._encode(batch, rows):
-            if batch.padded_tokens > UNCUT_TOKENS:
+    def _steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
+        padded = _Padded.of(batch)
+        states = self._new_states(padded)
+        for _ in self._encode(padded, states):
+            if padded.tokens > UNCUT_TOKENS:
                 yield None
-        hidden = rows.hidden[len(self._meta.layer_types) % 2][: batch.padded_tokens]
+        hidden = states.hidden[len(self._meta.layer_types) % 2][: padded.tokens]
         yield self._head.answer(
             {
-                "hidden": hidden.reshape(*batch.input_ids.shape, self._meta.hidden_size),
-                "attention_mask": batch.attention_mask,
+                "hidden": hidden.reshape(*padded.ids.shape, self._meta.hidden_size),
+                "attention_mask": padded.attention_mask,
             }
         )
 
     def close(self) -> None:
-        """Drop the graphs, and with them their buffers."""
+        """Drop the graphs and their buffers."""
         del self._sections, self._attention, self._head
 
-    def _new_rows(self, batch: TokenBatch) -> _Rows:
-        count = slices(batch.padded_tokens)[-1].stop
-        hidden = (count, self._meta.hidden_size)
-        by_head = (count, self._meta.heads, self._meta.head_size)
+    def _new_states(self, padded: _Padded) -> _States:
+        places = slices(padded.tokens)[-1].stop
+        hidden = (places, self._meta.hidden_size)
+        by_head = (places, self._meta.heads, self._meta.head_size)
         first, second = np.empty(hidden, self._held_dtype), np.empty(hidden, self._held_dtype)
         query, key, value = (np.empty(by_head, self._held_dtype) for _ in range(3))
-        # Not every row of `mixed` is written, and what lies there must stay finite: a masked NaN is still a NaN.
-        return _Rows((first, second), query, key, value, np.zeros(by_head, self._held_dtype))
+        # Some places of attn_output are never written, and must stay finite: a masked NaN is still a NaN.
+        return _States((first, second), query, key, value, np.zeros(by_head, self._held_dtype))
 
-    def _encode(self, batch: TokenBatch, rows: _Rows) -> Iterator[None]:
-        of_rows = slices(batch.padded_tokens)
-        filler = (0, of_rows[-1].stop - batch.padded_tokens)
-        ids = np.pad(batch.input_ids.reshape(-1), filler)  # (N,)
-        positions = np.pad(np.tile(np.arange(batch.input_ids.shape[1]), len(batch.input_ids)), filler)  # (N,)
+    def _encode(self, padded: _Padded, states: _States) -> Iterator[None]:
+        all_slices = slices(padded.tokens)
+        filler = (0, all_slices[-1].stop - padded.tokens)
+        ids = np.pad(padded.ids.reshape(-1), filler)  # (places,)
+        positions = np.pad(np.tile(np.arange(padded.ids.shape[1]), len(padded.ids)), filler)  # (places,)
         turns = {
-            kind: {name: self._rotary[f"{kind}_{name}"][positions] for name in ("cos", "sin")}  # each (N, D)
+            kind: {name: self._rotary[f"{kind}_{name}"][positions] for name in ("cos", "sin")}  # each (places, D)
             for kind in set(self._meta.layer_types)
         }
-        masks = _Masks(batch.attention_mask, self._meta.reach_tokens)
+        masks = _Masks(padded.attention_mask, self._meta.sliding_window)
         for index, section in enumerate(self._sections):
-            read, written = rows.hidden[(index + 1) % 2], rows.hidden[index % 2]
+            read, written = states.hidden[(index + 1) % 2], states.hidden[index % 2]
             kind = self._meta.layer_types[index] if index < len(self._meta.layer_types) else None
-            for part in of_rows:
-                arrays = {"ids": ids[part]} if index == 0 else {"hidden": read[part], "mixed": rows.mixed[part]}
+            for part in all_slices:
+                arrays: dict[str, Array] = {"ids": ids[part]}
+                if index > 0:
+                    arrays = {"hidden": read[part], "attn_output": states.attn_output[part]}
                 if kind is not None:
                     arrays |= {name: table[part] for name, table in turns[kind].items()}
-                    arrays |= {"query": rows.query[part], "key": rows.key[part], "value": rows.value[part]}
+                    arrays |= {"query": states.query[part], "key": states.key[part], "value": states.value[part]}
                 section.run(arrays | {"next_hidden": written[part]})
                 yield
             if kind is not None:
-                yield from self._attend(kind == LOCAL, batch, rows, masks)
+                yield from self._attend(kind == LOCAL, padded, states, masks)
 
-    def _attend(self, local: bool, batch: TokenBatch, rows: _Rows, masks: "_Masks") -> Iterator[None]:
-        """One layer's attention: `mixed` from query, key and value."""
-        shape = (*batch.input_ids.shape, self._meta.heads, self._meta.head_size)
-        query, key, value, mixed = (
-            array[: batch.padded_tokens].reshape(shape) for array in (rows.query, rows.key, rows.value, rows.mixed)
+    def _attend(self, local: bool, padded: _Padded, states: _States, masks: "_Masks") -> Iterator[None]:
+        """One layer's attention: `attn_output` from query, key and value."""
+        shape = (*padded.ids.shape, self._meta.heads, self._meta.head_size)
+        query, key, value, attn_output = (
+            array[: padded.tokens].reshape(shape)
+            for array in (states.query, states.key, states.value, states.attn_output)
         )
-        if batch.input_ids.shape[1] <= (DENSE_LOCAL_TOKENS if local else GLOBAL_QUERIES):
-            allowed = masks.dense_local if local else masks.tokens
-            self._attention.run({"query": query, "key": key, "value": value, "allowed": allowed, "next_mixed": mixed})
+        if padded.ids.shape[1] <= (DENSE_LOCAL_TOKENS if local else GLOBAL_QUERIES):
+            attn_mask = masks.dense_local if local else masks.tokens
+            self._attention.run(
+                {"query": query, "key": key, "value": value, "attn_mask": attn_mask, "attn_output": attn_output}
+            )
             yield
             return
-        reach = self._meta.reach_tokens if local else None
-        for row, length in enumerate(batch.attention_mask.sum(axis=1).tolist()):
-            for queries, keys in windows(length, reach):
+        sliding_window = self._meta.sliding_window if local else None
+        for index, length in enumerate(padded.lengths):
+            one = slice(index, index + 1)
+            for queries, keys in windows(length, sliding_window):
                 self._attention.run(
                     {
-                        "query": query[row : row + 1, queries],
-                        "key": key[row : row + 1, keys],
-                        "value": value[row : row + 1, keys],
-                        "allowed": window_mask(queries, keys, reach),
-                        "next_mixed": mixed[row : row + 1, queries],
+                        "query": query[one, queries],
+                        "key": key[one, keys],
+                        "value": value[one, keys],
+                        "attn_mask": window_mask(queries, keys, sliding_window),
+                        "attn_output": attn_output[one, queries],
                     }
                 )
                 yield
 
 
 class _Masks:
-    """Which keys the queries of a batch may see where whole rows attend at once."""
+    """Which keys the queries of a batch may see where whole sequences attend at once."""
 
-    def __init__(self, attention_mask: Array, reach_tokens: int) -> None:
-        self.tokens = attention_mask.astype(bool)[:, None, None, :]  # (B, 1, 1, T)
-        self._reach_tokens = reach_tokens
+    def __init__(self, attention_mask: Array, sliding_window: int) -> None:
+        self.tokens = attention_mask.astype(bool)[:, None, None, :]  # (S, 1, 1, T)
+        self._sliding_window = sliding_window
 
     @cached_property
     def dense_local(self) -> Array:
-        """(B, 1, T, T): keys that are tokens and within reach, and every position itself."""
+        """(S, 1, T, T): keys that are tokens and in the sliding window, and every position itself."""
         every = slice(0, self.tokens.shape[-1])
         # A padded query sees itself, so that no softmax runs over nothing.
-        near = window_mask(every, every, self._reach_tokens)
-        allowed: Array = (self.tokens & near) | np.eye(every.stop, dtype=bool)
-        return allowed
+        near = window_mask(every, every, self._sliding_window)
+        attn_mask: Array = (self.tokens & near) | np.eye(every.stop, dtype=bool)
+        return attn_mask
 
 
-def slices(rows: int) -> list[slice]:
-    """Slices of `SLICE_ROWS`, the last of them grown to one of few sizes. Pure.
+def slices(tokens: int) -> list[slice]:
+    """Cut into slices of `SLICE_TOKENS`, the last of them rounded up to one of few sizes. Pure.
 
-    A graph compiles kernels for every size that it meets, at the cost of a forward: sizes are multiples of 8 up to 64,
+    A graph compiles kernels for every size that it meets, at the cost of a forward. Sizes are multiples of 8 up to 64,
     of 32 beyond.
     """
-    whole, rest = divmod(rows, SLICE_ROWS)
-    cut = [slice(index * SLICE_ROWS, (index + 1) * SLICE_ROWS) for index in range(whole)]
+    whole, rest = divmod(tokens, SLICE_TOKENS)
+    cut = [slice(index * SLICE_TOKENS, (index + 1) * SLICE_TOKENS) for index in range(whole)]
     if rest:
         step = 8 if rest <= 64 else 32
-        cut.append(slice(whole * SLICE_ROWS, whole * SLICE_ROWS + -(-rest // step) * step))
+        cut.append(slice(whole * SLICE_TOKENS, whole * SLICE_TOKENS + -(-rest // step) * step))
     return cut
 
 
-def windows(tokens: int, reach_tokens: int | None) -> Iterator[tuple[slice, slice]]:
-    """Which queries of a row attend together, and the keys that any of them may see; None sees all. Pure."""
-    size = GLOBAL_QUERIES if reach_tokens is None else LOCAL_QUERIES
+def windows(tokens: int, sliding_window: int | None) -> Iterator[tuple[slice, slice]]:
+    """Yield which queries of a sequence attend together, and the keys that any of them may see. Pure.
+
+    Args:
+        tokens: of the sequence.
+        sliding_window: how many tokens to either side a query sees; None: all.
+    """
+    size = GLOBAL_QUERIES if sliding_window is None else LOCAL_QUERIES
     for first in range(0, tokens, size):
         end = min(tokens, first + size)
-        if reach_tokens is None:
+        if sliding_window is None:
             yield slice(first, end), slice(0, tokens)
         else:
-            yield slice(first, end), slice(max(0, first - reach_tokens), min(tokens, end + reach_tokens))
+            yield slice(first, end), slice(max(0, first - sliding_window), min(tokens, end + sliding_window))
 
 
-def window_mask(queries: slice, keys: slice, reach_tokens: int | None) -> Array:
-    """(1, 1, queries, keys) boolean, True within reach; (1, 1, 1, keys) where reach is unlimited. Pure."""
-    if reach_tokens is None:
+def window_mask(queries: slice, keys: slice, sliding_window: int | None) -> Array:
+    """Return which keys each query sees, (1, 1, queries, keys) boolean; (1, 1, 1, keys) without a window. Pure."""
+    if sliding_window is None:
         return np.ones((1, 1, 1, keys.stop - keys.start), dtype=bool)
     distance = np.arange(queries.start, queries.stop)[:, None] - np.arange(keys.start, keys.stop)
-    within: Array = (np.abs(distance) <= reach_tokens)[None, None]
+    within: Array = (np.abs(distance) <= sliding_window)[None, None]
     return within

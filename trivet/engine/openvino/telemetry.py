@@ -2,8 +2,8 @@
 
 Importing ``openvino`` sends an event to Google Analytics, and NNCF sends one per compression, unless the user has
 run ``opt_in_out --opt_out`` (it writes ``0`` to ``~/intel/openvino_telemetry``) or ``CI=true`` is in the environment.
-Both go through the package ``openvino_telemetry`` and fall back to a stub of their own where it cannot be imported;
-so it is made unimportable, in this process only, with nothing written to the user's home.
+Both use the package ``openvino_telemetry``, and their own stubs if it cannot be imported. This module makes it
+unimportable, in this process only; nothing is written to the user's home.
 """
 
 import sys
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def forbid_telemetry() -> None:
-    """Call before the first import of ``openvino`` or ``nncf``.
+    """Make ``openvino_telemetry`` unimportable. Call it before the first import of ``openvino`` or ``nncf``.
 
     Raises:
-        RuntimeError: ``openvino_telemetry`` has been imported already, so it is too late.
+        RuntimeError: ``openvino_telemetry`` has been imported already.
     """
     modules: dict[str, Any] = sys.modules
     if modules.get("openvino_telemetry") is not None:

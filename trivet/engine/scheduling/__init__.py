@@ -1,1 +1,1 @@
-"""Which sequences run together, and when."""
+"""Decides which sequences run together and when, and runs them."""

@@ -1,17 +1,20 @@
-"""Which rows run together, and whose turn it is. Pure: no clock, no threads, no tensors.
+"""Decides which sequences run together, and whose turn it is. Pure: no clock, no threads, no tensors.
 
 Theory of operation
 -------------------
-Rows wait in *lines*, one per (priority, length bucket); a bucket's lengths differ by about a tenth, so a batch
-from one line carries little padding. Where a forward packs rows of any lengths, a batch is filled from one line after
-another, in their order. Lines take turns by start-time fair queueing (Goyal, Vin, Cheng, 1996):
-each line has a virtual time that advances by the tokens it was served, divided by its priority's weight;
-the line that is furthest behind goes next. A line that was empty enters at the current virtual time, so it
-neither pays for its silence nor profits from it. What follows:
+Sequences wait in *flows*, one per priority and length bucket. The lengths in a bucket differ by about a tenth, so a
+batch from one flow carries little padding. Where a forward pads, a batch is topped up from the flows of slightly
+shorter sequences. Where a forward mixes lengths at no cost, a batch is filled from all flows, in the order of their
+turns.
 
-- a short row never waits behind a queue of long ones: its line enters at the front;
-- nobody starves: a line is overtaken by at most one batch of each other line per turn (times the weights);
-- within a line rows are first in, first out.
+Flows take turns by start-time fair queueing (Goyal, Vin, Cheng, 1996). Each flow has a virtual time, which advances by
+the tokens that it was served, divided by the weight of its priority. The flow with the smallest virtual time is served
+next. A flow that was empty enters at the current virtual time, so that its silence neither costs nor earns it anything.
+It follows that
+
+- a short sequence never waits behind a queue of long ones, because its flow enters at the front;
+- no flow starves: between two of its turns, every other flow is served at most one batch (times the weights);
+- within a flow, sequences are first in, first out.
 """
 
 import math
@@ -20,14 +23,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from trivet.engine.batch.layout import Layout
 from trivet.messages import Priority
 
 BUCKET_GROWTH = 1.1
 SMALLEST_BUCKET_TOKENS = 16
 MAX_PADDING_RATIO = 1.10
-"""Padded ÷ useful tokens up to which a batch is topped up from neighbouring buckets."""
+"""Largest ratio of computed to given tokens at which a batch is topped up from shorter buckets."""
 NEGLIGIBLE_PADDING_TOKENS = 64
-"""Padding that costs nothing measurable, whatever the ratio."""
+"""Padding up to this size is accepted at any ratio: it costs nothing that can be measured."""
 
 WEIGHTS: dict[Priority, float] = {"interactive": 8.0, "bulk": 1.0}
 
@@ -35,14 +39,14 @@ T = TypeVar("T")
 
 
 def bucket_of(tokens: int) -> int:
-    """Index of the length bucket; bucket k ends at SMALLEST_BUCKET_TOKENS × BUCKET_GROWTH^k."""
+    """Return the index of the length bucket; bucket k ends at SMALLEST_BUCKET_TOKENS × BUCKET_GROWTH^k."""
     if tokens <= SMALLEST_BUCKET_TOKENS:
         return 0
     return math.ceil(math.log(tokens / SMALLEST_BUCKET_TOKENS) / math.log(BUCKET_GROWTH))
 
 
 @dataclass(slots=True)
-class _Line(Generic[T]):
+class _Flow(Generic[T]):
     priority: Priority
     bucket: int
     waiting: deque[tuple[int, T]] = field(default_factory=deque)  # (tokens, item)
@@ -52,10 +56,16 @@ class _Line(Generic[T]):
 class FairQueue(Generic[T]):
     """Items with a length and a priority, handed out in batches of at most a token budget."""
 
-    def __init__(self, is_abandoned: Callable[[T], bool]) -> None:
-        """`is_abandoned(item)`: its caller has left; it is dropped instead of served."""
+    def __init__(self, layout: Layout, is_abandoned: Callable[[T], bool]) -> None:
+        """Create an empty queue.
+
+        Args:
+            layout: how a forward lays out the items, and so what a batch of them costs.
+            is_abandoned: whether an item's caller has left; such items are dropped instead of served.
+        """
+        self._layout = layout
         self._is_abandoned = is_abandoned
-        self._lines: dict[tuple[Priority, int], _Line[T]] = {}
+        self._flows: dict[tuple[Priority, int], _Flow[T]] = {}
         self._virtual_time = 0.0
         self._items = 0
         self._tokens = 0
@@ -65,86 +75,83 @@ class FairQueue(Generic[T]):
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens of everything that waits."""
+        """Tokens of all waiting items."""
         return self._tokens
 
     def oldest(self) -> Iterator[T]:
-        """The item that has waited longest in each line."""
-        return (line.waiting[0][1] for line in self._lines.values() if line.waiting)
+        """Yield the item of each flow that has waited longest."""
+        return (flow.waiting[0][1] for flow in self._flows.values() if flow.waiting)
 
     def push(self, item: T, tokens: int, priority: Priority) -> None:
-        """Append to the item's line."""
+        """Append an item to its flow."""
         key = (priority, bucket_of(tokens))
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = _Line(*key)
-        if not line.waiting:
-            line.virtual_time = max(line.virtual_time, self._virtual_time)
-        line.waiting.append((tokens, item))
+        flow = self._flows.get(key)
+        if flow is None:
+            flow = self._flows[key] = _Flow(*key)
+        if not flow.waiting:
+            flow.virtual_time = max(flow.virtual_time, self._virtual_time)
+        flow.waiting.append((tokens, item))
         self._items += 1
         self._tokens += tokens
 
     def drop_abandoned(self) -> None:
-        """Let go of all items whose callers have left, wherever in their lines they are."""
-        for line in self._lines.values():
-            kept = deque(entry for entry in line.waiting if not self._is_abandoned(entry[1]))
-            self._items -= len(line.waiting) - len(kept)
-            self._tokens -= sum(tokens for tokens, _ in line.waiting) - sum(tokens for tokens, _ in kept)
-            line.waiting = kept
+        """Drop every item whose caller has left, wherever it stands in its flow."""
+        for flow in self._flows.values():
+            kept = deque(entry for entry in flow.waiting if not self._is_abandoned(entry[1]))
+            self._items -= len(flow.waiting) - len(kept)
+            self._tokens -= sum(tokens for tokens, _ in flow.waiting) - sum(tokens for tokens, _ in kept)
+            flow.waiting = kept
 
-    def next_batch(self, budget_tokens: int, max_tokens: int | None = None, *, packs: bool = False) -> list[T]:
-        """Take the next batch, of at most the budget, except that one row is taken however long it is.
+    def next_batch(self, budget_tokens: int, max_tokens: int | None = None) -> list[T]:
+        """Take the next batch. A single item is taken even if it exceeds the budget.
 
         Args:
-            budget_tokens: tokens the batch may hold: rows × longest, or the rows' own where the forward packs.
-            max_tokens: leave rows longer than this where they are (for a worker that runs only short ones).
-            packs: rows of any lengths go together, whoever's turn it is; otherwise only those that pad little.
+            budget_tokens: largest cost of the batch, by the layout.
+            max_tokens: skip flows of items longer than this.
         """
-        line = self._line_to_serve(max_tokens)
-        if line is None:
+        ready = self._in_turn(max_tokens)
+        if not ready:
             return []
-        self._virtual_time = line.virtual_time
+        first = ready[0]
+        self._virtual_time = first.virtual_time
         batch: list[T] = []
-        longest = useful = 0
-        for candidate in self._in_turn(max_tokens) if packs else self._nearby(line):
-            while candidate.waiting:
-                tokens, item = candidate.waiting[0]
+        longest = total = 0
+        for flow in ready if self._layout.mixes_lengths else self._nearby(first):
+            while flow.waiting:
+                tokens, item = flow.waiting[0]
                 if self._is_abandoned(item):
-                    self._pop(candidate)
+                    self._pop(flow)
                     continue
                 grown = max(longest, tokens)
-                computed = useful + tokens if packs else grown * (len(batch) + 1)
-                if batch and (computed > budget_tokens or not _pads_little(computed, useful + tokens)):
+                computed = self._layout.filled(len(batch) + 1, grown, total + tokens)
+                if batch and (computed > budget_tokens or not _pads_little(computed, total + tokens)):
                     break
                 batch.append(item)
-                longest, useful = grown, useful + tokens
-                self._pop(candidate)
-                candidate.virtual_time += tokens / WEIGHTS[candidate.priority]
-        if not batch and self._items:  # the whole line had been abandoned
-            return self.next_batch(budget_tokens, max_tokens, packs=packs)
+                longest, total = grown, total + tokens
+                self._pop(flow)
+                flow.virtual_time += tokens / WEIGHTS[flow.priority]
+        if not batch and self._items:  # every item of the flow had been abandoned
+            return self.next_batch(budget_tokens, max_tokens)
         return batch
 
-    def _line_to_serve(self, max_tokens: int | None) -> _Line[T] | None:
-        return next(iter(self._in_turn(max_tokens)), None)
-
-    def _in_turn(self, max_tokens: int | None) -> list[_Line[T]]:
-        """The lines whose rows are no longer than that, the one furthest behind first."""
+    def _in_turn(self, max_tokens: int | None) -> list[_Flow[T]]:
+        """Non-empty flows of items up to that length, the one with the smallest virtual time first."""
         limit = math.inf if max_tokens is None else bucket_of(max_tokens)
-        ready = [line for line in self._lines.values() if line.waiting and line.bucket <= limit]
-        return sorted(ready, key=lambda line: (line.virtual_time, line.bucket))
+        ready = [flow for flow in self._flows.values() if flow.waiting and flow.bucket <= limit]
+        return sorted(ready, key=lambda flow: (flow.virtual_time, flow.bucket))
 
-    def _nearby(self, line: _Line[T]) -> list[_Line[T]]:
-        """The line itself, then those whose rows pad least into it: shorter ones, longest first."""
-        shorter = [other for other in self._lines.values() if other.waiting and other.bucket <= line.bucket]
-        shorter.sort(key=lambda other: (other is not line, -other.bucket, other.virtual_time))
+    def _nearby(self, flow: _Flow[T]) -> list[_Flow[T]]:
+        """The flow itself, then those of shorter items, which it pads: the longest first."""
+        shorter = [other for other in self._flows.values() if other.waiting and other.bucket <= flow.bucket]
+        shorter.sort(key=lambda other: (other is not flow, -other.bucket, other.virtual_time))
         return shorter
 
-    def _pop(self, line: _Line[T]) -> None:
-        tokens, _ = line.waiting.popleft()
+    def _pop(self, flow: _Flow[T]) -> None:
+        tokens, _ = flow.waiting.popleft()
         self._items -= 1
         self._tokens -= tokens
 
 
-def _pads_little(padded_tokens: int, useful_tokens: int) -> bool:
-    waste = padded_tokens - useful_tokens
-    return waste <= NEGLIGIBLE_PADDING_TOKENS or padded_tokens <= MAX_PADDING_RATIO * useful_tokens
+def _pads_little(computed_tokens: int, given_tokens: int) -> bool:
+    padding = computed_tokens - given_tokens
+    return padding <= NEGLIGIBLE_PADDING_TOKENS or computed_tokens <= MAX_PADDING_RATIO * given_tokens

@@ -1,4 +1,4 @@
-"""A request inside the engine: its rows, the outputs as they arrive, and what becomes of them."""
+"""A request inside the engine: its sequences, their outputs as they arrive, and its result."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,18 +7,18 @@ from itertools import islice
 
 import numpy as np
 
-from trivet.engine.batch.sequences import Row
+from trivet.engine.batch.sequences import TokenSequence
 from trivet.messages import EngineResult, Floats, Priority, StageTimings, Usage
 
 Finish = Callable[[Floats, StageTimings], EngineResult]
-"""Turns all outputs of a job, (rows, outputs) in row order, into its result."""
+"""Turns all outputs of a job, (sequences, outputs) in the order of its sequences, into its result."""
 
 
 @dataclass(slots=True)
 class Job:
-    """Rows of one request. `future` is resolved when the last row is done, or with the first error."""
+    """Sequences of one request. `future` is resolved with the last output, or with the first error."""
 
-    rows: Sequence[Row]
+    sequences: Sequence[TokenSequence]
     finish: Finish
     priority: Priority
     tokenize_s: float = 0.0
@@ -31,19 +31,19 @@ class Job:
 
     @property
     def tokens(self) -> int:
-        """Tokens of all rows, padding not counted."""
-        return sum(row.tokens for row in self.rows)
+        """Tokens of all sequences, without padding."""
+        return sum(sequence.tokens for sequence in self.sequences)
 
     def is_abandoned(self) -> bool:
-        """Whether nobody waits for the future any more (cancelled, or failed by another row)."""
+        """Whether no caller waits for the future any more: it was cancelled, or another sequence has failed it."""
         return self.future is not None and self.future.done()
 
-    def deliver(self, row: int, output: Floats) -> None:
-        """Take one row's output, (outputs,); finish the job with the last one."""
+    def deliver(self, index: int, output: Floats) -> None:
+        """Store the output of one sequence, (outputs,); resolve the future with the last one."""
         if self._outputs is None:
-            self._outputs = np.empty((len(self.rows), len(output)), dtype=np.float32)
-            self._missing = len(self.rows)
-        self._outputs[row] = output
+            self._outputs = np.empty((len(self.sequences), len(output)), dtype=np.float32)
+            self._missing = len(self.sequences)
+        self._outputs[index] = output
         self._missing -= 1
         if self._missing == 0:
             self._complete(self._outputs)
@@ -55,7 +55,7 @@ class Job:
         queue_s = (self.started_s or self.submitted_s) - self.submitted_s
         try:
             self.future.set_result(self.finish(outputs, StageTimings(self.tokenize_s, queue_s, self.forward_s)))
-        except Exception as error:  # noqa: BLE001 - a future must be resolved whatever its head does
+        except Exception as error:  # noqa: BLE001 - the caller waits for the future, whatever `finish` raises
             self.future.set_exception(error)
 
     def fail(self, error: Exception) -> None:
@@ -65,13 +65,16 @@ class Job:
             self.future.set_exception(error)
 
 
-def usage(rows: Sequence[Row], windows: Sequence[int], truncated: Sequence[bool]) -> Usage:
-    """Account for a job: what was read, in how many windows, and whether anything was left out.
+def usage(sequences: Sequence[TokenSequence], windows: Sequence[int], truncated: Sequence[bool]) -> Usage:
+    """Account for a job.
 
-    Rows lie input by input, and every window of a job became the same number of them.
+    Args:
+        sequences: all of them, input by input; every window became the same number of sequences.
+        windows: of each input.
+        truncated: whether each input was cut.
     """
-    per_window = len(rows) // max(1, sum(windows))
-    tokens = iter(row.tokens for row in rows)
+    per_window = len(sequences) // max(1, sum(windows))
+    tokens = iter(sequence.tokens for sequence in sequences)
     return Usage(
         input_tokens=tuple(sum(islice(tokens, count * per_window)) for count in windows),
         windows=tuple(windows),

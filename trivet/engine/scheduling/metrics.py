@@ -1,16 +1,16 @@
-"""What one engine reports about itself: each forward as it ends, and its queue whenever somebody samples it."""
+"""Reports the metrics of one engine: each forward as it ends, and the queue whenever it is sampled."""
 
-from trivet.engine.batch.sequences import TokenBatch
-from trivet.metric_sinks import NO_METRICS
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.metrics import (
     ABANDONED_TOKENS,
-    BATCH_ROWS,
     BATCH_SECONDS,
+    BATCH_SEQUENCES,
     FORWARD_FAILURES,
     INTERRUPTIONS,
+    NO_METRICS,
     PADDED_TOKENS,
     QUEUE_OLDEST,
-    QUEUE_ROWS,
+    QUEUE_SEQUENCES,
     QUEUE_TOKENS,
     TOKEN_BUDGET,
     TOKENS,
@@ -19,34 +19,34 @@ from trivet.metrics import (
 
 
 class EngineMetrics:
-    """Reports under the labels of one model on one lane. Called once per forward, never per row."""
+    """Reports under the labels of one model on one lane. Called once per forward, never per sequence."""
 
     def __init__(self, sink: MetricsSink, *, model: str, lane: str) -> None:
         self._sink = sink
         self._labels = {"model": model, "lane": lane}
 
     def forwarded(self, batch: TokenBatch, computed_tokens: int, seconds: float) -> None:
-        """A forward has come back, having computed so many tokens, useful ones and others."""
+        """Report a forward that has ended; `computed_tokens` include padding."""
         self._sink.observe(BATCH_SECONDS, self._labels, seconds)
-        self._sink.observe(BATCH_ROWS, self._labels, len(batch.input_ids))
-        self._sink.count(TOKENS, self._labels, batch.useful_tokens)
+        self._sink.observe(BATCH_SEQUENCES, self._labels, len(batch.lengths))
+        self._sink.count(TOKENS, self._labels, batch.tokens)
         self._sink.count(PADDED_TOKENS, self._labels, computed_tokens)
 
     def interrupted(self) -> None:
-        """A shorter batch has overtaken a long forward, between two of its steps."""
+        """Report a shorter batch that runs between two steps of a long forward."""
         self._sink.count(INTERRUPTIONS, self._labels)
 
     def abandoned(self, batch: TokenBatch) -> None:
-        """Everybody who waited for a forward has left, and it was ended between two of its steps."""
-        self._sink.count(ABANDONED_TOKENS, self._labels, batch.useful_tokens)
+        """Report a forward that ended between two of its steps, because all its callers had left."""
+        self._sink.count(ABANDONED_TOKENS, self._labels, batch.tokens)
 
     def failed(self, error: Exception) -> None:
-        """A forward has raised."""
+        """Report a forward that has raised."""
         self._sink.count(FORWARD_FAILURES, {**self._labels, "error": type(error).__name__})
 
-    def queue(self, *, rows: int, tokens: int, oldest_s: float, token_budget: int) -> None:
-        """What waits now, and how much of it the next forward may take."""
-        self._sink.set(QUEUE_ROWS, self._labels, rows)
+    def queue(self, *, sequences: int, tokens: int, oldest_s: float, token_budget: int) -> None:
+        """Report the queue, and the budget of the next forward."""
+        self._sink.set(QUEUE_SEQUENCES, self._labels, sequences)
         self._sink.set(QUEUE_TOKENS, self._labels, tokens)
         self._sink.set(QUEUE_OLDEST, self._labels, oldest_s)
         self._sink.set(TOKEN_BUDGET, self._labels, token_budget)

@@ -1,17 +1,28 @@
-"""The loop of a replica: take the next batch, run it, hand out what came back.
+"""The loop of a replica: takes the next batch, runs it and hands out its outputs.
 
-One scheduler per backend. It decides nothing about batches (`packing` does) and holds no tensors; it owns the
-waiting rows, the thread that runs forwards, and the promise that every submitted job ends. Where the backend cuts a
-long forward into steps, much shorter batches run between them, and one that nobody waits for any more ends there.
+Theory of operation
+-------------------
+There is one scheduler per backend. It decides nothing about batches (`fair_queue` does) and holds no tensors. It owns
+the waiting sequences, the threads that run forwards, and the promise that every submitted job ends.
+
+It runs one worker for each forward that the backend can have in flight: one on a CPU. A worker takes the next batch,
+launches its forward and waits for the outputs. Where there are two workers, one prepares its batch while the device
+computes the other's. A batch is chosen only when a worker is free, so new work never waits for more than the forwards
+in flight and the turns of other flows.
+
+Some backends cut a long forward into steps. Between two steps much shorter batches run, for a bounded share of the long
+forward's time, and a forward whose callers have all left ends there.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from trivet.engine.backend import Backend
-from trivet.engine.batch.sequences import TokenBatch, build_batch
+from trivet.engine.backend import Backend, Pending
+from trivet.engine.batch.token_batch import TokenBatch, build_batch
 from trivet.engine.scheduling.fair_queue import FairQueue
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.metrics import UNMEASURED
@@ -24,69 +35,97 @@ _RATE_SMOOTHING = 0.1
 """Weight of the newest forward in the measured drain rate."""
 
 FAILING_AFTER = 3
-"""Forwards that fail in a row before the backend counts as broken: one or two may be due to what they were given."""
+"""Failed forwards in a row after which the backend counts as broken. One or two may be due to their inputs."""
 
 SHORTER_BY = 4
-"""A forward that pauses lets batches of at most a quarter of its tokens run first: nobody is overtaken by his like."""
+"""A batch may run between two steps of a forward if it has at most a quarter of its tokens. Batches of similar size
+never interrupt each other."""
 
 INTERRUPTED_SHARE = 0.14
-"""Of its time, how much a long forward may lose to shorter ones. More short work than that takes its turn after it."""
+"""The share of its time that a long forward may lose to shorter batches. Further ones wait until it ends."""
 
 _CLOSED = "the engine was closed"
 
 Entry = tuple[Job, int]
-"""A job and the index of one of its rows."""
+"""A job and the index of one of its sequences."""
+
+
+@dataclass(slots=True, eq=False)
+class _Forward:
+    """One batch on its way through the device."""
+
+    entries: list[Entry]
+    batch: TokenBatch
+    where: list[int]
+    """For each entry, the index of its sequence in the batch."""
+    pending: Pending | None = None
+    began_s: float | None = None
+    own_s: float = 0.0
+    """Time in which the device computed this forward and no other."""
+    others_s: float = 0.0
+    """Time in which it was paused for shorter batches."""
+
+    def is_abandoned(self) -> bool:
+        """Whether all callers have left."""
+        return all(job.is_abandoned() for job, _ in self.entries)
 
 
 class Scheduler:
     """Feeds one backend from one fair queue."""
 
     def __init__(self, backend: Backend, pad_id: int, *, max_queued_tokens: int, clock: Callable[[], float]) -> None:
-        """Build it stopped; `start` needs a running event loop.
+        """Create a stopped scheduler; `start` needs a running event loop.
 
         Args:
             backend: runs the batches.
-            pad_id: token id that fills rows up.
+            pad_id: token id that fills up padded sequences.
             max_queued_tokens: refuse work beyond this many waiting tokens.
             clock: monotonic seconds.
         """
         self._backend = backend
         self._pad_id = pad_id
         self.max_queued_tokens = max_queued_tokens
-        """May be changed at any time; what waits already stays."""
+        """May be changed at any time; jobs that wait already stay."""
         self._clock = clock
-        self._queue: FairQueue[Entry] = FairQueue(lambda entry: entry[0].is_abandoned())
+        self._queue: FairQueue[Entry] = FairQueue(backend.layout, lambda entry: entry[0].is_abandoned())
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
-        self._loop_task: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(backend.in_flight, thread_name_prefix="forward")
+        self._launching = threading.Lock()
+        self._workers: list[asyncio.Task[None]] = []
         self._tokens_per_s = 0.0
         self._some_left = False
-        """Whether rows of jobs that have ended early may be waiting still."""
+        """Whether sequences of jobs that ended early may still be waiting."""
         self.metrics = UNMEASURED
         """Where forwards are reported; set it before `start`."""
         self._failures = 0
         self._last_failure = ""
-        self.forward_started_s: float | None = None
-        """When the step now in progress began; None between steps."""
+        self._steps_began_s: dict[_Forward, float] = {}
+        self._last_step_ended_s = float("-inf")
 
     def start(self) -> None:
-        """Start the loop."""
-        self._loop_task = asyncio.create_task(self._run(), name="scheduler")
+        """Start the workers."""
+        names = (f"scheduler {number}" for number in range(self._backend.in_flight))
+        self._workers = [asyncio.create_task(self._work(), name=name) for name in names]
 
     @property
     def is_alive(self) -> bool:
-        """Whether the loop runs; a dead one would let every caller wait for ever."""
-        return self._loop_task is not None and not self._loop_task.done()
+        """Whether all workers run; without them callers would wait indefinitely."""
+        return bool(self._workers) and not any(worker.done() for worker in self._workers)
 
     @property
     def failing(self) -> str | None:
         """Why one forward after another fails; None unless the last `FAILING_AFTER` did.
 
-        A GPU that refuses work is not failing: it says so, and its CPU replica answers.
+        A GPU that refuses work is not failing: it raises `GpuUnavailable`, and the CPU replica answers.
         """
         if self._failures < FAILING_AFTER:
             return None
         return f"the last {self._failures} forwards failed: {self._last_failure}"
+
+    @property
+    def forward_started_s(self) -> float | None:
+        """When the oldest step in progress began; None between steps."""
+        return min(self._steps_began_s.values(), default=None)
 
     @property
     def waiting_tokens(self) -> int:
@@ -94,26 +133,26 @@ class Scheduler:
         return self._queue.waiting_tokens
 
     def report_queue(self) -> None:
-        """Report what waits at this moment."""
+        """Report the queue as it is now."""
         submitted_s = [job.submitted_s for job, _ in self._queue.oldest() if not job.is_abandoned()]
         self.metrics.queue(
-            rows=len(self._queue),
+            sequences=len(self._queue),
             tokens=self._queue.waiting_tokens,
             oldest_s=self._clock() - min(submitted_s) if submitted_s else 0.0,
             token_budget=self._backend.token_budget,
         )
 
     def submit(self, job: Job) -> "asyncio.Future[EngineResult]":
-        """Queue all rows of a job; the returned future is its result to come.
+        """Queue all sequences of a job; the returned future will hold its result.
 
         Raises:
-            Overloaded: the queue is full; nothing of the job was taken. A job larger than the whole queue is
-                taken when nothing waits, so that it is slow instead of impossible.
+            Overloaded: the queue is full; nothing of the job was queued. A job larger than the whole queue is accepted
+                when nothing waits, so that it is slow instead of impossible.
         """
         waiting = self._queue.waiting_tokens
         if self._some_left and waiting + job.tokens > self.max_queued_tokens:
             self._some_left = False
-            self._queue.drop_abandoned()  # nobody is to be refused for the sake of those who have gone
+            self._queue.drop_abandoned()  # work whose callers have left must not keep others out
             waiting = self._queue.waiting_tokens
         if waiting and waiting + job.tokens > self.max_queued_tokens:
             raise Overloaded(
@@ -123,8 +162,8 @@ class Scheduler:
         job.future = asyncio.get_running_loop().create_future()
         job.future.add_done_callback(self._note_leaving)
         job.submitted_s = self._clock()
-        for index, row in enumerate(job.rows):
-            self._queue.push((job, index), row.tokens, job.priority)
+        for index, sequence in enumerate(job.sequences):
+            self._queue.push((job, index), sequence.tokens, job.priority)
         self._arrived.set()
         return job.future
 
@@ -133,106 +172,120 @@ class Scheduler:
             self._some_left = True
 
     async def close(self) -> None:
-        """Stop the loop; fail what waits and what a forward is under way for."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.gather(self._loop_task, return_exceptions=True)
-        while batch := self._queue.next_batch(1 << 40):
-            _fail(batch, EngineError(_CLOSED))
-        self._thread.shutdown()
+        """Stop the workers; fail the jobs that wait and those whose forwards are under way."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        while entries := self._queue.next_batch(1 << 40):
+            _fail(entries, EngineError(_CLOSED))
+        self._threads.shutdown()
 
-    async def _run(self) -> None:
+    async def _work(self) -> None:
         while True:
+            while entries := self._queue.next_batch(self._backend.token_budget):
+                await self._run(entries)
+            self._arrived.clear()  # only while nothing waits, or another worker would miss its wake-up
             await self._arrived.wait()
-            self._arrived.clear()
-            while entries := self._queue.next_batch(self._backend.token_budget, packs=self._backend.packs):
-                await self._run_one(entries)
 
-    async def _run_one(self, entries: list[Entry]) -> None:
-        """One forward, from its first step to what its callers get; shorter ones may run between its steps."""
-        batch, where = build_batch([job.rows[index] for job, index in entries], self._pad_id)
-        now_s = self._clock()
-        for job, _ in entries:
-            job.started_s = job.started_s or now_s
-        steps = self._backend.steps(batch)
-        own_s = others_s = 0.0
-        outputs: Floats | None = None
+    async def _run(self, entries: list[Entry]) -> None:
+        """Compute one batch; deliver its outputs, or end its jobs with the error."""
         try:
-            while outputs is None:
-                began_s = self._clock()
-                outputs = await self._step(steps)
-                own_s += self._clock() - began_s
-                if outputs is None:
-                    if all(job.is_abandoned() for job, _ in entries):
-                        self.metrics.abandoned(batch)
-                        return
-                    others_s += await self._let_shorter_ones_run(batch, own_s, others_s)
+            batch, where = build_batch([job.sequences[index] for job, index in entries], self._pad_id)
+            forward = _Forward(entries, batch, where)
+            outputs = await self._compute(forward)
         except asyncio.CancelledError:
-            _fail(entries, EngineError(_CLOSED))  # what waits besides is failed by `close`
+            _fail(entries, EngineError(_CLOSED))  # waiting jobs are failed by `close`
             raise
         except TrivetError as error:
             self.metrics.failed(error)
             if not isinstance(error, GpuUnavailable):
                 self._note_failure(error.message)
             _fail(entries, error)
-            return
         except Exception as error:
             self.metrics.failed(error)
-            logger.exception("a forward of %d rows failed", len(batch.input_ids))
+            logger.exception("a forward of %d sequences failed", len(entries))
             self._note_failure(f"{type(error).__name__}: {error}")
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
-            return
-        self._failures = 0
-        self._account(entries, batch, own_s)
-        _deliver(entries, outputs, where)
+        else:
+            if outputs is None:
+                self.metrics.abandoned(batch)
+                return
+            self._failures = 0
+            self._account(forward)
+            _deliver(forward, outputs)
 
-    async def _step(self, steps: Iterator[Floats | None]) -> Floats | None:
-        self.forward_started_s = self._clock()
+    async def _compute(self, forward: _Forward) -> Floats | None:
+        """Run a forward to its end and return the outputs; None if all its callers leave on the way."""
+        while (outputs := await self._step(forward)) is None:
+            if forward.is_abandoned():
+                return None
+            await self._let_shorter_ones_run(forward)
+        return outputs
+
+    async def _step(self, forward: _Forward) -> Floats | None:
+        began_s = self._steps_began_s[forward] = self._clock()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, next, steps)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, self._advance, forward)
         finally:
-            self.forward_started_s = None
+            del self._steps_began_s[forward]
+        # A forward behind another one on the device waits; that time is the other one's.
+        began_s = max(began_s, self._last_step_ended_s)
+        self._last_step_ended_s = self._clock()
+        forward.own_s += self._last_step_ended_s - began_s
+        forward.began_s = began_s if forward.began_s is None else forward.began_s
+        return outputs
 
-    async def _let_shorter_ones_run(self, batch: TokenBatch, own_s: float, others_s: float) -> float:
-        """Run what is much shorter than `batch` while its forward pauses; returns the seconds that took.
+    def _advance(self, forward: _Forward) -> Floats | None:
+        """Launch a forward or compute its next step. Called in a thread."""
+        if forward.pending is None:
+            with self._launching:
+                forward.pending = self._backend.launch(forward.batch)
+        return forward.pending.step()
 
-        Which of them is the fair queue's choice; how many is bounded by the share of its time that a long forward
-        may lose.
-        """
-        began_s = self._clock()
-        most = min(self._backend.token_budget, batch.padded_tokens // SHORTER_BY)
-        lost_s = 0.0
-        while others_s + lost_s <= INTERRUPTED_SHARE * (own_s + others_s + lost_s):
-            shorter = self._queue.next_batch(most, max_tokens=most, packs=self._backend.packs)
-            if not shorter:
+    async def _let_shorter_ones_run(self, forward: _Forward) -> None:
+        """Run batches much shorter than a paused forward. The fair queue chooses them; their time is bounded."""
+        most = min(self._backend.token_budget, self._cost(forward.batch) // SHORTER_BY)
+        while may_lose_time(forward.own_s, forward.others_s):
+            entries = self._queue.next_batch(most, max_tokens=most)
+            if not entries:
                 break
             self.metrics.interrupted()
-            await self._run_one(shorter)
-            lost_s = self._clock() - began_s
-        return lost_s
+            began_s = self._clock()
+            await self._run(entries)
+            forward.others_s += self._clock() - began_s
 
     def _note_failure(self, why: str) -> None:
         self._failures += 1
         self._last_failure = why
 
-    def _account(self, entries: list[Entry], batch: TokenBatch, forward_s: float) -> None:
-        for job in {id(job): job for job, _ in entries}.values():
-            job.forward_s += forward_s
-        computed = batch.bins.tokens if self._backend.packs else batch.padded_tokens
-        self.metrics.forwarded(batch, computed, forward_s)
-        rate = batch.useful_tokens / max(forward_s, 1e-6)
+    def _account(self, forward: _Forward) -> None:
+        began_s = forward.began_s
+        assert began_s is not None
+        for job in {id(job): job for job, _ in forward.entries}.values():
+            job.started_s = began_s if job.started_s is None else min(job.started_s, began_s)
+            job.forward_s += forward.own_s
+        self.metrics.forwarded(forward.batch, self._cost(forward.batch), forward.own_s)
+        rate = forward.batch.tokens / max(forward.own_s, 1e-6)
         self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
 
+    def _cost(self, batch: TokenBatch) -> int:
+        return self._backend.layout.cost(batch.lengths)
+
     def _drain_s(self, waiting_tokens: int) -> float:
-        """Seconds until half of what waits is done, at the measured rate; 1 s before anything was measured."""
+        """Seconds until half of the waiting tokens are done at the measured rate; 1 s before the first measurement."""
         if not self._tokens_per_s:
             return 1.0
         return max(1.0, 0.5 * waiting_tokens / self._tokens_per_s)
 
 
-def _deliver(entries: list[Entry], outputs: Floats, where: list[int]) -> None:
-    for (job, row), at in zip(entries, where, strict=True):
-        job.deliver(row, outputs[at])
+def may_lose_time(own_s: float, others_s: float) -> bool:
+    """Whether a forward that has computed and paused for so long may pause longer. Pure."""
+    return others_s <= INTERRUPTED_SHARE * (own_s + others_s)
+
+
+def _deliver(forward: _Forward, outputs: Floats) -> None:
+    for (job, index), at in zip(forward.entries, forward.where, strict=True):
+        job.deliver(index, outputs[at])
 
 
 def _fail(entries: list[Entry], error: TrivetError) -> None:

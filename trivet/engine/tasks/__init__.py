@@ -1,1 +1,1 @@
-"""One file per task: from a request's texts to rows, and from rows' outputs to its result."""
+"""One file per task: from a request's texts to sequences, and from their outputs to the result."""

@@ -1,11 +1,11 @@
-"""What the three tasks share: the tokenizer, the limits, and how a long text is treated."""
+"""The common part of all tasks: the tokenizer, the limits, and the treatment of long texts."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
@@ -18,7 +18,7 @@ RequestT = TypeVar("RequestT", bound=EngineRequest)
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """Limits of one engine, in tokens and sequences."""
+    """Limits of one engine; `max_sequences` and `max_request_tokens` hold for one request."""
 
     overlap_tokens: int = 64
     max_sequences: int = 16384
@@ -26,7 +26,7 @@ class EngineLimits:
 
 
 class TaskBase(Generic[RequestT]):
-    """Prepares requests for the scheduler. Pure apart from the tokenizer it calls; runs in a worker thread."""
+    """Prepares requests for the scheduler. Pure apart from the tokenizer that it calls; runs in a worker thread."""
 
     def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
         self.files = files
@@ -35,7 +35,7 @@ class TaskBase(Generic[RequestT]):
         self.device = device
 
     def prepare_one(self, request: RequestT) -> Job | TrivetError:
-        """Turn a request into a job, or into the error its caller gets: a bad request fails alone."""
+        """Turn a request into a job, or into its error: a bad request must not fail those batched with it."""
         try:
             job = self._prepare_one(request)
             self._check_tokens(job.tokens, request)
@@ -43,7 +43,7 @@ class TaskBase(Generic[RequestT]):
             return error
         except TooManyTokens:
             return self._too_many_tokens("more than the limit", request)
-        except Exception as error:  # ours, and yet no reason to fail those who were batched with it
+        except Exception as error:  # a bug of ours must not fail them either
             logger.exception("a request could not be prepared")
             return EngineError(f"the request could not be prepared: {type(error).__name__}: {error}")
         return job
@@ -52,8 +52,12 @@ class TaskBase(Generic[RequestT]):
         raise NotImplementedError
 
     def encode(self, texts: Sequence[str], long_input: LongInput) -> list[Ids]:
-        """Content ids of each text; no further than a request may go, since nobody else is tokenised meanwhile."""
-        # A text that will be cut may be short enough then, and one that will be refused is told its own length.
+        """Return the ids of each text, without special tokens.
+
+        Raises:
+            TooManyTokens: they exceed the request's limit. Tokenising further would only delay other requests.
+        """
+        # Not for texts that will be cut, since they may fit afterwards, nor where the error states the whole length.
         limit = self.limits.max_request_tokens if long_input == "window" else None
         return self.tokenizer.encode(texts, most_tokens=limit)
 
@@ -80,7 +84,7 @@ class TaskBase(Generic[RequestT]):
 
 
 def check_length(policy: LongInput, tokens: int, limit_tokens: int, field: str, index: int | None = None) -> bool:
-    """Apply the long-input policy: whether the text must be cut; InputTooLong where the caller asked for it."""
+    """Apply the long-input policy. Returns whether the text must be cut; raises `InputTooLong` under "error"."""
     if tokens <= limit_tokens or policy == "window":
         return False
     if policy == "error":

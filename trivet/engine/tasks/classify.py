@@ -1,12 +1,12 @@
-"""Zero-shot classification: every premise window against every hypothesis, by natural language inference."""
+"""Zero-shot classification by natural language inference: every premise window meets every hypothesis."""
 
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 
-from trivet.engine.batch.sequences import Row, pair_row
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
+from trivet.engine.batch.sequences import TokenSequence, pair_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid, softmax
@@ -19,12 +19,12 @@ PAIR_FIRST = "First: "
 PAIR_SECOND = "\nSecond: "
 """Two texts become one premise as `First: {text}\\nSecond: {text_pair}`; the starter classifier learned it so."""
 
-Pieces = tuple[Ids, ...]
-"""What one window adds to a premise. A premise is a window of the first text and one of the second."""
+PremiseIds = tuple[Ids, ...]
+"""Ids that one window contributes. A premise is a window of the first text and, in a pair, one of the second."""
 
 
 class ClassifyTask(TaskBase[ClassifyRequest]):
-    """Rows are (premise window, hypothesis), hypotheses innermost; outputs are NLI logits, (rows, classes)."""
+    """Sequences are (premise window, hypothesis), hypotheses innermost; outputs are NLI logits, one per class."""
 
     def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
         super().__init__(files, tokenizer, limits, device)
@@ -35,7 +35,7 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         labels = list(request.hypotheses)
         hypotheses = self.encode([request.hypotheses[label] for label in labels], request.long_input)
         room = self._premise_room(hypotheses, labels)
-        rows: list[Row] = []
+        sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
         texts = self.encode([item.text for item in request.inputs], request.long_input)
@@ -46,24 +46,24 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
             else:
                 firsts, seconds, cut = self._pair_premises(texts[index], others[index], room, request, index)
             count = len(firsts) * len(seconds)
-            self._check_sequences(len(rows) + count * len(hypotheses), request)
-            rows += [
-                pair_row(self.tokenizer.special, first + second, hypothesis)
+            self._check_sequences(len(sequences) + count * len(hypotheses), request)
+            sequences += [
+                pair_sequence(self.tokenizer.special, first + second, hypothesis)
                 for first, second, hypothesis in product(firsts, seconds, hypotheses)
             ]
             windows.append(count)
             truncated.append(cut)
-        used = usage(rows, windows, truncated)
-        absent = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
+        used = usage(sequences, windows, truncated)
+        no_relation = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
 
         def finish(outputs: Floats, timings: StageTimings) -> ClassifyResult:
-            scores = self._scores(outputs, windows, len(labels), absent, request.multi_label)
+            scores = self._scores(outputs, windows, len(labels), no_relation, request.multi_label)
             return ClassifyResult(scores, used, timings, self.device)
 
-        return Job(rows, finish, request.priority)
+        return Job(sequences, finish, request.priority)
 
     def _premise_room(self, hypotheses: Sequence[Ids], labels: Sequence[str]) -> int:
-        """Tokens left for a premise beside the longest hypothesis; a hypothesis may take half of the model."""
+        """Tokens left for a premise beside the longest hypothesis, which may take half of the model's limit."""
         limit = self.files.max_tokens - self.tokenizer.special.pair_tokens
         for label, hypothesis in zip(labels, hypotheses, strict=True):
             if len(hypothesis) > limit // 2:
@@ -77,7 +77,7 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
 
     def _premises(
         self, ids: Ids, room: int, request: ClassifyRequest, index: int
-    ) -> tuple[list[Pieces], list[Pieces], bool]:
+    ) -> tuple[list[PremiseIds], list[PremiseIds], bool]:
         cut = check_length(request.long_input, len(ids), room, request.inputs_field, index)
         if cut:
             ids = ids[:room]
@@ -86,7 +86,7 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
 
     def _pair_premises(
         self, first: Ids, second: Ids, room: int, request: ClassifyRequest, index: int
-    ) -> tuple[list[Pieces], list[Pieces], bool]:
+    ) -> tuple[list[PremiseIds], list[PremiseIds], bool]:
         room -= len(self._first) + len(self._second)
         cut = check_length(request.long_input, len(first) + len(second), room, request.inputs_field, index)
         of_first, of_second = pair_spans(len(first), len(second), room, self.limits.overlap_tokens, cut=cut)
@@ -97,22 +97,22 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         )
 
     def _scores(
-        self, outputs: Floats, windows: Sequence[int], labels: int, absent: int | None, multi_label: bool
+        self, outputs: Floats, windows: Sequence[int], labels: int, no_relation: int | None, multi_label: bool
     ) -> Floats:
         """Aggregate over windows, then normalise over labels or per label.
 
-        Single-label: softmax over the labels of their entailment logits. Multi-label: per label the softmax of
-        entailment against its opposite, which is the logistic function of their difference. Both as in the
-        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the absent label); as there,
-        a label without another one to win against is weighed against its opposite.
+        Single-label scores are the softmax over the labels of their entailment logits. A multi-label score is the
+        softmax of entailment against its opposite, which is the logistic function of their difference. Both follow the
+        zero-shot pipeline of transformers, after a maximum over windows (a minimum for the no_relation label). As
+        there, a single label is weighed against its opposite.
         """
         multi_label = multi_label or labels == 1
-        evidence = outputs[:, self._entailment]  # (rows,)
+        evidence = outputs[:, self._entailment]  # (sequences,)
         if multi_label:
             evidence = evidence - outputs[:, self._opposite]
         per_window = evidence.reshape(-1, labels)  # (windows of all inputs, labels)
         starts = np.cumsum([0, *windows[:-1]])
         best: Floats = np.maximum.reduceat(per_window, starts, axis=0)  # (inputs, labels)
-        if absent is not None:
-            best[:, absent] = np.minimum.reduceat(per_window[:, absent], starts)
+        if no_relation is not None:
+            best[:, no_relation] = np.minimum.reduceat(per_window[:, no_relation], starts)
         return sigmoid(best) if multi_label else softmax(best)

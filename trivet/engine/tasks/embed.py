@@ -1,8 +1,8 @@
-"""Embedding: prompts, windows, pooling over windows, Matryoshka slices."""
+"""Embedding: prompts, windows, the mean over windows, Matryoshka slices."""
 
 import numpy as np
 
-from trivet.engine.batch.sequences import Row, single_row
+from trivet.engine.batch.sequences import TokenSequence, single_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import TaskBase, check_length
 from trivet.engine.tasks.heads import l2_normalize, pool_windows
@@ -13,31 +13,31 @@ from trivet.messages import EmbedRequest, EmbedResult, Floats, StageTimings
 
 
 class EmbedTask(TaskBase[EmbedRequest]):
-    """Rows are windows of texts; outputs are pooled, not yet normalised vectors, (rows, H)."""
+    """Sequences are windows of texts; outputs are pooled, not yet normalised vectors, (sequences, H)."""
 
     def _prepare_one(self, request: EmbedRequest) -> Job:
         prompt = self._prompt(request)
         dimensions = self._dimensions(request)
         normalize = self.files.normalize if request.normalize is None else request.normalize
         room = self.files.max_tokens - self.tokenizer.special.single_tokens
-        rows: list[Row] = []
+        sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
         prompt_ids = self.encode([prompt], request.long_input)[0] if prompt else None
         for index, ids in enumerate(self.encode([prompt + text for text in request.texts], request.long_input)):
             cut = check_length(request.long_input, len(ids), room, request.inputs_field, index)
-            text_rows = self._rows(ids[:room] if cut else ids, prompt_ids, room)
-            rows += text_rows
-            windows.append(len(text_rows))
+            of_text = self._windows(ids[:room] if cut else ids, prompt_ids, room)
+            sequences += of_text
+            windows.append(len(of_text))
             truncated.append(cut)
-        self._check_sequences(len(rows), request)
-        used = usage(rows, windows, truncated)
+        self._check_sequences(len(sequences), request)
+        used = usage(sequences, windows, truncated)
 
         def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
             vectors = np.empty((len(windows), outputs.shape[1]), dtype=np.float32)  # (N, H)
             at = 0
             for index, count in enumerate(windows):
-                tokens = [row.tokens for row in rows[at : at + count]]
+                tokens = [sequence.tokens for sequence in sequences[at : at + count]]
                 vectors[index] = pool_windows(outputs[at : at + count], tokens)
                 at += count
             vectors = vectors[:, :dimensions]
@@ -45,14 +45,14 @@ class EmbedTask(TaskBase[EmbedRequest]):
                 vectors = l2_normalize(vectors)
             return EmbedResult(vectors, used, timings, self.device)
 
-        return Job(rows, finish, request.priority)
+        return Job(sequences, finish, request.priority)
 
-    def _rows(self, ids: Ids, prompt_ids: Ids | None, room: int) -> list[Row]:
-        """Windows over the text; every one of them begins with the prompt."""
+    def _windows(self, ids: Ids, prompt_ids: Ids | None, room: int) -> list[TokenSequence]:
+        """Cut a text into windows, each of which begins with the prompt."""
         lead = ids[: _shared_prefix(ids, prompt_ids)] if prompt_ids is not None else ids[:0]
         content = ids[len(lead) :]
         spans = window_spans(len(content), room - len(lead), self.limits.overlap_tokens)
-        return [single_row(self.tokenizer.special, lead, content[start:end]) for start, end in spans]
+        return [single_sequence(self.tokenizer.special, lead, content[start:end]) for start, end in spans]
 
     def _prompt(self, request: EmbedRequest) -> str:
         try:
@@ -78,7 +78,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
 
 
 def _shared_prefix(ids: Ids, prompt_ids: Ids) -> int:
-    """Length of the common beginning; a subword may straddle the border of prompt and text."""
+    """Length of the common beginning: a subword may straddle the border between prompt and text."""
     shortest = min(len(ids), len(prompt_ids))
     differs = np.flatnonzero(ids[:shortest] != prompt_ids[:shortest])
     return int(differs[0]) if len(differs) else shortest

@@ -1,4 +1,4 @@
-"""What happens to a model's raw outputs: activations, and one answer from many windows. Numpy only."""
+"""Turns raw outputs into results: activations, normalisation, one vector from several windows. Needs numpy alone."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from trivet.messages import Floats
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Logistic function, element by element, without overflow at either end."""
+    """Return the logistic function of each element, without overflow at either end."""
     positive = logits >= 0
     decayed = np.exp(np.where(positive, -logits, logits))
     result: Floats = np.where(positive, 1.0 / (1.0 + decayed), decayed / (1.0 + decayed)).astype(np.float32)
@@ -16,7 +16,7 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Softmax over the last axis, shifted by the maximum so that it cannot overflow."""
+    """Return the softmax over the last axis, shifted by the maximum so that it cannot overflow."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     result: Floats = (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
     return result
@@ -30,10 +30,10 @@ def l2_normalize(vectors: Floats) -> Floats:
 
 
 def pool_windows(vectors: Floats, window_tokens: Sequence[int]) -> Floats:
-    """Token-weighted mean of the window vectors of one text, (windows, H) → (H,).
+    """Return the token-weighted mean of one text's window vectors, (windows, H) → (H,).
 
-    With mean pooling inside each window this is the mean over all of the text's tokens, those in overlaps
-    counted twice. One window is returned as it is, bit for bit.
+    With mean pooling inside each window this is the mean over all tokens of the text, those in overlaps counted twice.
+    The vector of a single window is returned bit for bit.
     """
     if len(vectors) == 1:
         only: Floats = vectors[0]

@@ -1,9 +1,9 @@
-"""The classifier's own classes, for callers that bring no labels: of a text, or of a premise and a hypothesis."""
+"""Prediction of the classifier's own classes, for a text or for a premise and a hypothesis."""
 
 from itertools import product
 
-from trivet.engine.batch.sequences import Row, pair_row, single_row
-from trivet.engine.checkpoint.description import ModelFiles
+from trivet.checkpoint.description import ModelFiles
+from trivet.engine.batch.sequences import TokenSequence, pair_sequence, single_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import softmax
@@ -13,10 +13,10 @@ from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
 
 
 class PredictTask(TaskBase[PredictRequest]):
-    """Rows are windows of a text, or of both texts of a pair; outputs are class logits, (rows, classes).
+    """Sequences are windows of a text, or of both texts of a pair; outputs are class logits, (sequences, classes).
 
-    Of a long input's windows the one with the greatest entailment logit answers: one passage that entails the
-    hypothesis is enough, and the logits given back are ones that the model really produced together.
+    The window with the greatest entailment logit decides a long input: one passage that entails the hypothesis is
+    enough, and the model has produced these logits together.
     """
 
     def __init__(self, files: ModelFiles, tokenizer: TextTokenizer, limits: EngineLimits, device: str) -> None:
@@ -26,7 +26,7 @@ class PredictTask(TaskBase[PredictRequest]):
 
     def _prepare_one(self, request: PredictRequest) -> Job:
         special = self.tokenizer.special
-        rows: list[Row] = []
+        sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
         texts = self.encode([item.text for item in request.inputs], request.long_input)
@@ -35,28 +35,28 @@ class PredictTask(TaskBase[PredictRequest]):
             other = others[index] if item.text_pair is not None else None
             of_text, of_other, cut = self._spans(texts[index], other, request, index)
             count = len(of_text) * len(of_other)
-            self._check_sequences(len(rows) + count, request)
-            rows += [
-                single_row(special, texts[index][a:b])
+            self._check_sequences(len(sequences) + count, request)
+            sequences += [
+                single_sequence(special, texts[index][a:b])
                 if other is None
-                else pair_row(special, (texts[index][a:b],), other[c:d])
+                else pair_sequence(special, (texts[index][a:b],), other[c:d])
                 for (a, b), (c, d) in product(of_text, of_other)
             ]
             windows.append(count)
             truncated.append(cut)
-        used = usage(rows, windows, truncated)
+        used = usage(sequences, windows, truncated)
 
         def finish(outputs: Floats, timings: StageTimings) -> PredictResult:
-            logits = outputs[_best_rows(outputs[:, self._entailment], windows)]  # (inputs, classes)
+            logits = outputs[_best_sequences(outputs[:, self._entailment], windows)]  # (inputs, classes)
             scores = softmax(logits)
             return PredictResult(self._labels, logits, scores, used, timings, self.device)
 
-        return Job(rows, finish, request.priority)
+        return Job(sequences, finish, request.priority)
 
     def _spans(
         self, text: Ids, other: Ids | None, request: PredictRequest, index: int
     ) -> tuple[list[Span], list[Span], bool]:
-        """Windows of both texts, one empty one of a text that is not there, and whether anything is cut."""
+        """Windows of both texts (one empty window if there is no second text), and whether anything is cut."""
         overlap = self.limits.overlap_tokens
         if other is None:
             room = self.files.max_tokens - self.tokenizer.special.single_tokens
@@ -67,8 +67,8 @@ class PredictTask(TaskBase[PredictRequest]):
         return *pair_spans(len(text), len(other), room, overlap, cut=cut), cut
 
 
-def _best_rows(evidence: Floats, windows: list[int]) -> list[int]:
-    """Per input the index of its row with the greatest evidence."""
+def _best_sequences(evidence: Floats, windows: list[int]) -> list[int]:
+    """For each input, the index of its sequence with the greatest evidence."""
     best: list[int] = []
     start = 0
     for count in windows:

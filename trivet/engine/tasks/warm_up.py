@@ -1,4 +1,4 @@
-"""The forward that a replica runs before it says it is ready."""
+"""The request that a replica computes before it reports that it is ready."""
 
 from trivet.config import Task
 from trivet.messages import ClassifyRequest, EmbedRequest, EngineRequest, PairText, RerankRequest
@@ -7,7 +7,7 @@ _TEXT = "A stand with three legs does not wobble."
 
 
 def warm_up_request(task: Task) -> EngineRequest:
-    """A small real request of the task."""
+    """Return a small request of the task."""
     if task == "embedder":
         return EmbedRequest((_TEXT,))
     if task == "reranker":

@@ -1,1 +1,1 @@
-"""From text to token ids: the tokenizer, segments of long texts, windows."""
+"""Turns texts into token ids: the tokenizer, segments of long texts, windows."""

@@ -1,21 +1,21 @@
-"""Where a long text may be cut so that the tokens of its pieces, one after another, are those of the whole. Pure.
+"""Cuts a long text into segments whose tokens, one segment after another, are those of the whole text. Pure.
 
 A tokenizer holds some 400 bytes for every token of a text that it is given, several times more than for the same text
-in pieces, and what it has held stays with the process.
+in segments, and the process never returns that memory to the system.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-PIECE_CHARACTERS = 2**17
+SEGMENT_CHARACTERS = 2**17
 
 _CUT = re.compile(r"(?<=[!-~]) ")
-"""Before a space that follows printable ASCII. There words end for every kind of tokenizer that we
-know, and no normaliser joins what is before with what is behind; the space stays with the word that it belongs to."""
+"""A cut is made before a space that follows printable ASCII. There words end for every known kind of tokenizer, and no
+normaliser joins the characters on both sides. The space stays with the word that follows it."""
 
 
-def pieces(text: str, characters: int = PIECE_CHARACTERS) -> list[str]:
-    """Cut a text at the first place after every `characters`; one without such places stays whole."""
+def segments(text: str, characters: int = SEGMENT_CHARACTERS) -> list[str]:
+    """Cut a text at the first possible place after every `characters`; one without such places stays whole."""
     found = []
     start = 0
     while len(text) - start > characters and (place := _CUT.search(text, start + characters)):
@@ -24,8 +24,8 @@ def pieces(text: str, characters: int = PIECE_CHARACTERS) -> list[str]:
     return [*found, text[start:]]
 
 
-def batches(texts: Iterable[str], characters: int = PIECE_CHARACTERS) -> Iterator[list[str]]:
-    """Texts in order, together of at most `characters` or alone."""
+def batches(texts: Iterable[str], characters: int = SEGMENT_CHARACTERS) -> Iterator[list[str]]:
+    """Group texts in their order. A group holds one text, or several of at most `characters` together."""
     batch: list[str] = []
     taken = 0
     for text in texts:

@@ -1,7 +1,7 @@
-"""Text to token ids, without ever cutting or padding.
+"""Turns texts into token ids, without cutting or padding.
 
-Only the `tokenizers` library: transformers is not imported in a serving process. Special tokens are kept
-apart from content, because windows need to be wrapped one by one.
+It needs the `tokenizers` library alone; a serving process does not import transformers. Special tokens are kept apart
+from content, because they are added to each window.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from trivet.engine.text.segments import batches, pieces
+from trivet.engine.text.segments import batches, segments
 from trivet.errors import ModelError
 from trivet.messages import Token
 
@@ -26,7 +26,7 @@ def _ids(values: Sequence[int]) -> Ids:
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """What the model wraps around one text, and around two."""
+    """The tokens that the model puts around one text, and around two."""
 
     single_prefix: Ids
     single_suffix: Ids
@@ -39,66 +39,66 @@ class SpecialTokens:
 
     @property
     def single_tokens(self) -> int:
-        """Special tokens of a sequence of one text."""
+        """How many there are in a sequence of one text."""
         return len(self.single_prefix) + len(self.single_suffix)
 
     @property
     def pair_tokens(self) -> int:
-        """Special tokens of a sequence of two texts."""
+        """How many there are in a sequence of two texts."""
         return len(self.pair_prefix) + len(self.pair_middle) + len(self.pair_suffix)
 
 
 class TooManyTokens(Exception):
-    """Texts have more tokens than their caller may send."""
+    """Texts have more tokens than one request may have."""
 
 
 class TextTokenizer:
-    """A model's own tokenizer.json, with its baked-in truncation and padding switched off."""
+    """A model's tokenizer.json, with the truncation and padding that it prescribes switched off."""
 
     def __init__(self, tokenizer: Tokenizer, *, pad_id: int | None = None) -> None:
         padding = tokenizer.padding
         if pad_id is None:
             pad_id = int(padding["pad_id"]) if padding else _find_pad_id(tokenizer)
-        # Many published files cut at 128 tokens and pad to it: a silent loss that nobody asked for.
+        # Many published files cut at 128 tokens and pad to it: a silent loss that no caller asked for.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special = _derive_special_tokens(tokenizer, pad_id)
-        self._cuts = _gives_the_same_in_pieces(tokenizer)
+        self._cuts = _gives_the_same_in_segments(tokenizer)
 
     @classmethod
     def from_dir(cls, path: Path, *, pad_id: int | None = None) -> Self:
-        """Load `tokenizer.json` from a model directory; ModelError names the file if it is not there."""
+        """Load `tokenizer.json` from a model directory. Raises `ModelError` if there is none."""
         file = path / "tokenizer.json"
         if not file.is_file():
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
         return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
 
     def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
-        """Content ids of each text, without special tokens. Long texts go through in pieces.
+        """Return the ids of each text, without special tokens. Long texts are tokenised in segments.
 
         Raises:
-            TooManyTokens: there are more than `most_tokens`; what is left of the texts has not been looked at.
+            TooManyTokens: there are more than `most_tokens`; the remaining texts have not been tokenised.
         """
-        pieces_of = [pieces(text) if self._cuts else [text] for text in texts]
+        segments_of = [segments(text) if self._cuts else [text] for text in texts]
         found: list[Ids] = []
         taken = 0
-        for batch in batches(piece for of_text in pieces_of for piece in of_text):
+        for batch in batches(segment for of_text in segments_of for segment in of_text):
             found += [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
             taken += sum(len(ids) for ids in found[-len(batch) :])
             if most_tokens is not None and taken > most_tokens:
                 raise TooManyTokens
         ids = iter(found)
-        return [np.concatenate([next(ids) for _ in of_text]) for of_text in pieces_of]
+        return [np.concatenate([next(ids) for _ in of_text]) for of_text in segments_of]
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
-        """Each text as tokens with their places in it, for people."""
+        """Return each text as tokens with their character ranges, in human-readable form."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
         return [_tokens(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     @property
     def raw(self) -> Tokenizer:
-        """The underlying tokenizer, for callers that need offsets and token strings."""
+        """The underlying tokenizer."""
         return self._tokenizer
 
 
@@ -128,17 +128,17 @@ _PROBES = (
 )
 
 
-def _gives_the_same_in_pieces(tokenizer: Tokenizer) -> bool:
-    """Whether texts may be cut as `pieces` does: tried out, since any tokenizer may be configured."""
+def _gives_the_same_in_segments(tokenizer: Tokenizer) -> bool:
+    """Whether texts may be cut as `segments` does. It is tried out, since any tokenizer may be configured."""
     return all(
-        [id_ for piece in pieces(probe, 1) for id_ in tokenizer.encode(piece, add_special_tokens=False).ids]
+        [id_ for segment in segments(probe, 1) for id_ in tokenizer.encode(segment, add_special_tokens=False).ids]
         == tokenizer.encode(probe, add_special_tokens=False).ids
         for probe in _PROBES
     )
 
 
 def _derive_special_tokens(tokenizer: Tokenizer, pad_id: int) -> SpecialTokens:
-    """Read the wrapping off two probe encodings instead of trusting names in config files."""
+    """Read the special tokens off two probe encodings, since names in config files are unreliable."""
     single = tokenizer.encode("a")
     pair = tokenizer.encode("a", "a")
     content = [position for position, which in enumerate(single.sequence_ids) if which is not None]

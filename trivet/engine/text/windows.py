@@ -1,7 +1,7 @@
-"""Token windows over a text that is longer than the model. Pure arithmetic on lengths.
+"""Cuts texts that are longer than the model into token windows. Pure arithmetic on lengths.
 
-Windows of one text are of equal size (± 0), so that they pack into one bucket without padding and no tail of
-three tokens is embedded on its own.
+Windows of one text have the same size. They share one length bucket without padding, and no window holds just the few
+tokens that remain at the end.
 """
 
 Span = tuple[int, int]
@@ -9,11 +9,14 @@ Span = tuple[int, int]
 
 
 def window_spans(length_tokens: int, room_tokens: int, overlap_tokens: int) -> list[Span]:
-    """Cover `length_tokens` with windows of at most `room_tokens`, neighbours sharing at least the overlap.
+    """Cover `length_tokens` with windows of at most `room_tokens`, of which two in a row share at least the overlap.
 
     With n windows of size s and overlap o, n·s - (n-1)·o ≥ length must hold; n is the smallest that fits the
     room and s the smallest that fits n. An empty text is one empty window. The overlap is reduced where it
     would leave a window less than half of its room to advance.
+
+    Raises:
+        ValueError: there is no room for a token.
     """
     if room_tokens < 1:
         raise ValueError(f"a window needs room for at least one token, got {room_tokens}")
@@ -28,10 +31,10 @@ def window_spans(length_tokens: int, room_tokens: int, overlap_tokens: int) -> l
 
 
 def pair_rooms(first_tokens: int, second_tokens: int, room_tokens: int) -> tuple[int, int]:
-    """How many tokens of each of two texts one input of `room_tokens` shows.
+    """Divide an input of `room_tokens` between two texts; returns the room of each.
 
-    Both whole where they fit together. Else the text that fits half of the room is whole and the other one gets the
-    rest; where neither does, each gets half.
+    Both are whole if they fit together. Otherwise a text that fits half of the room is whole, and the other one gets
+    the rest. If neither does, each gets half.
     """
     if first_tokens + second_tokens <= room_tokens:
         return first_tokens, second_tokens
@@ -50,9 +53,15 @@ def pair_spans(
 ) -> tuple[list[Span], list[Span]]:
     """Cover two texts that must be read together, in windows of `room_tokens` for both (see `pair_rooms`).
 
-    Every window of one is to meet every window of the other. The two lists are not multiplied here: two long texts
-    would make millions of pairs before anybody counted them. `cut` leaves only what the first window of each can
-    show when it is filled.
+    Every window of one meets every window of the other. The caller multiplies the two lists, after it has checked
+    their product: two long texts would make millions of pairs.
+
+    Args:
+        first_tokens: of the first text.
+        second_tokens: of the second text.
+        room_tokens: of both together.
+        overlap_tokens: shared by two windows in a row.
+        cut: cover only the first window of each.
     """
     rooms = pair_rooms(first_tokens, second_tokens, room_tokens)
     if cut:

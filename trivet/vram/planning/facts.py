@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from trivet.checkpoint.architecture import Architecture
+from trivet.checkpoint.files import read_config
 from trivet.errors import ModelError
 
 Dtype = Literal["bf16", "fp16", "fp32"]
@@ -63,24 +65,18 @@ class ModelFacts:
 def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> ModelFacts:
     """Derive a model's facts from its config.json. Raises `ModelError`, which names a missing field."""
 
-    def field(*names: str) -> int:
-        for key in names:
-            if isinstance(config.get(key), int):
-                return int(config[key])
-        raise ModelError(f"{name}: config.json has none of {', '.join(names)}")
-
-    model_type = str(config.get("model_type", ""))
-    # RoBERTa numbers positions from the padding index on, so the first rows of its position table are unused.
-    unused_positions = field("pad_token_id") + 1 if "roberta" in model_type else 0
+    architecture = Architecture(name, config)
+    if architecture.max_tokens is None:
+        raise ModelError(f"{name}: config.json states no max_position_embeddings or max_trained_positions")
     return ModelFacts(
         name=name,
         parameters=parameters,
-        hidden=field("hidden_size", "n_embd", "dim"),
-        feed_forward=field("intermediate_size", "n_inner", "hidden_dim"),
-        heads=field("num_attention_heads", "n_head", "n_heads"),
-        max_tokens=field("max_trained_positions", "max_position_embeddings") - unused_positions,
-        gated=model_type == "modernbert",
-        attention="eager" if model_type.startswith("deberta") else "fused",
+        hidden=architecture.hidden_size,
+        feed_forward=architecture.intermediate_size,
+        heads=architecture.heads,
+        max_tokens=architecture.max_tokens,
+        gated=architecture.has_gated_mlp,
+        attention="eager" if architecture.has_disentangled_attention else "fused",
     )
 
 
@@ -89,10 +85,7 @@ def facts_from_directory(directory: Path) -> ModelFacts:
     shards = sorted(directory.glob("*.safetensors"))
     if not shards:
         raise ModelError(f"{directory}: no .safetensors file")
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{directory}: config.json: {error}") from error
+    config = read_config(directory)
     return facts_from_config(directory.name, config, sum(map(_parameters_in, shards)))
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from trivet.api.answer_types import route_headers
+from trivet.api.answers import route_headers
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EngineResult
 

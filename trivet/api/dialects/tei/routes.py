@@ -12,18 +12,16 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from starlette.responses import Response
 
-from trivet.api.answer_types import LabelScore, Vector, label_scores
+from trivet.api.answers import LabelScore, Vector, json_response, label_scores
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.model_names import find_by_name
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text, Texts
-from trivet.api.service import Service
+from trivet.api.service import Service, find_by_name
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import EmbedRequest, LongInput, PairText, PredictRequest, TokenizeRequest
 

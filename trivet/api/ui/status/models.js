@@ -58,7 +58,7 @@ function lane(model, status) {
 }
 
 /**
- * Always the same rows, so that the three cards stay aligned.
+ * Always the same rows, so that the three panels stay aligned.
  * @param {any} model
  * @returns {[string, string][]}
  */

@@ -1,1 +1,1 @@
-"""Conversion of a checkpoint to OpenVINO, in a process of its own: the only part of this package with torch."""
+"""Converts a checkpoint to OpenVINO in a separate process. The only part of `trivet.engine.openvino` with torch."""

@@ -1,8 +1,8 @@
-"""Converts a checkpoint to OpenVINO IR, as a process of its own: ``python -m trivet.engine.openvino.export.convert``.
+"""Converts a checkpoint to OpenVINO IR: ``python -m trivet.engine.openvino.export.convert``.
 
-torch, transformers and NNCF live and die here; the serving process maps the result. The output folder holds
+Only this process imports torch, transformers and NNCF; a serving process maps the result. The output folder holds
 ``openvino_model.xml``, ``openvino_model.bin`` and ``meta.json`` (:class:`IrMeta`), and appears complete or not at all.
-A model that can be cut at its attentions (:mod:`~trivet.engine.openvino.export.sections`) has a graph for each part
+A model that can be cut at its attentions (:mod:`~trivet.engine.openvino.export.sections`) has one graph for each part
 instead.
 
 Precisions:
@@ -39,27 +39,26 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from trivet.config import TASKS, Task  # noqa: E402
-from trivet.engine.batch.sequences import TokenBatch  # noqa: E402
-from trivet.engine.checkpoint.files import read_config  # noqa: E402
+from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
-from trivet.engine.openvino.ir_cache import META_FILE, MODEL_FILE, IrMeta, IrPrecision  # noqa: E402
+from trivet.engine.openvino.ir_cache import MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
 _CHECK_LENGTHS = (150, 70)
-"""Tokens of the two sequences that are traced and compared: more than two blocks of local attention, and padding."""
+"""Tokens of the two sequences that are traced and compared. The longer has more than two blocks of local attention."""
 
 _LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
-"""Largest ‖IR - torch‖ / ‖torch‖ allowed. Generous at the lower precisions: it is there to catch a graph that computes
-something else (whose error is about 1), not to measure rounding: a reranker's only logit may be near zero."""
+"""Largest ‖IR - torch‖ / ‖torch‖ allowed. It is generous at the lower precisions, where a reranker's only logit may be
+near zero: it catches a graph that computes something else, whose error is about 1."""
 
 
-def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> IrMeta:
-    """Writes the IR of one checkpoint to ``out_dir``, replacing nothing: the folder must not exist.
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> None:
+    """Write the IR of one checkpoint to ``out_dir``, which must not exist.
 
-    Peak memory is about twice the checkpoint's size, of which one is the checkpoint itself, mapped.
+    Peak memory is about twice the checkpoint's size. Half of it is the checkpoint itself, mapped.
 
     Raises:
         ModelError: the checkpoint cannot be loaded for the task, or its IR does not compute what torch does.
@@ -67,8 +66,8 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     started = time.monotonic()
     _say(f"loading {model_dir} as a {task}")
     model = load_torch_model(model_dir, task, torch.float32, for_export=True)
-    example = _example_batch(vocab_size=read_config(model_dir)["vocab_size"])
-    padded = _tensors(example.padded_inputs())
+    example = _example_batch(model.architecture.vocab_size)
+    padded = _tensors(example.padded())
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
 
@@ -80,29 +79,26 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
         elif can_be_packed(model):
-            _write_whole(PackedModel(model), _tensors(example.packed_inputs()), precision, partial)
+            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial)
         else:
             _write_whole(model, padded, precision, partial)
         del model
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
-        meta = IrMeta.describe(model_dir, task, precision, int(expected.shape[1]), error)
-        meta.write(partial / META_FILE)
+        IrMeta(model_dir.name, task, precision, error, converter_versions()).write(partial)
         partial.rename(out_dir)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     _say(f"done in {time.monotonic() - started:.0f} s; relative error {error:.1e}")
-    return meta
 
 
 def _example_batch(vocab_size: int) -> TokenBatch:
-    longest = max(_CHECK_LENGTHS)
-    mask = (np.arange(longest)[None, :] < np.array(_CHECK_LENGTHS)[:, None]).astype(np.int64)  # (2, T)
+    rng = np.random.default_rng(0)
     # Ids below 5 are special tokens in most vocabularies: XLM-R counts positions by comparing with its pad id.
-    ids = np.random.default_rng(0).integers(min(5, vocab_size - 1), vocab_size, size=mask.shape)  # (2, T)
-    return TokenBatch(ids, mask, np.zeros_like(ids), useful_tokens=sum(_CHECK_LENGTHS))
+    ids = [rng.integers(min(5, vocab_size - 1), vocab_size, size=n, dtype=np.int32) for n in _CHECK_LENGTHS]
+    return TokenBatch.of(ids)
 
 
 def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
@@ -134,14 +130,14 @@ def _trace(
     dynamic: dict[str, tuple[int, ...]],
     outputs: tuple[str, ...],
 ) -> Any:
-    """The graph of a module whose inputs may differ from their examples in the `dynamic` dimensions."""
+    """Trace a module into a graph whose inputs may differ from their examples in the `dynamic` dimensions."""
 
     def shape_of(name: str) -> openvino.PartialShape:
         return openvino.PartialShape([-1 if at in dynamic[name] else n for at, n in enumerate(example[name].shape)])
 
     with torch.inference_mode(), warnings.catch_warnings():
-        # Tracing warns of every Python `if` on a length, and transformers of its own deprecations. What matters, that
-        # the graph computes the same at other lengths, is compared with torch instead.
+        # Tracing warns of every Python `if` on a length, and transformers of its deprecations. Whether the graph
+        # computes the same at other lengths is checked by comparing it with torch.
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(
             module.eval(),
@@ -149,7 +145,7 @@ def _trace(
             input=[(name, shape_of(name), _IR_TYPES[tensor.dtype]) for name, tensor in example.items()],
         )
     for port in graph.inputs:
-        # What the graph only passes on shares its tensor, and has the other's name as well.
+        # An input that the graph passes through shares its tensor with an output, and has that one's name too.
         port.get_tensor().set_names(port.get_names() & example.keys())
     for port, name in zip(graph.outputs, outputs, strict=True):
         port.get_tensor().set_names({name})
@@ -168,8 +164,8 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
 
 
 def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
-    backend = open_ir(ir_dir, precision, threads=None, token_budget=batch.padded_tokens)
-    actual = backend.forward(batch)
+    backend = open_ir(ir_dir, precision, threads=None, token_budget=sum(_CHECK_LENGTHS))
+    actual = backend.launch(batch).result()
     backend.close()
     error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
     if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
@@ -182,7 +178,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Command line; the last line on stderr says what went wrong."""
+    """Run the command line; the last line on stderr says what went wrong."""
     parser = argparse.ArgumentParser(description="Convert a checkpoint to OpenVINO IR.")
     parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
     parser.add_argument("--task", choices=TASKS, required=True)

@@ -1,120 +1,91 @@
-"""Several sequences side by side in one row, each seeing itself alone.
+"""Computes several sequences side by side in one row, with attention inside each sequence only.
 
-What a forward costs besides its tokens (weights read from memory, kernels made for a new shape) is worth 20 to 150
-tokens, and sequences that wait together seldom have one length. So they are laid end to end into rows of one width,
-*bins*, instead of padded: nothing but a bin's last few positions is computed in vain, and few shapes are ever met.
-Attention is kept within each sequence by a mask, positions begin anew with each, and what the head or the pooling
-reads is gathered by sequence afterwards.
+Besides its tokens, a forward costs as much as 20 to 150 further tokens: weights are read from memory, and kernels are
+compiled for a new shape. Sequences that wait together seldom have one length. So they are laid end to end in rows of
+one width, called *bins*, instead of being padded: only the last few places of a bin are wasted, and few shapes occur.
+A mask confines attention to each sequence, positions start from 0 in each, and the head or the pooling reads the tokens
+of each sequence afterwards.
 
 After Krell et al., "Efficient Sequence Packing without Cross-contamination", 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trivet.engine.batch.packing import WIDEST
 from trivet.engine.models.load import Embedder, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
+from trivet.engine.models.pooling import Boundaries
 
 _MOST_POSITIONS = 1024
-"""The mask has a row and a column for every position of a bin: a model that reads 8,192 tokens is not packed."""
-_POSITIONS_FROM_ZERO = frozenset({"bert", "electra"})
-_POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta"})
-"""Their first token has the position after the padding id."""
+"""The mask has a row and a column for every place of a bin, so models that read 8,192 tokens are not packed."""
+_MODEL_TYPES = frozenset({"bert", "electra", "roberta", "xlm-roberta"})
+"""Families whose modules in transformers accept masks and positions from outside."""
 
 
 class PackedModel(nn.Module):
-    """``forward(input_ids (B, N), positions (B, N), sequences (B, N), firsts (R,)[, token_type_ids (B, N)])``.
+    """Computes S sequences that lie in B bins of width W; all inputs are int64.
 
-    R sequences in B bins of width N, all int64. ``positions`` counts from 0 within each sequence; ``sequences`` says
-    which of the R each token belongs to, or R for what fills a bin up; ``firsts`` is the place of each sequence's first
-    token in the flattened (B·N) bins. The result is what the model gives for the same sequences padded: (R, D) or
-    (R, labels) fp32.
+    - ``input_ids`` (B, W).
+    - ``positions`` (B, W) count from 0 within each sequence.
+    - ``sequence_ids`` (B, W) say which sequence each token belongs to; S marks the unused places of a bin.
+    - ``first_token_indices`` (S,) are the places of the sequences' first tokens in the flattened (B·W) bins.
+    - ``token_type_ids`` (B, W), where the model takes them.
+
+    The result equals that of the model for the same sequences padded: (S, D) or (S, labels) fp32.
     """
 
     def __init__(self, model: Embedder | SequenceClassifier) -> None:
         super().__init__()
         self.model = model
         types = ("token_type_ids",) if "token_type_ids" in model.input_names else ()
-        self.input_names = ("input_ids", "positions", "sequences", "firsts", *types)
+        self.input_names = ("input_ids", "positions", "sequence_ids", "first_token_indices", *types)
         self._encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
-        self._first_position = _first_position(self._encoder)
+        self._first_position = model.architecture.first_position
 
     def forward(
         self,
         input_ids: Tensor,
         positions: Tensor,
-        sequences: Tensor,
-        firsts: Tensor,
+        sequence_ids: Tensor,
+        first_token_indices: Tensor,
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """See the class."""
-        allowed = sequences[:, None, :, None] == sequences[:, None, None, :]  # (B, 1, N, N)
+        attn_mask = sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :]  # (B, 1, W, W)
         if isinstance(self._encoder, NomicMoeModel):
-            hidden = self._encoder(input_ids, allowed)  # (B, N, H)
+            hidden = self._encoder(input_ids, attn_mask)  # (B, W, H)
         else:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
             hidden = self._encoder(
                 input_ids=input_ids,
-                attention_mask=allowed,
+                attention_mask=attn_mask,
                 position_ids=positions + self._first_position,
                 **types,
             ).last_hidden_state
-        tokens = hidden.flatten(0, 1)  # (B·N, H)
+        tokens = hidden.flatten(0, 1)  # (B·W, H)
         if isinstance(self.model, Embedder):
-            numbers = torch.arange(firsts.shape[0], device=firsts.device)  # (R,)
-            members = sequences.flatten()[None, :] == numbers[:, None]  # (R, B·N)
-            return pool_packed(self.model.pooling.modes, tokens, members, positions.flatten(), firsts)
-        return _logits(self.model.model, tokens[firsts][:, None]).float()
-
-
-def pool_packed(modes: tuple[str, ...], tokens: Tensor, members: Tensor, positions: Tensor, firsts: Tensor) -> Tensor:
-    """What :class:`Pooling` computes of padded sequences, of packed ones; modes side by side.
-
-    ``tokens`` (N, H), ``members`` (R, N) boolean: which tokens are whose, ``positions`` (N,), ``firsts`` (R,) →
-    (R, modes · H) fp32. Sums are matrix products: gathering every sequence's tokens would take R × longest × H numbers.
-    """
-    tokens = tokens.float()
-    counts = members.sum(dim=1)  # (R,)
-    ones = members.float()  # (R, N)
-    rising = ones * (positions + 1)  # (R, N)
-    poolers: dict[str, Callable[[], Tensor]] = {
-        "cls": lambda: tokens[firsts],
-        "mean": lambda: ones @ tokens / counts[:, None],
-        "mean_sqrt_len_tokens": lambda: ones @ tokens / counts[:, None].sqrt(),
-        "weightedmean": lambda: rising @ tokens / rising.sum(dim=1, keepdim=True),
-        "lasttoken": lambda: tokens[firsts + counts - 1],
-    }
-    return torch.cat([poolers[mode]() for mode in modes], dim=-1)
+            boundaries = Boundaries(sequence_ids.flatten(), positions.flatten(), first_token_indices)
+            pooled: Tensor = self.model.pooling(tokens, boundaries)
+            return pooled
+        return _logits(self.model.model, tokens[first_token_indices][:, None]).float()
 
 
 def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
-    """Whether the model's masks and positions can be given from outside, and what it reads of a sequence is its first
-    token, its last, or a sum."""
-    encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
-    if isinstance(model, Embedder) and "max" in model.pooling.modes:
-        return False  # no sum
-    if isinstance(encoder, NomicMoeModel):
-        return encoder.config.max_positions >= WIDEST  # its positions count from the bin's beginning
-    kind = encoder.config.model_type
-    absolute = getattr(encoder.config, "position_embedding_type", "absolute") == "absolute"
-    known = kind in _POSITIONS_FROM_ZERO | _POSITIONS_AFTER_PADDING and not encoder.config.is_decoder
-    return known and absolute and encoder.config.max_position_embeddings <= _MOST_POSITIONS
-
-
-def _first_position(encoder: Any) -> int:
-    if isinstance(encoder, NomicMoeModel) or encoder.config.model_type in _POSITIONS_FROM_ZERO:
-        return 0
-    return int(encoder.config.pad_token_id) + 1
+    """Whether the model takes masks and positions from outside."""
+    architecture = model.architecture
+    positions = architecture.max_tokens or 0
+    if isinstance(model, Embedder) and isinstance(model.encoder, NomicMoeModel):
+        return positions >= WIDEST  # its positions count from the bin's beginning
+    known = architecture.model_type in _MODEL_TYPES and not architecture.is_decoder
+    return known and architecture.has_absolute_positions and positions <= _MOST_POSITIONS
 
 
 def _logits(model: Any, first_tokens: Tensor) -> Tensor:
-    """The head of a sequence classifier on (R, 1, H) → (R, labels)."""
+    """The head of a sequence classifier on (S, 1, H) → (S, labels)."""
     pooler = getattr(model.base_model, "pooler", None)
     logits: Tensor = model.classifier(first_tokens if pooler is None else pooler(first_tokens))
     return logits

@@ -1,21 +1,21 @@
-"""ModernBERT cut at its attentions, so that a long forward is many short steps instead of one.
+"""Cuts ModernBERT at its attentions, so that a long forward becomes many short steps.
 
-Between two attentions every token is on its own: output projection, feed-forward block, norms and the next layer's
-queries, keys and values. Such a *section* runs over any slice of the rows of a batch, one slice after another, and
-needs memory for one slice only. An attention has no weights and may be cut by queries. Whoever runs the parts may do
-something else between any two of them: that is how short work does not wait behind 8,192 tokens.
+Between two attentions every token is computed separately: output projection, feed-forward block, norms, and the next
+layer's queries, keys and values. Such a *section* can run over one slice of a batch's tokens after another, and needs
+memory for one slice only. An attention has no weights and can be cut by queries. Between any two parts the runtime may
+compute another batch, so short work does not wait behind 8,192 tokens.
 
-The parts, and what flows between them (N rows, H hidden size, h heads of size D):
+The parts, and their inputs and outputs (N tokens, H hidden size, h heads of size D):
 
     section 0:      ids (N,), cos, sin (N, D)                        -> hidden (N, H), query, key, value (N, h, D)
-    section i:      hidden, mixed (N, h, D), cos, sin                -> hidden, query, key, value
-    section layers: hidden, mixed                                    -> hidden
+    section i:      hidden, attn_output (N, h, D), cos, sin          -> hidden, query, key, value
+    section layers: hidden, attn_output                              -> hidden
     attention:      query (B, Tq, h, D), key, value (B, Tk, h, D),
-                    allowed (B, 1, Tq | 1, Tk) boolean               -> mixed (B, Tq, h, D)
+                    attn_mask (B, 1, Tq | 1, Tk) boolean             -> attn_output (B, Tq, h, D)
     head:           hidden (B, T, H), attention_mask (B, T)          -> output (B, outputs) fp32
 
-Queries and keys leave their section rotated. The modules borrow transformers' own layers and parameters; what is
-written here is only where they are cut.
+Queries and keys leave their section rotated. The modules use transformers' own layers and parameters; this module only
+decides where to cut.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivet.engine.models.load import Embedder, SequenceClassifier
+from trivet.engine.models.pooling import Boundaries, Pooling
 from trivet.engine.models.rotary import TableRotary, rotate
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, SectionsMeta, section_name
 
@@ -46,7 +47,7 @@ class Part:
 
 
 class _Projections(nn.Module):
-    """A layer's norm, queries, keys and values: three products instead of one whose result would have to be cut."""
+    """A layer's norm, queries, keys and values, as three products instead of one whose result would be split."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -65,25 +66,25 @@ class _Projections(nn.Module):
 
 
 class _AfterAttention(nn.Module):
-    """The rest of a layer. The two halves of the gated feed-forward block are products of their own too."""
+    """The rest of a layer. The two halves of the gated feed-forward block are separate products too."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.mix_heads = layer.attn.Wo
+        self.output = layer.attn.Wo
         self.norm = layer.mlp_norm
         self.act = layer.mlp.act
         self.inner, self.gate = _cut_linear(layer.mlp.Wi, 2)
         self.outer = layer.mlp.Wo
 
-    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        hidden = hidden + self.mix_heads(mixed.flatten(1))  # (N, H)
+    def forward(self, hidden: Tensor, attn_output: Tensor) -> Tensor:
+        hidden = hidden + self.output(attn_output.flatten(1))  # (N, H)
         normed = self.norm(hidden)
         after: Tensor = hidden + self.outer(self.act(self.inner(normed)) * self.gate(normed))
         return after
 
 
 class FirstSection(nn.Module):
-    """Embeddings, and what layer 0 attends with."""
+    """Embeddings, and the queries, keys and values of layer 0."""
 
     def __init__(self, embeddings: nn.Module, layer: Any) -> None:
         super().__init__()
@@ -104,9 +105,11 @@ class MiddleSection(nn.Module):
         self.after_attention = _AfterAttention(layer)
         self.projections = _Projections(following)
 
-    def forward(self, hidden: Tensor, mixed: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, attn_output: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the module."""
-        hidden = self.after_attention(hidden, mixed)  # (N, H)
+        hidden = self.after_attention(hidden, attn_output)  # (N, H)
         return hidden, *self.projections(hidden, cos, sin)
 
 
@@ -118,24 +121,24 @@ class LastSection(nn.Module):
         self.after_attention = _AfterAttention(layer)
         self.final_norm = final_norm
 
-    def forward(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, attn_output: Tensor) -> Tensor:
         """See the module."""
-        normed: Tensor = self.final_norm(self.after_attention(hidden, mixed))
+        normed: Tensor = self.final_norm(self.after_attention(hidden, attn_output))
         return normed  # (N, H)
 
 
 class Attention(nn.Module):
-    """Scaled-dot-product attention over rows laid out as the sections leave them."""
+    """Scaled-dot-product attention over tokens in the arrangement of the sections."""
 
     def __init__(self, head_size: int) -> None:
         super().__init__()
         self.scale = head_size**-0.5
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor) -> Tensor:
         """See the module."""
-        q, k, v = (rows.transpose(1, 2) for rows in (query, key, value))  # each (B, h, T, D)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=self.scale)
-        return mixed.transpose(1, 2)  # (B, Tq, h, D)
+        q, k, v = (states.transpose(1, 2) for states in (query, key, value))  # each (B, h, T, D)
+        attn_output = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, scale=self.scale)
+        return attn_output.transpose(1, 2)  # (B, Tq, h, D)
 
 
 class EmbedderHead(nn.Module):
@@ -147,7 +150,7 @@ class EmbedderHead(nn.Module):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """See the module."""
-        pooled: Tensor = self.pooling(hidden, attention_mask)
+        pooled: Tensor = self.pooling(hidden.flatten(0, 1), Boundaries.of_padded(attention_mask))
         return pooled
 
 
@@ -156,17 +159,12 @@ class ClassifierHead(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        self.pooling = EmbedderHead(Pooling((model.config.classifier_pooling,)))
         self.dense, self.classifier = model.head, model.classifier
-        self.takes_mean = model.config.classifier_pooling == "mean"
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """See the module."""
-        if self.takes_mean:
-            mask = attention_mask.to(torch.float32)[..., None]  # (B, T, 1)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (B, H)
-        else:
-            pooled = hidden[:, 0]
-        logits: Tensor = self.classifier(self.dense(pooled))
+        logits: Tensor = self.classifier(self.dense(self.pooling(hidden, attention_mask)))
         return logits.float()
 
 
@@ -176,16 +174,16 @@ def can_be_cut(model: Embedder | SequenceClassifier) -> bool:
 
 
 def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
-    """All parts, in the order in which they first run."""
+    """Yield all parts in the order in which they first run."""
     encoder = _encoder(model)
     config = encoder.config
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     layers = list(encoder.layers)
-    rows = 7  # any number: it is traced as a symbol
-    hidden = torch.randn(rows, config.hidden_size)
-    mixed = torch.randn(rows, heads, size)
-    rotary = {"cos": torch.randn(rows, size), "sin": torch.randn(rows, size)}
-    ids = torch.randint(min(5, config.vocab_size - 1), config.vocab_size, (rows,))
+    tokens = 7  # any number: it is traced as a symbol
+    hidden = torch.randn(tokens, config.hidden_size)
+    attn_output = torch.randn(tokens, heads, size)
+    rotary = {"cos": torch.randn(tokens, size), "sin": torch.randn(tokens, size)}
+    ids = torch.randint(min(5, config.vocab_size - 1), config.vocab_size, (tokens,))
     leaves = ("next_hidden", "query", "key", "value")
 
     def section(index: int, module: nn.Module, example: dict[str, Tensor], outputs: tuple[str, ...]) -> Part:
@@ -193,43 +191,45 @@ def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
 
     yield section(0, FirstSection(encoder.embeddings, layers[0]), {"ids": ids, **rotary}, leaves)
     for index, (layer, following) in enumerate(pairwise(layers), start=1):
-        yield section(index, MiddleSection(layer, following), {"hidden": hidden, "mixed": mixed, **rotary}, leaves)
+        yield section(
+            index, MiddleSection(layer, following), {"hidden": hidden, "attn_output": attn_output, **rotary}, leaves
+        )
     last = LastSection(layers[-1], encoder.final_norm)
-    yield section(len(layers), last, {"hidden": hidden, "mixed": mixed}, leaves[:1])
+    yield section(len(layers), last, {"hidden": hidden, "attn_output": attn_output}, leaves[:1])
 
     queries, keys = torch.randn(2, 7, heads, size), torch.randn(2, 9, heads, size)
     yield Part(
         ATTENTION,
         Attention(size),
-        {"query": queries, "key": keys, "value": keys, "allowed": torch.ones(2, 1, 7, 9, dtype=torch.bool)},
-        ("next_mixed",),
-        {"query": (0, 1), "key": (0, 1), "value": (0, 1), "allowed": (0, 2, 3)},
+        {"query": queries, "key": keys, "value": keys, "attn_mask": torch.ones(2, 1, 7, 9, dtype=torch.bool)},
+        ("attn_output",),
+        {"query": (0, 1), "key": (0, 1), "value": (0, 1), "attn_mask": (0, 2, 3)},
     )
     head = EmbedderHead(model.pooling) if isinstance(model, Embedder) else ClassifierHead(model.model)
-    mask = torch.ones(2, rows, dtype=torch.int64)
+    mask = torch.ones(2, tokens, dtype=torch.int64)
     yield Part(
         HEAD,
         head,
-        {"hidden": torch.randn(2, rows, config.hidden_size), "attention_mask": mask},
+        {"hidden": torch.randn(2, tokens, config.hidden_size), "attention_mask": mask},
         ("output",),
         {"hidden": (0, 1), "attention_mask": (0, 1)},
     )
 
 
 def describe(model: Embedder | SequenceClassifier) -> SectionsMeta:
-    """What whoever runs the parts must know."""
+    """Return the facts that the runtime needs beside the graphs."""
     encoder = _encoder(model)
     config = encoder.config
     return SectionsMeta(
         layer_types=list(config.layer_types),
-        reach_tokens=config.sliding_window,
+        sliding_window=config.sliding_window,
         hidden_size=config.hidden_size,
         heads=config.num_attention_heads,
     )
 
 
 def rotary_tables(model: Embedder | SequenceClassifier) -> dict[str, Any]:
-    """`<layer type>_cos` and `_sin`, each (positions, D) fp32 numpy."""
+    """Return `<layer type>_cos` and `_sin`, each (positions, D) fp32 numpy."""
     return {name: table.numpy() for name, table in _encoder(model).rotary_emb.named_buffers()}
 
 
@@ -238,7 +238,7 @@ def _encoder(model: Embedder | SequenceClassifier) -> Any:
 
 
 def _cut_linear(linear: nn.Linear, count: int) -> list[nn.Linear]:
-    """A linear layer as several, each giving an equal share of its outputs in their order. Weights stay shared."""
+    """Split a linear layer into several with equal shares of its outputs, in their order. Weights stay shared."""
     biases = [None] * count if linear.bias is None else list(linear.bias.chunk(count))
     cut = []
     for weight, bias in zip(linear.weight.chunk(count), biases, strict=True):

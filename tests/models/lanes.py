@@ -1,0 +1,135 @@
+"""Opens a checkpoint as it is served, on either of two paths to the same numbers.
+
+- `torch`: the module of `load_torch_model` in fp32, as the GPU lane runs it, on this machine's processor.
+- `cpu`: the CPU lane in fp32, converted in a process of its own.
+
+Both go through the engine, so that what a model's files say of tokens, prompts, limits and pooling counts too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from trivet.config import AppConfig, Precision, Task
+from trivet.engine.backend import OneStep, Pending
+from trivet.engine.batch.layout import PADDED, Layout
+from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.engine import Engine
+from trivet.engine.models.load import load_torch_model
+from trivet.engine.open import open_cpu_engine, open_engine, prepare_model
+from trivet.errors import ModelError
+from trivet.messages import EngineRequest, EngineResult, Floats, TokenizeRequest
+
+Lane = Literal["torch", "cpu"]
+LANES: tuple[Lane, ...] = ("torch", "cpu")
+
+_TOKEN_BUDGET = 1024
+
+
+class TorchBackend:
+    """A torch module as a `Backend`: padded batches, fp32, on the processor."""
+
+    fault = None
+    in_flight = 1
+    layout: Layout = PADDED
+    device = "cpu (torch fp32)"
+    token_budget = _TOKEN_BUDGET
+
+    def __init__(self, path: Path, task: Task) -> None:
+        self._module = load_torch_model(path, task)
+
+    @torch.inference_mode()
+    def forward(self, batch: TokenBatch) -> Floats:
+        available = batch.padded()
+        inputs = {name: torch.from_numpy(available[name]) for name in self._module.input_names}
+        outputs: Floats = self._module(**inputs).numpy().astype(np.float32, copy=False)
+        return outputs
+
+    def launch(self, batch: TokenBatch) -> Pending:
+        return OneStep(partial(self.forward, batch))
+
+    def close(self) -> None:
+        del self._module
+
+
+class Served:
+    """One engine with a loop of its own; use it as a context."""
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        self.engine = engine
+        self._loop = loop
+
+    def __call__(self, request: EngineRequest) -> EngineResult:
+        """Answer one request."""
+        return self._loop.run_until_complete(self.engine.run(request))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, special ones apart."""
+        asked = TokenizeRequest((text,), add_special_tokens=False)
+        return len(self._loop.run_until_complete(self.engine.tokenize(asked)).tokens[0])
+
+    def __enter__(self) -> Served:
+        self._loop.run_until_complete(self._started())
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._loop.run_until_complete(self.engine.close())
+        self._loop.close()
+
+    async def _started(self) -> None:
+        self.engine.start()
+
+
+def loads(path: Path, task: Task, cache: Path, *, pickled: bool = False) -> bool:
+    """Whether the loader takes a checkpoint: where a conversion fails although it does, the conversion is at fault."""
+    try:
+        prepared = prepare_model(_config(path, task, cache, pickled=pickled), task)
+        load_torch_model(prepared.source.path, task, for_export=True)
+    except ModelError:
+        return False
+    return True
+
+
+def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False) -> Served:
+    """Open a checkpoint.
+
+    Args:
+        lane: which of the two paths.
+        path: the checkpoint.
+        task: what it is to serve.
+        cache: folder of converted models.
+        pickled: whether the configuration allows its weights to be a pickle.
+
+    Raises:
+        ModelError: the project refuses the checkpoint, or its conversion failed.
+    """
+    engine = open_engine_on(lane, path, task, cache, pickled=pickled)
+    return Served(engine, asyncio.new_event_loop())
+
+
+def open_engine_on(
+    lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False, precision: Precision = "fp32"
+) -> Engine:
+    """An engine that has not been started; see `serve`. The torch path is fp32 whatever the precision."""
+    config = _config(path, task, cache, pickled=pickled, precision=precision)
+    if lane == "cpu":
+        return open_cpu_engine(config, task)
+    prepared = prepare_model(config, task)
+    return open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
+
+
+def _config(path: Path, task: Task, cache: Path, *, pickled: bool, precision: Precision = "fp32") -> AppConfig:
+    return AppConfig.model_validate(
+        {
+            task: {"model": str(path)},
+            "cpu": {"precision": precision, "token_budget": _TOKEN_BUDGET},
+            "serving": {"cache_dir": str(cache)},
+            "pickled_models": [str(path)] if pickled else [],
+        }
+    )

@@ -1,0 +1,69 @@
+"""Writes STATES.md from the table: ``python -m tests.models.render``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.models.cases import CASES
+from tests.models.table import GROUPS, Row, State
+
+STATES_FILE = Path(__file__).parent / "STATES.md"
+
+_HEAD = """\
+# Models people use, and what Trivet makes of each
+
+Made from `tests/models/table.py` by `python -m tests.models.render`; do not edit. For every row a tiny random
+checkpoint is written in the published layout and served on two paths: `torch` is the module of the GPU lane in fp32,
+`CPU` the conversion of the CPU lane in fp32. Each answers texts of many lengths, together and alone, and is compared
+with sentence-transformers or transformers (or, where upstream has remote code, with the published formula in float64).
+
+- **exact**: within 1e-4 of the reference everywhere.
+- **refused**: not served; the message says what is not understood.
+- **fails**: not served, or not every text; the message names nothing.
+- **wrong**: served, and the numbers differ; nothing shows it to the caller.
+- **absent**: served, but there is no request for this output.
+"""
+
+
+def states_markdown() -> str:
+    """The whole file."""
+    lines = [_HEAD]
+    for group, rows in GROUPS.items():
+        lines += [f"## {group}\n", "| model | task | torch | CPU | what it needs |", "|---|---|---|---|---|"]
+        lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+        lines.append("")
+    lines += ["## Over HTTP\n", "| case | what is asked | today | what it needs |", "|---|---|---|---|"]
+    for case in CASES:
+        lines.append(f"| {case.number} | {case.asked} | {_short(case.today)}: {case.today.says} | {case.needs} |")
+    lines.append("")
+    lines += [
+        "## Messages\n",
+        "What a row that is not exact says, in part.\n",
+        "| model | path | message or reason |",
+        "|---|---|---|",
+    ]
+    lines += list(_messages())
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    model = f"{row.model} ({row.also})" if row.also else row.model
+    task = row.question.task if row.question.output == "vectors" else f"embedder, {row.question.output}"
+    return model, task, _short(row.state("torch")), _short(row.state("cpu")), row.needs
+
+
+def _short(state: State) -> str:
+    return state.kind if state.kind == "exact" else f"**{state.kind}**"
+
+
+def _messages() -> Iterator[str]:
+    for rows in GROUPS.values():
+        for row in rows:
+            on_torch, on_cpu = row.state("torch"), row.state("cpu")
+            found = [("both", on_torch)] if on_torch == on_cpu else [("torch", on_torch), ("CPU", on_cpu)]
+            yield from (f"| {row.model} | {path} | {state.says} |" for path, state in found if state.says)
+
+
+if __name__ == "__main__":
+    STATES_FILE.write_text(states_markdown(), encoding="utf-8")

@@ -1,0 +1,239 @@
+"""The native answers, typed once for the code and the OpenAPI schema, and helpers that dialects share."""
+
+import base64
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+import orjson
+from pydantic import WithJsonSchema
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from trivet.dispatch.protocol import CacheUse, Routed
+from trivet.messages import EngineResult, Floats, ModelCard, Usage
+
+
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Serialise `body`; numpy arrays become lists of numbers."""
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
+Vector = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "number"}})]
+"""A numpy array, (dimensions,), serialised without a detour over Python floats."""
+
+EncodedVector = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]})
+]
+"""The same, or base64 of its little-endian float32 bytes."""
+
+
+class TokenUsage(TypedDict):
+    """Tokens that the models read, special tokens and overlaps included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(TypedDict):
+    """One input's vector, and how much of the input the model read."""
+
+    object: str
+    index: int
+    embedding: EncodedVector
+    windows: int
+    truncated: bool
+
+
+class EmbeddingsAnswer(TypedDict):
+    """`POST /v1/embeddings`."""
+
+    object: str
+    data: list[Embedding]
+    model: str
+    usage: TokenUsage
+
+
+class LabelScore(TypedDict):
+    """A label and its share."""
+
+    label: str
+    score: float
+
+
+class Classified(TypedDict):
+    """One input's labels, the likeliest first."""
+
+    index: int
+    labels: list[LabelScore]
+    windows: int
+    truncated: bool
+
+
+class ClassifyAnswer(TypedDict):
+    """`POST /v1/classify`."""
+
+    object: str
+    model: str
+    data: list[Classified]
+    usage: TokenUsage
+
+
+class EdgeAnswer(TypedDict):
+    """One relation; indices are positions in the request."""
+
+    source_index: int
+    target_index: int
+    relation: str
+    confidence: float
+    scores: dict[str, float]
+    relevance: float | None
+    windows: int
+    truncated: bool
+
+
+class Omitted(TypedDict):
+    """Candidates that became no edge, by reason."""
+
+    below_min_relevance: int
+    beyond_top_k: int
+    below_threshold: int
+
+
+class StageTimes(TypedDict):
+    """Milliseconds in a replica."""
+
+    tokenize: float
+    queue: float
+    forward: float
+
+
+class RelationsTimes(TypedDict):
+    """Milliseconds in all and, for each model that was needed, per stage."""
+
+    total: float
+    rerank: NotRequired[StageTimes]
+    classify: NotRequired[StageTimes]
+
+
+class RelationsAnswer(TypedDict):
+    """`POST /v1/relations`."""
+
+    object: str
+    edges: list[EdgeAnswer]
+    omitted: Omitted
+    usage: TokenUsage
+    timings_ms: RelationsTimes
+
+
+class ModelEntry(TypedDict):
+    """One served model: OpenAI's fields, then ours."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    task: str
+    revision: str
+    max_tokens: int
+    dimensions: int | None
+    labels: list[str] | None
+    precision: str
+
+
+class ModelsAnswer(TypedDict):
+    """`GET /v1/models`."""
+
+    object: str
+    data: list[ModelEntry]
+
+
+def token_usage(usages: Iterable[Usage]) -> TokenUsage:
+    """Sum up the tokens of one request's calls."""
+    tokens = sum(usage.tokens for usage in usages)
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def model_entry(card: ModelCard) -> ModelEntry:
+    """Describe a model in OpenAI's shape."""
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "trivet",
+        "task": card.task,
+        "revision": card.revision,
+        "max_tokens": card.max_tokens,
+        "dimensions": card.dimensions,
+        "labels": list(card.labels) or None,
+        "precision": card.precision,
+    }
+
+
+def embedding_items(vectors: Floats, usage: Usage, *, as_base64: bool, first_index: int = 0) -> list[Embedding]:
+    """Make OpenAI's `data` of (inputs, dimensions) vectors."""
+    return [
+        {
+            "object": "embedding",
+            "index": first_index + index,
+            "embedding": _base64(vector) if as_base64 else vector,
+            "windows": usage.windows[index],
+            "truncated": usage.truncated[index],
+        }
+        for index, vector in enumerate(vectors)
+    ]
+
+
+def best_first(scores: Floats) -> list[int]:
+    """Sort indices by descending score; equal scores keep the request's order."""
+    return [int(index) for index in (-scores).argsort(kind="stable")]
+
+
+def label_scores(labels: Iterable[str], scores: Floats) -> list[LabelScore]:
+    """Pair labels with their scores, the likeliest first."""
+    named = list(labels)
+    return [{"label": named[index], "score": float(scores[index])} for index in best_first(scores)]
+
+
+def new_id(kind: str) -> str:
+    """Make an id for an answer."""
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def route_headers(calls: Iterable[Routed[EngineResult]]) -> dict[str, str]:
+    """Headers that say how the request was answered, for dialects whose bodies cannot.
+
+    `x-trivet-device`; `x-trivet-windows`, all windows read, where a text needed more than one;
+    `x-trivet-truncated`, inputs that were cut, if any; `x-trivet-reroute-reason`, if a call left its GPU lane;
+    `x-trivet-cache`, `hit`, `miss` or `partial`, and `x-trivet-cache-hits`, such as `3/5`, if a cache was used.
+    """
+    calls = list(calls)
+    usages = [routed.result.usage for routed in calls]
+    headers = {"x-trivet-device": ", ".join(dict.fromkeys(routed.result.device for routed in calls)) or "none"}
+    if any(windows > 1 for usage in usages for windows in usage.windows):
+        headers["x-trivet-windows"] = str(sum(sum(usage.windows) for usage in usages))
+    if truncated := sum(sum(usage.truncated) for usage in usages):
+        headers["x-trivet-truncated"] = str(truncated)
+    if reasons := dict.fromkeys(routed.reroute_reason for routed in calls if routed.reroute_reason):
+        # Header values are latin-1; a driver's message may hold anything.
+        headers["x-trivet-reroute-reason"] = "; ".join(reasons).encode("ascii", "replace").decode().replace("\n", " ")
+    return headers | _cache_headers([routed.cache for routed in calls if routed.cache is not None])
+
+
+def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
+    if not uses:
+        return {}
+    hits, inputs = sum(use.hits for use in uses), sum(use.inputs for use in uses)
+    outcome = "miss" if not hits else "hit" if hits == inputs else "partial"
+    return {"x-trivet-cache": outcome, "x-trivet-cache-hits": f"{hits}/{inputs}"}
+
+
+def _base64(vector: Floats) -> str:
+    # From the array's memory, which is copied only if it is not contiguous little-endian float32.
+    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").data).decode("ascii")

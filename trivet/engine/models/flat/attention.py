@@ -1,0 +1,235 @@
+"""Attention over sequences laid end to end, handed to the encoders from outside.
+
+An :class:`Attention` is chosen once per model. Called with the boundaries of a batch it gives an :class:`Attend`,
+which every layer of that forward calls with its queries, keys and values: what depends on the boundaries alone (masks,
+indices) is made once. Three exist, and they agree:
+
+- :class:`VarlenAttention`: FlashAttention's kernel for sequences of different lengths. No padding, no masks. CUDA of
+  compute capability 8.0 and above, 16 bits.
+- :class:`PaddedAttention`: queries, keys and values are unpacked to (S, h, longest, D) and packed again; everything
+  around attention stays flat. For GPUs before Ampere, for fp32, and for the CPU.
+- :class:`BinAttention`: sequences side by side in bins of one width, kept apart by a mask; for the OpenVINO export.
+
+Local layers (``reach`` tokens to either side) of the latter two run in blocks, :func:`attend_in_blocks`, which costs
+O(N × reach) whatever the lengths are.
+
+None of them waits for the device: sizes come from shapes and from numbers that the host knows. What they do *not* do:
+causal masks, dropout, caches.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trivet.engine.models.flat.spans import FlatSpans
+from trivet.errors import ModelError
+
+AttentionKind = Literal["auto", "varlen", "padded"]
+
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, int | None], Tensor]
+"""``attend(q, k, v, reach) -> mixed``: each (N, h, D). A token sees the tokens of its sequence, those at most ``reach``
+away where it is not None."""
+
+_VARLEN_CAPABILITY: Final = (8, 0)
+_VARLEN_MOST_CHANNELS: Final = 256
+"""FlashAttention's limits: the generation of the GPU, and the size of a head, a multiple of 8."""
+
+
+class Attention(Protocol):
+    """Makes what the layers of one forward attend with."""
+
+    def __call__(self, spans: FlatSpans) -> Attend:
+        """Prepare for a batch."""
+
+
+def choose_attention(kind: AttentionKind, device: torch.device, dtype: torch.dtype, head_size: int) -> Attention:
+    """The fastest attention that this device, dtype and head size allow, or the one asked for.
+
+    Raises:
+        ModelError: `varlen` is asked for and cannot run here; the message says why.
+    """
+    if kind == "padded":
+        return PaddedAttention()
+    reason = varlen_refusal(device, dtype, head_size)
+    if reason is None:
+        return VarlenAttention()
+    if kind == "varlen":
+        raise ModelError(f"variable-length attention cannot run here: {reason}; padded attention can")
+    return PaddedAttention()
+
+
+def varlen_refusal(device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
+    """Why :class:`VarlenAttention` cannot run; None where it can."""
+    if device.type != "cuda":
+        return f"the device is {device.type}, not cuda"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _VARLEN_CAPABILITY:
+        return f"the GPU's compute capability is {capability[0]}.{capability[1]}, below 8.0"
+    if dtype not in (torch.float16, torch.bfloat16):
+        return f"the model computes in {dtype}, not in 16 bits"
+    if head_size % 8 or head_size > _VARLEN_MOST_CHANNELS:
+        return f"a head has {head_size} channels, which is no multiple of 8 up to {_VARLEN_MOST_CHANNELS}"
+    return _varlen_missing()
+
+
+def _varlen_missing() -> str | None:
+    """What the installed torch lacks; its signature has grown from version to version."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return f"torch {torch.__version__} has no torch.nn.attention.varlen (2.11 has)"
+    if "window_size" not in inspect.signature(varlen_attn).parameters:
+        return f"torch {torch.__version__} knows no window_size in varlen_attn (2.11 does)"
+    return None
+
+
+class VarlenAttention:
+    """See the module. ``max_len`` fixes the kernel's grid: a captured graph holds for any shorter sequences."""
+
+    def __init__(self) -> None:
+        # Here and not above: importing it registers operators, which the CPU lane does not need.
+        from torch.nn.attention.varlen import varlen_attn
+
+        self._kernel: Callable[..., Any] = varlen_attn
+
+    def __call__(self, spans: FlatSpans) -> Attend:
+        """See `Attention`."""
+        kernel, bounds, longest = self._kernel, spans.cu_seqlens, spans.max_len
+
+        def attend(query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
+            window = {} if reach is None else {"window_size": (reach, reach)}
+            mixed: Tensor = kernel(query, key, value, bounds, bounds, longest, longest, **window)
+            return mixed  # (N, h, D)
+
+        return attend
+
+
+class PaddedAttention:
+    """See the module. Memory and work grow with sequences × longest: batches should hold similar lengths."""
+
+    def __call__(self, spans: FlatSpans) -> Attend:
+        """See `Attention`."""
+        return _PaddedForward(spans)
+
+
+class _PaddedForward:
+    """One batch of :class:`PaddedAttention`."""
+
+    def __init__(self, spans: FlatSpans) -> None:
+        self._spans = spans
+        self._shape = (spans.count, spans.max_len)  # (S, L)
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
+        """See `Attend`."""
+        if reach is not None and reach < self._spans.max_len - 1:
+            return attend_in_blocks(query, key, value, self._spans.sequence_of_token, reach)
+        # A sequence no longer than the reach is seen whole.
+        q, k, v = (self._unpack(states) for states in (query, key, value))  # each (S, h, L, D)
+        mixed = functional.scaled_dot_product_attention(q, k, v, self._mask)
+        return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self._slot_of_token)
+
+    def _unpack(self, states: Tensor) -> Tensor:
+        """(N, h, D) → (S, h, L, D); slots past the end of a sequence repeat tokens of others, and are masked."""
+        return states.index_select(0, self._token_of_slot).view(*self._shape, *states.shape[1:]).transpose(1, 2)
+
+    @cached_property
+    def _within(self) -> Tensor:
+        """(L,) 0 … L - 1."""
+        return torch.arange(self._spans.max_len, device=self._spans.cu_seqlens.device)
+
+    @cached_property
+    def _token_of_slot(self) -> Tensor:
+        """(S·L,) the token behind each slot."""
+        starts = self._spans.cu_seqlens[:-1, None]  # (S, 1)
+        return (starts + self._within).clamp(max=self._spans.tokens - 1).flatten()
+
+    @cached_property
+    def _slot_of_token(self) -> Tensor:
+        """(N,) the slot of each token; the last one for fillers, whose result is not read."""
+        slot = self._spans.sequence_of_token * self._spans.max_len + self._spans.positions
+        return slot.clamp(max=self._spans.count * self._spans.max_len - 1)
+
+    @cached_property
+    def _mask(self) -> Tensor:
+        """(S, 1, 1, L) boolean, True at tokens. A sequence without any sees one slot: no softmax runs over nothing."""
+        lengths = self._spans.cu_seqlens.diff().clamp(min=1)  # (S,)
+        return (self._within < lengths[:, None])[:, None, None, :]
+
+
+class BinAttention:
+    """One batch of sequences in B bins of width W, flattened: N = B·W. See `trivet.engine.models.flat.spans.BinSpans`.
+
+    Args of the constructor: ``sequences`` (B, W) int64, the number of each token's sequence; fillers have one that no
+    sequence has. ``blocks`` chooses the form of local layers: blocks, or a mask over the whole bin.
+    """
+
+    def __init__(self, sequences: Tensor, *, blocks: bool) -> None:
+        self._sequences = sequences
+        self._blocks = blocks
+        self._local_masks: dict[int, Tensor] = {}
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
+        """See `Attend`."""
+        if reach is not None and self._blocks:
+            return attend_in_blocks(query, key, value, self._sequences.flatten(), reach)
+        mask = self._mask if reach is None else self._local_mask(reach)
+        width, heads, size = self._sequences.shape[1], query.shape[-2], query.shape[-1]
+        q, k, v = (states.view(-1, width, heads, size).transpose(1, 2) for states in (query, key, value))
+        mixed = functional.scaled_dot_product_attention(q, k, v, mask)  # (B, h, W, D)
+        return mixed.transpose(1, 2).reshape(-1, heads, size)
+
+    @cached_property
+    def _mask(self) -> Tensor:
+        """(B, 1, W, W) boolean: tokens of one sequence see each other."""
+        return self._sequences[:, None, :, None] == self._sequences[:, None, None, :]
+
+    def _local_mask(self, reach: int) -> Tensor:
+        if reach not in self._local_masks:
+            place = torch.arange(self._sequences.shape[1], device=self._sequences.device)  # (W,)
+            self._local_masks[reach] = self._mask & ((place[:, None] - place[None, :]).abs() <= reach)
+        return self._local_masks[reach]
+
+
+def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, sequence_of_token: Tensor, reach: int) -> Tensor:
+    """Attention of tokens of one sequence that are at most ``reach`` apart; q, k, v (N, h, D) → (N, h, D).
+
+    The N tokens, whatever sequences they are of, are cut into blocks of ``reach`` queries; each block attends to itself
+    and the two beside it, which hold every key within reach. Exact, and O(N × reach) in work and memory: a mask over
+    N × N would compute every score and throw nearly all away.
+
+    Args:
+        query: rotated already, as `key` is.
+        key: see `query`.
+        value: see `query`.
+        sequence_of_token: (N,), equal for tokens of one sequence, which lie side by side.
+        reach: tokens to either side.
+    """
+    tokens, heads, size = query.shape
+    device = query.device
+    blocks = (tokens + reach - 1) // reach  # n
+    first = torch.arange(blocks, device=device)[:, None] * reach  # (n, 1), where each block begins
+    query_at = first + torch.arange(reach, device=device)  # (n, R)
+    key_at = first + torch.arange(-reach, 2 * reach, device=device)  # (n, 3R)
+    exists = (key_at >= 0) & (key_at < tokens)  # (n, 3R)
+    # Slots beyond either end repeat the nearest token: as keys they are masked, as queries dropped at the end.
+    query_at, key_at = query_at.clamp(max=tokens - 1), key_at.clamp(0, tokens - 1)
+    distance = (torch.arange(reach, device=device)[:, None] + reach - torch.arange(3 * reach, device=device)).abs()
+    of_query = sequence_of_token[query_at.flatten()].view(-1, reach, 1)  # (n, R, 1)
+    of_key = sequence_of_token[key_at.flatten()].view(-1, 1, 3 * reach)  # (n, 1, 3R)
+    near = (of_query == of_key) & (distance <= reach) & exists[:, None, :]  # (n, R, 3R)
+    # Every slot sees itself, so that no softmax runs over nothing.
+    allowed = (near | (distance == 0))[:, None]  # (n, 1, R, 3R)
+    q = query.index_select(0, query_at.flatten()).view(-1, reach, heads, size).transpose(1, 2)  # (n, h, R, D)
+    k, v = (
+        states.index_select(0, key_at.flatten()).view(-1, 3 * reach, heads, size).transpose(1, 2)
+        for states in (key, value)
+    )  # each (n, h, 3R, D)
+    mixed = functional.scaled_dot_product_attention(q, k, v, allowed)  # (n, h, R, D)
+    return mixed.transpose(1, 2).reshape(-1, heads, size)[:tokens]

@@ -1,0 +1,129 @@
+"""Building blocks that the flat encoders share. Shapes: N tokens laid end to end, H channels, h heads of size D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trivet.engine.models.rotary import rotary_table
+
+ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "gelu": functional.gelu,
+    "gelu_python": functional.gelu,
+    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "tanh": torch.tanh,
+}
+"""Point-wise functions by transformers' names."""
+
+
+class Angles(NamedTuple):
+    """Cosines and sines of every token's rotary angles, each (N, D) fp32, NeoX layout: the second half repeats the
+    first."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+class Rotary(nn.Module):
+    """``forward(positions (N,)) -> Angles``, looked up in fp32 tables; see `trivet.engine.models.rotary`."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, positions: int, head_size: int, base: float) -> None:
+        super().__init__()
+        with torch.device("cpu"):  # real values even while the parameters are built on the meta device
+            cos, sin = rotary_table(positions, head_size, base)
+        self.register_buffer("cos", cos, persistent=False)  # (P, D) fp32
+        self.register_buffer("sin", sin, persistent=False)  # (P, D) fp32
+
+    def forward(self, positions: Tensor) -> Angles:
+        """Rows of the table."""
+        return Angles(functional.embedding(positions, self.cos), functional.embedding(positions, self.sin))
+
+
+class Projections(nn.Module):
+    """Queries, keys and values of one layer, from one product; the first two rotated where angles are given.
+
+    Rows of the weight are [all of q | all of k | all of v].
+    """
+
+    def __init__(self, hidden_size: int, heads: int, *, bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_size = hidden_size // heads
+        self.joint = nn.Linear(hidden_size, 3 * hidden_size, bias=bias)
+
+    def forward(self, x: Tensor, angles: Angles | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, H) → q, k, v, each (N, h, D)."""
+        qkv = self.joint(x).view(-1, 3, self.heads, self.head_size)
+        if angles is None:
+            query, key, value = qkv.unbind(1)
+        else:
+            query, key = turn(qkv[:, :2], angles).unbind(1)
+            value = qkv[:, 2]
+        return query, key, value
+
+
+def turn(x: Tensor, angles: Angles) -> Tensor:
+    """Rotate ``x`` (N, pair, h, D), computing in fp32, returning ``x``'s dtype.
+
+    Written by halves into the result: four passes over half of the numbers each, where the textbook form
+    (`trivet.engine.models.rotary.rotate`) makes seven over all of them, most in fp32. On a GPU that is a third of the
+    memory traffic of a ModernBERT layer.
+    """
+    half = x.shape[-1] // 2
+    cos, sin = (table[:, None, None, :half] for table in angles)  # each (N, 1, 1, D/2)
+    first, second = x[..., :half], x[..., half:]
+    turned = torch.empty_like(x, memory_format=torch.contiguous_format)
+    torch.addcmul(first * cos, second, sin, value=-1, out=turned[..., :half])
+    torch.addcmul(second * cos, first, sin, out=turned[..., half:])
+    return turned
+
+
+class GatedFeedForward(nn.Module):
+    """``outer(activation(inner(x)) * gate(x))``; `inner` and `gate` are one product, its rows [inner | gate]."""
+
+    def __init__(self, hidden_size: int, inner_size: int, activation: str, *, bias: bool) -> None:
+        super().__init__()
+        self.joint = nn.Linear(hidden_size, 2 * inner_size, bias=bias)
+        self.outer = nn.Linear(inner_size, hidden_size, bias=bias)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H) → (N, H)."""
+        inner, gate = self.joint(x).chunk(2, dim=-1)  # each (N, F)
+        out: Tensor = self.outer(self.activation(inner) * gate)
+        return out
+
+
+class FeedForward(nn.Module):
+    """``outer(activation(inner(x)))``."""
+
+    def __init__(self, hidden_size: int, inner_size: int, activation: str) -> None:
+        super().__init__()
+        self.inner = nn.Linear(hidden_size, inner_size)
+        self.outer = nn.Linear(inner_size, hidden_size)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H) → (N, H)."""
+        out: Tensor = self.outer(self.activation(self.inner(x)))
+        return out
+
+
+class Fp32Linear(nn.Linear):
+    """A linear layer that computes in fp32 and keeps fp32 weights, whatever the dtype of the body around it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…, in) of any dtype → (…, out) fp32."""
+        return functional.linear(input.float(), self.weight, self.bias)

@@ -1,0 +1,157 @@
+"""Loads a checkpoint as a flat model: encoder, attention and head, from token ids to a sequence's numbers.
+
+Imports torch and safetensors; never transformers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.config import Task
+from trivet.engine.models.flat.architectures import (
+    Architecture,
+    BertConfig,
+    ModernBertConfig,
+    NomicConfig,
+    read_architecture,
+)
+from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
+from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
+from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
+from trivet.engine.models.flat.layers import Fp32Linear
+from trivet.engine.models.flat.modernbert import ModernBertEncoder, modernbert_tensors
+from trivet.engine.models.flat.nomic import ALL_EXPERTS_UP_TO_TOKENS, Experts, NomicEncoder, mix_by_size, nomic_tensors
+from trivet.engine.models.flat.spans import FlatSpans
+from trivet.engine.models.flat.weights import Naming, load_weights
+
+
+class FlatModel(nn.Module):
+    """``forward(ids, token_types, positions, cu_seqlens, max_len) -> (S, outputs) fp32``.
+
+    An embedder gives pooled vectors that are not normalised, a reranker or classifier logits. S sequences lie end to
+    end as N tokens; nothing is padded, unless attention is (:attr:`pads_attention`). On CUDA nothing in the forward
+    waits for the device, so it can be captured as a graph; see :attr:`capturable_tokens`.
+    """
+
+    def __init__(self, architecture: Architecture, head: ClassificationHead | PoolingHead) -> None:
+        super().__init__()
+        self.encoder = _encoder(architecture)
+        self.head = head
+        self.attention: Attention = PaddedAttention()
+        self.max_tokens = architecture.max_tokens
+        """Tokens of the longest sequence that the model has positions for."""
+
+    def forward(
+        self, ids: Tensor, token_types: Tensor | None, positions: Tensor, cu_seqlens: Tensor, max_len: int
+    ) -> Tensor:
+        """Compute a batch.
+
+        Args:
+            ids: (N,) int32 or int64.
+            token_types: (N,) int32 or int64, or None for all 0; a model with one token type ignores them.
+            positions: (N,) int32 or int64, of each token within its sequence, from 0.
+            cu_seqlens: (S + 1,) int32, where each sequence begins, and N at the end; see
+                `trivet.engine.models.flat.spans.FlatSpans` for batches that are filled up.
+            max_len: tokens of the longest sequence, or any larger number up to `max_tokens`.
+
+        Raises:
+            ValueError: `max_len` is more than the model has positions for. On a GPU the look-up would poison the
+                process's CUDA context instead.
+        """
+        if max_len > self.max_tokens:
+            raise ValueError(f"a sequence of {max_len} tokens; the model has positions for {self.max_tokens}")
+        spans = FlatSpans(cu_seqlens, max_len, positions)
+        hidden = self.encoder(ids, token_types, positions, self.attention(spans))  # (N, H)
+        outputs: Tensor = self.head(hidden, spans)
+        return outputs
+
+    @property
+    def pads_attention(self) -> bool:
+        """Whether attention takes memory and work for sequences × longest instead of the sum of the lengths."""
+        return isinstance(self.attention, PaddedAttention)
+
+    @property
+    def capturable_tokens(self) -> int | None:
+        """Most tokens of a batch that can be captured as a CUDA graph; None where there is no limit."""
+        waits = any(isinstance(module, Experts) and module.mix is mix_by_size for module in self.modules())
+        return ALL_EXPERTS_UP_TO_TOKENS if waits else None
+
+
+def load_flat_model(
+    model_dir: Path,
+    task: Task,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    attention: AttentionKind = "auto",
+) -> FlatModel:
+    """Load a checkpoint directory for one task, in evaluation mode.
+
+    Args:
+        model_dir: a directory in Hugging Face (or sentence-transformers) layout.
+        task: ``embedder``, ``reranker`` or ``classifier``.
+        dtype: of the body's weights and computation. The head, the router of a mixture and the results are fp32.
+        device: where the weights go, tensor by tensor.
+        attention: ``auto`` takes the fastest that the device allows.
+
+    Raises:
+        UnsupportedArchitecture: the flat modules do not compute this checkpoint; transformers may.
+        CheckpointMismatch: the files' tensors are not the architecture's; the message names them.
+        ModelError: files are missing, the checkpoint is a pickle, or its pooling is not supported.
+    """
+    device = torch.device(device)
+    architecture = read_architecture(read_config(model_dir), task)
+    with torch.device("meta"):
+        model = FlatModel(architecture, _head(architecture, model_dir))
+    kept = _kept_in_fp32(model)
+    load_weights(
+        model,
+        model_dir,
+        _naming(architecture),
+        what=task,
+        device=device,
+        dtype_of=lambda name: torch.float32 if name in kept else dtype,
+    )
+    for module in model.modules():
+        if isinstance(module, Experts):
+            module.choose_mix()
+    model.attention = choose_attention(attention, device, dtype, architecture.hidden_size // architecture.heads)
+    return model.eval().requires_grad_(False)
+
+
+def _encoder(architecture: Architecture) -> nn.Module:
+    if isinstance(architecture, BertConfig):
+        return BertEncoder(architecture)
+    if isinstance(architecture, ModernBertConfig):
+        return ModernBertEncoder(architecture)
+    return NomicEncoder(architecture)
+
+
+def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | PoolingHead:
+    if isinstance(architecture, NomicConfig) or architecture.head is None:
+        return PoolingHead(read_pooling_modes(model_dir))
+    return ClassificationHead(architecture.hidden_size, architecture.head)
+
+
+def _naming(architecture: Architecture) -> Naming:
+    if isinstance(architecture, BertConfig):
+        return Naming((architecture.prefix,), lambda _: bert_tensors(architecture))
+    if isinstance(architecture, ModernBertConfig):
+        return Naming(("model.",), lambda _: modernbert_tensors(architecture))
+    sources = partial(nomic_tensors, architecture)
+    if architecture.moe is not None:
+        return Naming((), sources, other_uses=None)  # published in one form only
+    return Naming(("nomic_bert.", "bert."), sources)
+
+
+def _kept_in_fp32(model: FlatModel) -> set[str]:
+    """Names of the parameters that compute in fp32 in any case: the head's, and those of fp32 layers in the body."""
+    layers = [name for name, module in model.named_modules() if isinstance(module, Fp32Linear)]
+    return {
+        name for name, _ in model.named_parameters() if name.startswith("head.") or name.rpartition(".")[0] in layers
+    }

@@ -1,0 +1,88 @@
+"""ModernBERT on tokens laid end to end: pre-norm, GeGLU, rotary positions, local attention in most layers.
+
+After Warner et al., "Smarter, Better, Faster, Longer", 2024.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from trivet.engine.models.flat.architectures import ModernBertConfig
+from trivet.engine.models.flat.attention import Attend
+from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary
+
+
+class ModernBertEncoder(nn.Module):
+    """``forward(ids (N,), token_types, positions (N,), attend) -> (N, H)`` in the weights' dtype.
+
+    ``positions`` count from 0 within each sequence; token types are ignored, the model has none.
+    """
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.norm = _norm(config)
+        head_size = config.hidden_size // config.heads
+        self.global_rotary = Rotary(config.max_tokens, head_size, config.global_base)
+        self.local_rotary = Rotary(config.max_tokens, head_size, config.local_base)
+        self.layers = nn.ModuleList(_Layer(config, index) for index in range(config.layers))
+        self.final_norm = _norm(config)
+
+    def forward(self, ids: Tensor, token_types: Tensor | None, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states of the last layer, normed; see the class for shapes."""
+        x = self.norm(self.words(ids))  # (N, H)
+        global_angles, local_angles = self.global_rotary(positions), self.local_rotary(positions)
+        for layer in self.layers:
+            x = layer(x, global_angles if layer.reach is None else local_angles, attend)
+        out: Tensor = self.final_norm(x)
+        return out
+
+
+class _Layer(nn.Module):
+    """Pre-norm: ``x = x + attention(norm(x)); x = x + feed_forward(norm(x))``."""
+
+    def __init__(self, config: ModernBertConfig, index: int) -> None:
+        super().__init__()
+        self.reach = config.reach_tokens if config.local_layers[index] else None
+        # The first layer reads embeddings that are normed already.
+        self.attention_norm = _norm(config) if index else nn.Identity()
+        self.projections = Projections(config.hidden_size, config.heads, bias=config.attention_bias)
+        self.mix_heads = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
+        self.feed_forward_norm = _norm(config)
+        self.feed_forward = GatedFeedForward(
+            config.hidden_size, config.inner_size, config.activation, bias=config.mlp_bias
+        )
+
+    def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
+        query, key, value = self.projections(self.attention_norm(x), angles)  # each (N, h, D)
+        mixed = attend(query, key, value, self.reach).flatten(1)  # (N, H)
+        x = x + self.mix_heads(mixed)
+        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return out
+
+
+def _norm(config: ModernBertConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+
+
+def modernbert_tensors(config: ModernBertConfig) -> dict[str, tuple[str, ...]]:
+    """Module of ours → the published module whose tensors it has."""
+    sources = {
+        "encoder.words": "embeddings.tok_embeddings",
+        "encoder.norm": "embeddings.norm",
+        "encoder.final_norm": "final_norm",
+        "head.dense": "head.dense",
+        "head.norm": "head.norm",
+        "head.output": "classifier",
+    }
+    for index in range(config.layers):
+        ours, theirs = f"encoder.layers.{index}", f"layers.{index}"
+        sources |= {
+            f"{ours}.attention_norm": f"{theirs}.attn_norm",
+            f"{ours}.projections.joint": f"{theirs}.attn.Wqkv",
+            f"{ours}.mix_heads": f"{theirs}.attn.Wo",
+            f"{ours}.feed_forward_norm": f"{theirs}.mlp_norm",
+            f"{ours}.feed_forward.joint": f"{theirs}.mlp.Wi",
+            f"{ours}.feed_forward.outer": f"{theirs}.mlp.Wo",
+        }
+    return {ours: (theirs,) for ours, theirs in sources.items()}

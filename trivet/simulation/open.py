@@ -1,0 +1,22 @@
+"""Opens the GPU lane on the modelled GPU."""
+
+from trivet.config import AppConfig
+from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.engine.open import PreparedModel, open_cpu_backend, open_gpu_lane
+from trivet.simulation.accelerator import SimulatedAccelerator
+from trivet.simulation.ledger import Ledger
+from trivet.vram.planning.facts import facts_from_directory
+
+
+def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: Ledger) -> tuple[GpuLaneBackend, str]:
+    """Open one model's GPU lane on the modelled GPU; it begins offloaded. Returns it and the precision."""
+    inner, precision = open_cpu_backend(config, prepared)
+    task = prepared.files.task
+    accelerator = SimulatedAccelerator(
+        inner,
+        ledger,
+        facts_from_directory(prepared.source.path),
+        model=task,
+        cap_bytes=int(config.model_for(task).gpu_fraction * config.simulated.vram),
+    )
+    return open_gpu_lane(config, task, accelerator), precision
