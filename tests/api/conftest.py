@@ -22,7 +22,7 @@ def dispatcher() -> FakeDispatcher:
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Opens a client on an application of its own; every one is closed at the end."""
+    """Opens a client on a new application; every client is closed at the end."""
     clients: list[httpx.AsyncClient] = []
 
     def open_client(dispatcher: FakeDispatcher, settings: ApiSettings | None = None) -> httpx.AsyncClient:
@@ -37,7 +37,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest.fixture
 async def client(shared_app: tuple[FastAPI, Behind], dispatcher: FakeDispatcher) -> AsyncIterator[httpx.AsyncClient]:
-    """A client on the shared application; `connect` gives one of its own."""
+    """A client on the shared application; `connect` opens one on a new application."""
     app, behind = shared_app
     behind.dispatcher = dispatcher
     async with client_of(app) as client:

@@ -62,7 +62,7 @@ async def _send(
         return await client.post(sample.path, json={**sample.body, **changes}, headers=headers)
 
 
-def _told(response: httpx.Response) -> str:
+def _outcome(response: httpx.Response) -> str:
     """Status, `Retry-After` and the shape of the error, its words left out."""
     retry = f", `Retry-After: {response.headers['retry-after']}`" if "retry-after" in response.headers else ""
     return f"{response.status_code}{retry} `{json.dumps(_without_words(response.json()), ensure_ascii=False)}`"
@@ -88,10 +88,10 @@ async def _row(sample: Sample) -> list[str]:
     return [
         sample.name,
         _read(await _send(sample, FakeDispatcher())),
-        _told(await _send(sample, FakeDispatcher(), headers={"x-trivet-long-input": "error"})),
-        _told(unknown) if unknown.is_error else f"{unknown.status_code}, the name is not looked at",
-        _told(await _send(sample, overloaded)),
-        _told(await _send(sample, FakeDispatcher(), guarded, headers={"authorization": "Bearer wrong"})),
+        _outcome(await _send(sample, FakeDispatcher(), headers={"x-trivet-long-input": "error"})),
+        _outcome(unknown) if unknown.is_error else f"{unknown.status_code}, the name is not looked at",
+        _outcome(await _send(sample, overloaded)),
+        _outcome(await _send(sample, FakeDispatcher(), guarded, headers={"authorization": "Bearer wrong"})),
     ]
 
 
@@ -100,7 +100,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def choice_table() -> str:
-    """The rules of `choose`, as they stand."""
+    """The rules of `trivet.api.dialect`."""
     rows = [
         [f"`{rule.path}`", " or ".join(f"`{field}`" for field in rule.fields) or "–", SERVERS[rule.dialect]]
         for rule in RULES

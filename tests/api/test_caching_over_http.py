@@ -32,7 +32,7 @@ def outcome(answer: httpx.Response) -> tuple[str | None, str | None]:
 MEMORY = CacheConfig(memory=ByteSize(MIB))
 
 
-async def test_the_answer_says_what_was_kept() -> None:
+async def test_the_answer_counts_the_hits() -> None:
     client = client_of(FakeDispatcher(), MEMORY)
     first = await embed(client, "a", "b")
     second = await embed(client, "a", "b")
@@ -77,7 +77,7 @@ async def test_another_process_finds_it_on_disk(tmp_path: Path) -> None:
             assert (await embed(client, "a")).headers["x-trivet-cache"] == expected
 
 
-async def test_relations_tell_of_both_calls() -> None:
+async def test_relations_count_the_hits_of_both_calls() -> None:
     client = client_of(FakeDispatcher(), MEMORY)
     body = {"source": "a b", "candidates": ["a b", "a"], "min_relevance": 0}
     first, second = [await client.post("/v1/relations", json=body) for _ in range(2)]
@@ -100,7 +100,7 @@ def test_what_else_results_depend_on_is_in_the_settings(tmp_path: Path) -> None:
     assert len({computed_with(), *others}) == 4
 
 
-def test_the_file_lies_with_the_other_caches_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_file_is_with_the_other_caches_unless_configured_otherwise(tmp_path: Path) -> None:
     def folder(**args: object) -> Path:
         return ApiSettings.from_config(AppConfig.model_validate(args)).cache_folder
 

@@ -1,4 +1,4 @@
-"""Same path, different body: the table of `choose`, walked."""
+"""One path, different bodies: every rule of the table."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_each_of_a_rules_fields_is_enough(rule: Rule) -> None:
         assert rule_for(rule.path, ["query", field]) == rule
 
 
-def test_every_path_ends_in_a_rule_that_takes_the_rest() -> None:
+def test_every_path_ends_in_a_rule_that_matches_every_other_body() -> None:
     for path in {rule.path for rule in RULES}:
         *earlier, last = rules_of(path)
         assert last.fields == ()

@@ -1,4 +1,4 @@
-"""`/healthz` tells of forwards that fail, and waits for nobody; `/readyz` tells of every lane."""
+"""`/healthz` reports failing forwards without waiting for a replica; `/readyz` reports every lane."""
 
 import asyncio
 

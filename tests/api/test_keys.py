@@ -167,7 +167,7 @@ def test_a_wrong_key_file_is_refused_without_being_quoted(text: str) -> None:
     assert KEY not in refused.value.message
 
 
-def test_a_missing_key_file_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_an_error_and_admits_nobody(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         KeyRing.load(tmp_path / "absent", {})
 

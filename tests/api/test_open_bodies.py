@@ -42,7 +42,7 @@ async def test_a_request_that_is_alone_may_hold_more(client: httpx.AsyncClient, 
     assert (await client.post("/v1/embeddings", json={"input": "x" * 1000})).status_code == 200
 
 
-async def test_those_who_leave_or_are_refused_give_their_bytes_back(
+async def test_bytes_of_cancelled_and_refused_requests_no_longer_count(
     client: httpx.AsyncClient, inner: GatedDispatcher
 ) -> None:
     leaving = asyncio.ensure_future(client.post("/v1/embeddings", json=BODY))

@@ -17,8 +17,8 @@ NEVER = ApiSettings(threshold=1.0)
 async def relate(connect: Connect, settings: ApiSettings, **body: Any) -> dict[str, Any]:
     answer = await connect(FakeDispatcher(), settings).post("/v1/relations", json=body)
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    body_of_answer: dict[str, Any] = answer.json()
+    return body_of_answer
 
 
 async def test_the_configured_threshold_holds_where_none_is_given(connect: Connect) -> None:
@@ -45,10 +45,10 @@ async def test_the_configured_relevance_holds_where_none_is_given(connect: Conne
     assert (await relate(connect, settings, **body, min_relevance=0))["omitted"]["below_min_relevance"] == 0
 
 
-async def test_the_status_tells_what_is_in_force(connect: Connect) -> None:
+async def test_the_status_shows_the_defaults_in_force(connect: Connect) -> None:
     client = connect(FakeDispatcher(), ApiSettings(threshold=0.7, min_relevance=0.1))
-    told = (await client.get("/v1/status")).json()
-    assert (told["threshold"], told["min_relevance"]) == (0.7, 0.1)
+    status = (await client.get("/v1/status")).json()
+    assert (status["threshold"], status["min_relevance"]) == (0.7, 0.1)
 
 
 OTHER_WORDS = {**DEFAULT_RELATIONS, "expansion": "The second text is longer."}

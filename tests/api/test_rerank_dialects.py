@@ -49,7 +49,7 @@ async def test_the_v1_answer_serves_jina_and_cohere_at_once(client: httpx.AsyncC
     assert answer["model"] == RERANKER.name
 
 
-async def test_documents_are_not_returned_unless_asked_for(client: httpx.AsyncClient) -> None:
+async def test_documents_are_returned_only_on_request(client: httpx.AsyncClient) -> None:
     assert all("document" not in result for result in (await _post(client, "/v1/rerank", BODY))["results"])
 
 

@@ -62,11 +62,12 @@ async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
     dispatcher.reroute_reason = "still no room"
     await client.post("/v1/embeddings", json={"input": "a"})
     status = await status_of(client)
-    assert [(row["reason"], row["requests"]) for row in status["reroutes"]] == [("still no room", 1), ("no room", 3)]
+    reroutes = [(reroute["reason"], reroute["requests"]) for reroute in status["reroutes"]]
+    assert reroutes == [("still no room", 1), ("no room", 3)]
     assert status["models"]["embedder"]["last_minute"]["rerouted"] == 4
 
 
-async def test_a_simulated_card_and_its_decisions(connect: Connect, tmp_path: Path) -> None:
+async def test_a_simulated_gpu_and_its_decisions(connect: Connect, tmp_path: Path) -> None:
     dispatcher = SimulatedDispatcher(tmp_path)
     client = connect(dispatcher)
     status = await status_of(client)

@@ -97,7 +97,7 @@ async def test_relations_of_candidates(client: httpx.AsyncClient) -> None:
     assert end["usage"] == plain["usage"]
 
 
-async def test_headers_tell_how_the_reranking_was_served(connect: Connect) -> None:
+async def test_headers_describe_the_rerank_call(connect: Connect) -> None:
     client = connect(FakeDispatcher(reroute_reason="the card is full"))
     body = {"source": "red fox", "candidates": ["fox"], "long_input": "truncate"}
     response = await client.post("/v1/relations", json=body, headers=LINES)
@@ -121,6 +121,6 @@ async def test_relations_of_nothing_relevant_are_an_end(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])
-async def test_whoever_does_not_ask_gets_one_answer(client: httpx.AsyncClient, accept: str) -> None:
+async def test_without_the_accept_header_there_is_one_answer(client: httpx.AsyncClient, accept: str) -> None:
     response = await client.post("/v1/embeddings", json={"input": "a"}, headers={"accept": accept})
     assert response.headers["content-type"] == "application/json"

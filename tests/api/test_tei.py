@@ -69,7 +69,7 @@ async def test_cutting_on_the_left_is_refused_where_it_would_happen(connect: Con
     assert response.status_code == 422
 
 
-async def test_windows_and_cuts_are_told_in_headers(connect: Connect) -> None:
+async def test_windows_and_truncation_are_in_the_headers(connect: Connect) -> None:
     headers = (await connect(FakeDispatcher()).post("/embed", json={"inputs": ["a", LONG]})).headers
     assert headers["x-trivet-windows"] == "6"
     assert "x-trivet-truncated" not in headers

@@ -85,7 +85,7 @@ async def test_unknown_paths_share_one_route() -> None:
     assert served.requests(UNMATCHED, "native", 404) == 2
 
 
-async def test_what_the_door_refuses_is_counted() -> None:
+async def test_requests_that_middleware_refuses_are_counted() -> None:
     keys = KeyRing.parse(f"someone {hash_key('right')}", origin="test")
     served = Served(settings=ApiSettings(keys=keys, max_body_bytes=100))
     await served.post("/v1/embeddings", {"input": "a"}, authorization="Bearer wrong")
@@ -123,16 +123,16 @@ async def test_failed_calls_are_counted_by_error(lines: pytest.LogCaptureFixture
     await served.post("/v1/embeddings", {"input": SECRET})
     assert served.sink.value(CALL_FAILURES, model="embedder", error="Overloaded") == 1
     assert served.requests("/v1/embeddings", "native", 429) == 1
-    told = line(lines)
-    assert (told["http_status"], told["error"], told["calls"]) == (429, "overloaded", [])
+    logged = line(lines)
+    assert (logged["http_status"], logged["error"], logged["calls"]) == (429, "overloaded", [])
 
 
 async def test_the_line_says_what_happened_and_no_text(lines: pytest.LogCaptureFixture) -> None:
     served = Served(FakeDispatcher(reroute_reason="embedder: 250 MiB free, 500 MiB needed: moved to cpu"))
     await served.post("/v1/embeddings?q=frozen", {"input": [SECRET, "b"]}, **{"x-request-id": "abc-1"})
-    told = line(lines)
+    logged = line(lines)
     assert {
-        name: told[name]
+        name: logged[name]
         for name in ("request_id", "http_method", "http_route", "http_status", "dialect", "lane", "device", "tokens")
     } == {
         "request_id": "abc-1",
@@ -144,12 +144,12 @@ async def test_the_line_says_what_happened_and_no_text(lines: pytest.LogCaptureF
         "device": DEVICE,
         "tokens": 6,
     }
-    assert told["reroute_reason"] == "embedder: 250 MiB free, 500 MiB needed: moved to cpu"
-    assert told["duration_ms"] > 0
-    [call] = told["calls"]
+    assert logged["reroute_reason"] == "embedder: 250 MiB free, 500 MiB needed: moved to cpu"
+    assert logged["duration_ms"] > 0
+    [call] = logged["calls"]
     assert (call["model"], call["calls"], call["sequences"]) == ("embedder", 1, 2)
     assert (call["tokenize_ms"], call["queue_ms"], call["forward_ms"]) == (1.0, 2.0, 3.0)
-    everything = json.dumps({name: value for name, value in told.items() if name != "args"}, default=str)
+    everything = json.dumps({name: value for name, value in logged.items() if name != "args"}, default=str)
     assert "harbour" not in everything
     assert "frozen" not in everything
 

@@ -50,7 +50,7 @@ async def test_the_page_is_open_and_the_status_is_not(connect: Connect) -> None:
     assert (await client.get("/v1/status", headers={"authorization": "Bearer secret"})).status_code == 200
 
 
-def test_the_page_asks_nothing_of_other_hosts() -> None:
+def test_the_page_requests_nothing_from_other_hosts() -> None:
     for folder in (UI, UI.joinpath("css"), UI.joinpath("status"), UI.joinpath("playground")):
         for entry in folder.iterdir():
             if entry.is_file():

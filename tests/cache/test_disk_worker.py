@@ -41,7 +41,7 @@ async def test_what_is_put_is_found_after_a_restart(tmp_path: Path) -> None:
     assert sink.touched() == frozenset()
 
 
-async def test_memory_takes_over_what_was_found_on_disk(tmp_path: Path) -> None:
+async def test_entries_found_on_disk_are_stored_in_memory(tmp_path: Path) -> None:
     async with worker_on(tmp_path, MemorySink()) as worker:
         worker.put({key(1): entry(1)})
         memory = MemoryStore(MIB)

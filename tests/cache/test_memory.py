@@ -31,7 +31,7 @@ def test_the_least_recently_used_makes_room() -> None:
     assert set(store.get([key(1), key(2), key(3)])) == {key(1), key(3)}
 
 
-def test_an_entry_comes_back_as_it_was() -> None:
+def test_an_entry_is_returned_unchanged() -> None:
     store = MemoryStore(SIZE)
     kept = entry(7)
     store.put({key(7): kept})

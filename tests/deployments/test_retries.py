@@ -1,4 +1,4 @@
-"""Work of a lost replica is sent again, for a while; then the caller is told when to come back."""
+"""Work of a lost replica is sent again for a while; then the caller gets a 503 with Retry-After."""
 
 import asyncio
 from collections.abc import Generator
@@ -75,20 +75,20 @@ async def test_work_of_a_lost_replica_is_sent_again(error: Exception) -> None:
     assert handle.calls == 3
 
 
-async def test_exhausted_retries_are_503_with_a_time_to_come_back() -> None:
+async def test_exhausted_retries_are_503_with_retry_after() -> None:
     handle = Handle(ActorDiedError())
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as raised:
         await dispatcher(handle, retry_s=0.3).call(REQUEST)
     assert handle.calls > 1
-    assert told.value.retry_after_s >= 1
+    assert raised.value.retry_after_s >= 1
 
 
 async def test_a_full_replica_is_not_asked_again() -> None:
     handle = Handle(BackPressureError(num_queued_requests=1, max_queued_requests=1))
-    with pytest.raises(Overloaded) as told:
+    with pytest.raises(Overloaded) as raised:
         await dispatcher(handle).call(REQUEST)
     assert handle.calls == 1
-    assert told.value.retry_after_s >= 1
+    assert raised.value.retry_after_s >= 1
 
 
 async def test_a_callers_deadline_ends_the_retries() -> None:
@@ -101,7 +101,7 @@ async def test_a_callers_deadline_ends_the_retries() -> None:
     assert handle.calls == calls
 
 
-async def test_a_caller_who_leaves_takes_the_call_back() -> None:
+async def test_a_cancelled_caller_cancels_the_call() -> None:
     response = Response(None, never=True)
     handle = SimpleNamespace(run=SimpleNamespace(remote=lambda _: response))
     waiting = asyncio.ensure_future(dispatcher(handle).call(REQUEST))

@@ -1,4 +1,4 @@
-"""What is reported without a cluster: samples, reroutes by cause, and library logs in Serve's files."""
+"""Reports that need no cluster: samples, reroutes by cause, and library logs in Serve's files."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ ANSWER = EmbedResult(np.zeros((1, 2), dtype=np.float32), Usage(1, (1,), (False,)
 
 @dataclass
 class Feed:
-    """A feed that stands still: the latest word of every GPU node."""
+    """A feed that does not change: the latest snapshot of every GPU node."""
 
     latest: dict[str, Snapshot | None]
 
@@ -107,14 +107,14 @@ async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cp
     assert sink.value(REROUTES, model="embedder", cause="gpu_refused") == 1
 
 
-async def test_a_refusal_from_a_node_nobody_named_is_not_asked_for_again() -> None:
+async def test_a_refusal_from_an_unnamed_node_is_not_repeated() -> None:
     elsewhere = Handle(GpuUnavailable("full", node="z"))
     routed = await dispatcher(MemorySink(), elsewhere, Feed({"a": snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
     assert routed.lane == "cpu"
     assert len(elsewhere.asked) == 1
 
 
-def test_the_ingress_tells_the_lanes_it_obeys_and_how_old_its_news_is() -> None:
+def test_the_ingress_reports_its_lanes_and_the_age_of_its_snapshot() -> None:
     sink = MemorySink()
     IngressSample(sink, dispatcher(sink, ANSWER, Feed({"a": snapshot("gpu", "room")})))()
     assert sink.value(LANE_ON_GPU, model="reranker") == 1
@@ -211,7 +211,7 @@ def serves_file() -> Iterator[Kept]:
 def test_lines_of_the_library_reach_serves_handlers_once_and_by_its_level(serves_file: Kept) -> None:
     send_library_logs_to_serve()
     send_library_logs_to_serve()
-    logging.getLogger("trivet.requests").info("told", extra={"http_route": "/v1/rerank"})
-    logging.getLogger("trivet.vram.monitor").debug("not told")
+    logging.getLogger("trivet.requests").info("logged", extra={"http_route": "/v1/rerank"})
+    logging.getLogger("trivet.vram.monitor").debug("not logged")
     [record] = serves_file.records
-    assert (record.getMessage(), vars(record)["http_route"]) == ("told", "/v1/rerank")
+    assert (record.getMessage(), vars(record)["http_route"]) == ("logged", "/v1/rerank")

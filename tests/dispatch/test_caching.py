@@ -185,7 +185,7 @@ async def test_an_error_goes_only_to_the_caller_that_started_the_call() -> None:
     assert sorted(inputs_of(request) for request in inner.requests) == [["a", "b", "bad"], ["b", "a"], ["c"]]
 
 
-async def test_an_error_is_not_kept() -> None:
+async def test_an_error_is_not_cached() -> None:
     inner = FakeDispatcher(error=Overloaded("full", retry_after_s=3))
     cached = Cached(inner)
     with pytest.raises(Overloaded):
