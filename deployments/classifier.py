@@ -7,6 +7,6 @@ from trivet.config import Task
 
 
 class Classifier(ModelReplica):
-    """See `ModelReplica`; bound once per lane by `app.build`."""
+    """The classifier on one lane; `app.build` binds it once per lane."""
 
     task: ClassVar[Task] = "classifier"

@@ -5,7 +5,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.dispatcher import RayDispatcher
-from deployments.observability.logs import send_library_logs_to_serve
+from deployments.observability.logs import RequestLines, send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import IngressSample, Sampler
 from deployments.vram.feed import ClusterFeed
@@ -31,22 +31,29 @@ class Ingress:
             self._feed = ClusterFeed(serve.get_replica_context().app_name, config, run_id)
             self._feed.start()
         self._dispatcher = RayDispatcher(_pickling(handles), self._feed, config, self._sink)
-        self._sampler = Sampler(IngressSample(self._sink, self._dispatcher))
+        self._lines = RequestLines()
+        self._sampler = Sampler(IngressSample(self._sink, self._dispatcher), self._lines.write)
         self._sampler.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the constructor is done."""
+        log = self._lines if self._config.telemetry.request_log else None
         # Serve's proxy puts the request id on the answer.
-        telemetry = Telemetry(self._sink, self._config.telemetry.request_log, answer_request_id=False)
+        telemetry = Telemetry(self._sink, log, answer_request_id=False)
         return create_app(self._dispatcher, ApiSettings.from_config(self._config), telemetry)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_sampler"):  # absent where the constructor failed
+            self._sampler.stop()
+            self._lines.write()
 
 
 def _pickling(
     handles: dict[Task, dict[Lane, DeploymentHandle[object]]],
 ) -> dict[Task, dict[Lane, DeploymentHandle[object]]]:
-    """Handles whose gRPC calls use pickle: our messages are plain, and cloudpickle takes several times as long.
+    """Make the handles' gRPC calls use pickle, which suffices for our messages and is several times as fast.
 
-    Without `RAY_SERVE_USE_GRPC_BY_DEFAULT` calls go through the object store, and this says nothing.
+    Without `RAY_SERVE_USE_GRPC_BY_DEFAULT` calls go through the object store, and the option has no effect.
     """
     return {
         task: {

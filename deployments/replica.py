@@ -1,7 +1,7 @@
-"""What the three models share as Serve deployments: collect, admit, answer, and tell the truth about health.
+"""The common part of the three models as Serve deployments: collects and admits requests, answers, reports health.
 
-A failure travels as a value: `run` returns the error that its caller is to see. Raising would wrap it into Ray's
-own exceptions and write a traceback for every refused request.
+A failure travels as a value: `run` returns the error that its caller is to see. Raising it would wrap it in one of
+Ray's exceptions and log a traceback for every refused request.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest
 logger = logging.getLogger("ray.serve")
 
 _COLLECTOR_STUCK_S = 10.0
-"""A request that the collector has not taken after this long means that Serve's batch loop is dead."""
+"""If the collector has not taken a request after this long, Serve's batch loop is dead."""
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A request while it is collected. Serve admits what was collected even if its caller has left by then."""
+    """A request while it is collected. Serve admits collected requests even if their caller has left."""
 
     request: EngineRequest
     future: ResultFuture | None = None
@@ -63,7 +63,7 @@ class ModelReplica:
     async def __init__(self, config: AppConfig, lane: Lane, run_id: str) -> None:  # type: ignore[misc]
         """Open the engine and run a first forward; the replica exists only once that has worked.
 
-        A GPU replica that finds no room exists all the same, without its weights: it takes them when there is.
+        A GPU replica without room for its weights starts without them and loads them when there is room.
         """
         started_s = time.monotonic()
         send_library_logs_to_serve()
@@ -93,7 +93,7 @@ class ModelReplica:
         )
 
     def _open(self, config: AppConfig, lane: Lane, run_id: str) -> OpenLane:
-        """The engine of this lane, not yet started; blocking."""
+        """Open the engine of this lane without starting it; blocking."""
         return open_lane(config, self.task, lane, run_id)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -107,9 +107,9 @@ class ModelReplica:
         self._forward_limit_s = live.forward_limit_s or self._config.serving.forward_limit_s
         logger.info("%s: limits are now %s", self.task, live)
 
-    # Serve's batching only collects what arrives together, for one tokenizer call: it never waits, and since it
-    # returns futures instead of results a collected batch never holds a fast request back for a slow one. What runs
-    # together is decided behind it, by the engine's scheduler.
+    # `@serve.batch` only collects the requests that arrive together, for one tokenizer call. It never waits, and it
+    # returns futures instead of results, so a fast request never waits for a slow one of its batch. The engine's
+    # scheduler decides which sequences run together.
     @serve.batch(max_batch_size=256, batch_wait_timeout_s=0.0, max_concurrent_batches=1024)
     async def _collect(self, calls: list[_Call]) -> list[ResultFuture | TrivetError]:
         for call in calls:
@@ -120,7 +120,7 @@ class ModelReplica:
         return futures
 
     async def run(self, request: EngineRequest, nodes: Sequence[str] = ()) -> EngineResult | TrivetError:
-        """Answer one request, or return the error that is its answer. `nodes` was for the router: where to look."""
+        """Answer one request, or return its error. `nodes` is for the router: the nodes to choose from."""
         call = _Call(request)
         self._waiting_for_collector[id(call)] = time.monotonic()
         try:
@@ -140,11 +140,11 @@ class ModelReplica:
             return error
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
-        """Show texts as this model's tokens."""
+        """Split texts into this model's tokens."""
         return await self._engine.tokenize(request)
 
     async def health(self) -> Health:
-        """Who answers here, and from what."""
+        """Report this replica's state and its model."""
         offloaded = self._lane.gpu is not None and self._lane.gpu.offloaded
         broken = self._engine.fault or self._engine.scheduler.failing
         return Health(

@@ -7,6 +7,6 @@ from trivet.config import Task
 
 
 class Reranker(ModelReplica):
-    """See `ModelReplica`; bound once per lane by `app.build`."""
+    """The reranker on one lane; `app.build` binds it once per lane."""
 
     task: ClassVar[Task] = "reranker"

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
+from typing_extensions import override
 
 NODES = "nodes"
 """The keyword argument of a replica's `run` that names the nodes, which the router reads."""
@@ -16,6 +17,7 @@ class GpuNodeRouter(RequestRouter):
     may be on a node that the other request must avoid.
     """
 
+    @override
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:

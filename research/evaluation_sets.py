@@ -61,7 +61,7 @@ def relations(pairs: Sequence[Pair]) -> list[dict[str, object]]:
 
 
 def topics(rows: Iterable[tuple[str, str]]) -> list[dict[str, object]]:
-    """All of them, mixed: whoever measures a few of the lines meets all topics."""
+    """Return all rows in a mixed order, so that the first few lines contain all topics."""
     return [{"text": sentence, "label": topic} for topic, sentence in sorted(rows, key=lambda r: stable_fraction(r[1]))]
 
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from trivet import errors
-from trivet.dispatch.field_index import remap_field_index
 from trivet.engine.backend import BackendOutOfMemory
+from trivet.errors import remap_field_index
 
 ONE_OF_EACH = [
     errors.TrivetError("a"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trivet.metric_sinks import NO_METRICS, MemorySink
-from trivet.metrics import BATCH_SEQUENCES, METRICS, OFFLOADS, REQUESTS, VRAM_FREE, Metric
+from tests.support.memory_sink import MemorySink
+from trivet.metrics import BATCH_SEQUENCES, METRICS, NO_METRICS, OFFLOADS, REQUESTS, VRAM_FREE, Metric
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
 

@@ -15,6 +15,8 @@ Errors cross process boundaries, so each survives pickling with all its fields. 
 `trivet.api.errors.problem` turns them into answers.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -126,3 +128,14 @@ class GpuUnavailable(TrivetError):
 
 class EngineError(TrivetError):
     """A forward failed, and would fail again."""
+
+
+@contextmanager
+def remap_field_index(positions: Sequence[int]) -> Iterator[None]:
+    """Replace the index `i` of an error raised inside by `positions[i]`, the input's position in the whole request."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.index is not None:
+            error.index = positions[error.index]
+        raise

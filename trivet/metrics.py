@@ -60,6 +60,21 @@ class MetricsSink(Protocol):
         """Set a gauge to `value`."""
 
 
+class DroppingSink:
+    """A sink that drops all values."""
+
+    def count(self, metric: Metric, labels: Labels, amount: float = 1.0) -> None:
+        """See `MetricsSink`."""
+
+    def observe(self, metric: Metric, labels: Labels, value: float) -> None:
+        """See `MetricsSink`."""
+
+    def set(self, metric: Metric, labels: Labels, value: float) -> None:
+        """See `MetricsSink`."""
+
+
+NO_METRICS = DroppingSink()
+
 # Requests, measured in the ingress.
 REQUESTS = Metric(
     "trivet_requests_total",

@@ -39,7 +39,7 @@ def _segments(files: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _segment(lines: list[bytes], node: ast.FunctionDef | ast.ClassDef) -> str:
-    """What `ast.get_source_segment` returns; that one splits the whole file again for every node."""
+    """Do the same as `ast.get_source_segment`, which would split the whole file again for every node."""
     wanted = lines[node.lineno - 1 : node.end_lineno]
     wanted[-1] = wanted[-1][: node.end_col_offset]
     wanted[0] = wanted[0][node.col_offset :]
@@ -47,7 +47,7 @@ def _segment(lines: list[bytes], node: ast.FunctionDef | ast.ClassDef) -> str:
 
 
 def texts(seed: int, *, median_words: int = MEDIAN_WORDS, max_words: int = 6000) -> Iterator[str]:
-    """Endless texts whose numbers of words are log-normal around the median; long ones are joined pieces."""
+    """Yield texts without end whose numbers of words are log-normal around the median; long texts are joined ones."""
     rng = random.Random(seed)
     pieces = corpus()
     while True:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs infinity-emb, a peer of the benchmark, into a virtual environment of its own: `bench/peers/setup.sh [DIR]`.
+# Installs infinity-emb, a peer of the benchmark, into a separate virtual environment: `bench/peers/setup.sh [DIR]`.
 #
 # transformers 4.48.3 is the newest that infinity's BetterTransformer path accepts (4.49 refuses it at import) and the
 # oldest that knows ModernBERT; torch is the version Trivet itself is measured with, so that kernels are equal.

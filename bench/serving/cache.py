@@ -2,7 +2,7 @@
 
 Both go through the whole application, as an indexer's requests do, without a socket. Computing is measured on a part of
 the chunks and extrapolated, which is fair: it is linear. Reading is measured on all of them, by an application that has
-nothing in memory; the chunks that were not computed got vectors of noise, which are no slower or faster to read.
+nothing in memory; the chunks that were not computed have random vectors, which take the same time to read.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the path to the engine costs: `make bench-serving`. Ray's default, Trivet's tuned Ray, and no Ray at all.
+"""Measures the path to the engine: `make bench-serving`. Ray's default, Trivet's tuned Ray, and no Ray at all.
 
 With an engine that answers at once (`bench.serving.noop`) the same ingress and routes are served three ways, in one
 run: one client for latency, sixteen for throughput. Then the starter embedder, in process and over HTTP, at equal work.
@@ -41,10 +41,10 @@ RESULTS = ROOT / "bench" / "results" / "serving.json"
 
 CLIENTS = 16
 SETTLE_S = 6.0
-"""HAProxy begins anew when the ingress replicas have come, and its first connections end with that."""
+"""HAProxy reloads when the ingress replicas are ready, which ends its first connections."""
 WARM_UP_S = 2.0
 WINDOWS, WINDOW_S = 3, 2.5
-"""The best of so many windows is told: what others do on the machine only ever adds."""
+"""The best window is reported: other load on the machine only adds time."""
 ENGINE_S = 15.0
 NO_STORE = {"cache-control": "no-store"}
 DISTINCT = 200
@@ -87,7 +87,7 @@ WITHOUT = (
     Contender("RAY_worker_niceness=0", "ray", True, 2, (("RAY_worker_niceness", "15"),)),
     Contender("the second ingress replica", "ray", True, 1),
 )
-"""The tuned service without one thing each."""
+"""The tuned service, each time without one of its settings."""
 
 
 def own_ports(folder: Path) -> dict[str, str]:
@@ -317,11 +317,11 @@ def _without_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "| without | 1 client: p50 / p99 ms | 16 clients: requests/s |",
         "|---|--:|--:|",
     ]
-    for row in rows:
-        cell = row["routes"]["embeddings"]
+    for measured in rows:
+        cell = measured["routes"]["embeddings"]
         one = cell["one_client"]
         rate = cell["sixteen_clients"]["requests_per_s"]
-        lines.append(f"| {row['name']} | {one['p50_ms']:.1f} / {one['p99_ms']:.1f} | {rate:,.0f} |")
+        lines.append(f"| {measured['name']} | {one['p50_ms']:.1f} / {one['p99_ms']:.1f} | {rate:,.0f} |")
     return lines
 
 
@@ -338,7 +338,9 @@ PARTS = ("path", "without", "engine", "ready")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure these anew, keep the others")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="measure these, keep the results of the others"
+    )
     options = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     result["machine"] = describe_machine()

@@ -1,4 +1,4 @@
-"""An engine that answers at once, so that what is left is the path to it: HTTP, the ingress, the call, the replica."""
+"""An engine that answers at once, to measure the path to it: HTTP, the ingress, the call, the replica."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""One contender of `bench.serving.compare` in a process of its own: `python -m bench.serving.server KIND ENGINE PORT`.
+"""Runs one contender of `bench.serving.compare`: `python -m bench.serving.server KIND ENGINE PORT`.
 
-Prints `ready` and the seconds that took, and runs until its standard input is closed. Ray's variables are whatever
-the environment has.
+Prints `ready` and the seconds until then, and runs until its standard input is closed. Ray's variables are those of
+the environment.
 """
 
 import asyncio

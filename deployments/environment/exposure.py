@@ -1,9 +1,6 @@
 """Warns if the service can be used from the network without an API key."""
 
 import ipaddress
-import logging
-
-logger = logging.getLogger(__name__)
 
 
 def exposure_warning(host: str, *, has_keys: bool) -> str | None:
@@ -14,12 +11,6 @@ def exposure_warning(host: str, *, has_keys: bool) -> str | None:
         f"listening on {host} WITHOUT API KEYS: everybody who can reach this port can use the models. "
         "Set api.keys_file, or listen on 127.0.0.1."
     )
-
-
-def warn_if_exposed(host: str, *, has_keys: bool) -> None:
-    """Log the warning of `exposure_warning`, if there is one."""
-    if warning := exposure_warning(host, has_keys=has_keys):
-        logger.warning("%s", warning)
 
 
 def _is_loopback(host: str) -> bool:

@@ -71,7 +71,7 @@ def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str
 
 
 def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that keep calls to this machine itself from a proxy that the environment names.
+    """Return the variables that keep calls to this machine itself from a proxy that the environment names.
 
     gRPC, through which replicas call each other, and httpx both read `http_proxy`.
     """

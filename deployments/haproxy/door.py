@@ -22,6 +22,8 @@ KEYS_VARIABLE = "TRIVET_KEYS_REQUIRED"
 SERVICE_VARIABLE = "TRIVET_SERVICE_ID"
 """Set by `trivet serve`: names one run of one service."""
 SERVICE_HEADER = "x-trivet-service"
+WATCHED_HEADER = "x-request-disconnect-disabled"
+"""Serve's name for it."""
 KEY_HEADERS = ("authorization", "api-key", "x-api-key")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -78,6 +80,9 @@ class Door:
             f"http-request set-log-level silent {unknown_method}",  # Ray counts requests by the lines of the log
             "http-request return status 405 content-type application/json "
             f"hdr allow '{', '.join(METHODS)}' string '{_METHOD_BODY}' {unknown_method}",
+            # The application watches for disconnects by itself, and only once a request has taken a while
+            # (`trivet.api.middleware.disconnect`). Serve would watch each request with a task and a queue, too.
+            f"http-request set-header {WATCHED_HEADER} ?1",
         ]
         if self.service_id is not None:
             lines.append(f"http-request set-header {SERVICE_HEADER} {self.service_id}")

@@ -1,71 +1,104 @@
 """Forwards the library's log records to Serve, so that `logging_config` applies and each replica has one log file."""
 
 import logging
-import weakref
-from logging.handlers import MemoryHandler
+import time
+from collections.abc import Sequence
+from logging.handlers import MemoryHandler, RotatingFileHandler
+from types import SimpleNamespace
+from typing import Any
 
+from ray._private.log import INTERNAL_TIMESTAMP_LOG_KEY
 from ray.serve._private.logging_utils import ServeContextFilter
+
+from trivet.api.middleware import request_log
 
 serve_logger = logging.getLogger("ray.serve")
 library_logger = logging.getLogger("trivet")
 
-REQUESTS = "trivet.requests"
-"""The logger that has a line for every request."""
+LINES_AT_ONCE = 64
 
 
 class _ToServe(logging.Handler):
-    """Hands a record to Serve's logger, whose filters add the replica and, within a request, its id.
-
-    Finding out about the process again for each request would cost more than the rest of the line, so the lines of
-    requests get what the filters added to the first one. Serve does the same for its own access log.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._process: dict[str, object] | None = None
+    """Hands a record to Serve's logger, which adds the replica and, within a request, its id."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name != REQUESTS:
-            serve_logger.handle(record)
-        elif self._process is None:
-            own = set(vars(record))
-            serve_logger.handle(record)
-            self._process = {name: value for name, value in vars(record).items() if name not in own}
-        else:
-            record.__dict__.update(self._process)
-            _OF_REQUEST.filter(record)  # type: ignore[no-untyped-call]
-            record.__dict__["skip_context_filter"] = True
-            serve_logger.handle(record)
-
-
-_OF_REQUEST = ServeContextFilter()
-"""Adds what differs from request to request."""
-
-
-class _FormatOnce(logging.Formatter):
-    """Formats a record once. A file that is rotated by size asks twice: for the line's length, and for the line."""
-
-    def __init__(self, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self._formatter = formatter
-        self._last: weakref.ref[logging.LogRecord] | None = None
-        self._line = ""
-
-    def format(self, record: logging.LogRecord) -> str:
-        if self._last is None or self._last() is not record:
-            self._line = self._formatter.format(record)
-            self._last = weakref.ref(record)
-        return self._line
+        serve_logger.handle(record)
 
 
 def send_library_logs_to_serve() -> None:
     """Forward the library's records to Serve's logger. Idempotent; each actor's constructor calls it."""
     if any(isinstance(handler, _ToServe) for handler in library_logger.handlers):
         return
-    for handler in serve_logger.handlers:
-        target = handler.target if isinstance(handler, MemoryHandler) else handler
-        if target is not None and target.formatter is not None:
-            target.setFormatter(_FormatOnce(target.formatter))
     library_logger.addHandler(_ToServe())
     library_logger.setLevel(serve_logger.getEffectiveLevel())
     library_logger.propagate = False
+
+
+class RequestLines:
+    """Writes the lines of requests to Serve's handlers, some at a time: after 64, and whenever `write` is called.
+
+    Line by line, logging would cost a tenth of a request: to find out about the process again, to see whether the file
+    must be rotated, and to write. And Serve's own buffer would keep a thousand lines from the file.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[request_log.RequestLine, float, dict[str, Any]]] = []
+
+    def __call__(self, line: request_log.RequestLine) -> None:
+        """Take the line of a request that has just ended."""
+        if request_log.logger.isEnabledFor(line.level):
+            self._waiting.append((line, time.time(), _context_of_request()))
+            if len(self._waiting) >= LINES_AT_ONCE:
+                self.write()
+
+    def write(self) -> None:
+        """Write the lines that wait, and what Serve's buffer holds."""
+        waiting, self._waiting = self._waiting, []
+        for handler in serve_logger.handlers:
+            if isinstance(handler, MemoryHandler):
+                handler.flush()
+            if waiting:
+                process = _context_of_process(handler)
+                _handle([_record(*line, process) for line in waiting], handler)
+
+
+def _context_of_request() -> dict[str, Any]:
+    """What Serve adds to a record within a request."""
+    context = SimpleNamespace()
+    ServeContextFilter().filter(context)  # type: ignore[no-untyped-call]
+    return vars(context)
+
+
+def _context_of_process(handler: logging.Handler) -> dict[str, Any]:
+    """What a handler's filters add to every record of this process."""
+    probe = logging.LogRecord(request_log.LOGGER_NAME, logging.INFO, "", 0, "", (), None)
+    own = set(vars(probe))
+    handler.filter(probe)
+    return {name: value for name, value in vars(probe).items() if name not in own}
+
+
+def _record(
+    line: request_log.RequestLine, at_s: float, request: dict[str, Any], process: dict[str, Any]
+) -> logging.LogRecord:
+    record = logging.LogRecord(request_log.LOGGER_NAME, line.level, request_log.__file__, 0, line.message, (), None)
+    record.created, record.msecs = at_s, at_s % 1 * 1000
+    record.__dict__.update(line.fields(), **process | request, **{INTERNAL_TIMESTAMP_LOG_KEY: int(at_s * 1e9)})
+    return record
+
+
+def _handle(records: Sequence[logging.LogRecord], handler: logging.Handler) -> None:
+    file = handler.target if isinstance(handler, MemoryHandler) else None
+    if not isinstance(file, RotatingFileHandler):
+        for record in records:
+            handler.handle(record)
+        return
+    text = "".join(f"{file.format(record)}{file.terminator}" for record in records)
+    file.acquire()
+    try:
+        if file.shouldRollover(records[-1]):
+            file.doRollover()
+        assert file.stream is not None  # opened by `shouldRollover`
+        file.stream.write(text)
+        file.flush()
+    finally:
+        file.release()

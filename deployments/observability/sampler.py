@@ -1,4 +1,4 @@
-"""Reports what has no event to report it: what waits, what is held, where a model's requests go."""
+"""Reports periodically what no event reports: queue lengths, memory, where a model's requests go."""
 
 import asyncio
 import logging
@@ -14,37 +14,38 @@ from trivet.metrics import LANE_ON_GPU, OOM_SPLITS, SNAPSHOT_AGE, MetricsSink
 logger = logging.getLogger("ray.serve")
 
 SAMPLE_EVERY_S = 2.0
-"""Several samples to each of Ray's reports, of which the last one counts."""
+"""Shorter than the interval of Ray's reports, which send the last sample."""
 
 
 class Sampler:
-    """Calls a function every so often on the running event loop, which it must not hold up."""
+    """Calls functions every `every_s` on the running event loop, which they must not block."""
 
-    def __init__(self, sample: Callable[[], None], every_s: float = SAMPLE_EVERY_S) -> None:
-        self._sample = sample
+    def __init__(self, *samples: Callable[[], None], every_s: float = SAMPLE_EVERY_S) -> None:
+        self._samples = samples
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start sampling."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="sampler")
 
     def stop(self) -> None:
-        """End."""
+        """Stop sampling."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
         while True:
-            try:
-                self._sample()
-            except Exception:
-                logger.exception("a sample of the metrics failed; the next one is tried all the same")
+            for sample in self._samples:
+                try:
+                    sample()
+                except Exception:
+                    logger.exception("a periodic report failed; the next one is tried all the same")
             await asyncio.sleep(self._every_s)
 
 
 class ReplicaSample:
-    """One model replica about itself."""
+    """Reports one model replica."""
 
     def __init__(self, sink: MetricsSink, open_lane: OpenLane, task: Task, lane: Lane) -> None:
         self._sink = sink
@@ -54,7 +55,7 @@ class ReplicaSample:
         self._splits_reported = 0
 
     def __call__(self) -> None:
-        """Report."""
+        """Take a sample."""
         self._lane.engine.scheduler.report_queue()
         report_memory(self._sink, self._process)
         if self._lane.gpu is not None:
@@ -64,14 +65,14 @@ class ReplicaSample:
 
 
 class IngressSample:
-    """One ingress replica: itself, and the decisions as it obeys them."""
+    """Reports one ingress replica, and the lanes that it chooses."""
 
     def __init__(self, sink: MetricsSink, dispatcher: RayDispatcher) -> None:
         self._sink = sink
         self._dispatcher = dispatcher
 
     def __call__(self) -> None:
-        """Report."""
+        """Take a sample."""
         report_memory(self._sink, "ingress")
         for task in TASKS:
             self._sink.set(LANE_ON_GPU, {"model": task}, float(self._dispatcher.lane(task) == "gpu"))

@@ -132,7 +132,7 @@ def cut_short(caption: str) -> str | None:
 
 
 def invent(premises: list[str], rng: random.Random) -> list[NliRow]:
-    """At most one row of each label for a premise; the label is the rule's, nobody annotated it."""
+    """Make at most one row of each label for a premise; a rule sets the label, without an annotation."""
     rows: list[NliRow] = []
     for premise in premises:
         options = (("entailment", follows(premise, rng)), ("neutral", open_(premise, rng)),
@@ -154,7 +154,7 @@ def follows(premise: str, rng: random.Random) -> list[str]:
 
 
 def open_(premise: str, rng: random.Random) -> list[str]:
-    """Sentences that the caption neither settles nor excludes: something is added that nobody can see."""
+    """Make sentences that the caption neither implies nor excludes, because they add something invisible."""
     short = (cut_short(premise) or premise).rstrip(". ")
     made = [f"{text} {rng.choice(_ADDITIONS)}." for text in (premise.rstrip(". "), short)]
     if who := subject(premise):

@@ -128,7 +128,7 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
 
 
 def detail_example(pair: Pair, rng: random.Random) -> Example:
-    """Expansion where code stands beside prose, told from the dependency that code beside code would be."""
+    """Make an example of an expansion between code and prose, as opposed to a dependency between code and code."""
     first, second = shorten(pair, rng)
     rows = ((wording("expansion", rng), ENTAILED), (wording("dependency", rng), NOT_ENTAILED))
     return Example(wordings.pair_premise(first, second), rows, "details")

@@ -32,7 +32,7 @@ PACKAGES = frozenset(
     ("accelerate", "cryptography", "huggingface-hub", "packaging", "pip", "python-stdlib", "rich", "scikit-learn",
      "setuptools", "urllib3")
 )  # fmt: skip
-"""Of the train split; a few with much code of their own are enough for one short run."""
+"""Packages of the train split; a few with much code are enough for one short run."""
 PER_PACKAGE = 900
 _FEWEST_CHARS = 10
 _LIMITS = (50, 70, 90, 120, 160, 220)

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def card_text(metrics: dict[str, Any]) -> str:
-    """The card for people, from the same figures as `model.json`."""
+    """Render the human-readable card from the figures of `model.json`."""
     table = metrics["relations"]["confusion"]
     lines = ["| | " + " | ".join(LABELS) + " |", "|---" * (len(LABELS) + 1) + "|"]
     lines += [f"| {label} | " + " | ".join(str(table[label][p]) for p in LABELS) + " |" for label in LABELS]
@@ -106,13 +106,13 @@ _TOLD = {
 
 
 def found(relations: dict[str, Any]) -> dict[str, str]:
-    """`45 of 60` for the kinds of pairs that the card speaks of."""
-    told = {}
+    """Return texts such as `45 of 60` for the kinds of pairs in the card."""
+    counts = {}
     for name, prefixes in _TOLD.items():
         of_kind = [v for kind, v in relations["accuracy_by_kind"].items() if kind.startswith(tuple(prefixes))]
         right, pairs = round(sum(share * count for share, count in of_kind)), sum(count for _, count in of_kind)
-        told[name] = f"{right:,} of {pairs:,}"
-    return told
+        counts[name] = f"{right:,} of {pairs:,}"
+    return counts
 
 
 def quick_metrics(classifier: Classifier, data: Path, dev: list[Pair]) -> dict[str, Any]:

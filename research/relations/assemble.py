@@ -25,7 +25,7 @@ def collect(
     """
     found: dict[str, Pair] = {}
     used: list[Package] = []
-    strangers: list[Definition] = []
+    earlier: list[Definition] = []
     for package in packages(split):
         if names is not None and package.name not in names:
             continue
@@ -33,9 +33,9 @@ def collect(
         used.append(package)
         for pair in Maker(corpus, per_package).all():
             found.setdefault(pair.key, pair)
-        for pair in across(corpus, strangers, per_package):
+        for pair in across(corpus, earlier, per_package):
             found.setdefault(pair.key, pair)
-        strangers.extend(_some(corpus))
+        earlier.extend(_some(corpus))
     for pair in (*prose_pairs(data, split, prose), *template_pairs(split, templates)):
         found.setdefault(pair.key, pair)
     return [pair for pair in found.values() if is_sound(pair)], used
@@ -46,13 +46,13 @@ def _some(corpus: Corpus) -> list[Definition]:
     return sorted(able, key=lambda d: stable_fraction(d.qualified))[:40]
 
 
-def across(corpus: Corpus, strangers: list[Definition], limit: int) -> Iterator[Pair]:
-    """Easy unrelated pairs: a definition of this package beside one of a package read before."""
-    if not strangers:
+def across(corpus: Corpus, earlier: list[Definition], limit: int) -> Iterator[Pair]:
+    """Yield easy unrelated pairs of a definition of this package and one of an earlier package."""
+    if not earlier:
         return
     rng = seeded("across", corpus.package.name)
     for definition in _some(corpus)[: max(limit // 3, 1)]:
-        other = rng.choice(strangers)
+        other = rng.choice(earlier)
         texts = [clip_lines(definition.lines, MAX_CHARS), clip_lines(other.lines, MAX_CHARS)]
         if definition.name == other.name:
             continue

@@ -6,11 +6,10 @@ Writes, beside the downloaded sets,
 - `code-groups.jsonl.gz`: query → function, from the standard library and installed permissive packages;
 - `code-origins.json`: every package read, with version, licence and number of functions used.
 
-Negatives are mostly what the base embedder ranks high and is wrong about. A candidate is not taken as a negative when
-it says nearly the same as the right document, because then it may well be a right answer. Some are drawn blindly: hard
-negatives alone teach what separates an answer from its neighbours, and nothing about texts on another subject. Every
-pair carries the embedder's similarity, for the training to learn from. In the groups from which the right function was
-left out there is nothing else to learn from: nobody says which of its neighbours is right.
+Most negatives are documents that the base embedder wrongly ranks high. A candidate that is nearly the same as the right
+document is not taken as a negative, because it may be a right answer too. Some negatives are random: with hard
+negatives alone a model does not learn about texts on another subject. Every pair has the embedder's similarity as a
+target for the training. It is the only target in groups without the right function, which have no label.
 """
 
 import argparse

@@ -16,7 +16,7 @@ class MinedGroup:
     query: str
     documents: list[str]
     targets: list[float]
-    """1 or 0; NaN, in all of them, where nobody says which is right."""
+    """1 or 0; all NaN in a group without labels."""
     similarities: list[float]
     """Cosine of the embedder's vectors of query and document: the reranker's teacher."""
     added: int = 0

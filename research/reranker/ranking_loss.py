@@ -34,8 +34,8 @@ class RankingLoss:
     each other, which is what a reranker is for. Labels are smoothed because mined negatives are sometimes right.
 
     Where the teacher was asked, its opinion and the label make one target: logits of `20 * cosine`, plus
-    `label_evidence` for the good document. Little evidence lets the teacher be heard (mined code), much lets the label
-    decide (people's annotations). Where nobody labelled, the opinion is all there is.
+    `label_evidence` for the good document. With little evidence the teacher has more weight (mined code), with much the
+    label has (human annotations). Without a label the teacher's opinion is the only target.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ def listwise(scores: torch.Tensor, batch: Batch, label_evidence: torch.Tensor | 
     member = batch.group_ids[None, :] == torch.arange(groups)[:, None]  # (G, B)
     outside = torch.where(member, 0.0, float("-inf"))  # (G, B)
     good = member & (batch.targets[None, :] > 0.5)
-    told = opinion(batch, label_evidence)[None, :]  # (1, B)
-    taught = (~told.isnan() | ~member).all(dim=1)  # (G,)
+    opinions = opinion(batch, label_evidence)[None, :]  # (1, B)
+    taught = (~opinions.isnan() | ~member).all(dim=1)  # (G,)
     unlabelled = (batch.targets.isnan()[None, :] | ~member).all(dim=1)
     usable = ((good.sum(dim=1) == 1) | (unlabelled & taught)) & (member.sum(dim=1) > 1)
     if not usable.any():
         return scores.new_zeros(())
-    target = torch.where(taught[:, None], (told.nan_to_num() + outside).softmax(dim=1), good.float())
+    target = torch.where(taught[:, None], (opinions.nan_to_num() + outside).softmax(dim=1), good.float())
     log_softmax = (scores[None, :] + outside).log_softmax(dim=1)
     losses = -(target * torch.where(member, log_softmax, 0.0)).sum(dim=1)  # (G,)
     return losses[usable].mean()

@@ -75,7 +75,7 @@ def main() -> None:
 def measure(model: BertForSequenceClassification, held_back: dict[str, list[Group]]) -> dict[str, float]:
     """Accuracy at 0.5 on held-back QNLI rows, mean reciprocal rank within held-back mined groups, their mean.
 
-    In groups that nobody labelled, it is the rank of the document that the embedder likes best.
+    In groups without labels, it is the rank of the document with the highest similarity of the embedder.
     """
     metrics: dict[str, float] = {}
     for source, groups in held_back.items():

@@ -23,7 +23,7 @@ class TextPair:
 
     first: str
     second: str
-    target: float  # class index for a classifier; relevance 0..1 for a reranker, NaN where nobody says
+    target: float  # class index for a classifier; relevance 0..1 for a reranker, NaN without a label
     similarity: float = math.nan
     """What a teacher says of the two, where one was asked."""
 
@@ -126,7 +126,7 @@ class PairTokenizer:
 
 
 def groups_of_one(sequences: Iterable[PairSequence], source: str = "") -> list[Group]:
-    """Each sequence as a group of its own: pointwise training."""
+    """Make each sequence a separate group, for pointwise training."""
     return [Group((s,), source) for s in sequences]
 
 
@@ -137,7 +137,7 @@ def pack_epoch(
 
     Groups are shuffled, cut into windows of `window`, sorted by length within a window, filled into batches, and
     the batches shuffled again. The plan depends on `(seed, epoch)` alone, which is what makes resuming exact.
-    A group that exceeds the budget by itself gets a batch of its own.
+    A group that alone exceeds the budget gets a separate batch.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(groups))

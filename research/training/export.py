@@ -34,10 +34,10 @@ def export_delta(
         model: the trained model; its frozen tables must be the base's.
         directory: receives `delta.safetensors` and `model.json`.
         task: which starter model this is.
-        model_version: for people, in the card.
+        model_version: human-readable version, for the card.
         id2label: label of every output.
         head_scale: multiplies the head's weights and bias. The inverse of a calibration temperature belongs here,
-            so that whoever loads the model gets calibrated scores without knowing of a temperature.
+            so that the loaded model's scores are calibrated without a separate temperature.
         config: further entries for config.json.
         metrics: measured figures, for the card.
     """

@@ -1,4 +1,4 @@
-"""The forward pass of a BERT classifier without the part of its last layer that nobody reads.
+"""The forward pass of a BERT classifier without the unused part of its last layer.
 
 The head looks at the first token alone. In the last layer the other positions matter as keys and values only, so their
 queries, attention outputs and feed-forward blocks need not be computed: a seventh of a six-layer model's work, forward

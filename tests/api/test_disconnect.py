@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.engine.fakes import GatedBackend
 from tests.support.dispatcher import FakeDispatcher
+from tests.support.memory_sink import MemorySink
 from trivet.api.app import create_app
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.telemetry import Telemetry
@@ -27,7 +28,6 @@ from trivet.engine.engine import Engine
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import TrivetError
 from trivet.messages import EmbedRequest, Request, ResultT
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import REQUESTS
 
 

@@ -19,7 +19,7 @@ from trivet.dispatch.status import cpu_only_reason, gpu_status
 from trivet.dispatch.traffic import MAX_REROUTES, MeasuringDispatcher, RerouteLog, Traffic
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
-from trivet.metric_sinks import NO_METRICS
+from trivet.metrics import NO_METRICS
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
 

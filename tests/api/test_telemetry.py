@@ -10,12 +10,12 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.dispatcher import DEVICE, TIMINGS, FakeDispatcher
+from tests.support.memory_sink import MemorySink
 from trivet.api.app import create_app
 from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.middleware.telemetry import MAX_REQUEST_ID, UNMATCHED, Telemetry, TelemetryMiddleware
 from trivet.api.settings import ApiSettings
 from trivet.errors import Overloaded
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import CALL_FAILURES, METRICS, REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 
 SECRET = "the harbour froze in January"
@@ -169,7 +169,7 @@ async def test_watchers_are_counted_but_write_no_line(lines: pytest.LogCaptureFi
 
 
 async def test_lines_can_be_turned_off(lines: pytest.LogCaptureFixture) -> None:
-    app = create_app(FakeDispatcher(), ApiSettings(), Telemetry(log_requests=False))
+    app = create_app(FakeDispatcher(), ApiSettings(), Telemetry(log=None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trivet") as client:
         await client.get("/v1/models")
     assert lines.records == []

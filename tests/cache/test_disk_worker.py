@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.cache.entries import entry, key
+from tests.support.memory_sink import MemorySink
 from trivet.cache.disk import FILE_NAME, DiskStore, Found
 from trivet.cache.disk_worker import MAX_WAITING, DiskWorker
-from trivet.cache.memory import MemoryStore
-from trivet.cache.store import ResultStore
-from trivet.metric_sinks import MemorySink
+from trivet.cache.store import MemoryStore, ResultStore
 from trivet.metrics import CACHE_DISK_FAILURES
 
 MIB = 1024**2

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.dispatcher import CLASSIFIER, EMBEDDER
-from trivet.cache.adapters import ClassifyAdapter, EmbedAdapter, PredictAdapter, RerankAdapter
-from trivet.cache.keys import Fields, input_keys, model_fields
+from trivet.cache.adapters import (
+    ClassifyAdapter,
+    EmbedAdapter,
+    Fields,
+    PredictAdapter,
+    RerankAdapter,
+    input_keys,
+    model_fields,
+)
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard, PairText, PredictRequest, RerankRequest
 
 MODEL = model_fields(EMBEDDER, "overlap 64")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.cache.entries import entry, fields_of, key
 from trivet.cache.entry import OVERHEAD_BYTES, Entry, compact_copy
-from trivet.cache.memory import MemoryStore
+from trivet.cache.store import MemoryStore
 
 SIZE = entry().size_bytes
 

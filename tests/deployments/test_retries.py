@@ -14,7 +14,7 @@ from deployments.dispatcher import RayDispatcher
 from trivet.config import AppConfig
 from trivet.errors import Overloaded, Unavailable
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage
-from trivet.metric_sinks import NO_METRICS
+from trivet.metrics import NO_METRICS
 
 REQUEST = EmbedRequest(("a",))
 RESULT = EmbedResult(np.zeros((1, 2), dtype=np.float32), Usage((1,), (1,), (False,)), StageTimings(), "cpu")

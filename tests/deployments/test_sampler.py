@@ -13,10 +13,10 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from deployments.dispatcher import RayDispatcher
 from deployments.observability.logs import library_logger, send_library_logs_to_serve, serve_logger
 from deployments.observability.sampler import IngressSample, ReplicaSample, Sampler
+from tests.support.memory_sink import MemorySink
 from trivet.config import TASKS, AppConfig, Lane
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import LANE_ON_GPU, OOM_SPLITS, REROUTES, RESIDENT, SNAPSHOT_AGE
 from trivet.vram.types import Cause, Decision, Observation, Snapshot
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.dispatcher import TIMINGS, WINDOW_CHARACTERS, FakeDispatcher, inputs_of
 from tests.support.gated import GatedDispatcher
-from trivet.cache.memory import MemoryStore
-from trivet.cache.store import ResultStore
+from tests.support.memory_sink import MemorySink
+from trivet.cache.store import MemoryStore, ResultStore
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import CacheUse, Dispatcher, ModelServer, Routed
 from trivet.errors import InputTooLong, InvalidInput, Overloaded, Unavailable
@@ -29,7 +29,6 @@ from trivet.messages import (
     ResultT,
     StageTimings,
 )
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import CACHE_LOOKUPS
 
 MIB = 1024**2

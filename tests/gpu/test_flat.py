@@ -40,7 +40,7 @@ FORMS: tuple[Any, ...] = (
 
 @pytest.fixture(autouse=True)
 def _as_the_gpu_lane_sets_it() -> Iterator[None]:
-    """cuDNN attention plans anew for every shape, at 60 to 100 ms each."""
+    """cuDNN attention makes a plan for every new shape, at 60 to 100 ms each."""
     before = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(False)
     yield
@@ -141,7 +141,7 @@ BUCKET_TOKENS, BUCKET_SEQUENCES, LONGEST = 256, 8, 200
 
 
 def _filled_up(parts: list[Tensor]) -> dict[str, Any]:
-    """A batch of the bucket's size: fillers are a sequence of their own, then sequences without tokens."""
+    """A batch of the bucket's size: fillers are one more sequence, then sequences without tokens."""
     fillers = BUCKET_TOKENS - sum(map(len, parts))
     given = pack([*parts, torch.full((fillers,), 7)], device="cuda")
     given["positions"][-fillers:] = 0

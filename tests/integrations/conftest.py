@@ -1,11 +1,11 @@
 """Real client libraries against the running application, over HTTP.
 
-They live in an environment of their own (requirements-clients.txt), without torch and without Trivet:
+They need a separate environment (requirements-clients.txt), without torch and without Trivet:
 
-    TRIVET_PYTHON=.venv/bin/python .venv-clients/bin/python -m pytest tests/integrations   starts a server itself
+    TRIVET_PYTHON=.venv/bin/python .venv-clients/bin/python -m pytest tests/integrations   starts a server
     .venv-clients/bin/python -m pytest tests/integrations --base-url http://127.0.0.1:8000  uses a running one
 
-Where the client libraries are not installed, nothing here is collected.
+If the client libraries are not installed, nothing here is collected.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ import pytest
 if importlib.util.find_spec("litellm") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# Telemetry and price lists from the internet: neither belongs into a test.
+# No telemetry, and no price lists from the internet.
 os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 STARTING_TAKES_S = 600  # the first start converts three models

@@ -2,7 +2,7 @@
 
     python -m tests.integrations.server
 
-Real Ray, real HTTP. Stops when its standard input closes, so that it cannot outlive the tests that started it.
+It stops when its standard input closes, so that it cannot outlive the tests that started it.
 """
 
 import sys

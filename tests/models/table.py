@@ -224,11 +224,12 @@ DECODERS = [
     Row(
         "embeddinggemma-300m", WITH_PROMPTS, decoders.write_embedding_gemma,
         refused("chains Transformer → Pooling → Dense → Dense → Normalize"),
-        needs=f"{DENSE}; a mask that can be traced",
+        needs=f"{DENSE}; for the CPU the masks of its two kinds of layers, handed in",
     ),
     Row(
         "embeddinggemma-2", _formula(formulas.native(), sides=True), decoders.write_embedding_gemma_2,
-        refused("config.json states no hidden_size"), needs="nested configurations (text_config)",
+        refused("config.json states no hidden_size"),
+        needs="nested configurations (text_config); for the CPU the masks of its two kinds of layers, handed in",
     ),
 ]  # fmt: skip
 
@@ -295,7 +296,7 @@ CLASSIFIERS = [
     Row("bge-m3-zeroshot-v2.0", CLASSIFIER, xlm_roberta.write_m3_zeroshot),
     Row(
         "bart-large-mnli", Question("classifier", ZeroShotReference, special_tokens=False), bart.write_bart_mnli,
-        cpu=NO_EXAMPLE_END, needs="an example with `</s>` for the conversion",
+        cpu=NO_EXAMPLE_END, needs="an example with `</s>` for the conversion, and use_cache=False",
     ),
     Row(
         "bart-large-mnli, `</s>` in a text", CLASSIFIER, bart.write_bart_mnli,

@@ -17,7 +17,7 @@ HIDDEN = 8
 
 
 def write_base(directory: Path) -> Path:
-    """A folder like the one that the package with the base weights installs."""
+    """Write a folder like the one that the package with the base weights installs."""
     rng = np.random.default_rng(0)
     directory.mkdir(parents=True)
     save_file(
@@ -40,7 +40,7 @@ def write_base(directory: Path) -> Path:
 
 
 def write_shipped(directory: Path, base: Path, *, move: float = 0.01) -> Path:
-    """A folder like `trivet/starter/reranker`, of `base` with every weight changed by about `move`."""
+    """Write a folder like `trivet/starter/reranker`, of `base` with every weight changed by about `move`."""
     rng = np.random.default_rng(1)
     original = base_tensors(base)
     trained = {

@@ -9,7 +9,7 @@ from trivet.starter.delta import apply_delta, encode_delta
 
 
 def tensors(seed: int, *, rows: int = 5, columns: int = 7) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A base and the same weights after some training."""
+    """Make a base, and the same weights after some training."""
     rng = np.random.default_rng(seed)
     base = {
         "matrix": rng.normal(size=(rows, columns)).astype(np.float32),

@@ -107,7 +107,7 @@ def test_a_folder_of_files_is_related(open_page: OpenPage, dispatcher: Simulated
     page.wait_for_selector("#files-outcome .graph svg")
     assert sorted(texts(page, "#files-outcome .graph text")) == ["deep/three.md", "one.md", "two.md"]
     hint = page.locator("#files-outcome .hint").inner_text()
-    assert hint == "Left out: 1 hidden, 2 not text, and 1 empty."
+    assert hint == "Skipped: 1 hidden, 2 not text, and 1 empty."
     sources = {request.query for request in dispatcher.requests if isinstance(request, RerankRequest)}
     assert len(sources) == 3
     assert not any("secret" in source for source in sources)

@@ -17,7 +17,7 @@ typedef struct { unsigned version; u64 total, reserved, free, used; } memory_v2;
 typedef struct { unsigned pid; u64 used; unsigned gpu_instance, compute_instance; } process_v3;
 
 enum { SUCCESS = 0, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
-static char card, mig_instance[8];
+static char gpu, mig_instance[8];
 
 static int lookup(const char *key, char *value, size_t size) {
     FILE *file = fopen(getenv("NVML_STUB_SCENARIO"), "r");
@@ -43,7 +43,7 @@ static long long number(const char *key, long long fallback) {
 /* The key as seen from a device: MIG instance 0 has its own totals and lists. */
 static const char *of(void *device, const char *key, char *buffer, size_t size) {
     long index = (char *)device - mig_instance;
-    if (device == (void *)&card) return key;
+    if (device == (void *)&gpu) return key;
     snprintf(buffer, size, "mig%ld_%s", index, key);
     return buffer;
 }
@@ -68,19 +68,19 @@ const char *nvmlErrorString(int code) { (void)code; return "an error of the stub
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
     if (index != 0) return NOT_FOUND;
-    *device = &card;
+    *device = &gpu;
     return enter("handle");
 }
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     if (strcmp(uuid, "MIG-0") == 0) *device = &mig_instance[0];
-    else if (strcmp(uuid, "GPU-0") == 0) *device = &card;
+    else if (strcmp(uuid, "GPU-0") == 0) *device = &gpu;
     else return NOT_FOUND;
     return enter("handle");
 }
 
 int nvmlDeviceGetName(void *device, char *name, unsigned size) {
-    snprintf(name, size, device == (void *)&card ? "Stub GPU" : "Stub GPU MIG");
+    snprintf(name, size, device == (void *)&gpu ? "Stub GPU" : "Stub GPU MIG");
     return enter("name");
 }
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from tests.support.memory_sink import MemorySink
 from trivet.config import Lane
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import (
     LANE_DECISIONS,
     VRAM_EXTERNAL,

@@ -1,7 +1,7 @@
-"""Which dialect a request speaks: by its path, and where several share one, by the fields of its body. Pure.
+"""Chooses a request's dialect by its path and, where dialects share a path, by the fields of its body. Pure.
 
-Rules of one path are tried in order. A rule without fields takes what the others left, so every path ends in
-one. docs/api.md shows this table; a test keeps the two in step.
+The rules of a path are tried in order. The last rule of each path has no fields, so it matches every other body.
+docs/api.md shows this table; a test compares the two.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,12 +11,12 @@ from typing import Any, Literal
 Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity"]
 
 TAG_PREFIX = "as:"
-"""Begins every tag of a union, so that error paths can tell tags from fields."""
+"""Starts every tag of a union, which distinguishes tags from fields in the paths of errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A body of `path` that holds any of `fields` is a `body` in `dialect`."""
+    """A body of `path` that has any of `fields` is a `body` in `dialect`."""
 
     path: str
     dialect: Dialect
@@ -25,7 +25,7 @@ class Rule:
 
     @property
     def tag(self) -> str:
-        """Name of the body in its path's union."""
+        """The tag of the body in its path's union."""
         return TAG_PREFIX + self.body
 
 
@@ -41,8 +41,8 @@ RULES: tuple[Rule, ...] = (
     Rule("/info", "tei", "none"),
     Rule("/health", "tei", "none"),
     Rule("/rerank", "tei", "tei_rerank", ("texts",)),
-    # litellm sends `return_documents` to infinity and to vLLM alike, and expects different documents back. For its
-    # vLLM provider there is `/v1/rerank` (api_base ending in /v1), so here it is infinity's.
+    # litellm sends `return_documents` to infinity and to vLLM, and expects different documents from each. Its vLLM
+    # provider can use `/v1/rerank` (api_base ending in /v1), so this path is infinity's.
     Rule("/rerank", "infinity", "infinity_rerank", ("raw_scores", "return_documents")),
     Rule("/rerank", "vllm", "vllm_rerank"),
     Rule("/classify", "infinity", "infinity_classify", ("raw_scores",)),
@@ -62,12 +62,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def rules_of(path: str) -> tuple[Rule, ...]:
-    """The rules of one path, in order. None for a native path."""
+    """The rules of one path, in order; empty for a native path."""
     return tuple(rule for rule in RULES if rule.path == path)
 
 
 def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
-    """The rule that a body with these top-level fields falls under; None on a native path."""
+    """The rule that matches a body with these top-level fields; None on a native path."""
     present = set(fields)
     for rule in rules_of(path):
         if not rule.fields or present & set(rule.fields):
@@ -75,17 +75,22 @@ def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
     return None
 
 
+_BY_PATH_ALONE: dict[str, Dialect] = {rule.path: rule.dialect for rule in RULES if not rule.fields}
+
+
 def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
-    """The dialect that the answer, errors included, must speak."""
+    """The dialect of the answer, errors included."""
+    if not fields:
+        return _BY_PATH_ALONE.get(path, "native")
     rule = rule_for(path, fields)
     return rule.dialect if rule else "native"
 
 
 def tag_chooser(path: str) -> Callable[[Any], str | None]:
-    """A pydantic discriminator for the union of the bodies that one path takes."""
+    """Make a pydantic discriminator for the union of the bodies that one path takes."""
 
     def choose(body: Any) -> str | None:
-        # Before validation anything may stand here; what is no object gets its error from the last body.
+        # Not validated yet: a body that is no object gets its error from the last rule's schema.
         rule = rule_for(path, body if isinstance(body, dict) else ())
         return rule.tag if rule else None
 
@@ -93,7 +98,7 @@ def tag_chooser(path: str) -> Callable[[Any], str | None]:
 
 
 def schema_condition(path: str, body: str) -> dict[str, Any]:
-    """JSON schema of "this path's rules choose this body", so that the published union says what is done."""
+    """The JSON schema of the condition under which a path's rules choose a body, for the OpenAPI document."""
     condition: dict[str, Any] = {}
     earlier: list[str] = []
     for rule in rules_of(path):

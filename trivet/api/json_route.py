@@ -57,7 +57,7 @@ class JsonRoute(APIRoute):
                 body = await _read(receive)
             response = await self.endpoint(**self._arguments(body, scope, receive))
         except ClientDisconnect:
-            response = Response(status_code=_CLIENT_CLOSED_REQUEST)  # which nobody reads
+            response = Response(status_code=_CLIENT_CLOSED_REQUEST)  # for the log; the caller has left
         except Exception as error:  # noqa: BLE001 - the last resort of every route: worded for the caller, and logged
             response = self._refusal(error, scope["method"], body)
         await response(scope, receive, send)
@@ -92,7 +92,7 @@ class JsonRoute(APIRoute):
         return answer
 
     def _refusal(self, error: Exception, method: str, body: bytes) -> Response:
-        """The error in the dialect that the body's fields and the path determine."""
+        """Word an error in the dialect that the path and the body's fields determine."""
         problem = describe_any(error)
         if problem.status >= 500:
             logger.error("%s %s failed", method, self.path, exc_info=error)
@@ -103,7 +103,7 @@ class JsonRoute(APIRoute):
 
 
 async def _read(receive: Receive) -> bytes:
-    """The whole body; ClientDisconnect if the caller leaves before it has come."""
+    """Read the whole body; ClientDisconnect if the caller disconnects before its end."""
     chunks: list[bytes] = []
     while True:
         message = await receive()
@@ -116,18 +116,18 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _parsed(body: bytes, headers: Headers) -> Any:
-    """The body's JSON; its bytes, which no endpoint accepts, where it is declared to be something else."""
+    """Parse the body's JSON; a body with another content type stays bytes, which no endpoint accepts."""
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
     if not _is_json(next((value for name, value in headers if name == b"content-type"), b"")):
         return body
     try:
-        return json.loads(body)  # as lenient as JSON gets: NaN and lone surrogates are refused where they stand
+        return json.loads(body)  # lenient: validation refuses NaN and lone surrogates, and names their field
     except json.JSONDecodeError as error:
         raise RequestValidationError(
             [{"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}]
         ) from error
-    except (ValueError, RecursionError) as error:  # no text at all, numbers without end, nested too deeply
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, nested too deeply
         raise HTTPException(400, "There was an error parsing the body") from error
 
 
@@ -140,7 +140,7 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _located(error: ValidationError, part: str) -> RequestValidationError:
-    """Pydantic's errors, located in a part of the request."""
+    """Locate pydantic's errors in a part of the request."""
     details = error.errors(include_url=False, include_input=False)
     return RequestValidationError([{**detail, "loc": (part, *detail["loc"])} for detail in details])
 

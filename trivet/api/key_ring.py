@@ -1,4 +1,4 @@
-"""API keys: their file format, their hashes, and who a presented key belongs to. Only hashes are stored.
+"""API keys: their file format, their hashes, and the caller that a key belongs to. Only hashes are stored.
 
 A key file (or the environment variable `TRIVET_API_KEYS`, same format) has one key a line:
 
@@ -26,7 +26,7 @@ _LIMITS = ("requests_per_minute", "concurrent")
 
 
 def new_key() -> str:
-    """Make a new key, to be shown once to the person who will use it."""
+    """Make a new key. It is shown once, to the person it is for, and never stored."""
     return f"tvt_{secrets.token_urlsafe(32)}"
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Header, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from trivet.messages import LongInput, Priority
+
+LINES_MEDIA_TYPE = "application/x-ndjson"
+"""Of an answer in lines of JSON."""
 
 _OWN_SHARE = 0.95
 """Serve's proxy reads the same header, starts earlier and answers in plain text: the application times out first."""
@@ -75,3 +78,8 @@ def options_of(headers: Iterable[tuple[bytes, bytes]]) -> CallOptions:
         elif name == "cache-control":
             values[name] += f",{value}"  # a list, which may be spread over several lines
     return CallOptions.model_validate(values) if values else _DEFAULT
+
+
+def wants_lines(request: Request) -> bool:
+    """Whether the caller accepts a stream."""
+    return any(LINES_MEDIA_TYPE in value for value in request.headers.getlist("accept"))

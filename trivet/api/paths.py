@@ -1,4 +1,4 @@
-"""Paths that middleware must know: health checks and the page, which need no key."""
+"""Paths that middleware treats differently: health checks and the page, which need no key."""
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/health"})
 UI_PREFIX = "/ui"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.api.answer_types import best_first
+from trivet.api.answers import best_first
 from trivet.api.options import CallOptions
 from trivet.api.service import Service
 from trivet.dispatch.protocol import Routed

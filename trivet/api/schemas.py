@@ -1,4 +1,4 @@
-"""Request bodies of the native routes. Validation that needs no configuration lives here, and names the field."""
+"""Request bodies of the native routes, with all validation that needs no configuration."""
 
 from typing import Annotated, Any, Literal
 
@@ -45,17 +45,17 @@ Count = Annotated[PositiveInt, BeforeValidator(_as_whole)]
 """At least 1. JSON has one kind of number: 3.0 is 3."""
 
 CountOrZero = Annotated[NonNegativeInt, BeforeValidator(_as_whole)]
-"""The same, with a 0 that stands for "all"."""
+"""The same, where 0 means all."""
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 EncodingFormat = Literal["float", "base64"] | None
-"""None is what litellm sends for "float"."""
+"""litellm sends null for "float"."""
 
 
 class EmbeddingsBody(BaseModel):
-    """`POST /v1/embeddings`: the OpenAI shape. Fields of OpenAI's that mean nothing here (`user`) are ignored."""
+    """`POST /v1/embeddings`: the OpenAI shape. OpenAI's other fields, such as `user`, are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -68,7 +68,7 @@ class EmbeddingsBody(BaseModel):
 
 
 class PairBody(BaseModel):
-    """A text to classify, alone or with a second one it is judged against."""
+    """A text to classify, alone or paired with a second one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -76,7 +76,7 @@ class PairBody(BaseModel):
     text_pair: Text | None = None
 
     def to_message(self) -> PairText:
-        """As the engine takes it."""
+        """Convert it to a message."""
         return PairText(self.text, self.text_pair)
 
 
@@ -114,7 +114,7 @@ Labels = Annotated[
         | Annotated[dict[LabelName, Text], Field(min_length=1)],
     ),
 ]
-"""Names, or names with the hypothesis each stands for."""
+"""Names, or names with a hypothesis each."""
 
 
 class ClassifyBody(BaseModel):
@@ -130,7 +130,7 @@ class ClassifyBody(BaseModel):
     long_input: LongInput | None = None
 
     def hypotheses(self) -> dict[str, str]:
-        """Label → hypothesis, the template filled in where only names were given."""
+        """Label → hypothesis; labels without one get the filled-in template."""
         return {
             label: hypothesis if hypothesis is not None else self.hypothesis_template.replace("{}", label)
             for label, hypothesis in self.labels.items()
@@ -138,7 +138,7 @@ class ClassifyBody(BaseModel):
 
 
 class RelationPair(BaseModel):
-    """Two texts whose relation is asked for."""
+    """Two texts to relate."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -151,22 +151,22 @@ class _RelationsBody(BaseModel):
 
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
     threshold: Score | None = None
-    """Least confidence of an edge. Left out: what is configured for the configured relations, 0 for the caller's."""
+    """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""
     long_input: LongInput | None = None
 
 
 class CandidatesBody(_RelationsBody):
-    """`POST /v1/relations`: one source against candidates, of which the most relevant are kept."""
+    """`POST /v1/relations`: one source and candidates, of which the most relevant are classified."""
 
     source: Text
     candidates: Annotated[list[Text], Field(min_length=1)]
     top_k: Count = 16
     min_relevance: Score | None = None
-    """Least relevance of a candidate. Left out: as configured."""
+    """Least relevance of a candidate. Default: as configured."""
 
 
 class PairsBody(_RelationsBody):
-    """`POST /v1/relations`: given pairs, every one of which is classified."""
+    """`POST /v1/relations`: given pairs, all of which are classified."""
 
     pairs: Annotated[list[RelationPair], Field(min_length=1)]
 

@@ -1,10 +1,9 @@
 """What routes of every dialect share between body and answer: model names, counts, deadlines, concurrent calls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from trivet.api.model_names import find_card
 from trivet.api.options import CallOptions
 from trivet.api.settings import ApiSettings
 from trivet.config import Task
@@ -13,11 +12,47 @@ from trivet.dispatch.protocol import Dispatcher, Routed, ServiceInfo
 from trivet.errors import DeadlineExceeded, InvalidInput
 from trivet.messages import ModelCard, Request, ResultT
 
+UNSPECIFIED = frozenset({"", "default/not-specified"})
+"""Names that mean "yours"; the second is what infinity's client sends by default."""
+
+
+def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases: Mapping[str, str]) -> ModelCard:
+    """The card of the task's model, provided that `asked` names it or nothing.
+
+    Raises:
+        InvalidInput: code `model_not_found`; the message names what is served.
+    """
+    card = next(card for card in cards if card.task == task)
+    if asked is None or asked in UNSPECIFIED or _is_named(card, asked, aliases):
+        return card
+    raise _not_found(f"the model {asked[:200]!r} is not served here as {task}; {card.name!r} is")
+
+
+def find_by_name(cards: Iterable[ModelCard], asked: str, aliases: Mapping[str, str]) -> ModelCard:
+    """The card that `asked` names, whatever its task; InvalidInput (`model_not_found`) if there is none."""
+    cards = list(cards)
+    for card in cards:
+        if _is_named(card, asked, aliases):
+            return card
+    raise _not_found(f"the model {asked[:200]!r} is not served here; served are {[card.name for card in cards]}")
+
+
+def _is_named(card: ModelCard, asked: str, aliases: Mapping[str, str]) -> bool:
+    asked = asked.casefold()
+    meant = next((name for alias, name in aliases.items() if alias.casefold() == asked), asked).casefold()
+    served = card.name.casefold()
+    return meant in (served, served.rpartition("/")[2], card.task)
+
+
+def _not_found(message: str) -> InvalidInput:
+    return InvalidInput(message, field="model", code="model_not_found")
+
+
 T = TypeVar("T")
 
 
 class Service:
-    """The models as the routes use them, under the settings."""
+    """The models and settings that routes use."""
 
     def __init__(self, dispatcher: Dispatcher, info: ServiceInfo, settings: ApiSettings) -> None:
         self.dispatcher = dispatcher

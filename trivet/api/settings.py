@@ -1,4 +1,4 @@
-"""What the HTTP side needs of the configuration, and no more."""
+"""The HTTP side's part of the configuration."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from trivet.starter import shipped_card
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Limits at the door and the relation set."""
+    """Limits of requests, keys, the cache, and the default relations."""
 
     max_body_bytes: int = 8 * 1024**2
     max_open_bodies_bytes: int = 256 * 1024**2
@@ -25,34 +25,34 @@ class ApiSettings:
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     no_relation: str | None = "unrelated"
     threshold: float = 0.0
-    """Least confidence of an edge where a request names none. It is of these relations: others have none."""
+    """Least confidence of an edge where a request gives none. It applies to the configured relations only."""
     min_relevance: float = 0.0
-    """Least relevance of a candidate where a request names none."""
+    """Least relevance of a candidate where a request gives none."""
     model_aliases: Mapping[str, str] = field(default_factory=dict)
-    """Further names that clients may send as `model`, each for a served name or a task (`embedder`, …)."""
+    """More names that clients may send as `model`, each mapped to a served name or a task (`embedder`, …)."""
     truncate_means: Literal["window", "truncate"] = "window"
-    """What `truncate: true` asks for in the TEI dialect. Clients send it by default, not as a wish to lose text."""
+    """The meaning of `truncate: true` in the TEI dialect. Clients send it by default, rarely to lose text."""
     max_concurrent_requests: int = 256
-    """What `/info` tells clients they may have open at once."""
+    """Reported by `/info`."""
     max_batch_tokens: int = 1024
-    """What `/info` tells clients of the padded tokens in one forward."""
+    """Padded tokens of one forward, reported by `/info`."""
     stream_chunk_inputs: int = 32
-    """Inputs of a streamed request that are dispatched, and answered, together."""
+    """Inputs of a streamed request in one engine call."""
     parallel_calls: int = 4
-    """Engine calls that one request may have open at a time."""
+    """Engine calls that one request may have in flight."""
     keys: KeyRing | None = None
-    """Who may call. None: everybody who reaches the port."""
+    """Callers that are admitted; None admits everybody who reaches the port."""
     max_open_characters: int = 64_000_000
-    """Text that open calls to one model may hold at a time."""
+    """Text of the calls in flight to one model."""
     cache: CacheConfig = field(default_factory=lambda: CacheConfig(memory=ByteSize(0)))
     cache_folder: Path = Path()
-    """Where the disk cache lies, if there is one."""
+    """Folder of the disk cache, if there is one."""
     computed_with: str = ""
-    """The settings that results depend on besides the model: a change of them makes every cached result another's."""
+    """The settings that results depend on besides the model. They are part of every cache key."""
 
     @classmethod
     def from_config(cls, config: AppConfig) -> "ApiSettings":
-        """Pick the HTTP side's part of the configuration, and read the keys; ConfigError if those are unreadable."""
+        """Take the HTTP side's part of the configuration and read the keys; ConfigError if those are unreadable."""
         return cls(
             max_body_bytes=int(config.limits.max_body),
             max_open_bodies_bytes=int(config.limits.max_open_bodies),
@@ -75,7 +75,7 @@ class ApiSettings:
 
 
 def _threshold(config: AppConfig) -> float:
-    """As configured, else as measured: with the starter classifier, asked in the words that it was measured with."""
+    """As configured, else as measured for the starter classifier with the default relations."""
     if config.threshold is not None:
         return config.threshold
     measured = config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
@@ -83,7 +83,7 @@ def _threshold(config: AppConfig) -> float:
 
 
 def _min_relevance(config: AppConfig) -> float:
-    """As configured, else as measured with the starter reranker. Scores of other models have other meanings."""
+    """As configured, else as measured for the starter reranker; scores of other models are not comparable."""
     if config.min_relevance is not None:
         return config.min_relevance
     return shipped_card("reranker").threshold if config.reranker.model == "starter" else 0.0
@@ -96,5 +96,5 @@ def _cache_folder(config: AppConfig) -> Path:
 
 
 def _computed_with(config: AppConfig) -> str:
-    """Both lanes together, since they share results: see docs/decisions."""
+    """Settings of both lanes, since they share results: see docs/decisions."""
     return f"overlap {config.windows.overlap_tokens}, cpu {config.cpu.precision}, gpu {config.gpu.dtype}"

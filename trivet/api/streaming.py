@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import orjson
-from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import TokenUsage, route_headers, token_usage
+from trivet.api.answers import TokenUsage, route_headers, token_usage
 from trivet.api.errors.bodies import ErrorDetail, error_body
 from trivet.api.errors.problem import describe_any
+from trivet.api.options import LINES_MEDIA_TYPE
 from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import Routed
 from trivet.errors import DeadlineExceeded, TrivetError
 from trivet.messages import EngineResult
-
-MEDIA_TYPE = "application/x-ndjson"
 
 T = TypeVar("T")
 
@@ -61,9 +59,9 @@ class EndLine(TypedDict):
 def documented_lines(results: str) -> dict[str, Any]:
     """The part of a route's `responses` that documents its stream; docs/api.md describes the lines."""
     description = (
-        f"{results.capitalize()}, or with `Accept: {MEDIA_TYPE}` a stream of JSON lines: results, progress, end"
+        f"{results.capitalize()}, or with `Accept: {LINES_MEDIA_TYPE}` a stream of JSON lines: results, progress, end"
     )
-    return {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": description}
+    return {"content": {LINES_MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": description}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +84,6 @@ class Plan:
     ending: Callable[[], Mapping[str, Any]] = dict
 
 
-def wants_lines(request: Request) -> bool:
-    """Whether the caller accepts a stream."""
-    return any(MEDIA_TYPE in value for value in request.headers.getlist("accept"))
-
-
 def batches_of(items: Sequence[T], size: int) -> list[tuple[int, Sequence[T]]]:
     """Cut items into (position of the first, items), `size` at a time."""
     return [(start, items[start : start + size]) for start in range(0, len(items), size)]
@@ -107,7 +100,7 @@ async def lines_response(plan: Plan, *, parallel: int, timeout_s: float) -> Resp
     except TimeoutError:
         raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
     headers = route_headers(plan.calls_before) if plan.calls_before else None
-    return StreamingResponse(_body(plan, first, parts, timeout_s), headers=headers, media_type=MEDIA_TYPE)
+    return StreamingResponse(_body(plan, first, parts, timeout_s), headers=headers, media_type=LINES_MEDIA_TYPE)
 
 
 async def _body(

@@ -1,15 +1,39 @@
 """Memory and disk as one store."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from trivet.cache.disk import DiskStore
 from trivet.cache.disk_worker import DiskWorker
 from trivet.cache.entry import Entry
-from trivet.cache.memory import MemoryStore
 from trivet.config import CacheConfig
 from trivet.metrics import MetricsSink
+
+
+class MemoryStore:
+    """Entries by key; evicts the least recently used."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        """`limit_bytes` bounds the entries, their keys and tables included."""
+        self._entries: LRUCache[bytes, Entry] = LRUCache(limit_bytes, getsizeof=lambda entry: entry.size_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken now."""
+        return int(self._entries.currsize)
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Entry]:
+        """The entries of those keys that are stored."""
+        return {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
+
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Store entries, the last one as the most recent; skips one that is larger than the whole store."""
+        for key, entry in entries.items():
+            if entry.size_bytes <= self._entries.maxsize:
+                self._entries[key] = entry
 
 
 class ResultStore:

@@ -1,4 +1,4 @@
-"""`trivet serve`: starts the service, shows where it answers, and stops it without losing what it has accepted."""
+"""`trivet serve`: starts the service, announces its URL, and stops it without losing accepted requests."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 
 
 class _Stopped(BaseException):
-    """Raised in the main thread by SIGINT and SIGTERM. A base exception, so that no handler of ours takes it."""
+    """Raised in the main thread by SIGINT and SIGTERM. A BaseException, so that no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -62,7 +62,7 @@ def serve_command(
     _handle_signals()
     try:
         code = _serve(config, ray_env, lean, console)
-    except _Stopped as stopped:  # before there was anything to stop
+    except _Stopped as stopped:  # before the service was started
         code = stopped.exit_code
     raise typer.Exit(code)
 
@@ -82,7 +82,7 @@ def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> 
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
     if _is_taken(file):
-        _fail(console, f"port {file.port} is in use: stop what listens there, or change http_options.port")
+        _fail(console, f"port {file.port} is in use: stop that process, or change http_options.port")
     cache = cache_dir(file.config.serving.cache_dir)
     service = Supervisor(file.path, file.url, file.port, variables, cache, lean, bool(keys))
     try:
@@ -98,7 +98,7 @@ def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> 
 
 
 def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
-    """Wait until every model answers, say so, and watch the service until it ends."""
+    """Wait until every model is ready, announce the URL, and watch the service until it ends."""
     ready = False
     while (code := service.exit_code()) is None:
         if (lost := service.check()) is not None:
@@ -107,7 +107,7 @@ def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
             return 1
         if not ready and _is_ready(file):
             ready = True
-            typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped: the command is to be copied
+            typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped, so that the command can be copied
         time.sleep(_POLL_S)
     if not ready:
         console.print(f"[red]error:[/red] the service ended before it was ready (exit code {code})")
@@ -130,13 +130,14 @@ def _stop(service: "Supervisor", console: Console) -> int:
             console.print(f"giving up requests that are still open after {_FINISH_LIMIT_S:g} s")
     except _Stopped:
         console.print("giving up open requests")
-    for number in (signal.SIGINT, signal.SIGTERM):  # to leave now would leave a cluster behind
+    for number in (signal.SIGINT, signal.SIGTERM):  # exiting now would leave the cluster running
         signal.signal(number, signal.SIG_IGN)
     return service.stop()
 
 
 def _handle_signals() -> None:
-    """Treat both signals alike, also where a shell started this program in the background, which ignores SIGINT."""
+    """Handle both signals in the same way, even if a shell made this process ignore SIGINT to run it in the
+    background."""
 
     def stop(number: int, _frame: object) -> NoReturn:
         raise _Stopped(number)
@@ -154,7 +155,7 @@ def _is_taken(file: ServeFile) -> bool:
 
 def _is_ready(file: ServeFile) -> bool:
     try:
-        # A proxy of the environment would be asked for this machine's own port.
+        # Without a proxy from the environment, which could not reach a port of this machine.
         return httpx.get(f"{file.url}/readyz", timeout=5.0, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False  # not listening yet

@@ -9,16 +9,14 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic
 
-from trivet.cache.adapters import Adapter, adapter_of
+from trivet.cache.adapters import Adapter, adapter_of, input_keys, model_fields
 from trivet.cache.entry import Entry
-from trivet.cache.keys import input_keys, model_fields
 from trivet.cache.store import ResultStore
 from trivet.config import Task
 from trivet.dispatch.coalescing import InFlightCalls
-from trivet.dispatch.field_index import remap_field_index
 from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed, ServiceInfo
 from trivet.dispatch.traffic import begin_call_log, current_call_log
-from trivet.errors import Unavailable
+from trivet.errors import Unavailable, remap_field_index
 from trivet.messages import EngineResult, ModelCard, Request, ResultT, StageTimings
 from trivet.metrics import CACHE_LOOKUPS, MetricsSink
 

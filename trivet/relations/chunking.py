@@ -1,4 +1,4 @@
-"""Cuts a text into chunks of whole lines, where code and prose have their seams. Pure; loses nothing."""
+"""Cuts a text into chunks of whole lines at the boundaries of code and prose. Pure; loses no text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _TAB_COLUMNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines `start_line` to `end_line` of a text, both included, counted from 1."""
+    """Lines `start_line` to `end_line` of a text, inclusive, counted from 1."""
 
     start_line: int
     end_line: int
@@ -18,9 +18,9 @@ class Chunk:
 
 
 def chunks_of(text: str, max_characters: int) -> Iterator[Chunk]:
-    """Chunks of at most `max_characters`, unless a single line is longer; joined they are the text again.
+    """Cut chunks of at most `max_characters`, unless a single line is longer; joined, they are the text.
 
-    The models take long texts apart by themselves; the limit is for finding: a chunk should be about one thing.
+    The limit serves retrieval, where a chunk should be about one thing: the models split long texts by themselves.
     """
     lines = _lines(text)
     start = 0
@@ -31,14 +31,14 @@ def chunks_of(text: str, max_characters: int) -> Iterator[Chunk]:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their ends, as editors count them: unlike `splitlines`, only a newline ends one."""
+    """Split into lines with their ends as editors do: unlike with `splitlines`, only a newline ends a line."""
     lines = [f"{line}\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
 
 
 def _reach(lines: list[str], start: int, max_characters: int) -> tuple[int, int]:
-    """(earliest stop, latest stop): from half the limit on, up to all of it, and at least one line."""
+    """(earliest stop, latest stop): between half the limit and the limit, and at least one line."""
     characters = 0
     half = None
     for index in range(start, len(lines)):
@@ -51,22 +51,22 @@ def _reach(lines: list[str], start: int, max_characters: int) -> tuple[int, int]
 
 
 def _seam(lines: list[str], start: int, earliest: int, latest: int) -> int:
-    """The best of these places to stop before: at a line of little indentation, after a blank one, late.
+    """The best line to stop before: a line with little indentation, after a blank line, as late as possible.
 
-    A short chunk is better than one that tears what belongs together.
+    A short chunk is better than one that separates related lines.
     """
     if latest == len(lines):
         return latest
     costs = {stop: _cost(lines, stop) for stop in range(start + 1, latest + 1)}
     best = min(range(earliest, latest + 1), key=costs.__getitem__)
-    tears = costs[best][0]
-    return min(costs, key=costs.__getitem__) if tears else best
+    separates = costs[best][0]
+    return min(costs, key=costs.__getitem__) if separates else best
 
 
 def _cost(lines: list[str], stop: int) -> tuple[bool, int, bool, int]:
     line = lines[stop].expandtabs(_TAB_COLUMNS)
     words, before = line.strip(), lines[stop - 1].strip()
-    # A chunk starts neither with a blank line nor with a closing bracket, and does not end with an opening one.
-    tears = not words or words.startswith(_CLOSERS) or before.endswith(_OPENERS)
+    # A chunk must not start with a blank line or a closing bracket, nor end with an opening one.
+    separates = not words or words.startswith(_CLOSERS) or before.endswith(_OPENERS)
     indentation = len(line) - len(line.lstrip(" "))
-    return tears, indentation, bool(before), -stop
+    return separates, indentation, bool(before), -stop

@@ -6,8 +6,8 @@ Composed here and nowhere else: models never call each other.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trivet.dispatch.field_index import remap_field_index
 from trivet.dispatch.protocol import Dispatcher, Routed
+from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, ClassifyResult, LongInput, PairText, Priority, RerankRequest, RerankResult
 from trivet.relations.edges import Edge, edge_from_scores, keep_relevant
 

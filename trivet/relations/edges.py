@@ -1,4 +1,4 @@
-"""Relations between texts: which candidates are worth a look, and which relation each edge gets. Pure."""
+"""Selects the candidates to classify, and names the relation of each edge. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Candidates that go on to classification, best first, and how many did not and why."""
+    """Candidates to classify, best first, and counts of the others by reason."""
 
     indices: tuple[int, ...]
     below_min_relevance: int

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
+from tests.support.memory_sink import MemorySink
 from trivet.engine.batch.sequences import TokenSequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.errors import EngineError, GpuUnavailable
 from trivet.messages import EmbedResult, Floats, StageTimings
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import (
     BATCH_SECONDS,
     BATCH_SEQUENCES,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, SteppingBackend, SummingBackend
+from tests.support.memory_sink import MemorySink
 from trivet.engine.batch.layout import BINNED, PADDED, Layout
 from trivet.engine.batch.sequences import TokenSequence
 from trivet.engine.batch.token_batch import TokenBatch
@@ -21,7 +22,6 @@ from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
-from trivet.metric_sinks import MemorySink
 from trivet.metrics import ABANDONED_TOKENS, INTERRUPTIONS, PADDED_TOKENS
 
 

@@ -14,7 +14,7 @@ _EVENTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.geth
 
 
 def is_local(host: object) -> bool:
-    """Whether a host is this machine: loopback, unspecified, or its own name."""
+    """Return whether a host is this machine: loopback, unspecified, or its own name."""
     if not isinstance(host, str):
         return host is None or (isinstance(host, bytes) and is_local(host.decode("latin-1")))
     if host in ("", "localhost", socket.gethostname()):

@@ -1,6 +1,6 @@
 """Cohere's v2 rerank, and what its v1 shares with it (v1 itself is `rerank_v1`).
 
-`max_tokens_per_doc` is a price limit of the hosted service: here every document is read whole.
+`max_tokens_per_doc` limits the price of the hosted service and is ignored: every document is read whole.
 """
 
 from typing import Annotated, Any
@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import new_id, route_headers
+from trivet.api.answers import json_response, new_id, route_headers
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 
@@ -40,7 +39,7 @@ class CohereApiVersion(TypedDict):
 
 
 class CohereBilledUnits(TypedDict):
-    """What the hosted service would bill: one unit a request."""
+    """What the hosted service would bill: one unit per request."""
 
     search_units: int
 
@@ -68,7 +67,7 @@ class CohereV2Answer(TypedDict):
 
 
 def cohere_meta(version: str) -> CohereMeta:
-    """The `meta` of one answer."""
+    """Make the `meta` of one answer."""
     return {"api_version": {"version": version}, "billed_units": {"search_units": 1}}
 
 

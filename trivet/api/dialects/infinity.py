@@ -1,4 +1,4 @@
-"""infinity's routes, as served under its default empty prefix."""
+"""infinity's routes, under its default empty prefix."""
 
 import time
 from typing import Annotated, Any, Literal
@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import (
+from trivet.api.answers import (
     EmbeddingsAnswer,
     LabelScore,
     TokenUsage,
     embedding_items,
+    json_response,
     label_scores,
     new_id,
     route_headers,
@@ -23,7 +24,6 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, EncodingFormat, Text, Texts
 from trivet.api.service import Service
 from trivet.config import Task
@@ -35,7 +35,7 @@ class _Body(BaseModel):
 
 
 class InfinityEmbeddingsBody(_Body):
-    """`POST /embeddings`: OpenAI's, with `dimensions` of 0 for all, and texts only."""
+    """`POST /embeddings`: OpenAI's body for texts, where `dimensions` of 0 means all."""
 
     input: Texts
     model: str | None = None
@@ -75,7 +75,7 @@ class InfinityEmbeddingsAnswer(EmbeddingsAnswer):
 
 
 class InfinityRerankItem(TypedDict):
-    """One document; its text if asked for."""
+    """One document, with its text on request."""
 
     relevance_score: float
     index: int
@@ -105,7 +105,7 @@ class InfinityClassifyAnswer(TypedDict):
 
 
 class InfinityStats(TypedDict):
-    """Of a model's queue. Not kept at this place: metrics have them."""
+    """Statistics of a model's queue: always empty, since the metrics have them."""
 
 
 class InfinityModel(TypedDict):
@@ -168,7 +168,7 @@ async def classify(service: Service, body: InfinityClassifyBody, options: CallOp
     scores = result.logits if body.raw_scores else result.scores
     answer: InfinityClassifyAnswer = {
         "object": "classify",
-        "data": [label_scores(result.labels, row) for row in scores],
+        "data": [label_scores(result.labels, of_text) for of_text in scores],
         "model": card.name,
         "usage": token_usage([result.usage]),
         "id": new_id("infinity"),

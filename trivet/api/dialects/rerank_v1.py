@@ -1,7 +1,7 @@
 """`POST /v1/rerank`: the native route, Jina's and Cohere's v1 at once.
 
-The three bodies never contradict each other, so they are one body; clients of each pass over fields of the
-others, so the answer is one, too.
+The fields of the three bodies are compatible, so one schema takes all of them. Clients ignore fields that they do not
+know, so the answer has the fields of all three.
 """
 
 from typing import Annotated, Any, NotRequired
@@ -12,14 +12,13 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 from trivet.messages import LongInput
@@ -33,7 +32,7 @@ def _has_text(document: dict[str, str]) -> dict[str, str]:
     return document
 
 
-_MaybeEmpty = Annotated[str, Field(min_length=0)]  # a constraint, so that pydantic looks at it: no half surrogates
+_MaybeEmpty = Annotated[str, Field(min_length=0)]  # the constraint makes pydantic check it for lone surrogates
 
 DocumentObject = Annotated[
     dict[_MaybeEmpty, _MaybeEmpty],
@@ -54,7 +53,7 @@ Document = Annotated[
 
 
 class RerankBody(BaseModel):
-    """A query and the documents to sort. Other fields of the three (`max_chunks_per_doc`, …) are ignored."""
+    """A query and the documents to sort. Other fields of the three dialects (`max_chunks_per_doc`, …) are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -67,24 +66,24 @@ class RerankBody(BaseModel):
     long_input: LongInput | None = None
 
     def texts(self) -> list[str]:
-        """What the model reads of each document.
+        """The text that the model reads of each document.
 
-        Of an object the `rank_fields`, else `text`; where it has none of these, all of it. One field is read
-        as it is, several as `name: value` lines.
+        Of an object these are the `rank_fields`, else `text`, else all fields. A single field is read unchanged,
+        several as `name: value` lines.
         """
         return [document if isinstance(document, str) else self._read(document) for document in self.documents]
 
     def _read(self, document: dict[str, str]) -> str:
         filled = {name: value for name, value in document.items() if value}
-        asked = [name for name in self.rank_fields or ("text",) if name in filled]
-        names = asked or list(filled)
+        ranked = [name for name in self.rank_fields or ("text",) if name in filled]
+        names = ranked or list(filled)
         if len(names) == 1:
             return filled[names[0]]
         return "\n".join(f"{name}: {filled[name]}" for name in names)
 
 
 class RerankItem(TypedDict):
-    """One document. `document` is there if asked for: an object as it was sent, a text as `{"text": …}`."""
+    """One document. `document` is present on request: an object as it was sent, a text as `{"text": …}`."""
 
     index: int
     relevance_score: float

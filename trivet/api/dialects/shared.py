@@ -1,4 +1,4 @@
-"""`/rerank` and `/classify`, which several servers have: `choose` tells by the fields whose turn it is."""
+"""`/rerank` and `/classify`, which several dialects share: the fields of the body decide (`trivet.api.dialect`)."""
 
 from typing import Annotated, Any
 

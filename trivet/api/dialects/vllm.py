@@ -1,6 +1,6 @@
 """vLLM's pooling routes: score, and its forms of rerank and classify.
 
-`truncate_prompt_tokens` and its like are ignored: long texts are read in windows.
+`truncate_prompt_tokens` and similar fields are ignored: long texts are read in windows.
 """
 
 import time
@@ -14,23 +14,21 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import TokenUsage, new_id, route_headers, token_usage
+from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import CountOrZero, Text, Texts
 from trivet.api.service import Service
-from trivet.dispatch.field_index import remap_field_index
 from trivet.dispatch.protocol import Routed
-from trivet.errors import InvalidInput
+from trivet.errors import InvalidInput, remap_field_index
 from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
 
 
 class VllmRerankBody(BaseModel):
-    """`POST /rerank` in the shape that has neither TEI's nor infinity's fields. `top_n` of 0 keeps all."""
+    """`POST /rerank` with neither TEI's nor infinity's fields. A `top_n` of 0 keeps all."""
 
     model_config = ConfigDict(extra="ignore", strict=True, json_schema_extra=schema_condition("/rerank", "vllm_rerank"))
 
@@ -52,7 +50,7 @@ class VllmClassifyBody(BaseModel):
 
 
 class _ScoreBody(BaseModel):
-    """Texts on two sides: one against all of the other, or the same number on each."""
+    """Texts on two sides: one against all of the other side, or the same number on both."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -60,7 +58,7 @@ class _ScoreBody(BaseModel):
     model: str | None = None
 
     def sides(self) -> tuple[list[str], list[str]]:
-        """First and second texts, the same number of each."""
+        """First and second texts, in equal number."""
         first_field, second_field = self.FIELDS
         first: list[str] = getattr(self, first_field)
         second: list[str] = getattr(self, second_field)
@@ -69,14 +67,14 @@ class _ScoreBody(BaseModel):
         if len(first) != len(second):
             raise InvalidInput(
                 f"{first_field} has {len(first)} entries and {second_field} {len(second)}: "
-                f"give one {first_field}, or as many of one as of the other",
+                f"send one {first_field}, or the same number of both",
                 field=second_field,
             )
         return first, second
 
 
 class VllmScoreTexts(_ScoreBody):
-    """The documented form."""
+    """`text_1` and `text_2`, the documented fields."""
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_texts"))
     FIELDS = ("text_1", "text_2")
@@ -86,7 +84,7 @@ class VllmScoreTexts(_ScoreBody):
 
 
 class VllmScoreQueries(_ScoreBody):
-    """By role."""
+    """Named by role."""
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_queries"))
     FIELDS = ("queries", "documents")
@@ -96,7 +94,7 @@ class VllmScoreQueries(_ScoreBody):
 
 
 class VllmScoreData(_ScoreBody):
-    """By number."""
+    """Named by number."""
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_data"))
     FIELDS = ("data_1", "data_2")

@@ -1,1 +1,1 @@
-"""From an exception to an HTTP answer in the words of the dialect that asked."""
+"""Turns exceptions into HTTP answers in the shape of the request's dialect."""

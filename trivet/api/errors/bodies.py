@@ -1,4 +1,4 @@
-"""One `Problem`, told in each dialect's own words. Statuses follow the original servers where clients act on them."""
+"""Renders a `Problem` in each dialect's shape, with the original server's status where clients act on it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from typing import Any, Literal
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from trivet.api.answers import json_response
 from trivet.api.dialect import Dialect, dialect_of, rules_of
 from trivet.api.errors.problem import Problem
-from trivet.api.responses import json_response
 
 
 class ErrorDetail(TypedDict):
-    """What went wrong, where, and as which kind of thing."""
+    """What went wrong, where, and which kind of error it is."""
 
     message: str
     type: str
@@ -30,7 +30,7 @@ class NativeError(TypedDict):
 
 
 class RerankV1Error(TypedDict):
-    """The native shape and, beside it, the fields that Cohere's (`message`) and Jina's (`detail`) clients show."""
+    """The native shape, with the fields that Cohere's (`message`) and Jina's (`detail`) clients show."""
 
     error: ErrorDetail
     message: str
@@ -145,23 +145,23 @@ _SHAPES: Mapping[Dialect, _Shape] = {
 
 
 def error_response(problem: Problem, path: str, fields: Iterable[str] = ()) -> Response:
-    """The problem as a client of this path, having sent these fields, expects it."""
+    """Render the problem in the dialect of this path and these fields."""
     status, body = _SHAPES[dialect_of(path, fields)].render(problem)
     return json_response(body, status=status, headers=problem.headers)
 
 
 def error_body(problem: Problem) -> NativeError:
-    """The native shape as a value, for a line of a stream."""
+    """Render the problem in the native shape, for a line of a stream."""
     return NativeError(error=_detail(problem))
 
 
 def documented_errors(path: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: every error shape that its path may answer in."""
+    """Make the `responses` of a route: every error shape of its path."""
     dialects = dict.fromkeys(rule.dialect for rule in rules_of(path)) or {"native": None}
     model = reduce(or_, dict.fromkeys(_SHAPES[dialect].model for dialect in dialects))
     return {
-        # Serve's proxy keeps the same deadline as the ingress; if the proxy times out first, its 408 is plain text.
+        # Serve's proxy has the same timeout as the ingress; if the proxy times out first, its 408 is plain text.
         "408": {"model": model, "content": {"text/plain": {}}, "description": "No answer in x-request-timeout-seconds"},
-        "4XX": {"model": model, "description": "The request is wrong, too much, or not allowed"},
+        "4XX": {"model": model, "description": "The request is wrong, too large, or not allowed"},
         "5XX": {"model": model, "description": "The service cannot answer now"},
     }

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer them in the shape of their path; the routes' own errors never come here (see `dialects.route`)."""
+    """Answer them in the shape of their path; `trivet.api.json_route` handles the errors of routes."""
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -1,4 +1,4 @@
-"""The one place that gives errors their HTTP meaning. `dialects.error_shapes` puts it into each dialect's words."""
+"""Maps errors to their HTTP meaning. `trivet.api.errors.bodies` renders it in each dialect's shape."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from trivet.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as every dialect can express it in its own shape."""
+    """An error, independent of the dialect."""
 
     status: int
     message: str
@@ -33,7 +33,7 @@ class Problem:
 
     @property
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds, where the caller should come back."""
+        """`Retry-After` in whole seconds, where a retry can succeed."""
         if self.retry_after_s is None:
             return {}
         return {"retry-after": str(math.ceil(self.retry_after_s))}
@@ -61,7 +61,7 @@ def describe(error: TrivetError) -> Problem:
 
 
 def describe_any(error: Exception) -> Problem:
-    """Any exception at all; what nobody foresaw is an internal error whose text stays in the log."""
+    """Map any exception; the text of an unexpected one stays in the log."""
     match error:
         case TrivetError():
             return describe(error)
@@ -79,12 +79,12 @@ def describe_any(error: Exception) -> Problem:
 
 
 def body_too_large(message: str) -> InvalidInput:
-    """The error of a body over the limit, however it was noticed."""
+    """Make the error of a body over the limit."""
     return InvalidInput(message, field="body", code="body_too_large")
 
 
 def describe_validation(error: RequestValidationError) -> Problem:
-    """Name the field of the first complaint, as `documents[3]`; malformed JSON names the body."""
+    """Name the field of the first error, as `documents[3]`; malformed JSON names the body."""
     first = error.errors()[0]
     return Problem(
         400,
@@ -97,10 +97,10 @@ def describe_validation(error: RequestValidationError) -> Problem:
 
 def _path(location: Sequence[int | str]) -> str:
     if len(location) > 1 and location[0] == "body" and isinstance(location[1], int):
-        return "body"  # a position inside text that is not JSON
+        return "body"  # the rest is a position inside text that is not JSON
     path = ""
     for part in location[1:] if location[0] in ("body", "query", "header", "path") else location:
         if isinstance(part, str) and part.startswith(TAG_PREFIX):
-            continue  # the name of a member of a union, which the caller never wrote
+            continue  # the tag of a union's member, which no caller sends
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path or "body"

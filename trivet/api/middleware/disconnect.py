@@ -1,6 +1,6 @@
 """Cancels a request's task, and with it all that it awaits, when the caller disconnects.
 
-Servers report a disconnect only to an application that asks for another message, which one that computes does not.
+Servers report a disconnect only to an application that receives another message, which a computing one does not do.
 """
 
 import asyncio

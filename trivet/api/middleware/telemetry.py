@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trivet.api.middleware.request_log import log_request
+from trivet.api.middleware.request_log import RequestLine, log_request
 from trivet.api.request_context import RequestRecord, begin_record
 from trivet.dispatch.traffic import CallLog
-from trivet.metric_sinks import NO_METRICS
-from trivet.metrics import REQUEST_SECONDS, REQUESTS, MetricsSink
+from trivet.metrics import NO_METRICS, REQUEST_SECONDS, REQUESTS, MetricsSink
 
 REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = REQUEST_ID_HEADER.encode()
 MAX_REQUEST_ID = 128
 """Longer ids from callers are cut."""
 
@@ -30,7 +30,8 @@ class Telemetry:
     """Where requests are reported."""
 
     sink: MetricsSink = NO_METRICS
-    log_requests: bool = True
+    log: Callable[[RequestLine], None] | None = log_request
+    """Called for each request that has ended; None logs none."""
     answer_request_id: bool = True
     """Put `x-request-id` on the answer. False behind a proxy that does so, or it would be there twice."""
     clock: Callable[[], float] = time.monotonic
@@ -51,7 +52,7 @@ class TelemetryMiddleware:
             return
         record = RequestRecord(_request_id(scope), CallLog(self._telemetry.clock()))
         begin_record(record)
-        status = 500  # what an exception that leaves this middleware becomes
+        status = 500  # for an exception that leaves this middleware
 
         async def send_wrapper(message: Message) -> None:
             nonlocal status
@@ -72,15 +73,15 @@ class TelemetryMiddleware:
     def _report(self, scope: Scope, record: RequestRecord, status: int) -> None:
         seconds = self._telemetry.clock() - record.calls.started_s
         route: str = getattr(scope.get("route"), "path", UNMATCHED)
-        labels = {"route": route, "dialect": record.dialect_on(route)}
-        self._telemetry.sink.observe(REQUEST_SECONDS, labels, seconds)
-        self._telemetry.sink.count(REQUESTS, {**labels, "status": str(status)})
-        if self._telemetry.log_requests:
-            log_request(scope["method"], route, status, seconds, record)
+        dialect = record.dialect_on(route)
+        self._telemetry.sink.observe(REQUEST_SECONDS, {"route": route, "dialect": dialect}, seconds)
+        self._telemetry.sink.count(REQUESTS, {"route": route, "dialect": dialect, "status": str(status)})
+        if self._telemetry.log is not None:
+            self._telemetry.log(RequestLine(scope["method"], route, dialect, status, seconds, record))
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == REQUEST_ID_HEADER.encode() and value:
+        if name == _REQUEST_ID and value:
             return str(value.decode("latin-1")[:MAX_REQUEST_ID])
     return uuid.uuid4().hex

@@ -7,12 +7,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.answer_types import ModelEntry, ModelsAnswer, model_entry
+from trivet.api.answers import ModelEntry, ModelsAnswer, json_response, model_entry
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.model_names import find_by_name
-from trivet.api.responses import json_response
-from trivet.api.service import Service
+from trivet.api.service import Service, find_by_name
 from trivet.config import Lane
 from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness

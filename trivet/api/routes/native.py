@@ -6,22 +6,22 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from trivet.api.answer_types import (
+from trivet.api.answers import (
     ClassifyAnswer,
     EmbeddingsAnswer,
     embedding_items,
+    json_response,
     label_scores,
     route_headers,
     token_usage,
 )
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.options import CallOptions, Options
-from trivet.api.responses import json_response
+from trivet.api.options import CallOptions, Options, wants_lines
 from trivet.api.schemas import ClassifyBody, EmbeddingsBody
 from trivet.api.service import Service
-from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response, wants_lines
-from trivet.dispatch.field_index import remap_field_index
+from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
+from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard
 
 

@@ -9,23 +9,23 @@ from typing import cast
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from trivet.api.answer_types import (
+from trivet.api.answers import (
     EdgeAnswer,
     Omitted,
     RelationsAnswer,
     RelationsTimes,
     StageTimes,
+    json_response,
     route_headers,
     token_usage,
 )
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.options import CallOptions, Options
-from trivet.api.responses import json_response
+from trivet.api.options import CallOptions, Options, wants_lines
 from trivet.api.schemas import CandidatesBody, PairsBody, RelationsBody
 from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
-from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response, wants_lines
+from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EngineResult, PairText, StageTimings
 from trivet.relations.compose import Candidate, RelationQuery, Selection, classify, select_candidates, select_pairs

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: the GPU, the lanes and why, and the traffic of the last two minutes."""
+"""`GET /v1/status`: GPUs, lanes with their reasons, and the traffic of the last two minutes."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,9 +8,9 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 import trivet
+from trivet.api.answers import json_response
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.responses import json_response
 from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, Lane, Task
 from trivet.dispatch.protocol import Readiness, ServiceInfo

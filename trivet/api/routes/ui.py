@@ -1,4 +1,4 @@
-"""Serves the page at `/ui/`: files of this package, read once, under a policy that allows nothing from elsewhere."""
+"""Serves the page at `/ui/` from files of this package, under a policy that forbids every other origin."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",  # kept, but asked for again with its etag: a new version shows at once
+    "cache-control": "no-cache",  # browsers revalidate by the etag, so a new version shows at once
 }
 
 
@@ -45,7 +45,7 @@ def ui_router() -> APIRouter:
 
     @router.get(UI_PREFIX)
     async def page() -> Response:
-        return RedirectResponse("ui/", headers=_HEADERS)  # relative: right under any route prefix
+        return RedirectResponse("ui/", headers=_HEADERS)  # relative, so it works under any route prefix
 
     @router.get(UI_PREFIX + "/{name:path}")
     async def file(name: str, request: Request) -> Response:
@@ -61,7 +61,7 @@ def ui_router() -> APIRouter:
 
 
 def _read(folder: Traversable, prefix: str) -> dict[str, _File]:
-    """Every file of a known type below a folder, by its path from there."""
+    """Read every file of a known type below a folder, by its relative path."""
     found: dict[str, _File] = {}
     for entry in folder.iterdir():
         if entry.is_dir():

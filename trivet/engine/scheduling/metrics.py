@@ -1,13 +1,13 @@
 """Reports the metrics of one engine: each forward as it ends, and the queue whenever it is sampled."""
 
 from trivet.engine.batch.token_batch import TokenBatch
-from trivet.metric_sinks import NO_METRICS
 from trivet.metrics import (
     ABANDONED_TOKENS,
     BATCH_SECONDS,
     BATCH_SEQUENCES,
     FORWARD_FAILURES,
     INTERRUPTIONS,
+    NO_METRICS,
     PADDED_TOKENS,
     QUEUE_OLDEST,
     QUEUE_SEQUENCES,

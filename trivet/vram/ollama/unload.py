@@ -20,7 +20,7 @@ _NEVER_EXPIRES = timedelta(days=365)  # Ollama writes "never" as a date centurie
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnloadConfig:
-    """When to ask for an unload. Off by default, because Ollama's models belong to somebody else."""
+    """When to ask for an unload. Off by default, because Ollama's models are not ours."""
 
     mode: UnloadMode = "never"
     idle_after_s: float = 60.0

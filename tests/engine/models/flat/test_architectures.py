@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.engine.models.flat.support import FAMILIES, SIZES
 from tests.support.checkpoints import KINDS, write_checkpoint
@@ -30,6 +32,7 @@ NOMIC = {
     "activation_function": "swiglu",
     "rotary_emb_fraction": 1.0,
     "rotary_emb_base": 1000,
+    "vocab_size": 100,
 }
 
 
@@ -49,6 +52,7 @@ NOMIC = {
         (BERT | {"num_attention_heads": 7}, "embedder", r"768 channels do not give 7 heads (num_attention_heads)"),
         (BERT | {"num_hidden_layers": "12"}, "embedder", "num_hidden_layers is '12'"),
         (BERT | {"layer_norm_eps": 0}, "embedder", "layer_norm_eps is 0"),
+        (BERT | {"layer_norm_eps": float("nan")}, "embedder", "layer_norm_eps is nan"),
         ({"model_type": "bert"}, "embedder", "vocab_size is None"),
         ({"model_type": "roberta", "vocab_size": 100, "pad_token_id": None}, "embedder", "pad_token_id is None"),
         (MODERN | {"rope_scaling": {"type": "yarn"}}, "embedder", "rope_scaling"),
@@ -58,6 +62,8 @@ NOMIC = {
             "embedder",
             "partial_rotary_factor is 0.5",
         ),
+        (MODERN | {"rope_parameters": {"rope_type": "yarn"}}, "embedder", "rope_parameters has rope_type"),
+        (MODERN | {"rope_parameters": "none"}, "embedder", "rope_parameters is 'none', not an object"),
         (MODERN | {"layer_types": ["full_attention"]}, "embedder", "for 22 layers"),
         (MODERN | {"layer_types": ["chunked_attention"] * 22}, "embedder", "chunked_attention"),
         (MODERN | {"head_dim": 32}, "embedder", "head_dim is 32"),
@@ -70,7 +76,7 @@ NOMIC = {
         (NOMIC | {"prenorm": True}, "embedder", "prenorm is True"),
         (NOMIC | {"rotary_scaling_factor": 2.0}, "embedder", "rotary_scaling_factor is 2.0"),
         (NOMIC | {"rotary_emb_fraction": 0.5}, "embedder", "rotary_emb_fraction is 0.5"),
-        (NOMIC | {"mlp_fc1_bias": True}, "embedder", "mlp_fc1_bias and mlp_fc2_bias differ"),
+        (NOMIC | {"mlp_fc1_bias": False}, "embedder", "mlp_fc1_bias and mlp_fc2_bias differ"),
         (NOMIC | {"causal": True}, "embedder", "causal is True"),
         ({"model_type": "nomic_bert", "head_dim": 32}, "embedder", "head_dim is 32"),
         ({"model_type": "nomic_bert", "hidden_act": "gelu"}, "embedder", "hidden_act is 'gelu'"),
@@ -85,6 +91,36 @@ NOMIC = {
 def test_what_is_not_computed_is_refused_with_a_reason(config: dict[str, Any], task: Task, reason: str) -> None:
     assert reason in str(unsupported_reason(config, task))
     assert not supports(config, task)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-3, 900) | st.floats() | st.text(max_size=3)
+VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=3)
+FIELDS = (
+    "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "pad_token_id",
+    "hidden_act", "layer_norm_eps", "id2label", "type_vocab_size", "layer_types", "rope_parameters", "rope_scaling",
+    "local_attention", "head_dim", "classifier_pooling", "norm_bias", "n_embd", "n_head", "rotary_emb_base", "dim",
+    "global_rope_theta", "embedding_size", "is_decoder", "quantization_config", "mlp_fc1_bias",
+)  # fmt: skip
+
+
+@given(
+    base=st.sampled_from(
+        [
+            BERT,
+            MODERN,
+            NOMIC,
+            {"model_type": "nomic_bert"},
+            {"model_type": "distilbert"},
+            BERT | {"model_type": "electra"},
+        ]
+    ),
+    field=st.sampled_from(FIELDS),
+    value=VALUES,
+    task=st.sampled_from(["embedder", "reranker"]),
+)
+def test_no_value_of_a_field_does_worse_than_a_reason(base: Any, field: str, value: Any, task: Any) -> None:
+    reason = unsupported_reason({**base, field: value}, task)
+    assert reason is None or reason
 
 
 def test_a_head_that_is_not_used_is_not_judged() -> None:

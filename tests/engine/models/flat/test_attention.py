@@ -89,7 +89,7 @@ def test_a_longest_that_is_too_large_changes_nothing() -> None:
         _close(PaddedAttention()(_spans(lengths, max_len=40))(q, k, v, reach), _plain(q, k, v, lengths, reach))
 
 
-def test_sequences_without_tokens_disturb_nobody() -> None:
+def test_sequences_without_tokens_change_nothing() -> None:
     lengths = [3, 0, 9, 0, 0]
     q, k, v = _inputs(12)
     for reach in (None, 2):
@@ -97,10 +97,13 @@ def test_sequences_without_tokens_disturb_nobody() -> None:
         _close(mixed, _plain(q, k, v, [3, 9], reach))
 
 
-def test_equal_lengths_need_no_unpacking() -> None:
-    lengths = [7, 7, 7]
-    q, k, v = _inputs(21)
-    _close(PaddedAttention()(_spans(lengths))(q, k, v, None), _plain(q, k, v, lengths, None))
+@pytest.mark.parametrize("reach", [None, 2])
+def test_fillers_may_be_longer_than_the_longest_sequence(reach: int | None) -> None:
+    q, k, v = _inputs(16)
+    # Two sequences of up to 8 tokens would fill 16 places: that both have 8 does not follow.
+    mixed = PaddedAttention()(_spans([3, 13], max_len=8))(q, k, v, reach)
+    _close(mixed[:3], _plain(q[:3], k[:3], v[:3], [3], reach))
+    assert torch.isfinite(mixed).all()
 
 
 # ── which one ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +140,7 @@ def test_what_flash_attention_cannot_run(
     assert isinstance(chosen, attention.VarlenAttention if reason is None else PaddedAttention)
 
 
-def test_a_torch_without_windows_is_told_by_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_windows_is_recognised_by_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch.nn.attention.varlen as installed
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))

@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatModel]:
 @settings(max_examples=25)
 @pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
 @given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=7), seed=st.integers(0, 999))
-def test_order_and_neighbours_change_nothing(
+def test_order_and_other_sequences_change_nothing(
     models: dict[str, FlatModel], name: str, lengths: list[int], seed: int
 ) -> None:
     model, parts = models[name], sequences(lengths, seed=seed)
@@ -59,7 +59,7 @@ def test_order_and_neighbours_change_nothing(
 
 @pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
 def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: str) -> None:
-    """As a captured graph needs it: fillers in a sequence of their own, then sequences without tokens."""
+    """As a captured graph needs it: fillers in one more sequence, then sequences without tokens."""
     model, parts = models[name], sequences((9, 33, 2))
     given = pack([*parts, torch.full((20,), 7)])
     given["positions"][-20:] = 0

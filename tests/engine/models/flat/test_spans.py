@@ -54,7 +54,7 @@ def test_bins_have_no_maximum() -> None:
 
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6), fillers=st.integers(0, 9), empty=st.integers(0, 4))
 def test_fillers_and_empty_sequences_change_nothing(lengths: list[int], fillers: int, empty: int) -> None:
-    """A batch of fixed size, for a captured graph: the rest is NaN here, as memory that nobody wrote may be."""
+    """A batch of fixed size, for a captured graph: the rest is NaN here, as unwritten memory may be."""
     states = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(0))
     filled = torch.cat([states, torch.full((fillers, 5), torch.nan)])
     head = PoolingHead(MODES)

@@ -61,7 +61,7 @@ def _with(name: str, tensor: Tensor) -> Callable[[State], State]:
             _with("roberta.encoder.layer.0.adapter.weight", torch.zeros(2)),
             r"unexpected tensors: roberta\.encoder\.layer\.0\.adapter\.weight",
         ),
-        # The first layer of ModernBERT reads embeddings that are normed: a norm of its own is another architecture.
+        # The first layer of ModernBERT reads embeddings that are normed: with one more norm it is another architecture.
         (
             "modernbert",
             _with("model.layers.0.attn_norm.weight", torch.ones(32)),

@@ -1,9 +1,9 @@
-"""The timing headers of text-embeddings-inference, beside Trivet's own."""
+"""The timing headers of text-embeddings-inference, and Trivet's."""
 
 import time
 from collections.abc import Iterable, Sequence
 
-from trivet.api.answer_types import route_headers
+from trivet.api.answers import route_headers
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EngineResult
 

@@ -29,7 +29,7 @@ class ModelType(TypedDict, total=False):
 
 
 class TeiInfo(TypedDict):
-    """What clients read at their start to size their batches."""
+    """What clients read at start-up to size their batches."""
 
     model_id: str
     model_sha: str
@@ -48,7 +48,7 @@ class TeiInfo(TypedDict):
 
 
 def tei_info(card: ModelCard, settings: ApiSettings) -> TeiInfo:
-    """The card as TEI tells it. `max_input_length` is one window's; longer texts are welcome."""
+    """Describe a model in TEI's shape. `max_input_length` is that of one window; longer texts are accepted."""
     return {
         "model_id": card.name,
         "model_sha": card.revision,

@@ -1,7 +1,7 @@
-"""text-embeddings-inference's routes. One model a process there, three here: each route asks the one it is for.
+"""text-embeddings-inference's routes. TEI serves one model per process; here each route uses the model of its task.
 
-`truncate: true` reads long texts in windows unless the settings say that it means truncation. Token ids are
-refused as input: whose vocabulary they are in cannot be seen.
+`truncate: true` reads long texts in windows unless the settings say that it means truncation. Token ids are refused as
+input, since nothing shows whose vocabulary they belong to.
 """
 
 import time
@@ -12,23 +12,21 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from starlette.responses import Response
 
-from trivet.api.answer_types import LabelScore, Vector, label_scores
+from trivet.api.answers import LabelScore, Vector, json_response, label_scores
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
-from trivet.api.model_names import find_by_name
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.responses import json_response
 from trivet.api.schemas import Count, Text, Texts
-from trivet.api.service import Service
+from trivet.api.service import Service, find_by_name
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import EmbedRequest, LongInput, PairText, PredictRequest, TokenizeRequest
 
 TOKENIZE_MAX_CHARACTERS = 1_000_000
-"""A token's description is some thirty times the size of its text."""
+"""The description of a token is about thirty times the size of its text."""
 
 
 class _Body(BaseModel):
@@ -40,7 +38,7 @@ class _TruncatingBody(_Body):
     truncation_direction: Literal["Left", "Right", "left", "right"] = "Right"
 
     def long_input(self, service: Service, options: CallOptions) -> LongInput:
-        """The policy that `truncate` stands for."""
+        """The policy that `truncate` means."""
         if not self.truncate or service.settings.truncate_means == "window":
             return options.long_input
         if self.truncation_direction.lower() == "left":
@@ -111,7 +109,7 @@ class TeiPredictBody(_TruncatingBody):
         return isinstance(self.inputs, list) and isinstance(self.inputs[0], list)
 
     def pairs(self) -> tuple[PairText, ...]:
-        """As the engine takes them."""
+        """Convert them to messages."""
         if isinstance(self.inputs, str):
             return (PairText(self.inputs),)
         return tuple(PairText(*item) for item in (self.inputs if self.is_batch else [self.inputs]))
@@ -138,7 +136,7 @@ class TeiSimilarityBody(_Body):
 
 
 class TeiTokenizeBody(_Body):
-    """`POST /tokenize`. `model` is ours: whose tokenizer, by any of the model's names; else the embedder's."""
+    """`POST /tokenize`. `model`, which TEI lacks, names the model whose tokenizer to use; default: the embedder."""
 
     inputs: Texts
     add_special_tokens: bool = True
@@ -154,7 +152,7 @@ class TeiScore(BaseModel):
 
 
 class TeiToken(BaseModel):
-    """One token; special ones have no place in the text."""
+    """One token; special ones have no position in the text."""
 
     id: int
     text: str
@@ -177,12 +175,12 @@ async def _embed(service: Service, body: TeiEmbedBody, options: CallOptions) -> 
         inputs_field="inputs",
     )
     routed = await service.call(request, options)
-    vectors = np.ascontiguousarray(routed.result.vectors)  # a Matryoshka slice is not, and orjson asks for it
+    vectors = np.ascontiguousarray(routed.result.vectors)  # orjson needs it, and a Matryoshka slice is not
     return json_response(vectors, headers=tei_headers([routed], started_s, body.inputs))
 
 
 async def rerank(service: Service, body: TeiRerankBody, options: CallOptions) -> Response:
-    """Answer a body with `texts`, on whichever path it came."""
+    """Answer a body with `texts`, on any path."""
     started_s = time.monotonic()
     ranked = await rank(
         service,
@@ -208,7 +206,7 @@ async def _predict(service: Service, body: TeiPredictBody, options: CallOptions)
     routed = await service.call(request, options)
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
-    answers = [label_scores(result.labels, row) for row in scores]
+    answers = [label_scores(result.labels, of_text) for of_text in scores]
     texts = [f"{pair.text}{pair.text_pair or ''}" for pair in pairs]
     return json_response(answers if body.is_batch else answers[0], headers=tei_headers([routed], started_s, texts))
 

@@ -7,6 +7,7 @@ reason, and its caller keeps the path through transformers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -149,7 +150,9 @@ def read_architecture(config: Config, task: Task) -> Architecture:
     if kind == "nomic_bert":
         if task != "embedder":
             raise UnsupportedArchitecture(f"the model type is {kind!r}, an embedder's; it cannot serve as a {task}")
-        return _nomic_moe(config) if is_nomic_moe(config) else _nomic_dense(config)
+        if is_nomic_moe(config):
+            return _nomic_moe(config)
+        return _nomic_published(config) if "n_embd" in config else _nomic_native(config)
     if kind == "modernbert":
         return _modernbert(config, task)
     if kind == "distilbert":
@@ -201,10 +204,6 @@ def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
     hidden_size, heads, inner_size = family.default_sizes
     hidden = _size(config, "hidden_size", default=hidden_size)
     embedding = family.default_embedding_size
-    # Published files name the padding id; where they do not, it is the default of the class.
-    padding = config.get("pad_token_id", 1) if family.positions_after_padding else -1
-    if not isinstance(padding, int):
-        raise UnsupportedArchitecture(f"pad_token_id is {padding!r}: positions begin after it")
     return BertConfig(
         naming="bert",
         prefix=family.prefix,
@@ -215,13 +214,21 @@ def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
         inner_size=_size(config, "intermediate_size", default=inner_size),
         layers=_size(config, "num_hidden_layers", default=12),
         positions=_size(config, "max_position_embeddings", default=512),
-        first_position=padding + 1,
+        first_position=_after_padding(config) if family.positions_after_padding else 0,
         token_types=_size(config, "type_vocab_size", default=2),
         activation=_activation(config, "hidden_act", "gelu"),
         norm_eps=_positive(config, "layer_norm_eps", 1e-12),
         head=None if task == "embedder" else HeadConfig(_labels(config), family.head_activation),
         head_tensors=family.head_tensors,
     )
+
+
+def _after_padding(config: Config) -> int:
+    """The position after the padding id; the default is that of the classes in transformers."""
+    padding = config.get("pad_token_id", 1)
+    if not isinstance(padding, int) or padding < 0:
+        raise UnsupportedArchitecture(f"pad_token_id is {padding!r}, and positions begin after it")
+    return padding + 1
 
 
 def _distilbert(config: Config, task: Task) -> BertConfig:
@@ -290,12 +297,15 @@ def _modernbert_head(config: Config, norm_eps: float, norm_bias: bool) -> HeadCo
     )
 
 
+_LAYER_KINDS: Final = ("full_attention", "sliding_attention")
+
+
 def _local_layers(config: Config, layers: int) -> tuple[bool, ...]:
     kinds = config.get("layer_types")
     if kinds is None:
         every = _size(config, "global_attn_every_n_layers", default=3)
         return tuple(index % every != 0 for index in range(layers))
-    if len(kinds) != layers or not {"full_attention", "sliding_attention"}.issuperset(kinds):
+    if not isinstance(kinds, list) or len(kinds) != layers or any(kind not in _LAYER_KINDS for kind in kinds):
         raise UnsupportedArchitecture(f"layer_types are {kinds!r} for {layers} layers")
     return tuple(kind == "sliding_attention" for kind in kinds)
 
@@ -304,9 +314,15 @@ def _modernbert_base(config: Config, kind: str, old_name: str, default: float) -
     """The base of the rotary angles of one kind of layer, in the form of transformers 5 or in the one before it."""
     if config.get("rope_scaling"):
         raise UnsupportedArchitecture("rotary positions are scaled (rope_scaling)")
-    stated = (config.get("rope_parameters") or {}).get(kind) or {}
+    of_kinds = _mapping(config, "rope_parameters")
+    unknown = sorted(set(of_kinds).difference(_LAYER_KINDS))
+    if unknown:
+        raise UnsupportedArchitecture(
+            f"rope_parameters has {', '.join(unknown)}; full_ and sliding_attention are known"
+        )
+    stated = _mapping(of_kinds, kind)
     _default_rotary(stated)
-    return _positive(stated if "rope_theta" in stated else {"rope_theta": config.get(old_name, default)}, "rope_theta")
+    return _positive({"rope_theta": config.get(old_name, default), **stated}, "rope_theta")
 
 
 # ── nomic ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -345,49 +361,59 @@ def _nomic_moe(config: Config) -> NomicConfig:
     )
 
 
-def _nomic_dense(config: Config) -> NomicConfig:
-    """nomic-embed v1 and v1.5 as published, with GPT-2 style names, or as transformers 5 writes it."""
-    published = "n_embd" in config
-    if published:
-        for name, values in _NOMIC_PINNED.items():
-            _only(config, name, *values)
-        for name, value in (("activation_function", "swiglu"), ("rotary_emb_fraction", 1.0)):
-            if config.get(name) != value:
-                raise UnsupportedArchitecture(f"{name} is {config.get(name)!r}, only {value!r} is implemented")
-        if _flag(config, "mlp_fc1_bias") != _flag(config, "mlp_fc2_bias"):
-            raise UnsupportedArchitecture("mlp_fc1_bias and mlp_fc2_bias differ")
-    else:
-        _only(config, "hidden_act", "silu", "swish")
-        _default_rotary(config.get("rope_parameters") or {})
-        _only(config, "rope_scaling", None)
-    hidden = _size(config, "n_embd") if published else _size(config, "hidden_size", default=768)
-    heads = _heads(config, ("n_head" if published else "num_attention_heads",), hidden, default=12, even=True)
-    if not published:
-        _only(config, "head_dim", None, hidden // heads)
-    multiple = _size(config, "pad_vocab_size_multiple", default=1)
-    vocabulary = _size(config, "vocab_size", default=30_528)
-    positions = ("max_trained_positions", "n_positions") if published else ("max_position_embeddings",)
-    base = config if published else {"rotary_emb_base": 1000.0, **_renamed_base(config)}
+def _nomic_published(config: Config) -> NomicConfig:
+    """nomic-embed v1 and v1.5 as published, with GPT-2 style names; defaults are those of its remote code."""
+    for name, values in _NOMIC_PINNED.items():
+        _only(config, name, *values)
+    for name, value in (("activation_function", "swiglu"), ("rotary_emb_fraction", 1.0)):
+        if config.get(name) != value:
+            raise UnsupportedArchitecture(f"{name} is {config.get(name)!r}, only {value!r} is implemented")
+    mlp_bias = _flag(config, "mlp_fc1_bias", default=True)
+    if mlp_bias != _flag(config, "mlp_fc2_bias", default=True):
+        raise UnsupportedArchitecture("mlp_fc1_bias and mlp_fc2_bias differ")
+    hidden = _size(config, "n_embd")
+    vocabulary, multiple = _size(config, "vocab_size"), _size(config, "pad_vocab_size_multiple", default=1)
     return NomicConfig(
         vocab_size=-(-vocabulary // multiple) * multiple,
         hidden_size=hidden,
-        heads=heads,
-        inner_size=_size(config, "n_inner") if published else _size(config, "intermediate_size", default=3072),
-        layers=_size(config, "n_layer") if published else _size(config, "num_hidden_layers", default=12),
+        heads=_heads(config, ("n_head",), hidden, even=True),
+        inner_size=_size(config, "n_inner"),
+        layers=_size(config, "n_layer"),
         token_types=_size(config, "type_vocab_size", default=2),
-        max_tokens=_size(config, *positions, default=2048),
-        norm_eps=_positive(config, "layer_norm_epsilon" if published else "layer_norm_eps", 1e-12),
-        rotary_base=_positive(base, "rotary_emb_base"),
-        attention_bias=published and _flag(config, "qkv_proj_bias"),
-        mlp_bias=published and _flag(config, "mlp_fc1_bias"),
+        max_tokens=_size(config, "max_trained_positions", "n_positions", default=2048),
+        norm_eps=_positive(config, "layer_norm_epsilon", 1e-5),
+        rotary_base=_positive(config, "rotary_emb_base"),
+        attention_bias=_flag(config, "qkv_proj_bias", default=True),
+        mlp_bias=mlp_bias,
         gated=True,
         moe=None,
     )
 
 
-def _renamed_base(config: Config) -> dict[str, Any]:
-    stated = (config.get("rope_parameters") or {}).get("rope_theta", config.get("rope_theta"))
-    return {} if stated is None else {"rotary_emb_base": stated}
+def _nomic_native(config: Config) -> NomicConfig:
+    """The same as transformers 5 writes it."""
+    _only(config, "hidden_act", "silu", "swish")
+    _only(config, "rope_scaling", None)
+    rotary = _mapping(config, "rope_parameters")
+    _default_rotary(rotary)
+    hidden = _size(config, "hidden_size", default=768)
+    heads = _heads(config, ("num_attention_heads",), hidden, default=12, even=True)
+    _only(config, "head_dim", None, hidden // heads)
+    return NomicConfig(
+        vocab_size=_size(config, "vocab_size", default=30_528),
+        hidden_size=hidden,
+        heads=heads,
+        inner_size=_size(config, "intermediate_size", default=3072),
+        layers=_size(config, "num_hidden_layers", default=12),
+        token_types=_size(config, "type_vocab_size", default=2),
+        max_tokens=_size(config, "max_position_embeddings", default=2048),
+        norm_eps=_positive(config, "layer_norm_eps", 1e-12),
+        rotary_base=_positive({"rope_theta": 1000.0, **config, **rotary}, "rope_theta"),
+        attention_bias=False,
+        mlp_bias=False,
+        gated=True,
+        moe=None,
+    )
 
 
 # ── fields ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -398,6 +424,14 @@ def _only(config: Config, name: str, *allowed: Any) -> None:
     if name in config and config[name] not in allowed:
         values = " or ".join(map(repr, allowed))
         raise UnsupportedArchitecture(f"{name} is {config[name]!r}, only {values} is implemented")
+
+
+def _mapping(config: Config, name: str) -> Config:
+    """A field that is an object; null and absent mean an empty one."""
+    value = config.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedArchitecture(f"{name} is {value!r}, not an object")
+    return value
 
 
 def _default_rotary(stated: Mapping[str, Any]) -> None:
@@ -417,7 +451,7 @@ def _size(config: Config, *names: str, default: int | None = None) -> int:
 
 def _positive(config: Config, name: str, default: float | None = None) -> float:
     value = config.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
         raise UnsupportedArchitecture(f"{name} is {value!r}, not a positive number")
     return float(value)
 
@@ -429,7 +463,9 @@ def _flag(config: Config, name: str, default: bool = False) -> bool:
     return value
 
 
-def _heads(config: Config, names: tuple[str, ...], hidden_size: int, *, default: int, even: bool = False) -> int:
+def _heads(
+    config: Config, names: tuple[str, ...], hidden_size: int, *, default: int | None = None, even: bool = False
+) -> int:
     """The number of attention heads; `even` where rotary positions turn pairs of a head's channels."""
     heads = _size(config, *names, default=default)
     if hidden_size % (heads * (2 if even else 1)):
@@ -440,12 +476,12 @@ def _heads(config: Config, names: tuple[str, ...], hidden_size: int, *, default:
 
 def _activation(config: Config, name: str, default: str) -> str:
     value = config.get(name, default)
-    if value not in ACTIVATION_NAMES:
+    if not isinstance(value, str) or value not in ACTIVATION_NAMES:
         raise UnsupportedArchitecture(f"{name} is {value!r}; implemented are {', '.join(sorted(ACTIVATION_NAMES))}")
-    return str(value)
+    return value
 
 
 def _labels(config: Config) -> int:
     """How many logits a head has: transformers counts the labels, and assumes two where none are named."""
-    labels = config.get("id2label")
+    labels = _mapping(config, "id2label")
     return len(labels) if labels else _size(config, "num_labels", default=2)

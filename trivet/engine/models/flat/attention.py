@@ -125,8 +125,6 @@ class _PaddedForward:
     def __init__(self, spans: FlatSpans) -> None:
         self._spans = spans
         self._shape = (spans.count, spans.max_len)  # (S, L)
-        self._is_full = spans.count * spans.max_len == spans.tokens
-        """All sequences are of one length: tokens laid end to end *are* the padded batch."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
         """See `Attend`."""
@@ -134,14 +132,12 @@ class _PaddedForward:
             return attend_in_blocks(query, key, value, self._spans.sequence_of_token, reach)
         # A sequence no longer than the reach is seen whole.
         q, k, v = (self._unpack(states) for states in (query, key, value))  # each (S, h, L, D)
-        mixed = functional.scaled_dot_product_attention(q, k, v, None if self._is_full else self._mask)
-        packed = mixed.transpose(1, 2).flatten(0, 1)  # (S·L, h, D)
-        return packed if self._is_full else packed.index_select(0, self._slot_of_token)
+        mixed = functional.scaled_dot_product_attention(q, k, v, self._mask)
+        return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self._slot_of_token)
 
     def _unpack(self, states: Tensor) -> Tensor:
         """(N, h, D) → (S, h, L, D); slots past the end of a sequence repeat tokens of others, and are masked."""
-        slots = states if self._is_full else states.index_select(0, self._token_of_slot)
-        return slots.view(*self._shape, *states.shape[1:]).transpose(1, 2)
+        return states.index_select(0, self._token_of_slot).view(*self._shape, *states.shape[1:]).transpose(1, 2)
 
     @cached_property
     def _within(self) -> Tensor:
@@ -156,7 +152,7 @@ class _PaddedForward:
 
     @cached_property
     def _slot_of_token(self) -> Tensor:
-        """(N,) the slot of each token; the last one for tokens of no sequence, which nobody reads."""
+        """(N,) the slot of each token; the last one for fillers, whose result is not read."""
         slot = self._spans.sequence_of_token * self._spans.max_len + self._spans.positions
         return slot.clamp(max=self._spans.count * self._spans.max_len - 1)
 

@@ -4,13 +4,13 @@ The encoders are the ones that serve on CUDA. What differs for a graph on the CP
 
 - boundaries come as the number of each token's sequence, and attention is kept apart by a mask over a bin
   (`trivet.engine.models.flat.attention.BinAttention`);
-- joint products (q, k and v; the two halves of a gated feed-forward) are products of their own, since a graph pays for
-  cutting their results;
+- joint products (q, k and v; the two halves of a gated feed-forward) become separate products, since a graph pays for
+  splitting their results;
 - rotation takes the textbook form: the one that serves writes into parts of its result, which no graph can.
 
-OpenVINO executes every product of a graph in the precision that it is given as a hint, so a classification head is to
-be a graph of its own, compiled for fp32 (:class:`HeadModel`): in bf16, 500 documents share 139 scores. What follows the
-last product with weights, such as pooling, stays in fp32 by itself.
+OpenVINO executes every product with weights in the precision that the graph is compiled for. A classification head
+should therefore be a separate graph, compiled for fp32 (:class:`HeadModel`): in bf16, 500 documents share 139 scores.
+OpenVINO keeps what follows the last such product, pooling included, in fp32.
 
 The inputs are those of `trivet.engine.openvino.export.packed.PackedModel`, so one runtime serves both.
 """
@@ -86,7 +86,7 @@ class BinModel(nn.Module):
 
 
 class HeadModel(nn.Module):
-    """``forward(pooled (S, H) fp32) -> (S, labels) fp32``: a classification head, for a graph of its own in fp32."""
+    """``forward(pooled (S, H) fp32) -> (S, labels) fp32``: a classification head, for a separate graph in fp32."""
 
     input_names = ("pooled",)
 

@@ -162,7 +162,7 @@ def mix_by_size(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2:
 def nomic_tensors(config: NomicConfig, names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Module of ours → the published modules whose tensors, one below the other, are its own.
 
-    Files of a dense model have the names that nomic published, or those of transformers 5: ``names`` tells which.
+    Files of a dense model have the names that nomic published, or those of transformers 5: ``names`` decides which.
     """
     native = config.moe is None and any(name.startswith("layers.") for name in names)
     sources: dict[str, tuple[str, ...]] = {

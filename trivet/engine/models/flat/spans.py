@@ -40,9 +40,9 @@ class Spans(Protocol):
 class FlatSpans:
     """Sequences laid end to end: sequence s holds the tokens from ``cu_seqlens[s]`` to ``cu_seqlens[s + 1]``.
 
-    Every token belongs to a sequence: ``cu_seqlens[S]`` is N. A caller that fills a batch up to a fixed size gives the
-    fillers a sequence of their own, and the S to a fixed number by sequences without tokens (repeated boundaries);
-    what comes out for either is finite or -inf and means nothing.
+    A caller that pads a batch to a fixed number of tokens puts the fillers into one more sequence, which may be longer
+    than `max_len`; to reach a fixed number of sequences it adds sequences without tokens, by repeating the last
+    boundary. The results of both kinds are meaningless; those of the other sequences do not depend on them.
     """
 
     def __init__(self, cu_seqlens: Tensor, max_len: int, positions: Tensor) -> None:
@@ -50,7 +50,7 @@ class FlatSpans:
 
         Args:
             cu_seqlens: (S + 1,) int32, rising from 0 to N.
-            max_len: tokens of the longest sequence, known to the host.
+            max_len: tokens of the longest sequence, known to the host, or any larger number.
             positions: (N,) of each token within its sequence, from 0.
         """
         self.cu_seqlens = cu_seqlens
@@ -144,6 +144,6 @@ class BinSpans:
         """Not in this layout: a maximum is no product, and gathering takes S × longest × H numbers.
 
         Raises:
-            NotImplementedError: always; `trivet.engine.models.flat.export.unexportable_reason` tells beforehand.
+            NotImplementedError: always; check `trivet.engine.models.flat.export.unexportable_reason` first.
         """
         raise NotImplementedError("max pooling has no form for bins")

@@ -1,19 +1,32 @@
-"""The native answers, typed once for the code and the OpenAPI schema, and the parts that dialects share."""
+"""The native answers, typed once for the code and the OpenAPI schema, and helpers that dialects share."""
 
 import base64
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
+import orjson
 from pydantic import WithJsonSchema
+from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.dispatch.protocol import CacheUse, Routed
 from trivet.messages import EngineResult, Floats, ModelCard, Usage
 
+
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Serialise `body`; numpy arrays become lists of numbers."""
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
 Vector = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "number"}})]
-"""A numpy array, (dimensions,): serialised as numbers without becoming Python floats in between."""
+"""A numpy array, (dimensions,), serialised without a detour over Python floats."""
 
 EncodedVector = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]})
@@ -29,7 +42,7 @@ class TokenUsage(TypedDict):
 
 
 class Embedding(TypedDict):
-    """One input's vector, and how much of the input it stands for."""
+    """One input's vector, and how much of the input the model read."""
 
     object: str
     index: int
@@ -142,13 +155,13 @@ class ModelsAnswer(TypedDict):
 
 
 def token_usage(usages: Iterable[Usage]) -> TokenUsage:
-    """Tokens of one request's calls together."""
+    """Sum up the tokens of one request's calls."""
     tokens = sum(usage.tokens for usage in usages)
     return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def model_entry(card: ModelCard) -> ModelEntry:
-    """A card in OpenAI's shape."""
+    """Describe a model in OpenAI's shape."""
     return {
         "id": card.name,
         "object": "model",
@@ -164,7 +177,7 @@ def model_entry(card: ModelCard) -> ModelEntry:
 
 
 def embedding_items(vectors: Floats, usage: Usage, *, as_base64: bool, first_index: int = 0) -> list[Embedding]:
-    """OpenAI's `data`, from (inputs, dimensions) vectors."""
+    """Make OpenAI's `data` of (inputs, dimensions) vectors."""
     return [
         {
             "object": "embedding",
@@ -178,27 +191,27 @@ def embedding_items(vectors: Floats, usage: Usage, *, as_base64: bool, first_ind
 
 
 def best_first(scores: Floats) -> list[int]:
-    """Indices by descending score; equal scores keep the request's order."""
+    """Sort indices by descending score; equal scores keep the request's order."""
     return [int(index) for index in (-scores).argsort(kind="stable")]
 
 
 def label_scores(labels: Iterable[str], scores: Floats) -> list[LabelScore]:
-    """Labels with their scores, the likeliest first."""
+    """Pair labels with their scores, the likeliest first."""
     named = list(labels)
     return [{"label": named[index], "score": float(scores[index])} for index in best_first(scores)]
 
 
 def new_id(kind: str) -> str:
-    """An id for an answer."""
+    """Make an id for an answer."""
     return f"{kind}-{uuid.uuid4().hex}"
 
 
 def route_headers(calls: Iterable[Routed[EngineResult]]) -> dict[str, str]:
-    """How the request was served, for dialects whose bodies cannot say it.
+    """Headers that say how the request was answered, for dialects whose bodies cannot.
 
     `x-trivet-device`; `x-trivet-windows`, all windows read, where a text needed more than one;
     `x-trivet-truncated`, inputs that were cut, if any; `x-trivet-reroute-reason`, if a call left its GPU lane;
-    `x-trivet-cache`, `hit`, `miss` or `partial`, and `x-trivet-cache-hits`, such as `3/5`, if a cache was asked.
+    `x-trivet-cache`, `hit`, `miss` or `partial`, and `x-trivet-cache-hits`, such as `3/5`, if a cache was used.
     """
     calls = list(calls)
     usages = [routed.result.usage for routed in calls]
@@ -222,5 +235,5 @@ def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
 
 
 def _base64(vector: Floats) -> str:
-    # Straight from the array's memory, which is copied only where it is not contiguous little-endian float32.
+    # From the array's memory, which is copied only if it is not contiguous little-endian float32.
     return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").data).decode("ascii")

@@ -1,0 +1,243 @@
+"""An index has one writer, grows file by file, and survives the death of the process that writes it."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.index.support import MODEL, axis, make, put, state
+from trivet.index import (
+    FileState,
+    IndexDamaged,
+    IndexInUse,
+    IndexModel,
+    IndexReader,
+    IndexWriter,
+    NotAnIndex,
+    OtherModel,
+    Plan,
+    digest_of,
+)
+from trivet.index.plan import plan
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_plan_compares_contents_and_schemes() -> None:
+    indexed = {"same": state("1"), "edited": state("1"), "divided otherwise": state("1"), "gone": state("1")}
+    found = {"same": state("1"), "edited": state("2"), "divided otherwise": state("1", "2:192"), "new": state("1")}
+    assert plan(indexed, found.items()) == Plan(["new"], ["divided otherwise", "edited"], ["gone"], ["same"])
+    assert digest_of(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_run_that_goes_on_has_less_to_do(tmp_path: Path) -> None:
+    now = {"a": state("1"), "b": state("1")}
+    with IndexWriter(tmp_path / "x", MODEL) as writer:
+        assert writer.plan(now.items()).added == ["a", "b"]
+        put(writer, "a", "text", [axis(1)])
+    with IndexWriter(tmp_path / "x", MODEL) as writer:
+        assert writer.plan(now.items()) == Plan(["b"], [], [], ["a"])
+        put(writer, "a", "other", [axis(2)], "2")
+        assert writer.plan(now.items()) == Plan(["b"], ["a"], [], [])
+        writer.remove(["a", "not there"])
+        assert writer.files() == {}
+
+
+def test_the_file_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    assert os.listdir(tmp_path) == ["x"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    with IndexWriter(path, MODEL) as writer:
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+        put(writer, "b", "text", [axis(1)])
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_removed_file_gives_its_room_back(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    text = "\n".join(digest_of(str(number).encode()) for number in range(20_000))  # does not compress well
+    with IndexWriter(path, MODEL) as writer:
+        writer.put("large", state("1"), text, [], np.empty((0, 8), np.float32))
+    large_bytes = path.stat().st_size
+    with IndexWriter(path, MODEL) as writer:
+        writer.remove(["large"])
+    assert path.stat().st_size < large_bytes / 10
+
+
+def test_vectors_of_a_wrong_shape_or_without_a_direction_are_refused(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "x", MODEL) as writer:
+        with pytest.raises(ValueError, match=r"the vectors of 'a' have shape \(1, 3\); expected \(1, 8\)"):
+            put(writer, "a", "text", [np.ones(3, np.float32)])
+        with pytest.raises(ValueError, match=r"shape \(2, 8\); expected \(0, 8\)"):
+            writer.put("a", state("1"), "text", [], np.ones((2, 8), np.float32))
+        with pytest.raises(ValueError, match="a vector of 'a' has a component that is not a finite number"):
+            put(writer, "a", "text", [axis(1) * np.float32("nan")])
+        assert writer.files() == {}
+
+
+def test_another_model_another_revision_or_length_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    before = path.read_bytes()
+    for other in (
+        IndexModel("other", "abc", 8),
+        IndexModel("starter-embedder", "def", 8),
+        IndexModel("starter-embedder", "abc", 9),
+    ):
+        for opened in (IndexWriter, IndexReader):
+            with pytest.raises(OtherModel) as refused:
+                opened(path, other)
+            assert str(refused.value).startswith(f"{path} holds vectors of {MODEL}, not of {other}: ")
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("content", [b"", b"notes", b"SQLite format 3\0" + bytes(100), b"x" * 4096])
+def test_a_file_that_is_no_index_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    for opened in (IndexWriter, IndexReader):
+        with pytest.raises(NotAnIndex, match="is not an index made by Trivet; it was left as it is"):
+            opened(path, MODEL)
+    assert path.read_bytes() == content
+
+
+def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE files (path)")
+    db.close()
+    with pytest.raises(NotAnIndex):
+        IndexWriter(path, MODEL)
+
+
+def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {})
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 7")
+    db.close()
+    with pytest.raises(NotAnIndex, match="is an index of format 7; this version of Trivet reads format 1"):
+        IndexReader(path)
+
+
+def test_no_file_is_not_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        IndexReader(tmp_path / "x")
+    assert os.listdir(tmp_path) == []
+
+
+def damaged(path: Path) -> list[str]:
+    """What comes of using the file, in all ways."""
+    said = []
+    for use in (
+        lambda: IndexReader(path).search(axis(1), 5),
+        lambda: IndexReader(path).related("f1", 5),
+        lambda: IndexWriter(path, MODEL).close(),
+    ):
+        try:
+            use()
+        except IndexDamaged as error:
+            said.append(str(error))
+    return said
+
+
+def test_damage_is_named_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {f"f{number}": [axis(number % 8) for number in range(400)] for number in range(3)})
+    whole = path.read_bytes()
+    found = 0
+    for at in range(100, len(whole), 4057):
+        path.write_bytes(whole[:at] + bytes(value ^ 0x5A for value in whole[at : at + 64]) + whole[at + 64 :])
+        said = damaged(path)  # nothing but IndexDamaged is raised, and no wrong vectors are used in silence
+        assert all(text.startswith(f"{path} is damaged") for text in said)
+        found += bool(said)
+    assert found > len(whole) / 4057 / 2
+    path.write_bytes(whole[: len(whole) // 2])
+    assert damaged(path)
+
+
+def test_a_second_writer_is_refused_and_learns_which_process_is_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with IndexWriter(path, MODEL):
+        with pytest.raises(IndexInUse, match=f"is being written by process {os.getpid()}; an index takes one writer"):
+            IndexWriter(path, MODEL)
+        said = subprocess.run(
+            [sys.executable, "-c", WRITE, str(path), "0"], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert "IndexInUse" in said.stderr
+    with IndexWriter(path, MODEL):
+        pass
+
+
+WRITE = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, ".")
+    from pathlib import Path
+    from tests.index.support import MODEL, axis, put
+    from trivet.index import IndexWriter
+
+    writer = IndexWriter(Path(sys.argv[1]), MODEL)
+    for number in range(int(sys.argv[2])):
+        put(writer, f"{number:05}", f"text {number}\\n" * 50 + "end", [axis(number % 8)] * 51)
+        print(number, flush=True)
+    """
+)
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 40])
+def test_a_killed_writer_leaves_what_it_has_written(tmp_path: Path, after: int) -> None:
+    path = tmp_path / "x"
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE, str(path), "1000000"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    written = -1
+    while written < after:
+        written = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    written = int((process.stdout.read().split() or [str(written)])[-1])
+    process.stdout.close()
+    with IndexReader(path, MODEL) as reader:  # before any writer has put things right
+        assert len(reader.files()) >= written + 1
+        assert set(reader.files().values()) == {51}
+        assert reader.search(axis(0), 1)[0].text == "text 0"
+    with IndexWriter(path, MODEL) as writer:
+        states = writer.files()
+        assert states.keys() >= {f"{number:05}" for number in range(written + 1)}
+        assert len(states) <= written + 2
+        put(writer, "after", "text", [axis(1)])
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_states_are_kept_as_they_are_given(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "x", MODEL) as writer:
+        put(writer, "é/日本.md", "one\ntwo", [axis(1), axis(2)], "digest")
+        assert writer.files() == {"é/日本.md": FileState("digest", "1:192")}
+    with IndexReader(tmp_path / "x") as reader:
+        assert [hit.text for hit in reader.search(axis(2), 1, "é")] == ["two"]
+
+
+def test_a_reader_that_is_open_does_not_keep_a_writer_from_closing(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    with IndexReader(path) as reader:
+        reader.search(axis(1), 1)
+        with IndexWriter(path, MODEL) as writer:
+            put(writer, "b", "text", [axis(2)])
+        assert reader.search(axis(2), 1)[0].path == "b"
+    with IndexWriter(path, MODEL):
+        pass
+    assert os.listdir(tmp_path) == ["x"]

@@ -1,0 +1,38 @@
+"""An index: the passages of a folder's files and their vectors, in one SQLite file; and the folder's files themselves.
+
+    IndexWriter   one at a time; adds, replaces and removes files, each in one step that a crash cannot halve
+    IndexReader   any number, beside a writer; the passages and files nearest to a vector or to a file
+    walk, read_text   what of a folder is text that git would not ignore
+
+Nothing here computes a vector. All of it blocks.
+"""
+
+from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, NotAnIndex, OtherModel
+from trivet.index.identity import IndexModel
+from trivet.index.names import shown
+from trivet.index.plan import FileState, Plan, digest_of
+from trivet.index.reader import FileMatch, Hit, IndexReader
+from trivet.index.texts import FileText, read_text
+from trivet.index.walking import Skipped, walk
+from trivet.index.writer import IndexWriter
+
+__all__ = [
+    "FileMatch",
+    "FileState",
+    "FileText",
+    "Hit",
+    "IndexDamaged",
+    "IndexFileError",
+    "IndexInUse",
+    "IndexModel",
+    "IndexReader",
+    "IndexWriter",
+    "NotAnIndex",
+    "OtherModel",
+    "Plan",
+    "Skipped",
+    "digest_of",
+    "read_text",
+    "shown",
+    "walk",
+]

@@ -1,0 +1,166 @@
+"""The SQLite file of an index: its schema, how it is opened, and how its rows are coded.
+
+A file of the folder is one row: its text, its passages and their vectors are written and removed together. Vectors have
+length one and are kept as 16-bit floats, which changes a cosine by less than 0.001.
+"""
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.index.errors import IndexDamaged, NotAnIndex, OtherModel
+from trivet.index.identity import IndexModel
+from trivet.passages import Passage
+
+Vectors = NDArray[np.float32]
+
+SCHEMA_VERSION = 1
+STORED = np.dtype("<f2")
+
+_APPLICATION_ID = 0x54525654
+"""`TRVT`: what `file` and SQLite know an index by."""
+_PAGE_BYTES = 8192
+_TIMEOUT_S = 10.0
+"""How long a reader waits for a writer's commit, and vice versa."""
+_SCHEMA = """
+CREATE TABLE model (name TEXT NOT NULL, revision TEXT NOT NULL, dimensions INTEGER NOT NULL);
+CREATE TABLE files (
+    path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, scheme TEXT NOT NULL,
+    text BLOB NOT NULL, passages BLOB NOT NULL, vectors BLOB NOT NULL, checksum INTEGER NOT NULL
+);
+"""
+
+
+def create(path: Path, model: IndexModel) -> None:
+    """Make an empty index that its owner alone can read. Other processes see all of it or nothing."""
+    making = path.with_name(f".{path.name}.{os.getpid()}.new")
+    making.unlink(missing_ok=True)
+    try:
+        os.close(os.open(making, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        db = sqlite3.connect(making, isolation_level=None)
+        try:
+            db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.executescript(_SCHEMA)
+            db.execute("INSERT INTO model VALUES (?, ?, ?)", (model.name, model.revision, model.dimensions))
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        finally:
+            db.close()
+        making.rename(path)
+    finally:
+        making.unlink(missing_ok=True)
+
+
+def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    """Open an existing index. The connection may be used by one thread at a time.
+
+    Raises:
+        NotAnIndex: the file is something else.
+        IndexDamaged: its first pages cannot be read.
+        FileNotFoundError: there is no such file.
+    """
+    _check_head(path)
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rw' if writable else 'ro'}"
+    db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        with damage_named(path):
+            _check_version(path, db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def model_of(path: Path, db: sqlite3.Connection) -> IndexModel:
+    """The model whose vectors the index holds."""
+    with damage_named(path):
+        rows = db.execute("SELECT name, revision, dimensions FROM model").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][2], int) or rows[0][2] < 1:
+        raise IndexDamaged(f"{path} is damaged: it does not say of which model its vectors are. {_REBUILD}")
+    return IndexModel(*rows[0])
+
+
+def check_model(path: Path, indexed: IndexModel, asked: IndexModel) -> None:
+    """Refuse an index of another model, by name."""
+    if indexed != asked:
+        raise OtherModel(
+            f"{path} holds vectors of {indexed}, not of {asked}: the two cannot be compared. "
+            "Use the model of the index, or delete the file and index the folder again."
+        )
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turns SQLite's complaints about a file's content into an error that names the file."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
+            raise
+        raise IndexDamaged(f"{path} is damaged ({error}). {_REBUILD}") from error
+
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT)
+"""`SQLITE_ERROR` is a table that is not there. Others, such as a lock or a full disk, say nothing about the content."""
+_REBUILD = "Delete it and index the folder again."
+
+
+def _check_head(path: Path) -> None:
+    """Refuse what is not an SQLite file with the mark of an index, before SQLite makes anything of it."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    if not head.startswith(b"SQLite format 3\0") or head[68:72] != _APPLICATION_ID.to_bytes(4, "big"):
+        raise NotAnIndex(f"{path} is not an index made by Trivet; it was left as it is. Name another file.")
+
+
+def _check_version(path: Path, db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise NotAnIndex(
+            f"{path} is an index of format {version}; this version of Trivet reads format {SCHEMA_VERSION}. "
+            "Delete it and index the folder again, or use the version that made it."
+        )
+    db.execute("SELECT path, digest, scheme, text, passages, vectors, checksum FROM files LIMIT 0").fetchall()
+
+
+def packed_text(text: str) -> bytes:
+    """The text, compressed."""
+    return zlib.compress(text.encode("utf-8", "surrogatepass"))
+
+
+def packed_passages(passages: Sequence[Passage]) -> bytes:
+    """The passages as JSON arrays."""
+    rows = [[at.start, at.end, at.first_line, at.last_line, at.kind, at.title] for at in passages]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def unpacked(path: Path, text: bytes, passages: bytes) -> tuple[str, list[Passage]]:
+    """What `packed_text` and `packed_passages` packed."""
+    try:
+        rows = json.loads(passages.decode("utf-8", "surrogatepass"))
+        return zlib.decompress(text).decode("utf-8", "surrogatepass"), [Passage(*row) for row in rows]
+    except (ValueError, TypeError, zlib.error) as error:
+        raise IndexDamaged(f"{path} is damaged: the passages of a file cannot be read ({error}). {_REBUILD}") from error
+
+
+def unit_vectors(vectors: Vectors) -> Vectors:
+    """Each row with length one; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return units
+
+
+def unpacked_vectors(path: Path, stored: bytes, checksum: int, dimensions: int) -> NDArray[np.float16]:
+    """The rows of one file, as stored: (passages, dimensions)."""
+    if zlib.crc32(stored) != checksum or len(stored) % (dimensions * STORED.itemsize):
+        raise IndexDamaged(f"{path} is damaged: the vectors of a file are not those that were written. {_REBUILD}")
+    return np.frombuffer(stored, STORED).reshape(-1, dimensions)

@@ -1,0 +1,208 @@
+"""Searches an index. Any number of readers, in any number of processes, beside one writer."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from trivet.index.errors import IndexDamaged
+from trivet.index.file import (
+    STORED,
+    Vectors,
+    check_model,
+    connect,
+    damage_named,
+    model_of,
+    unit_vectors,
+    unpacked,
+    unpacked_vectors,
+)
+from trivet.index.identity import IndexModel
+from trivet.index.nearest import best_pairs, top_rows
+from trivet.passages import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found."""
+
+    path: str
+    passage: Passage
+    text: str
+    """The passage's, as it was when it was indexed."""
+    score: float
+    """Cosine, from -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMatch:
+    """A file beside the one that was asked about, and the two passages that are nearest to each other."""
+
+    path: str
+    score: float
+    own: Hit
+    other: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The vectors of all passages, and whose they are."""
+
+    version: int
+    matrix: Vectors
+    paths: Sequence[str]
+    """Sorted. Files without passages are not among them."""
+    starts: Sequence[int]
+    """Where each file's rows begin, and where the last one's end."""
+
+
+class IndexReader:
+    """An index that is open for searching. Threads may share it.
+
+    It holds the vectors in memory: 4 bytes a component, 15 MB for 10,000 passages of 384. The next search sees what a
+    writer has changed.
+    """
+
+    def __init__(self, path: Path, model: IndexModel | None = None) -> None:
+        """Open an index.
+
+        Args:
+            path: the file.
+            model: whose vectors it is going to be searched with; not checked if None.
+
+        Raises:
+            OtherModel: its vectors are of another model.
+            NotAnIndex, IndexDamaged: the file is something else, or cannot be read.
+            FileNotFoundError: there is no such file.
+        """
+        self.path = path
+        self._lock = Lock()
+        self._loaded: _Loaded | None = None
+        self._db = connect(path, writable=False)
+        try:
+            self.model = model_of(path, self._db)
+            if model is not None:
+                check_model(path, self.model, model)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def files(self) -> dict[str, int]:
+        """Number of passages of each file that has any, by path."""
+        with self._snapshot() as loaded:
+            pass
+        return {path: loaded.starts[at + 1] - loaded.starts[at] for at, path in enumerate(loaded.paths)}
+
+    def search(self, vector: Vectors, k: int, path_prefix: str | None = None) -> list[Hit]:
+        """The `k` passages nearest to a vector, best first; fewer where there are not so many.
+
+        Args:
+            vector: (dimensions,), of any length.
+            k: at least 1.
+            path_prefix: a folder or a file; only what is in it is searched.
+        """
+        vector = np.asarray(vector, np.float32)
+        if vector.shape != (self.model.dimensions,):
+            raise ValueError(f"the vector has shape {vector.shape}; the index has {self.model.dimensions} dimensions")
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1")
+        with self._snapshot() as loaded:
+            first, stop = _rows_below(loaded, path_prefix)
+            return self._hits(loaded, top_rows(loaded.matrix, unit_vectors(vector), k, first, stop))
+
+    def related(self, path: str, k: int) -> list[FileMatch]:
+        """The `k` files nearest to a file, by the pair of passages that is nearest; best first.
+
+        Raises:
+            KeyError: the file is not in the index, or has no passages.
+        """
+        with self._snapshot() as loaded:
+            at = bisect_left(loaded.paths, path)
+            if at == len(loaded.paths) or loaded.paths[at] != path:
+                raise KeyError(path)
+            own = slice(loaded.starts[at], loaded.starts[at + 1])
+            best, mine, theirs = best_pairs(loaded.matrix, own, loaded.starts[:-1])
+            order = [int(file) for file in np.argsort(-best, kind="stable") if file != at][:k]
+            pairs = [(int(row), float(best[file])) for file in order for row in (mine[file], theirs[file])]
+            hits = self._hits(loaded, pairs)
+        return [
+            FileMatch(other.path, other.score, own, other) for own, other in zip(hits[::2], hits[1::2], strict=True)
+        ]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[_Loaded]:
+        """The vectors, read again if the file has changed; whatever a writer does, the file stays the same within."""
+        with self._lock, damage_named(self.path), self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT name FROM model").fetchall()  # the first read is what fixes the state
+            version = self._db.execute("PRAGMA data_version").fetchone()[0]
+            if self._loaded is None or self._loaded.version != version:
+                self._loaded = None  # so that two are never in memory
+                self._loaded = self._load(version)
+            yield self._loaded
+
+    def _load(self, version: int) -> _Loaded:
+        row_bytes = STORED.itemsize * self.model.dimensions
+        stored_bytes = self._db.execute("SELECT coalesce(sum(length(vectors)), 0) FROM files").fetchone()[0]
+        matrix = np.empty((stored_bytes // row_bytes, self.model.dimensions), np.float32)
+        paths: list[str] = []
+        starts = [0]
+        found = self._db.execute("SELECT path, vectors, checksum FROM files WHERE vectors <> x'' ORDER BY path")
+        for path, stored, checksum in found:
+            rows = unpacked_vectors(self.path, stored, checksum, self.model.dimensions)
+            matrix[starts[-1] : starts[-1] + len(rows)] = rows
+            paths.append(path)
+            starts.append(starts[-1] + len(rows))
+        return _Loaded(version, matrix, paths, starts)
+
+    def _hits(self, loaded: _Loaded, found: Sequence[tuple[int, float]]) -> list[Hit]:
+        """The passages of these rows, each file read once."""
+        files: dict[str, tuple[str, list[Passage]]] = {}
+        hits = []
+        for row, score in found:
+            at = bisect_right(loaded.starts, row) - 1
+            path = loaded.paths[at]
+            if path not in files:
+                files[path] = self._file(path)
+            text, passages = files[path]
+            number = row - loaded.starts[at]
+            if number >= len(passages):
+                raise IndexDamaged(f"{self.path} is damaged: {path!r} has more vectors than passages. Index it again.")
+            passage = passages[number]
+            hits.append(Hit(path, passage, text[passage.start : passage.end], score))
+        return hits
+
+    def _file(self, path: str) -> tuple[str, list[Passage]]:
+        found = self._db.execute("SELECT text, passages FROM files WHERE path = ?", (path,))
+        return unpacked(self.path, *found.fetchone())
+
+
+def _rows_below(loaded: _Loaded, path_prefix: str | None) -> tuple[int, int]:
+    """The rows of a folder or file: paths are sorted, so they are next to each other."""
+    prefix = (path_prefix or "").strip("/")
+    if prefix in ("", "."):
+        return 0, loaded.starts[-1]
+    at = bisect_left(loaded.paths, prefix)
+    if at < len(loaded.paths) and loaded.paths[at] == prefix:
+        return loaded.starts[at], loaded.starts[at + 1]
+    first = bisect_left(loaded.paths, f"{prefix}/")
+    stop = bisect_left(loaded.paths, f"{prefix}0")  # `0` is what follows `/`
+    return loaded.starts[first], loaded.starts[stop]

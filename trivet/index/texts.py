@@ -1,0 +1,72 @@
+"""Reads a file as text, or says why it is none."""
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from trivet.index.plan import digest_of
+from trivet.index.walking import Skipped
+
+DEFAULT_MAX_BYTES = 1024**2
+
+_PICTURES = frozenset({
+    "ai", "avif", "bmp", "drawio", "eps", "gif", "heic", "ico", "jpeg", "jpg", "jxl", "png", "ppm", "ps", "psd", "svg",
+    "svgz", "tif", "tiff", "webp", "xcf", "xpm",
+})  # fmt: skip
+_SVG = re.compile(r"(?:\s|<\?xml[^>]*>|(?><!--.*?-->)|<!DOCTYPE[^>]*>)*+<(?:\w+:)?svg[\s/>]", re.DOTALL)
+_LOOKED_AT_CHARACTERS = 4096
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """A file's text, and the digest of the bytes it was read from."""
+
+    text: str
+    digest: str
+
+
+def read_text(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileText | Skipped:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark; a byte order mark is not part of it.
+
+    Pictures are omitted, also those that are text, such as SVG: their words are not about what they show.
+
+    Args:
+        path: the file.
+        max_bytes: larger ones are omitted, unread.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return Skipped(name, "its name is not UTF-8")  # JSON could not say where its text is from
+    if path.suffix[1:].lower() in _PICTURES:
+        return Skipped(name, "a picture")
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Skipped(name, "not a regular file")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        return Skipped(name, error.strerror or str(error))
+    if len(content) > max_bytes:
+        return Skipped(name, f"larger than {max_bytes} bytes")
+    text = _decoded(content)
+    if text is None:
+        return Skipped(name, "binary" if b"\0" in content else "not UTF-8")
+    if not text.strip():
+        return Skipped(name, "empty")
+    if _SVG.match(text[:_LOOKED_AT_CHARACTERS]):
+        return Skipped(name, "a picture")
+    return FileText(text, digest_of(content))
+
+
+def _decoded(content: bytes) -> str | None:
+    is_utf_16 = content.startswith(_UTF_16)
+    try:
+        text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

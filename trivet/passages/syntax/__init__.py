@@ -1,0 +1,1 @@
+"""Code by its definitions: tree-sitter, in a process that may run out of memory or time without harm."""
