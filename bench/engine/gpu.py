@@ -71,12 +71,8 @@ def stress(task: Task, path: Path, budget_bytes: int, duration_s: float) -> Outc
     while time.monotonic() < until_s:
         length = min(LONGEST_TOKENS[task], max(5, round(rng.lognormvariate(4.8, 1.2))))
         count = max(1, backend.token_budget // length)
-        batch = TokenBatch.of(
-            [
-                np.asarray([rng.randrange(10, 1000) for _ in range(length)], dtype=np.int32)
-                for _ in range(min(count, 64))
-            ]
-        )
+        ids = [[rng.randrange(10, 1000) for _ in range(length)] for _ in range(min(count, 64))]
+        batch = TokenBatch.of([np.asarray(one, dtype=np.int32) for one in ids])
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         try:

@@ -120,7 +120,7 @@ def sentence_transformers(spec: Spec) -> Run:
 
 
 def torch_module(spec: Spec) -> Run:
-    """Return a runner of Trivet's torch module, batched as sentence-transformers batches, for models it cannot load."""
+    """Return a runner of Trivet's torch module, with the same batching, for models that the library cannot load."""
     import torch
     from transformers import AutoTokenizer
 

@@ -33,7 +33,7 @@ def test_sizes_are_found_under_every_name(config: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 0, True, "8"])
-def test_a_size_that_is_not_stated_is_missed_when_it_is_asked_for(value: Any) -> None:
+def test_a_missing_size_raises_when_it_is_read(value: Any) -> None:
     with pytest.raises(ModelError, match=r"here: config\.json states no hidden_size or n_embd or dim"):
         assert of(hidden_size=value).hidden_size
 

@@ -1,4 +1,4 @@
-"""What a model's files say: limits, prompts, labels, sizes; and what is refused."""
+"""Facts from a model's files: limits, prompts, labels, sizes; and refusals."""
 
 import json
 from pathlib import Path

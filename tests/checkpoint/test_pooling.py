@@ -1,4 +1,4 @@
-"""What a model's card says of its pooling."""
+"""The pooling modes that a checkpoint's files state."""
 
 import json
 from pathlib import Path

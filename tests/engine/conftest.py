@@ -1,4 +1,4 @@
-"""Checkpoints and engines that several files share."""
+"""Checkpoints and engines that several test files share."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories by name: the real MiniLM and starters, and the flagships' shapes with random weights, small."""
+    """Directories by name: the real MiniLM and starters, and small checkpoints of the flagships' architectures."""
     made = tmp_path_factory.mktemp("checkpoints")
     small = {
         name: write_checkpoint(name, "tiny", made / name, seed=7)
@@ -33,7 +33,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Engines:
-    """Opens each engine once and asks it from synchronous tests."""
+    """Opens each engine once and calls it from synchronous tests."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
@@ -43,7 +43,7 @@ class Engines:
     def __call__(
         self, task: Task, path: Path, request: EngineRequest, *, precision: str = "fp32", max_tokens: int | None = None
     ) -> EngineResult:
-        """The engine's answer to one request."""
+        """Answer one request."""
         key = (task, path, precision, max_tokens)
         if key not in self._open:
             config = AppConfig.model_validate(

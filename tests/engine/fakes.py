@@ -74,7 +74,7 @@ class SteppingBackend(SummingBackend):
         self.order: list[tuple[int, int]] = []
         """(longest sequence, step) of everything that ran."""
         self.before_step: Callable[[int, int], None] = lambda longest, step: None
-        """Called in the thread of the forwards with what `order` is about to get."""
+        """Called in the forward's thread before `order` gets the same pair."""
 
     def launch(self, batch: TokenBatch) -> Pending:
         return Steps(self._steps(batch))

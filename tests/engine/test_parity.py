@@ -1,4 +1,4 @@
-"""The engine's numbers against the reference implementations that people would use instead.
+"""The engine's results equal those of the usual implementations.
 
 fp32 within 1e-4; bf16 by cosine and score difference. Texts differ in length, so that batches are padded.
 """
@@ -85,7 +85,7 @@ def test_classification_equals_the_zero_shot_pipeline(
         {label: TEMPLATE.format(label) for label in labels},
         multi_label=multi_label,
     )
-    # The starter's calibrated head is steep: what bf16 rounds off its logits moves one score in 18 by 0.011.
+    # The starter's calibrated head is steep: the rounding of its logits in bf16 moves one score in 18 by 0.011.
     bf16_tolerance = 0.02 if name == "starter-classifier" else 0.01
     for precision, tolerance in (("fp32", 1e-4), ("bf16", bf16_tolerance)):
         result = ask("classifier", checkpoints[name], request, precision=precision)

@@ -1,4 +1,4 @@
-"""On a real GPU: the CUDA lane's numbers, running out under a cap, offloading, and what NVML says of us."""
+"""On a real GPU: the CUDA lane's results, out-of-memory under a cap, offloading, and NVML's view of this process."""
 
 import asyncio
 import os

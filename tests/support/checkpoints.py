@@ -1,15 +1,14 @@
 """Writes checkpoints of the three flagship shapes with seeded random weights.
 
-No hub is needed: the files have the layout, key names and (at ``--size full``) the exact tensor shapes of
-``nomic-embed-text-v2-moe``, ``bge-reranker-base`` and ``ModernBERT-large-zeroshot-v2.0``, so that loaders,
-converters and benchmarks meet what they meet in production. ``--size tiny`` keeps every structural trait (MoE
-on odd layers, global/local attention pattern, special tokens, pad ids) at a size that a unit test loads in no
-time.
+No hub is needed. The files have the layout, key names and (at ``--size full``) the exact tensor shapes of
+``nomic-embed-text-v2-moe``, ``bge-reranker-base`` and ``ModernBERT-large-zeroshot-v2.0``, so that loaders, converters
+and benchmarks see the same files as in production. ``--size tiny`` keeps every structural trait (MoE on odd layers,
+global/local attention pattern, special tokens, pad ids) at a size that a unit test loads at once.
 
-The tokenizers are built from the standard library's own source text. At full size their vocabularies are
-filled up to the true number of entries: a tokenizer's memory and load time belong to what is measured.
+The tokenizers are built from the source text of the standard library. At full size their vocabularies are filled up to
+the true number of entries, since benchmarks include a tokenizer's memory and load time.
 
-What it does *not* do: imitate what a trained model answers. Only shapes, costs and numerics are meaningful.
+The models' answers mean nothing. Only shapes, costs and numerics are those of the real models.
 
 Usage: ``python -m tests.support.checkpoints --size tiny --out DIR [--kind KIND …] [--seed 0]``
 """
@@ -40,8 +39,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SIZES: tuple[Size, ...] = get_args(Size)
 
 # Standard deviation of a matrix is gain / sqrt(fan_in). Queries and keys are larger so that attention logits
-# have a standard deviation near 2: visibly peaked, not one-hot. (A flat 0.02 would leave attention almost
-# uniform, and a mistake in masks or rotary angles would hide in the noise.)
+# have a standard deviation near 2: visibly peaked, not one-hot. (With a flat 0.02, attention would be almost uniform,
+# and the effect of a mistake in masks or rotary angles would be lost in rounding.)
 _GAIN: dict[Role, float] = {"linear": 0.6, "query_key": 1.4, "head": 1.5}
 _EMBEDDING_STD = 0.1
 _BIAS_STD = 0.05
@@ -66,7 +65,7 @@ class TensorSpec:
 
 
 def write_checkpoint(kind: Kind, size: Size, out_dir: Path, seed: int = 0) -> Path:
-    """Writes one checkpoint into ``out_dir`` (created when missing) and returns ``out_dir``.
+    """Write one checkpoint into ``out_dir`` (created if missing) and return ``out_dir``.
 
     The same (kind, size, seed) gives the same weights on every machine.
 
@@ -372,7 +371,7 @@ def _corpus_lines() -> list[str]:
 
 
 def _filler_words(count: int, taken: set[str]) -> list[str]:
-    """Distinct pronounceable words that no text contains, to give a vocabulary its true number of entries."""
+    """Yield distinct pronounceable words that no text contains, to fill a vocabulary up to its true size."""
     onsets = ("qz", "vx", "zj", "xk", "jq", "wv", "kx", "gq", "pz", "bx", "fq", "mx")
     vowels = ("a", "e", "i", "o", "u", "y")
     syllables = [onset + vowel for onset in onsets for vowel in vowels]  # 72; three give 373,248
@@ -390,7 +389,7 @@ def _filler_words(count: int, taken: set[str]) -> list[str]:
 
 @cache
 def _substring_counts() -> Counter[str]:
-    """How often the corpus holds each word-internal substring of at most 7 characters."""
+    """Count the corpus's word-internal substrings of at most 7 characters."""
     words = Counter("▁" + word for line in _corpus_lines() for word in line.split())
     counts: Counter[str] = Counter(dict.fromkeys(string.printable.strip(), 1))
     for word, times in words.items():
@@ -401,7 +400,7 @@ def _substring_counts() -> Counter[str]:
 
 
 def _frequent_pieces(count: int) -> list[tuple[str, float]]:
-    """All single characters, then the substrings that save most of the corpus, with log frequencies.
+    """Return all single characters, then the substrings that shorten the corpus most, with log frequencies.
 
     A plain count instead of the EM training of a real Unigram model: deterministic, and done in a second.
     """
@@ -412,7 +411,7 @@ def _frequent_pieces(count: int) -> list[tuple[str, float]]:
 
 
 def _unigram_tokenizer(piece_count: int) -> Tokenizer:
-    """An XLM-R style tokenizer: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3 … ``<mask>`` last."""
+    """Build an XLM-R style tokenizer: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3 … ``<mask>`` last."""
     specials = ["<s>", "<pad>", "</s>", "<unk>"]
     pieces = [(special, 0.0) for special in specials]
     pieces += _frequent_pieces(min(piece_count, 8_000) - len(specials) - 1)
@@ -434,7 +433,7 @@ def _unigram_tokenizer(piece_count: int) -> Tokenizer:
 
 
 def _byte_bpe_tokenizer(first_special_id: int) -> Tokenizer:
-    """A ModernBERT style tokenizer: byte-level BPE, then ``[UNK] [CLS] [SEP] [PAD] [MASK]`` at the end."""
+    """Build a ModernBERT style tokenizer: byte-level BPE, then ``[UNK] [CLS] [SEP] [PAD] [MASK]`` at the end."""
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(

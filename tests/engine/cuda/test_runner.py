@@ -1,4 +1,4 @@
-"""The CUDA lane's code without a GPU: right inputs per model, and what errors of the device become."""
+"""The CUDA lane's code without a GPU: the inputs of each model, and the errors of the device."""
 
 from pathlib import Path
 

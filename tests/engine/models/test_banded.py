@@ -25,7 +25,7 @@ def modernbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _dense_reference(q: Tensor, k: Tensor, v: Tensor, tokens_mask: Tensor, sliding_window: int) -> Tensor:
-    """Written out: every score, then the band and the padding as minus infinity."""
+    """Computes every score, then sets those outside the window and of padding to minus infinity."""
     tokens = q.shape[2]
     scores = q.double() @ k.double().transpose(2, 3) * HEAD_SIZE**-0.5
     for i in range(tokens):

@@ -157,7 +157,7 @@ def test_matches_the_float64_reference_in_a_batch_of_mixed_lengths(
         np.testing.assert_allclose(hidden[row, : len(sequence)].numpy(), expected, rtol=0, atol=1e-5)
 
 
-def test_padding_and_neighbours_change_nothing(model: NomicMoeModel) -> None:
+def test_padding_and_other_sequences_change_nothing(model: NomicMoeModel) -> None:
     short, long = _random_sequences([9, 40])
     alone = model(*_padded([short]))
     batched = model(*_padded([long, short], length=50))
@@ -190,7 +190,7 @@ def test_bf16_stays_close(checkpoint: Path, model: NomicMoeModel) -> None:
 
 
 def test_the_transformers_trap(damaged: Callable[..., Path], model: NomicMoeModel) -> None:
-    """Why this module exists: AutoModel loads another architecture, does not raise, and answers with nonsense.
+    """AutoModel loads another architecture without an error and answers with nonsense: the reason for this module.
 
     If this test fails because transformers has learned the architecture, the module can be retired. The published
     shapes happen to be that class's defaults; at tiny size they are spelled with the names it reads.

@@ -1,4 +1,4 @@
-"""The converted graphs compute what the torch models do, at every length and with padding."""
+"""Converted graphs equal the torch models at every length and with padding."""
 
 import subprocess
 import sys

@@ -28,7 +28,7 @@ def callers(method: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_the_driver_is_asked_in_one_place_per_device() -> None:
+def test_one_place_per_device_returns_memory_to_the_driver() -> None:
     assert callers("empty_cache") == ALLOWED
 
 

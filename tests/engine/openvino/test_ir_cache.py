@@ -1,4 +1,4 @@
-"""Keys of converted models, and who converts."""
+"""The cache of converted models: its keys, and one conversion for several processes."""
 
 import json
 import logging
@@ -127,7 +127,7 @@ def test_a_failed_conversion_says_why_and_leaves_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_many_ask_and_one_converts(checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_several_processes_one_converts(checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="trivet.engine.openvino.ir_cache")
     found: list[Path] = []
     askers = [

@@ -1,4 +1,4 @@
-"""A packed forward gives what the padded one gives, for every model that can be packed and every way of pooling."""
+"""A packed forward equals the padded one, for every model that can be packed and every pooling mode."""
 
 from dataclasses import replace
 from pathlib import Path

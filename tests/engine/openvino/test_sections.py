@@ -1,4 +1,4 @@
-"""A model cut at its attentions computes what it computes in one piece, at every length around every cut."""
+"""A model cut at its attentions equals the whole model at every length around every cut."""
 
 import asyncio
 from pathlib import Path

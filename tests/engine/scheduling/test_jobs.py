@@ -1,4 +1,4 @@
-"""What a job reports of itself: tokens per input, in whatever number of windows and hypotheses."""
+"""The usage of a job: tokens per input, for any number of windows and hypotheses."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a scheduler reports: each forward with its tokens and padding, failures by class, and the queue as it stands."""
+"""The metrics of a scheduler: each forward with its tokens and padding, failures by class, the current queue."""
 
 import asyncio
 import time
@@ -93,7 +93,7 @@ async def test_the_queue_is_reported_with_its_oldest_work() -> None:
     left.cancel()
     clock.now_s += 2
     scheduler.report_queue()
-    assert sink.value(QUEUE_OLDEST, **HERE) == 2  # whose caller left does not count
+    assert sink.value(QUEUE_OLDEST, **HERE) == 2  # work whose caller has left does not count
     assert sink.value(QUEUE_SEQUENCES, **HERE) == 3
     assert sink.value(QUEUE_TOKENS, **HERE) == 36
     assert sink.value(TOKEN_BUDGET, **HERE) == 8

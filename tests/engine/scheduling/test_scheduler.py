@@ -1,4 +1,4 @@
-"""The loop: every submitted job ends, whatever happens to its batch; what waits is merged; the queue is bounded."""
+"""The scheduler: every submitted job ends, whatever happens to its batch; the queue is merged, and it is bounded."""
 
 import asyncio
 import threading
@@ -60,7 +60,7 @@ async def test_sequences_come_back_in_the_order_of_the_request() -> None:
     assert vectors(result) == [[45, 9], [1, 1], [15, 5], [3, 2], [28, 7]]
 
 
-async def test_what_waits_while_a_forward_runs_is_merged_into_the_next() -> None:
+async def test_work_that_arrives_during_a_forward_is_merged_into_the_next() -> None:
     backend = GatedBackend(token_budget=64)
     async with running(backend) as scheduler:
         first = scheduler.submit(job(sequence(1)))
@@ -99,7 +99,7 @@ async def test_sequences_of_any_lengths_are_merged_where_a_forward_mixes_them(
         (lambda: MemoryError(), EngineError),
     ],
 )
-async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, expected: type[Exception]) -> None:
+async def test_a_failed_forward_ends_its_own_jobs_only(raised: object, expected: type[Exception]) -> None:
     async with running(FailingBackend(raised)) as scheduler:  # type: ignore[arg-type]
         good, bad = scheduler.submit(job(sequence(1), sequence(2))), scheduler.submit(job(sequence(5), sequence(13)))
         assert vectors(await good) == [[1, 1], [2, 1]]
@@ -109,11 +109,11 @@ async def test_a_failed_forward_ends_its_jobs_and_nobody_elses(raised: object, e
         assert vectors(await scheduler.submit(job(sequence(3)))) == [[3, 1]]
 
 
-async def test_forwards_that_fail_in_a_sequence_are_told_until_one_works() -> None:
+async def test_forwards_that_fail_in_a_row_are_reported_until_one_works() -> None:
     async with running(FailingBackend(lambda: RuntimeError("boom"))) as scheduler:
         for _ in range(FAILING_AFTER - 1):
             await asyncio.gather(scheduler.submit(job(sequence(13))), return_exceptions=True)
-        assert scheduler.failing is None  # may be due to what it was given
+        assert scheduler.failing is None  # may be due to its inputs
         await asyncio.gather(scheduler.submit(job(sequence(13))), return_exceptions=True)
         assert scheduler.failing == "the last 3 forwards failed: RuntimeError: boom"
         await scheduler.submit(job(sequence(3)))
@@ -127,7 +127,7 @@ async def test_a_gpu_that_refuses_is_not_failing() -> None:
         assert scheduler.failing is None
 
 
-async def test_sequences_of_a_caller_who_left_are_never_run() -> None:
+async def test_sequences_of_a_cancelled_job_are_never_run() -> None:
     backend = GatedBackend(token_budget=1)
     async with running(backend) as scheduler:
         first = scheduler.submit(job(sequence(1)))
@@ -158,7 +158,7 @@ async def test_a_job_larger_than_the_queue_is_taken_when_nothing_waits() -> None
         assert vectors(await scheduler.submit(job(sequence(1, 1, 1, 1)))) == [[4, 4]]
 
 
-async def test_closing_fails_what_waits_and_what_is_under_way() -> None:
+async def test_closing_fails_waiting_jobs_and_those_under_way() -> None:
     backend = GatedBackend()
     scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic)
     scheduler.start()
@@ -181,7 +181,7 @@ async def test_timings_are_filled_in() -> None:
     assert result.timings.queue_s >= 0
 
 
-async def test_nobody_is_refused_for_the_sake_of_those_who_left() -> None:
+async def test_cancelled_work_does_not_keep_other_work_out() -> None:
     backend = GatedBackend(token_budget=1)
     async with running(backend, max_queued_tokens=6) as scheduler:
         first = scheduler.submit(job(sequence(1)))
@@ -190,7 +190,7 @@ async def test_nobody_is_refused_for_the_sake_of_those_who_left() -> None:
         with pytest.raises(Overloaded):
             scheduler.submit(job(sequence(4, 4)))
         leaving.cancel()
-        await asyncio.sleep(0)  # the loop tells the scheduler
+        await asyncio.sleep(0)  # lets the future's callback run
         staying = scheduler.submit(job(sequence(4, 4)))
         assert scheduler.waiting_tokens == 2
         backend.gate.set()
@@ -306,7 +306,7 @@ async def test_a_short_sequence_runs_between_two_steps_of_a_long_one_and_both_ar
     assert sink.value(INTERRUPTIONS, model="m", lane="cpu") == 1
 
 
-async def test_a_long_sequence_is_not_overtaken_by_its_like() -> None:
+async def test_a_long_sequence_is_not_overtaken_by_similar_work() -> None:
     backend = SteppingBackend(5, uncut_tokens=8, token_budget=1000)
     async with running(backend) as scheduler:
         first = scheduler.submit(job(long_sequence(80)))
@@ -329,7 +329,7 @@ async def test_short_sequences_take_no_more_than_their_share_of_a_long_forward()
     assert 0.8 * INTERRUPTED_SHARE <= overtook / (overtook + 100) <= INTERRUPTED_SHARE + 0.02
 
 
-async def test_a_long_forward_that_nobody_waits_for_ends_at_its_next_step() -> None:
+async def test_a_cancelled_long_forward_ends_at_its_next_step() -> None:
     backend = SteppingBackend(1000, uncut_tokens=8)
     async with running(backend) as scheduler:
         sink = MemorySink()

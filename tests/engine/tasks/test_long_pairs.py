@@ -1,4 +1,4 @@
-"""What is read of two texts that do not fit together, and what is said of it."""
+"""Pairs of texts that do not fit together: how they are read, and what the result reports."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ Case = tuple[int, int]
 
 
 def words(count: int) -> str:
-    """As many tokens."""
+    """Return a text of so many tokens."""
     return "a " * count
 
 
@@ -61,7 +61,7 @@ def test_a_long_query_beside_a_short_document_is_not_cut() -> None:
     assert finished(job).usage.truncated == (False, False)
 
 
-def test_a_query_that_is_cut_is_told_with_every_document_it_was_cut_for() -> None:
+def test_a_cut_query_is_reported_with_every_document_for_which_it_was_cut() -> None:
     job = rerank(200, (10, 100))
     assert [sequence.tokens for sequence in job.sequences] == [213, 256]
     assert finished(job).usage.truncated == (False, True)
@@ -76,7 +76,7 @@ def test_where_both_are_long_each_keeps_half() -> None:
     ("query", "document", "param", "tokens", "limit"),
     [(200, 100, "query", 200, 153), (100, 200, "documents[1]", 200, 153), (400, 400, "query", 400, 252)],
 )
-def test_what_is_too_long_is_named_with_what_would_fit(
+def test_an_error_names_the_text_that_is_too_long_and_its_limit(
     query: int, document: int, param: str, tokens: int, limit: int
 ) -> None:
     with pytest.raises(InputTooLong) as refused:

@@ -1,4 +1,4 @@
-"""The classifier's own classes: which sequences a request becomes, and which of them answers."""
+"""The classifier's own classes: the sequences of a request, and the one that decides."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The most tokens of one request: counted exactly, before any of them is queued, and told by the field's name."""
+"""The token limit of one request: tokens are counted exactly before any is queued, and the error names the field."""
 
 import asyncio
 import re
@@ -76,7 +76,7 @@ def test_tokenising_ends_where_the_limit_is_passed(monkeypatch: pytest.MonkeyPat
     assert 2 * 100_000 <= sum(map(len, seen)) < 3 * 2**17 + 3
 
 
-def test_what_is_cut_anyway_is_no_reason_to_refuse() -> None:
+def test_tokens_that_will_be_cut_do_not_count() -> None:
     task = replace_limits(task_of(RerankRequest("q", ("d",))), EngineLimits(max_request_tokens=1000))
     job = task.prepare_one(RerankRequest("q", (LONG,), long_input="truncate"))
     assert isinstance(job, Job)
@@ -89,7 +89,7 @@ def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:
 
 
 async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
-    """The front door refuses half a surrogate; should one slip in, its neighbours of the batch do not pay."""
+    """The API refuses half a surrogate pair. If one reaches the engine, the requests batched with it are answered."""
     one = engine(1000)
     one.start()
     try:
@@ -126,7 +126,7 @@ def test_the_field_of_the_inputs(request_: EngineRequest, field: str) -> None:
     ],
 )
 def test_two_long_texts_are_counted_before_their_windows_are_paired(request_: EngineRequest) -> None:
-    """120,000 tokens against as many are 400,000 pairs, a body of the largest size a hundred million."""
+    """120,000 tokens against as many make 400,000 pairs; the largest possible bodies make a hundred million."""
     task = task_of(request_)
     tracemalloc.start()
     try:

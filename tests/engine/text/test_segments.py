@@ -17,7 +17,7 @@ from trivet.engine.text.tokenizer import TextTokenizer
 
 MINILM = Path(package_file).parent / "model"
 
-# What comes between words matters here, so there is much of it.
+# The characters between words matter here, so there are many of them.
 texts = st.lists(
     st.one_of(
         st.sampled_from([" ", "  ", "\n", "\n\n    ", "\t", " \u0301", "\u200b", "\u3000", "<s>", "[SEP]", " ", " "]),

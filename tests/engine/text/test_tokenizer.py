@@ -1,4 +1,4 @@
-"""Tokens as the model's own tokenizer makes them, whole; special tokens as transformers would place them."""
+"""Tokens equal those of transformers, uncut, with its special tokens."""
 
 from pathlib import Path
 
