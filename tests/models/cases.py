@@ -24,7 +24,7 @@ from trivet.api.settings import ApiSettings
 from trivet.config import Precision, Task
 from trivet.dispatch.protocol import Routed
 from trivet.engine.engine import Engine
-from trivet.messages import EmbedRequest, EmbedResult, ModelCard, RerankRequest, RerankResult
+from trivet.messages import ModelCard, Request, RerankRequest, RerankResult, ResultT
 
 
 class OverEngine(FakeDispatcher):
@@ -34,15 +34,8 @@ class OverEngine(FakeDispatcher):
         super().__init__()
         self._engine = engine
 
-    async def embed(self, request: EmbedRequest) -> Routed[EmbedResult]:
-        result = await self._engine.run(request)
-        assert isinstance(result, EmbedResult)
-        return Routed(result, "cpu")
-
-    async def rerank(self, request: RerankRequest) -> Routed[RerankResult]:
-        result = await self._engine.run(request)
-        assert isinstance(result, RerankResult)
-        return Routed(result, "cpu")
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        return Routed(request.checked(await self._engine.run(request)), "cpu")
 
     async def models(self) -> Sequence[ModelCard]:
         own = self._engine.card
