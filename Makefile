@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile stress soak resilience-docs docs bench bench-peers \
+.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -29,7 +29,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites with needs or durations of their own; each has a target below.
-SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus
+SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models
 
 test: setup lint types contracts docs ## Lint, types, import contracts, documentation, and the main test suite
 	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
@@ -74,6 +74,9 @@ squeeze: setup ## Another process takes a simulated GPU's memory for 3 minutes, 
 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; update bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
+
+test-models: setup ## Every row of tests/models/STATES.md: published layouts, loaded and converted, against the reference libraries
+	$(BIN)/python -m pytest -n 2 -m models tests/models
 
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
 	$(BIN)/python -m pytest -m hostile tests

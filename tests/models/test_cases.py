@@ -12,7 +12,7 @@ from tests.models.table import ROWS
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=f"case {case.number}", marks=pytest.mark.slow if case.is_slow else ()) for case in CASES],
+    [pytest.param(case, id=f"case {case.number}", marks=pytest.mark.models if case.is_slow else ()) for case in CASES],
 )
 async def test_a_reported_input(case: Case, tmp_path: Path, converted: Path) -> None:
     outcome = await case.observe(tmp_path / "checkpoint", converted)

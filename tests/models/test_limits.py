@@ -14,7 +14,7 @@ from tests.models.table import ROWS, Row
 from tests.models.texts import short_texts
 from trivet.messages import EmbedRequest, EmbedResult
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.models
 
 OTHER_LIMIT = {"max_seq_length in sentence_xlm-roberta_config.json": (512, 128)}
 """(ours, theirs) where they differ today."""

@@ -16,7 +16,7 @@ from tests.models.library import CrossEncoderReference, SentenceTransformerRefer
 from tests.models.texts import QUERY, texts_for
 from tests.support.published import causal_rerankers, decoders, gte, nomic
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.models
 
 
 def _with_config(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

@@ -33,7 +33,7 @@ def _name(row: Row) -> str:
 
 def _parameters() -> list[object]:
     return [
-        pytest.param(row, lane, id=f"{row.model}-{lane}", marks=() if _is_quick(row, lane) else pytest.mark.slow)
+        pytest.param(row, lane, id=f"{row.model}-{lane}", marks=() if _is_quick(row, lane) else pytest.mark.models)
         for lane in LANES
         for row in ROWS
     ]
