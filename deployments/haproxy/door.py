@@ -19,9 +19,6 @@ IDLE_S = 60
 MOST_CONNECTIONS = 8192
 KEYS_VARIABLE = "TRIVET_KEYS_REQUIRED"
 """Set by `trivet serve` where callers need a key."""
-SERVICE_VARIABLE = "TRIVET_SERVICE_ID"
-"""Set by `trivet serve`: names one run of one service."""
-SERVICE_HEADER = "x-trivet-service"
 WATCHED_HEADER = "x-request-disconnect-disabled"
 """Serve's name for it."""
 KEY_HEADERS = ("authorization", "api-key", "x-api-key")
@@ -43,8 +40,6 @@ class Door:
 
     connections: int = MOST_CONNECTIONS
     keys_required: bool = False
-    service_id: str | None = None
-    """None where HAProxy was not started by `trivet serve`."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], most_descriptors: int | None = None) -> Self:
@@ -56,7 +51,6 @@ class Door:
         return cls(
             connections=max(64, min(MOST_CONNECTIONS, possible)),
             keys_required=environ.get(KEYS_VARIABLE) == "1",
-            service_id=environ.get(SERVICE_VARIABLE),
         )
 
     def default_lines(self) -> list[str]:
@@ -84,8 +78,6 @@ class Door:
             # (`trivet.api.middleware.disconnect`). Serve would watch each request with a task and a queue, too.
             f"http-request set-header {WATCHED_HEADER} ?1",
         ]
-        if self.service_id is not None:
-            lines.append(f"http-request set-header {SERVICE_HEADER} {self.service_id}")
         if self.keys_required:
             lines += [
                 f"http-request wait-for-body time {HEADER_S}s if {{ req.hdr({name}) -m found }}" for name in KEY_HEADERS

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import Variable, cluster_environment
-from deployments.haproxy.door import KEYS_VARIABLE, SERVICE_VARIABLE
+from deployments.haproxy.door import KEYS_VARIABLE
 from deployments.service.folder import folder_variables, keep_logs, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of
@@ -63,7 +62,7 @@ class Supervisor:
                 self.cleared += clear(file, record)
             taken = [port for _, record in all_records(self.cache_dir) for port in record.ports]
             self._folder = make_run_folder()
-            own = {**folder_variables(self._folder), SERVICE_VARIABLE: uuid.uuid4().hex}
+            own = folder_variables(self._folder)
             own |= choose_ports(environ, taken)
             if self.keys_required:
                 own[KEYS_VARIABLE] = "1"

@@ -36,6 +36,10 @@ class ClusterWatch:
     def lost(self) -> str | None:
         """The essential part that has ended, in words; None while all that were seen run."""
         for name, process in self._watched.items():
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            try:
+                ended = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+            except psutil.NoSuchProcess:  # it ended between the two questions
+                ended = True
+            if ended:
                 return ESSENTIAL[name]
         return None

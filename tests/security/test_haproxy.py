@@ -95,12 +95,6 @@ def test_an_unknown_method_is_refused_before_it_is_counted() -> None:
     assert lines("*").index(rule) < lines("*").index("acl routes path -i /-/routes")
 
 
-def test_every_request_carries_the_id_of_the_run() -> None:
-    assert "http-request set-header x-trivet-service abc" in rewritten_config(
-        RAYS, PAGE, STATE, Door.of({"TRIVET_SERVICE_ID": "abc"})
-    )
-
-
 @pytest.mark.parametrize(("target", "kept"), [("127.0.0.1:514", 0), ("/dev/log", 1)])
 def test_requests_are_logged_only_to_a_configured_target(target: str, kept: int) -> None:
     config = rewritten_config(RAYS.replace("127.0.0.1:514", target), PAGE, STATE, DOOR)
