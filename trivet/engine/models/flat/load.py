@@ -23,12 +23,13 @@ from trivet.engine.models.flat.architectures import (
 )
 from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
-from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
+from trivet.engine.models.flat.heads import ClassificationHead
 from trivet.engine.models.flat.layers import Fp32Linear
 from trivet.engine.models.flat.modernbert import ModernBertEncoder, modernbert_tensors
 from trivet.engine.models.flat.nomic import ALL_EXPERTS_UP_TO_TOKENS, Experts, NomicEncoder, mix_by_size, nomic_tensors
-from trivet.engine.models.flat.spans import FlatSpans
 from trivet.engine.models.flat.weights import Naming, load_weights
+from trivet.engine.models.pooling import Pooling
+from trivet.engine.models.spans import FlatSpans
 
 
 class FlatModel(nn.Module):
@@ -39,7 +40,7 @@ class FlatModel(nn.Module):
     waits for the device, so it can be captured as a graph; see :attr:`capturable_tokens`.
     """
 
-    def __init__(self, architecture: Architecture, head: ClassificationHead | PoolingHead) -> None:
+    def __init__(self, architecture: Architecture, head: ClassificationHead | Pooling) -> None:
         super().__init__()
         self.encoder = _encoder(architecture)
         self.head = head
@@ -57,7 +58,7 @@ class FlatModel(nn.Module):
             token_types: (N,) int32 or int64, or None for all 0; a model with one token type ignores them.
             positions: (N,) int32 or int64, of each token within its sequence, from 0.
             cu_seqlens: (S + 1,) int32, where each sequence begins, and N at the end; see
-                `trivet.engine.models.flat.spans.FlatSpans` for batches that are filled up.
+                `trivet.engine.models.spans.FlatSpans` for batches that are filled up.
             max_len: tokens of the longest sequence, or any larger number up to `max_tokens`.
 
         Raises:
@@ -132,9 +133,9 @@ def _encoder(architecture: Architecture) -> nn.Module:
     return NomicEncoder(architecture)
 
 
-def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | PoolingHead:
+def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | Pooling:
     if isinstance(architecture, NomicConfig) or architecture.head is None:
-        return PoolingHead(read_pooling_modes(model_dir))
+        return Pooling(read_pooling_modes(model_dir))
     return ClassificationHead(architecture.hidden_size, architecture.head)
 
 
