@@ -1,6 +1,7 @@
 """One model on one device: puts tokenizer, tasks, scheduler and backend together."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,20 @@ _TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
 }
 
 
+_MOST_TOKENIZE_THREADS = 4
+
+
+def _tokenize_threads(backend: Backend) -> int:
+    """Return how many requests are tokenised at a time.
+
+    Where forwards run on the CPU, they need its cores, and one thread keeps up with them. A device that computes on its
+    own reads more tokens a second than one thread writes, and leaves the cores free.
+    """
+    if backend.in_flight == 1:
+        return 1
+    return max(1, min(_MOST_TOKENIZE_THREADS, (os.cpu_count() or 1) // 2))
+
+
 class Engine:
     """Answers the requests of one model. Create it, `start` it inside the event loop, `close` it."""
 
@@ -62,7 +77,7 @@ class Engine:
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }
         # Tokenising a long document takes milliseconds, during which the event loop has other requests to serve.
-        self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._tokenize_threads = ThreadPoolExecutor(_tokenize_threads(backend), thread_name_prefix="tokenize")
         self.scheduler = Scheduler(
             backend,
             self._tokenizer.special.pad_id,
@@ -101,7 +116,7 @@ class Engine:
         """Tokenise requests together and queue them. Returns, for each, a future of its result or its error."""
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._tokenize_thread, self._prepare, requests)
+        prepared = await loop.run_in_executor(self._tokenize_threads, self._prepare, requests)
         tokenize_s = time.monotonic() - started_s
         return [self._submit(job, tokenize_s) for job in prepared]
 
@@ -131,7 +146,7 @@ class Engine:
             shown = self._tokenizer.tokens(request.texts, add_special_tokens=request.add_special_tokens)
             return TokenizeResult(tuple(shown))
 
-        return await asyncio.get_running_loop().run_in_executor(self._tokenize_thread, tokens)
+        return await asyncio.get_running_loop().run_in_executor(self._tokenize_threads, tokens)
 
     def warm_up(self) -> None:
         """Run one forward, blocking. A replica is ready only once this has worked."""
@@ -146,5 +161,5 @@ class Engine:
     async def close(self) -> None:
         """Stop the scheduler, fail the waiting jobs and release the device."""
         await self.scheduler.close()
-        self._tokenize_thread.shutdown()
+        self._tokenize_threads.shutdown()
         self._backend.close()
