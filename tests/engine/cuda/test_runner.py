@@ -1,5 +1,7 @@
 """The CUDA lane's code without a GPU: the inputs of each model, and the errors of the device."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,10 +154,6 @@ def test_logits_of_the_padded_program_are_no_bf16_numbers(checkpoints: dict[str,
 
 _SERVES = """
 import sys, torch
-import subprocess
-import sys
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 import numpy as np
