@@ -87,9 +87,9 @@ class GpuConfig(_Frozen):
     forward_ms: PositiveFloat = 30.0
     """Longest time of one forward. A short request waits for at most two of them. The longest single text may take
     longer."""
-    graph_tokens: NonNegativeInt = 4096
-    """Batches of up to this many tokens are replayed as CUDA graphs, where launches would take longer than computing.
-    The graphs take memory on the GPU; 0 switches them off."""
+    graph_tokens: NonNegativeInt = 16384
+    """Batches of up to this many tokens are replayed as CUDA graphs, which saves the time of launching them. The graphs
+    take as much memory on the GPU as a forward of this size; 0 switches them off."""
     replicas: PositiveInt = 1
     """GPU replicas of each model, at most one per node. Set it to the number of the cluster's GPU nodes."""
 

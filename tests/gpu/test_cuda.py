@@ -74,7 +74,7 @@ def batch_of(*lengths: int, seed: int = 0) -> TokenBatch:
     return TokenBatch.of([rng.integers(1000, 20000, length).astype(np.int32) for length in lengths])
 
 
-@pytest.mark.parametrize("graph_tokens", [0, 4096])
+@pytest.mark.parametrize("graph_tokens", [0, 16384])
 def test_embeddings_point_where_sentence_transformers_do(opened: Open, tmp_path: Path, graph_tokens: int) -> None:
     _, run = opened("embedder", graph_tokens=graph_tokens)
     result: Any = run(EmbedRequest(TEXTS))
@@ -90,15 +90,21 @@ def test_rerank_logits_equal_the_cross_encoders(opened: Open, tmp_path: Path) ->
     path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "reranker").source.path
     reference = CrossEncoder(str(path), device="cpu")
     expected = reference.predict([(TEXTS[-1], text) for text in TEXTS[:-1]], activation_fn=torch.nn.Identity())
-    np.testing.assert_allclose(result.logits, expected, atol=0.15)
+    # Random weights may give large logits, of which bf16 keeps 8 bits.
+    np.testing.assert_allclose(result.logits, expected, rtol=0.05, atol=0.15)
 
 
 def test_replayed_batches_equal_eager_ones(opened: Open) -> None:
     """Of every size up to the largest graph, one after another and two in flight."""
-    replaying, _ = opened("embedder", graph_tokens=4096)
+    replaying, _ = opened("embedder", graph_tokens=16384)
     eager, _ = opened("embedder", graph_tokens=0)
     rng = np.random.default_rng(1)
-    batches = [batch_of(*rng.integers(1, 120, rng.integers(1, 20)), seed=seed) for seed in range(60)]
+    counts = [*rng.integers(1, 20, 40), *rng.integers(20, 130, 20), 700, 1000]  # the last ones in parts
+    longest = [*rng.integers(2, 256, 60), 20, 8]
+    batches = [
+        batch_of(*rng.integers(1, most, count), seed=seed)
+        for seed, (count, most) in enumerate(zip(counts, longest, strict=True))
+    ]
     expected = [eager.launch(batch).result() for batch in batches]
     pending = [replaying.launch(batch) for batch in batches]
     for one, wanted in zip(pending, expected, strict=True):

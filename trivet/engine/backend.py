@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
+
 from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.errors import TrivetError
@@ -79,6 +81,20 @@ class OneStep:
     def step(self) -> Floats:
         """Compute the forward."""
         return self._compute()
+
+    result = step
+
+
+class Joined:
+    """A `Pending` of several forwards in place of one, whose outputs it lays one below the other."""
+
+    def __init__(self, *parts: Pending) -> None:
+        self._parts = parts
+
+    def step(self) -> Floats:
+        """Compute all of them."""
+        joined: Floats = np.concatenate([part.result() for part in self._parts])
+        return joined
 
     result = step
 

@@ -70,6 +70,9 @@ class SimulatedAccelerator:
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
 
+    def prepare(self, max_tokens: int) -> None:
+        """Do nothing: what runs on the CPU is ready."""
+
     def memory(self) -> DeviceMemory:
         """Report this process's row of the ledger."""
         row = next(row for row in self._ledger.view().rows if row.model == self._model)

@@ -57,6 +57,9 @@ class SmallGpu:
             raise ModelError("model.safetensors is gone")
         self.calls.append("reload")
 
+    def prepare(self, max_tokens: int) -> None:
+        self.calls.append(f"prepare {max_tokens}")
+
     def memory(self) -> DeviceMemory:
         return DeviceMemory(0, 0, 0)
 
@@ -178,3 +181,10 @@ def test_the_budget_is_measured_once() -> None:
     backend.offload()
     assert backend.reload()
     assert len(gpu.sizes) == before
+    assert gpu.calls == [
+        "reload",
+        f"prepare {backend.token_budget}",
+        "offload",
+        "reload",
+        f"prepare {backend.token_budget}",
+    ]

@@ -1,4 +1,4 @@
-"""What decides about CUDA graphs, without a GPU: sizes, fillers, and where launches no longer matter."""
+"""What decides about CUDA graphs, without a GPU: their sizes, and what fills a batch up."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.engine.models.flat.support import write_family
 from tests.support.checkpoints import write_checkpoint
 from trivet.engine.batch.token_batch import TokenBatch
-from trivet.engine.cuda.graphs import BUCKET_TOKENS, Bucket, fill_up, split, up_to_computing
+from trivet.engine.cuda.graphs import Bucket, buckets_up_to, fill_up, split
 from trivet.engine.cuda.programs import FlatProgram
 
 lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
@@ -25,7 +25,7 @@ def batch_of(lengths: list[int]) -> TokenBatch:
 
 @given(lengths_lists)
 def test_a_filled_batch_begins_with_the_batch_and_has_the_bucket_s_size(lengths: list[int]) -> None:
-    batch, bucket = batch_of(lengths), Bucket(512)
+    batch, bucket = batch_of(lengths), Bucket(512, 512)
     ids, token_types, positions, boundaries = fill_up(batch, bucket)
     for filled, given_values in ((ids, batch.ids), (token_types, batch.token_types), (positions, batch.positions)):
         assert filled.shape == (512,)
@@ -38,7 +38,7 @@ def test_a_filled_batch_begins_with_the_batch_and_has_the_bucket_s_size(lengths:
 @given(lengths_lists)
 @pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe"])
 def test_fillers_change_no_result(tiny_programs: dict[str, FlatProgram], name: str, lengths: list[int]) -> None:
-    program, batch, bucket = tiny_programs[name], batch_of(lengths), Bucket(512)
+    program, batch, bucket = tiny_programs[name], batch_of(lengths), Bucket(512, 512)
     plain, filled = (
         program.forward([torch.from_numpy(array) for array in arrays], batch.max_len)
         for arrays in (program.arrays(batch), fill_up(batch, bucket))
@@ -60,21 +60,21 @@ def tiny_programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatPro
     return programs
 
 
-def test_a_bucket_holds_so_many_tokens_and_sequences() -> None:
-    assert Bucket(64).holds(64, 8)
-    assert not Bucket(64).holds(65, 1)
-    assert not Bucket(64).holds(20, 9)
-    assert [Bucket(tokens).sequences for tokens in (64, 256, 1024, 8192)] == [8, 16, 64, 64]
+@pytest.mark.parametrize("longest", [256, 512, 8192])
+@pytest.mark.parametrize("most", [64, 100, 4096, 12215, 16384])
+def test_buckets_end_at_the_budget_unless_long_sequences_are_read(most: int, longest: int) -> None:
+    buckets = buckets_up_to(most, longest)
+    sizes = [bucket.tokens for bucket in buckets]
+    assert sizes == sorted(set(sizes))
+    for bucket in buckets:
+        assert bucket.max_len <= longest
+        assert bucket.sequences >= max(8, bucket.tokens / 128)
+    assert sizes[-1] == (most if longest <= 512 else min(most, 4096))
 
 
-def test_graphs_end_where_computing_takes_over() -> None:
-    buckets = [Bucket(tokens) for tokens in BUCKET_TOKENS]
-    took_s = lambda bucket: max(0.004, bucket.tokens * 4e-6)  # noqa: E731
-    chosen = up_to_computing(buckets, took_s)
-    assert chosen[-1].tokens == 1536  # 6.1 ms, the first above 6
-    assert chosen == buckets[: len(chosen)]
-    assert up_to_computing(buckets, lambda _: 0.004) == buckets
-    assert up_to_computing([], took_s) == []
+def test_a_bucket_of_a_short_model_holds_many_sequences() -> None:
+    assert [Bucket(tokens, 512).sequences for tokens in (64, 256, 1024, 8192, 16384)] == [8, 16, 64, 512, 512]
+    assert [Bucket(tokens, 8192).sequences for tokens in (64, 1024, 4096)] == [8, 64, 64]
 
 
 def test_split_gives_the_arrays_back() -> None:

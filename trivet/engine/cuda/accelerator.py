@@ -57,6 +57,9 @@ class Accelerator(Protocol):
     def reload(self) -> None:
         """Put the weights on the GPU. If they do not fit, it raises `BackendOutOfMemory` and they stay offloaded."""
 
+    def prepare(self, max_tokens: int) -> None:
+        """Make everything ready for batches of up to so many tokens, once the weights are on the GPU."""
+
     def memory(self) -> DeviceMemory:
         """Report the allocator's memory."""
 

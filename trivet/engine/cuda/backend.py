@@ -11,13 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trivet.engine.backend import BackendOutOfMemory, Pending
+from trivet.engine.backend import BackendOutOfMemory, Joined, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
 from trivet.engine.cuda.calibration import tokens_within
 from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
 from trivet.errors import GpuUnavailable, ModelError
-from trivet.messages import Floats
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class GpuLaneBackend:
         self._after_oom(batch, reason)
         first, second = batch.halves()
         # The device computes the halves one after the other, so that the second one takes the memory of the first.
-        return _Joined(self._launch(first), self._launch(second))
+        return Joined(self._launch(first), self._launch(second))
 
     def _after_oom(self, batch: TokenBatch, reason: str) -> None:
         tokens = self.layout.cost(batch.lengths)
@@ -151,6 +150,7 @@ class GpuLaneBackend:
                     logger.error("%s: its weights cannot be read: %s", self._model, error)
                     return False
                 self._measure_budget()
+                self._accelerator.prepare(self._budget_config.max_tokens)
                 self.offloaded = False
                 logger.info("%s: its weights are on the GPU", self._model)
         return True
@@ -180,17 +180,3 @@ class GpuLaneBackend:
     def close(self) -> None:
         """Release the GPU."""
         self._accelerator.close()
-
-
-class _Joined:
-    """Two forwards in place of one that did not fit."""
-
-    def __init__(self, first: Pending, second: Pending) -> None:
-        self._halves = (first, second)
-
-    def step(self) -> Floats:
-        """Return the outputs of both."""
-        joined: Floats = np.concatenate([half.result() for half in self._halves])
-        return joined
-
-    result = step

@@ -1,6 +1,7 @@
-"""CUDA graphs for small batches: all launches of a forward, recorded once and replayed as one.
+"""CUDA graphs: all launches of a forward, recorded once and replayed as one.
 
-A forward launches hundreds of kernels from Python, at 5 to 10 µs each. For few tokens that is nearly all of its time.
+A forward launches hundreds of kernels from Python, at 5 to 10 µs each, and more while other threads of the process want
+the interpreter between any two of them. For few tokens that is nearly all of its time.
 A graph fixes every shape. So graphs are recorded for rising numbers of tokens, and a batch is filled up to the next
 one: with tokens of one more sequence, and with sequences without tokens.
 
@@ -8,8 +9,6 @@ All of them share one pool of memory, the largest recorded first. Only one may t
 ensures.
 """
 
-import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,31 +20,49 @@ from torch import Tensor
 from trivet.engine.batch.token_batch import Int32s, TokenBatch
 from trivet.engine.cuda.programs import Program
 
-logger = logging.getLogger(__name__)
-
-BUCKET_TOKENS: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+BUCKET_TOKENS: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 14336)
+_TILE_TOKENS: Final = 128
+"""Queries that attention computes together."""
+_MOST_TILES: Final = 2048
+"""Attention looks at the tiles of every sequence as if it were the longest, whether it has tokens or not. Up to here
+that costs little."""
 _TOKENS_PER_SEQUENCE: Final = 16
-_SEQUENCES: Final = (8, 64)
-"""Fewest and most sequences of a graph. Each costs attention a little in every layer, with tokens or without."""
-LAUNCHES_MATTER_UP_TO: Final = 1.5
-"""A forward this many times slower than the smallest one is bound by computing and no longer by launches."""
+_TYPICAL_TOKENS: Final = 128
+_FEWEST_SEQUENCES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The sizes of one graph: tokens, and sequences besides the one that holds the fillers."""
+    """The sizes of one graph."""
 
     tokens: int
+    longest: int
+    """Tokens of the longest sequence that the model reads."""
+
+    @property
+    def max_len(self) -> int:
+        """Tokens of the longest sequence that fits."""
+        return min(self.tokens, self.longest)
 
     @property
     def sequences(self) -> int:
-        """How many sequences with results it holds."""
-        fewest, most = _SEQUENCES
-        return min(max(fewest, self.tokens // _TOKENS_PER_SEQUENCE), most)
+        """How many sequences with results it holds, besides the one of the fillers."""
+        tiles = -(-self.max_len // _TILE_TOKENS)
+        return min(max(_FEWEST_SEQUENCES, self.tokens // _TOKENS_PER_SEQUENCE), _MOST_TILES // tiles)
 
-    def holds(self, tokens: int, sequences: int) -> bool:
-        """Whether a batch of this size can be filled up to it."""
-        return tokens <= self.tokens and sequences <= self.sequences
+    @property
+    def is_useful(self) -> bool:
+        """Whether it holds as many sequences as a batch of this size usually has."""
+        return self.sequences * _TYPICAL_TOKENS >= self.tokens
+
+
+def buckets_up_to(most_tokens: int, longest: int) -> list[Bucket]:
+    """Return the ascending buckets for batches of up to `most_tokens`, the last of exactly that size.
+
+    A model that reads long sequences gets no large ones: they would hold too few.
+    """
+    sizes = [*(tokens for tokens in BUCKET_TOKENS if tokens < most_tokens), most_tokens]
+    return [bucket for tokens in sizes if (bucket := Bucket(tokens, longest)).is_useful]
 
 
 def fill_up(batch: TokenBatch, bucket: Bucket) -> tuple[Int32s, ...]:
@@ -62,7 +79,9 @@ def fill_up(batch: TokenBatch, bucket: Bucket) -> tuple[Int32s, ...]:
 
 
 @dataclass(slots=True)
-class _Recorded:
+class Recorded:
+    """One graph, with the memory that it reads and writes."""
+
     bucket: Bucket
     inputs: Tensor
     """(items,) int32 on the device: where a replay reads."""
@@ -78,51 +97,40 @@ class Graphs:
         self._program = program
         self._device = device
         self._stream = stream
-        self._recorded: list[_Recorded] = []  # ascending
+        self._recorded: list[Recorded] = []  # ascending
 
-    @property
-    def largest_tokens(self) -> int:
-        """Most tokens that a graph holds; 0 without any."""
-        return self._recorded[-1].bucket.tokens if self._recorded else 0
-
-    def find(self, tokens: int, sequences: int) -> _Recorded | None:
+    def find(self, tokens: int, sequences: int) -> "Recorded | None":
         """Return the smallest graph that holds a batch of this size; None if none does."""
-        return next((one for one in self._recorded if one.bucket.holds(tokens, sequences)), None)
+        for recorded in self._recorded:
+            if tokens <= recorded.bucket.tokens and sequences <= recorded.bucket.sequences:
+                return recorded
+        return None
+
+    def has_room_for_halves(self, tokens: int, sequences: int) -> bool:
+        """Whether a batch fits but for its number of sequences, so that its halves can be replayed."""
+        return sequences > 1 and bool(self._recorded) and tokens <= self._recorded[-1].bucket.tokens
 
     @torch.inference_mode()
     def record(self, max_tokens: int) -> None:
-        """Record graphs up to the size at which launches no longer matter here, and at most `max_tokens`.
+        """Record the graphs for batches of up to `max_tokens`; blocks for up to a second.
 
-        Blocks for some tenths of a second. Raises torch's error if their memory does not fit; `forget` must follow.
+        Raises torch's error if their memory does not fit; `forget` must follow.
         """
-        buckets = [Bucket(tokens) for tokens in BUCKET_TOKENS if tokens <= min(max_tokens, self._program.graph_tokens)]
-        buckets = up_to_computing(buckets, self._eager_s)
+        most = min(max_tokens, self._program.graph_tokens)
+        buckets = buckets_up_to(most, self._program.max_tokens) if most else []
         pool = torch.cuda.graph_pool_handle()
-        recorded = [self._record(bucket, pool) for bucket in reversed(buckets)]
-        self._recorded = recorded[::-1]
+        self._recorded = [self._record(bucket, pool) for bucket in reversed(buckets)][::-1]
 
     def _example(self, bucket: Bucket) -> tuple[Tensor, Callable[[], Tensor]]:
         """Inputs on the device, and a forward over them."""
-        lengths = [max(1, bucket.tokens // 8)] * min(8, bucket.tokens)
+        lengths = [min(_TYPICAL_TOKENS, bucket.tokens // 8)] * 8
         batch = TokenBatch.of([np.ones(length, dtype=np.int32) for length in lengths])
         arrays = fill_up(batch, bucket)
         inputs = torch.from_numpy(np.concatenate(arrays)).to(self._device)
         parts = split(inputs, arrays)
-        return inputs, lambda: self._program.forward(parts, min(bucket.tokens, self._program.max_tokens))
+        return inputs, lambda: self._program.forward(parts, bucket.max_len)
 
-    def _eager_s(self, bucket: Bucket) -> float:
-        """Measure a forward without a graph, in seconds: the faster of two, after one that loads kernels."""
-        _, forward = self._example(bucket)
-        took_s = []
-        for _ in range(3):
-            self._stream.synchronize()
-            began_s = time.perf_counter()
-            forward()
-            self._stream.synchronize()
-            took_s.append(time.perf_counter() - began_s)
-        return min(took_s[1:])
-
-    def _record(self, bucket: Bucket, pool: Any) -> _Recorded:
+    def _record(self, bucket: Bucket, pool: Any) -> Recorded:
         inputs, forward = self._example(bucket)
         forward()  # what it sets up at its first run must not be recorded
         self._stream.synchronize()
@@ -130,29 +138,11 @@ class Graphs:
         # Other threads of this process may ask the driver for figures meanwhile.
         with torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
             outputs = forward()
-        return _Recorded(bucket, inputs, outputs, graph)
+        return Recorded(bucket, inputs, outputs, graph)
 
     def forget(self) -> None:
         """Drop all graphs and their memory."""
         self._recorded = []
-
-
-def up_to_computing(buckets: Sequence[Bucket], seconds: Callable[[Bucket], float]) -> list[Bucket]:
-    """Return the ascending buckets up to the first whose forward is bound by computing.
-
-    Args:
-        buckets: ascending.
-        seconds: measures a forward of that size without a graph.
-    """
-    chosen: list[Bucket] = []
-    smallest_s: float | None = None
-    for bucket in buckets:
-        took_s = seconds(bucket)
-        smallest_s = took_s if smallest_s is None else min(smallest_s, took_s)
-        chosen.append(bucket)
-        if took_s > LAUNCHES_MATTER_UP_TO * smallest_s:
-            break
-    return chosen
 
 
 def split(flat: Tensor, arrays: Sequence[Int32s]) -> list[Tensor]:

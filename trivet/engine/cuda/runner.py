@@ -5,6 +5,7 @@ only: that of the batch whose outputs are handed out.
 """
 
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Literal
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trivet.engine.backend import BackendOutOfMemory, Pending
+from trivet.engine.backend import BackendOutOfMemory, Joined, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.engine.cuda.graphs import Graphs, fill_up, split
@@ -24,7 +25,8 @@ from trivet.messages import Floats
 
 logger = logging.getLogger(__name__)
 
-_cuda: Any = torch.cuda  # its classes are not typed
+_torch: Any = torch  # what it does not type
+_cuda = _torch.cuda
 
 CudaDtype = Literal["bf16", "fp16"]
 
@@ -36,6 +38,8 @@ _POISON: Final = (
     "GPU is lost",
 )
 """Signs in an error's message that the CUDA context is lost: from then on every call of this process fails."""
+
+_SWITCH_INTERVAL_S: Final = 0.0005
 
 _NO_MEMORY: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 """Signs that a library beside torch's allocator found no memory on the GPU."""
@@ -61,6 +65,8 @@ def prepare_process(cap_fraction: float) -> None:
     # 100 ms on an H100, while requests wait.
     torch.backends.cuda.enable_cudnn_sdp(False)
     torch.cuda.set_per_process_memory_fraction(cap_fraction)
+    # A thread that launches kernels gives the interpreter away with every one, and waits this long to get it back.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 class CudaAccelerator:
@@ -110,6 +116,8 @@ class CudaAccelerator:
 
     def _enqueue(self, batch: TokenBatch) -> Pending:
         recorded = self._graphs.find(batch.tokens, len(batch.lengths))
+        if recorded is None and self._graphs.has_room_for_halves(batch.tokens, len(batch.lengths)):
+            return Joined(*(self._enqueue(half) for half in batch.halves()))
         slot = self._slots.pop() if self._slots else Slot(pinned=self._on_gpu)
         if recorded is not None:
             recorded.inputs.copy_(slot.stage(fill_up(batch, recorded.bucket)), non_blocking=True)
@@ -165,20 +173,28 @@ class CudaAccelerator:
             self._stream.synchronize()
         self._graphs.forget()
         self._program.unload()
+        if self._on_gpu:
+            _torch._C._cuda_clearCublasWorkspaces()  # tens of megabytes for each stream
         self.free_cache()
 
     def reload(self) -> None:
-        """See `Accelerator`. CUDA graphs are recorded anew; without memory for them, forwards run without."""
+        """See `Accelerator`."""
         reason = self._attempt(self._program.load)
         if reason is not None:
             self.offload()
             raise BackendOutOfMemory(reason)
-        if self._graph_tokens:
-            reason = self._attempt(lambda: self._graphs.record(self._graph_tokens))
-            if reason is not None:
-                self._graphs.forget()
-                self.free_cache()
-                logger.warning("no memory for CUDA graphs, small batches will take longer: %s", reason)
+
+    def prepare(self, max_tokens: int) -> None:
+        """See `Accelerator`. Records CUDA graphs; without memory for them, forwards run without."""
+        most = min(max_tokens, self._graph_tokens)
+        if not most:
+            return
+        self.free_cache()  # graphs have memory of their own
+        reason = self._attempt(lambda: self._graphs.record(most))
+        if reason is not None:
+            self._graphs.forget()
+            self.free_cache()
+            logger.warning("no memory for CUDA graphs, small batches will take longer: %s", reason)
 
     def _attempt(self, step: Callable[[], None]) -> str | None:
         """Run a step on the stream; return what ran out of memory, None where it worked."""

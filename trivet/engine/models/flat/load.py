@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trivet.checkpoint.files import read_config
 from trivet.checkpoint.pooling import read_pooling_modes
@@ -151,12 +153,27 @@ class FlatCheckpoint:
         return model.eval().requires_grad_(False)
 
     def _on_meta(self) -> FlatModel:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutInitialising():
             return FlatModel(self._architecture, _head(self._architecture, self._model_dir))
 
     def _dtypes(self, model: FlatModel) -> Callable[[str], torch.dtype]:
         kept = _kept_in_fp32(model)
         return lambda name: torch.float32 if name in kept else self._dtype
+
+
+class _WithoutInitialising(TorchFunctionMode):
+    """Builds modules without the random numbers that `load_weights` would replace.
+
+    On the meta device torch would import its compiler for them: seconds, and hundreds of megabytes.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def load_flat_model(
