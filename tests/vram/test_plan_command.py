@@ -21,7 +21,7 @@ def test_a_plan_that_does_not_fit_says_why_and_exits_with_one() -> None:
     ran = CliRunner().invoke(APP, ["--vram", "4GiB", "--models", FLAGSHIP])
     assert ran.exit_code == 1
     assert ran.stdout == ""
-    assert "5.3 GiB needed" in ran.stderr
+    assert "5.2 GiB needed" in ran.stderr
     assert "nearest preset that fits is cpu" in ran.stderr
 
 

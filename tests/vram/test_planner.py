@@ -28,7 +28,7 @@ def test_the_flagship_models_fit_eight_gib_at_16_bits() -> None:
 
 
 def test_a_smaller_gpu_lowers_all_budgets_equally() -> None:
-    for gpu_mib, common in ((6 * 1024, 11_776), (5.5 * 1024, 4_608)):
+    for gpu_mib, common in ((6 * 1024, 11_008), (5.5 * 1024, 5_120)):
         made = plan(FLAGSHIP, int(gpu_mib * MIB))
         embedder, reranker, classifier = (model.budget_tokens for model in made.models)
         assert embedder == reranker == common
@@ -39,9 +39,9 @@ def test_a_refusal_states_the_numbers_and_a_remedy() -> None:
     with pytest.raises(DoesNotFit) as refused:
         plan(FLAGSHIP, 4 * GIB)
     message = refused.value.message
-    assert "5.3 GiB needed" in message
+    assert "5.2 GiB needed" in message
     assert "2.1 GiB weights at bf16" in message
-    assert "the GPU has 4 GiB: 1.3 GiB short" in message
+    assert "the GPU has 4 GiB: 1.2 GiB short" in message
     assert message.endswith("The nearest preset that fits is cpu.")
     assert refused.value.needed_bytes - refused.value.gpu_bytes > GIB
 
@@ -184,7 +184,15 @@ def test_a_local_checkpoint_is_described_by_its_files(tmp_path: Path) -> None:
 
 
 def test_gpt_style_field_names_are_understood() -> None:
-    config = {"n_embd": 768, "n_inner": 3072, "n_head": 12, "max_trained_positions": 512, "model_type": "nomic_bert"}
+    config = {
+        "n_embd": 768,
+        "n_inner": 3072,
+        "n_head": 12,
+        "max_trained_positions": 512,
+        "model_type": "nomic_bert",
+        "num_experts": 8,
+        "moe_top_k": 2,
+    }
     facts = facts_from_config("nomic", config, CATALOGUE["nomic-ai/nomic-embed-text-v2-moe"].parameters)
     assert replace(facts, name="nomic-ai/nomic-embed-text-v2-moe") == CATALOGUE["nomic-ai/nomic-embed-text-v2-moe"]
 

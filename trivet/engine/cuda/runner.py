@@ -17,7 +17,7 @@ from torch import Tensor
 from trivet.engine.backend import BackendOutOfMemory, Joined, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
-from trivet.engine.cuda.graphs import Graphs, fill_up, split
+from trivet.engine.cuda.graphs import Graphs, Recorded, fill_up, split
 from trivet.engine.cuda.programs import Program
 from trivet.engine.cuda.staging import Slot
 from trivet.errors import GpuUnavailable
@@ -119,16 +119,22 @@ class CudaAccelerator:
         if recorded is None and self._graphs.has_room_for_halves(batch.tokens, len(batch.lengths)):
             return Joined(*(self._enqueue(half) for half in batch.halves()))
         slot = self._slots.pop() if self._slots else Slot(pinned=self._on_gpu)
+        try:
+            outputs = self._forward(batch, recorded, slot)
+            return _InFlight(self, slot, slot.receive(outputs), self._mark())
+        except BaseException:
+            # Never freed: with the context lost, torch ends the process over a pinned page that it cannot give back.
+            self._slots.append(slot)
+            raise
+
+    def _forward(self, batch: TokenBatch, recorded: Recorded | None, slot: Slot) -> Tensor:
         if recorded is not None:
             recorded.inputs.copy_(slot.stage(fill_up(batch, recorded.bucket)), non_blocking=True)
             recorded.graph.replay()
-            outputs = recorded.outputs[: len(batch.lengths)]
-        else:
-            arrays = self._program.arrays(batch)
-            inputs = slot.stage(arrays).to(self._device, non_blocking=True)
-            outputs = self._program.forward(split(inputs, arrays), batch.max_len)
-        received = slot.receive(outputs)
-        return _InFlight(self, slot, received, self._mark())
+            return recorded.outputs[: len(batch.lengths)]
+        arrays = self._program.arrays(batch)
+        inputs = slot.stage(arrays).to(self._device, non_blocking=True)
+        return self._program.forward(split(inputs, arrays), batch.max_len)
 
     def _on_stream(self) -> AbstractContextManager[Any]:
         return torch.cuda.stream(self._stream) if self._on_gpu else nullcontext()
@@ -143,13 +149,14 @@ class CudaAccelerator:
 
     def read(self, slot: Slot, received: Tensor, event: Any) -> Floats:
         """Wait for a batch, copy its outputs and give its slot to the next one."""
-        if event is not None:
-            try:
+        try:
+            if event is not None:
                 event.synchronize()
-            except RuntimeError as error:
-                raise GpuUnavailable(f"the GPU failed while it computed: {self._out_of_memory(error)}") from error
-        outputs: Floats = received.numpy().astype(np.float32, copy=True)
-        self._slots.append(slot)
+            outputs: Floats = received.numpy().astype(np.float32, copy=True)
+        except RuntimeError as error:
+            raise GpuUnavailable(f"the GPU failed while it computed: {self._out_of_memory(error)}") from error
+        finally:
+            self._slots.append(slot)
         return outputs
 
     def _out_of_memory(self, error: RuntimeError) -> str:

@@ -39,6 +39,8 @@ class ModelFacts:
     max_tokens: int
     gated: bool = False
     """Whether the feed-forward part has two input projections (GeGLU)."""
+    experts_per_token: int = 1
+    """How many experts of a mixture each token passes through."""
     attention: Attention = "fused"
     """"eager" if the scores of all heads are in memory at once: disentangled attention has no fused kernel."""
     measured_activation_bytes_per_token: int | None = None
@@ -51,15 +53,14 @@ class ModelFacts:
         """Return the bytes per token at the peak of a forward, for a batch of the longest sequences."""
         if self.measured_activation_bytes_per_token is not None:
             return self.measured_activation_bytes_per_token
-        projections = 8 * self.hidden  # residual, normed, q k v, rotated q k, output
+        attention = 9 * self.hidden  # two residuals, normed, q k v, rotated q k, output
+        if self.attention == "eager":  # a row of the mask, and scores, probabilities and a positional term of each head
+            attention += self.max_tokens * (1 + 3 * self.heads)
         widened = 3 if self.gated else 2  # (gate,) input and product
-        feed_forward = 2 * self.hidden + widened * self.feed_forward
-        # One row of the attention mask per token. Eager attention also holds scores, probabilities and a positional
-        # term for each head.
-        mask_row = self.max_tokens * (1 if self.attention == "fused" else 1 + 3 * self.heads)
+        routed = 2 * self.hidden if self.experts_per_token > 1 else 0  # a token's rows, sorted by expert, and back
+        feed_forward = 3 * self.hidden + self.experts_per_token * (widened * self.feed_forward + routed)
         pooled = 4 * self.hidden  # the last hidden state in fp32
-        values = max(projections + mask_row, feed_forward + (mask_row if self.attention == "fused" else 0))
-        return round(_ALLOCATOR_SLACK * (values * ITEM_BYTES[dtype] + pooled))
+        return round(_ALLOCATOR_SLACK * (max(attention, feed_forward) * ITEM_BYTES[dtype] + pooled))
 
 
 def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> ModelFacts:
@@ -76,6 +77,7 @@ def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> 
         heads=architecture.heads,
         max_tokens=architecture.max_tokens,
         gated=architecture.has_gated_mlp,
+        experts_per_token=int(config.get("moe_top_k") or 1) if config.get("num_experts") else 1,
         attention="eager" if architecture.has_disentangled_attention else "fused",
     )
 
@@ -134,6 +136,7 @@ _CATALOGUE = (
         feed_forward=3072,
         heads=12,
         max_tokens=512,
+        experts_per_token=2,
     ),
     ModelFacts(
         name="BAAI/bge-reranker-base",

@@ -66,11 +66,15 @@ class _Layer(nn.Module):
         self.output_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
-        query, key, value = self.projections(x)  # each (N, h, D)
-        mixed = attend(query, key, value, None).flatten(1)  # (N, H)
-        x = self.attention_norm(x + self.mix_heads(mixed))
+        x = self.attention_norm(x + self._attention(x, attend))
         out: Tensor = self.output_norm(x + self.feed_forward(x))
         return out
+
+    def _attention(self, x: Tensor, attend: Attend) -> Tensor:
+        """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
+        query, key, value = self.projections(x)  # each (N, h, D)
+        mixed: Tensor = self.mix_heads(attend(query, key, value, None).flatten(1))
+        return mixed
 
 
 _EMBEDDINGS: Final = {

@@ -31,7 +31,7 @@ class ModernBertEncoder(nn.Module):
     def forward(self, ids: Tensor, token_types: Tensor | None, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states of the last layer, normed; see the class for shapes."""
         x = self.norm(self.words(ids))  # (N, H)
-        global_angles, local_angles = self.global_rotary(positions), self.local_rotary(positions)
+        global_angles, local_angles = (rotary(positions, x.dtype) for rotary in (self.global_rotary, self.local_rotary))
         for layer in self.layers:
             x = layer(x, global_angles if layer.reach is None else local_angles, attend)
         out: Tensor = self.final_norm(x)
@@ -54,11 +54,15 @@ class _Layer(nn.Module):
         )
 
     def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
-        query, key, value = self.projections(self.attention_norm(x), angles)  # each (N, h, D)
-        mixed = attend(query, key, value, self.reach).flatten(1)  # (N, H)
-        x = x + self.mix_heads(mixed)
+        x = x + self._attention(self.attention_norm(x), angles, attend)
         out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return out
+
+    def _attention(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
+        """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
+        query, key, value = self.projections(x, angles)  # each (N, h, D)
+        mixed: Tensor = self.mix_heads(attend(query, key, value, self.reach).flatten(1))
+        return mixed
 
 
 def _norm(config: ModernBertConfig) -> nn.LayerNorm:

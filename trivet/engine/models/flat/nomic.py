@@ -47,7 +47,7 @@ class NomicEncoder(nn.Module):
         x: Tensor = self.norm(
             self.words(ids) + (self.types(token_types) if has_choice else self.types.weight[0])
         )  # (N, H)
-        angles = self.rotary(positions)
+        angles = self.rotary(positions, x.dtype)
         for layer in self.layers:
             x = layer(x, angles, attend)
         return x
@@ -72,11 +72,15 @@ class _Layer(nn.Module):
         self.output_norm = nn.LayerNorm(size, eps=config.norm_eps)
 
     def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
-        query, key, value = self.projections(x, angles)  # each (N, h, D)
-        mixed = attend(query, key, value, None).flatten(1)  # (N, H)
-        x = self.attention_norm(x + self.mix_heads(mixed))
+        x = self.attention_norm(x + self._attention(x, angles, attend))
         out: Tensor = self.output_norm(x + self.feed_forward(x))
         return out
+
+    def _attention(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
+        """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
+        query, key, value = self.projections(x, angles)  # each (N, h, D)
+        mixed: Tensor = self.mix_heads(attend(query, key, value, None).flatten(1))
+        return mixed
 
 
 class Experts(nn.Module):
