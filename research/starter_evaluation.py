@@ -43,6 +43,17 @@ NOTES = HERE / "notes" / "notes.txt"
 CONTRADICTIONS = HERE / "notes" / "contradictions.txt"
 HOW_TO = HERE / "howto" / "howto.txt"
 SECURITY_PAGE = Path("docs/security.md")
+PROGRAM_NOTES = (
+    "The dispatcher sends a request to the replica with the shortest queue.",
+    "When VRAM runs low, the policy offloads the model that was used least.",
+    "Embeddings are cached by the hash of their text and the model's revision.",
+    "The tokenizer splits long texts into windows that overlap by 64 tokens.",
+    "API keys are compared as digests in constant time.",
+    "The status page shows the memory of every model as a curve.",
+    "A CPU replica answers while the GPU replica reloads.",
+    "The reranker's score is the sigmoid of one logit.",
+)
+"""Eight one-line notes on different parts of one program."""
 NOTE_PAIRS = 200
 TOPIC_LENGTHS_TOKENS = (60, 300, 600, 2_000)
 OVERLAP_TOKENS = 64
@@ -63,6 +74,11 @@ def note_pairs(limit: int = NOTE_PAIRS) -> list[tuple[str, str]]:
     blocks = [block.splitlines() for block in text.strip().split("\n\n")]
     pairs = [(a, b) for block in blocks for i, a in enumerate(block) for b in block[i + 1 :]]
     return sorted(pairs, key=lambda pair: stable_fraction(f"{pair[0]} {pair[1]}"))[:limit]
+
+
+def case_12() -> list[tuple[str, str]]:
+    """All pairs of the notes on this program itself."""
+    return [(a, b) for i, a in enumerate(PROGRAM_NOTES) for b in PROGRAM_NOTES[i + 1 :]]
 
 
 def contradicting_pairs() -> list[tuple[str, str]]:
@@ -151,7 +167,7 @@ class ClassifierFigures:
         contradiction = list(RELATION_HYPOTHESES).index("contradiction")
         unrelated = list(RELATION_HYPOTHESES).index("unrelated")
         figures: dict[str, Any] = {}
-        for name, pairs in (("apart", note_pairs()), ("contradicting", contradicting_pairs())):
+        for name, pairs in (("apart", note_pairs()), ("case 12", case_12()), ("contradicting", contradicting_pairs())):
             scores = self._relations(pairs)
             best, sure = scores.argmax(axis=1), scores.max(axis=1) >= CONFIDENT
             figures[name] = {
@@ -248,9 +264,7 @@ class RerankerFigures:
         return self._ranked([q for q, _ in asked], functions, gold, reciprocal_rank, "mrr")
 
     def trecqa(self) -> dict[str, float]:
-        rankings = [
-            r for r in read_trecqa(self._data / "trecqa-dev.csv.gz") if 0 < len(r.relevant) < len(r.candidates)
-        ]
+        rankings = [r for r in read_trecqa(self._data / "trecqa-dev.csv.gz") if 0 < len(r.relevant) < len(r.candidates)]
         found: dict[str, list[float]] = {}
         for ranking in rankings:
             cosine = self._embed(list(ranking.candidates)) @ self._embed([ranking.query])[0]

@@ -47,9 +47,7 @@ def _rows(path: Path, category: str) -> list[tuple[NliRow, str]]:
 
 
 def _split(rows: list[tuple[NliRow, str]], held_back: int) -> Split:
-    quota = {
-        category: round(held_back * count / len(rows)) for category, count in Counter(c for _, c in rows).items()
-    }
+    quota = {category: round(held_back * count / len(rows)) for category, count in Counter(c for _, c in rows).items()}
     held: list[NliRow] = []
     premises: set[str] = set()
     for row, category in sorted(rows, key=lambda r: (stable_fraction("held back " + r[0].premise), r[0].hypothesis)):

@@ -93,7 +93,9 @@ def planted(project: Project, fact: Fact, rng: random.Random) -> Iterator[Exampl
     match rng.randrange(7):
         case 0 | 1:  # a contradiction, planted in one text or in both
             beside = opposite if rng.random() < 0.6 else fill([opposite], pool, rng.choice((60, 100, 150)), rng)
-            long = fill([fact.text], pool, rng.choice(_LENGTHS_TOKENS[:7] if beside is opposite else (60, 120, 200)), rng)
+            long = fill(
+                [fact.text], pool, rng.choice(_LENGTHS_TOKENS[:7] if beside is opposite else (60, 120, 200)), rng
+            )
             first, second = (long, beside) if rng.random() < 0.5 else (beside, long)
             false = rng.sample(("unrelated", "expansion", "dependency"), rng.choice((1, 2)))
             yield _relation(first, second, "contradiction", false, rng, "planted")
@@ -246,9 +248,7 @@ def long_topic(
     return Example(JOINT.join(parts), tuple(hypotheses), "topics-long")
 
 
-def long_answer(
-    question: str, sentence: str, answers: bool, fillers: Sequence[str], rng: random.Random
-) -> Example:
+def long_answer(question: str, sentence: str, answers: bool, fillers: Sequence[str], rng: random.Random) -> Example:
     """Whether a text answers a question, where the sentence that does stands among others."""
     parts = rng.sample(fillers, rng.choice((1, 2, 4, 6, 8)))
     parts.insert(rng.randrange(len(parts) + 1), sentence)
@@ -270,9 +270,7 @@ def _false_of_unrelated(rng: random.Random) -> list[str]:
     return chosen
 
 
-def _relation(
-    first: str, second: str, true: str, false: Sequence[str], rng: random.Random, source: str
-) -> Example:
+def _relation(first: str, second: str, true: str, false: Sequence[str], rng: random.Random, source: str) -> Example:
     hypotheses = [(wording(true, rng), ENTAILED), *((wording(label, rng), NOT_ENTAILED) for label in false)]
     return Example(pair_premise(first, second), tuple(hypotheses), source)
 

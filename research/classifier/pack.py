@@ -32,7 +32,7 @@ from research.classifier.topics import Topical, lexicon_hits
 from research.relations.assemble import balance
 from research.relations.hypotheses import PAIR_TEMPLATE
 from research.relations.pairs import read_pairs, seeded
-from research.relations.prose_pairs import qnli_sentences, passages
+from research.relations.prose_pairs import passages, qnli_sentences
 from research.training.datasets import read_qnli
 from research.training.packed import CLS_PIECE, SEP_PIECE, Ragged, ragged, write_arrays
 from research.training.pieces import PiecePacker

@@ -55,15 +55,17 @@ class Corpus:
     """Nats by which a label outweighs the embedder's opinion of the order."""
     pointwise: bool
     """Whether the opinion is also what is learned of each document by itself. Otherwise its label is."""
+    share: float = 1.0
+    """How many of the queries a pass shows, so that no corpus crowds the others out."""
 
 
 CORPORA = {
     "qnli": Corpus(4, 0.5, 6.0, pointwise=False),
     "boolq": Corpus(4, 0.5, 6.0, pointwise=False),
     "sections": Corpus(8, 0.3, 1.5, pointwise=True),
-    "code-bare": Corpus(8, 0.2, 1.0, pointwise=True),
-    "code-whole": Corpus(8, 0.2, 1.0, pointwise=True),
-    "code-unnamed": Corpus(8, 0.2, 1.0, pointwise=True),
+    "code-bare": Corpus(8, 0.2, 1.0, pointwise=True, share=0.5),
+    "code-whole": Corpus(8, 0.2, 1.0, pointwise=True, share=0.5),
+    "code-unnamed": Corpus(8, 0.2, 1.0, pointwise=True, share=0.7),
     "mixed": Corpus(8, 0.3, 2.0, pointwise=True),
 }
 
@@ -153,6 +155,7 @@ class RerankerTask:
             self._neighbours[again] = -1
         settings = [CORPORA[self._names[c]] for c in self._query_corpus]
         self._wanted = np.array([s.documents for s in settings])
+        self._shares = np.array([s.share for s in settings])
         self._blind = np.array([s.blind for s in settings])
         self._evidence = np.array([s.label_evidence for s in settings], dtype=np.float32)
         self._taught = np.array([s.pointwise for s in settings])
@@ -160,12 +163,13 @@ class RerankerTask:
         self._drawn_target = np.where((self._target_table == 1).any(axis=1), 0.0, np.nan).astype(np.float32)
 
     def steps(self, rng: np.random.Generator) -> Iterator[Step]:
-        documents, targets = self._draw(self._training, rng)
+        queries = self._training[rng.random(len(self._training)) < self._shares[self._training]]
+        documents, targets = self._draw(queries, rng)
         there = documents >= 0
         longest = np.where(there, self._document_tokens[documents], 0).max(axis=1)
-        tokens = self._query_tokens[self._training] + longest
+        tokens = self._query_tokens[queries] + longest
         for batch in length_bucketed(there.sum(axis=1), tokens, token_budget=self._budget, rng=rng):
-            yield self._step(self._training[batch], documents[batch], targets[batch])
+            yield self._step(queries[batch], documents[batch], targets[batch])
 
     def _draw(self, queries: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         """Documents for each query, and what is known of them: 1, 0 or NaN.  # (queries, WIDTH), -1 is no document"""

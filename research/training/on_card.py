@@ -112,9 +112,11 @@ class Log:
     """What a run prints, kept to be written beside the weights."""
 
     path: Path
+    task: str
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(self, **record: Any) -> None:
+    def __call__(self, **figures: Any) -> None:
+        record = {"task": self.task, **figures}
         self.lines.append(record)
         print(json.dumps(record), flush=True)
         self.path.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
@@ -143,10 +145,7 @@ def train(task: Task, weights: FlatWeights, settings: Settings, device: torch.de
             group["lr"] = peak * rate_factor(elapsed / settings.seconds)
         views = weights.unpacked(dtype)
         logits = torch.cat(
-            [
-                head_logits(views, on_device(part, device), dtype=dtype, dropout=settings.dropout)
-                for part in step.parts
-            ]
+            [head_logits(views, on_device(part, device), dtype=dtype, dropout=settings.dropout) for part in step.parts]
         )
         back = torch.from_numpy(np.argsort(step.order)).to(device)
         about = {name: torch.from_numpy(value).to(device) for name, value in step.about.items()}
@@ -267,18 +266,21 @@ def main() -> None:
     device = torch.device(args.device)
     if device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    else:
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and every batch has another
+        torch.set_float32_matmul_precision("high")
     args.out.mkdir(parents=True, exist_ok=True)
-    log = Log(args.out / f"{args.task}.jsonl")
+    log = Log(args.out / f"{args.task}.jsonl", args.task)
     labels = {"classifier": 2, "reranker": 1}[args.task]
     base = base_weights(args.base)
     task = make_task(args.task, args.data, as_tensors(base), args, device)
     weights = FlatWeights(as_tensors(initial_weights(base, args.init, labels, args.seed)), device)
     measure = logits_with(weights, device, token_budget=args.token_budget)
-    log(task=args.task, device=str(device), before=task.measure(measure), loaded_s=round(time.monotonic() - began, 1))
+    log(device=str(device), before=task.measure(measure), loaded_s=round(time.monotonic() - began, 1))
     chosen = {name: getattr(args, name) or value for name, value in DEFAULTS[args.task].items()}
     settings = Settings(seconds=args.seconds, seed=args.seed, fresh_head=args.init is None, **chosen)
     train(task, weights, settings, device, log, saver(args.task, args.out))
-    log(task=args.task, after=task.measure(measure), whole_s=round(time.monotonic() - began, 1))
+    log(after=task.measure(measure), whole_s=round(time.monotonic() - began, 1))
 
 
 if __name__ == "__main__":
