@@ -266,8 +266,7 @@ def _nothing_in_common(first: str, second: str, rng: random.Random, source: str)
 
 
 def _false_of_unrelated(rng: random.Random) -> list[str]:
-    chosen = list(dict.fromkeys(rng.choices(_FALSE_OF_UNRELATED, k=rng.choice((1, 2, 3)))))
-    return chosen
+    return list(dict.fromkeys(rng.choices(_FALSE_OF_UNRELATED, k=rng.choice((1, 2, 3)))))
 
 
 def _relation(first: str, second: str, true: str, false: Sequence[str], rng: random.Random, source: str) -> Example:

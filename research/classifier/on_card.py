@@ -16,7 +16,7 @@ ENTAILMENT = 0
 
 
 class ClassifierTask:
-    """Groups of rows, of which one is entailed where there are several. The last sources are held back for measuring."""
+    """Groups of rows, of which one is entailed where there are several; sources named `dev-…` are held back."""
 
     labels = 2
 

@@ -245,7 +245,10 @@ def make_task(name: str, data: Path, weights: Mapping[str, Tensor], args: argpar
     return RerankerTask(read_arrays(data / "reranker.xz"), weights, device, token_budget=args.token_budget)
 
 
-DEFAULTS = {"classifier": {"lr": 2e-4, "dropout": 0.1}, "reranker": {"lr": 2e-4, "dropout": 0.0}}
+DEFAULTS: dict[str, dict[str, float]] = {
+    "classifier": {"lr": 2e-4, "dropout": 0.1, "token_budget": 16_384},
+    "reranker": {"lr": 3e-4, "dropout": 0.0, "token_budget": 32_768},
+}
 
 
 def main() -> None:
@@ -257,12 +260,15 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="delta.safetensors to begin from; default: the base encoder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=80.0, help="of training, after everything is loaded")
-    parser.add_argument("--token-budget", type=int, default=16_384, help="padded tokens per step")
+    parser.add_argument("--token-budget", type=int, help="padded tokens per step")
     parser.add_argument("--lr", type=float)
     parser.add_argument("--dropout", type=float)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    for name, value in DEFAULTS[args.task].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     device = torch.device(args.device)
     if device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -277,8 +283,9 @@ def main() -> None:
     weights = FlatWeights(as_tensors(initial_weights(base, args.init, labels, args.seed)), device)
     measure = logits_with(weights, device, token_budget=args.token_budget)
     log(device=str(device), before=task.measure(measure), loaded_s=round(time.monotonic() - began, 1))
-    chosen = {name: getattr(args, name) or value for name, value in DEFAULTS[args.task].items()}
-    settings = Settings(seconds=args.seconds, seed=args.seed, fresh_head=args.init is None, **chosen)
+    settings = Settings(
+        seconds=args.seconds, lr=args.lr, dropout=args.dropout, seed=args.seed, fresh_head=args.init is None
+    )
     train(task, weights, settings, device, log, saver(args.task, args.out))
     log(after=task.measure(measure), whole_s=round(time.monotonic() - began, 1))
 

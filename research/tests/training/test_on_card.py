@@ -109,7 +109,8 @@ def test_reranking_groups_hold_their_own_corpus_and_the_right_document_once(monk
         for query in step.about["groups"]:
             own = documents[queries == query] == arrays["own"][query]
             assert own.sum() == query % 2  # given where it is annotated, else left out
-            assert len(set(documents[queries == query])) >= len(own) - 1 and len(own) <= WIDTH
+            assert len(set(documents[queries == query])) >= len(own) - 1
+            assert len(own) <= WIDTH
             if query % 2:
                 assert targets[queries == query][own] == 1
             else:
