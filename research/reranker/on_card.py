@@ -37,7 +37,6 @@ LISTWISE_WEIGHT = 1.0
 FALSE_NEGATIVE_COSINE = 0.8
 """A document nearer than this to the right one may be right, too."""
 NEIGHBOURS = 32
-HELD_BACK = 0.02
 PARTS = 2
 WIDTH = 8
 """The most documents to a query."""
@@ -70,13 +69,6 @@ CORPORA = {
 }
 
 
-def held_back_order(queries: int) -> tuple[Array, Array]:
-    """Which queries are held back, and which are trained on: the same in every run over the same data."""
-    order = np.random.default_rng(17).permutation(queries)
-    held_back, training = np.split(order, [int(queries * HELD_BACK)])
-    return held_back, training
-
-
 class RerankerTask:
     """Groups of documents per query, drawn again at every pass."""
 
@@ -103,7 +95,8 @@ class RerankerTask:
         cls = ragged([[CLS_PIECE]] * len(self._documents))
         self._document_vectors = self._embed(on_card, joined(cls, self._documents))
         self._neighbours = self._nearest(arrays["corpus_query_starts"])
-        self._held_back, self._training = held_back_order(len(self._queries))
+        self._held_back = arrays["held_back"]
+        self._training = np.setdiff1d(np.arange(len(self._queries)), self._held_back)
         self._tables()
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from research.classifier.projects import Project, read_projects
 from research.reranker.functions import Function
 from research.reranker.mine import collect_functions
 from research.reranker.queries import query_from_name, query_from_summary, without_name
+from research.reranker.train import HELD_BACK_GROUPS, HELD_BACK_SEED
 from research.training.datasets import by_first, read_boolq, read_qnli
 from research.training.packed import CLS_PIECE, SEP_PIECE, ragged, write_arrays
 from research.training.pieces import PiecePacker
@@ -35,6 +36,8 @@ class Draft:
     """Text → position."""
     queries: list[tuple[str, dict[int, float], int]] = field(default_factory=list)
     """Query, what is known of documents (1 right, 0 wrong), the document it was made from."""
+    held_back: list[int] = field(default_factory=list)
+    """Queries that no training sees."""
 
     def add(self, document: str) -> int:
         return self.documents.setdefault(document, len(self.documents))
@@ -44,10 +47,23 @@ class Draft:
             self.queries.append((query, known, own))
 
 
+def held_back_positions(queries: int) -> list[int]:
+    """At most 500 and at most a twentieth, drawn as `research.reranker.train` draws them.
+
+    Of QNLI they are the questions that no training of the shipped reranker has seen.
+    """
+    count = min(HELD_BACK_GROUPS, queries // 20)
+    return np.random.default_rng(HELD_BACK_SEED).permutation(queries)[:count].tolist()
+
+
 def qnli_corpus(data: Path) -> Draft:
     """Each question with its annotated sentences."""
     draft = Draft()
-    for rows in by_first(read_qnli(data / "qnli-train.tsv.gz")):
+    groups = by_first(read_qnli(data / "qnli-train.tsv.gz"))
+    held_back = set(held_back_positions(len(groups)))
+    for number, rows in enumerate(groups):
+        if number in held_back:
+            draft.held_back.append(len(draft.queries))
         known = {draft.add(row.second): row.target for row in rows[:3]}
         right = [document for document, target in known.items() if target == 1.0]
         draft.ask(rows[0].first, known, right[0] if right else OWN_UNKNOWN)
@@ -114,7 +130,7 @@ def pack(drafts: dict[str, Draft], packer: PiecePacker) -> dict[str, np.ndarray]
     """Arrays of the corpora, in their order."""
     for draft in drafts.values():
         packer.learn([*draft.documents, *(query for query, _, _ in draft.queries)])
-    documents, queries, given, targets, own = [], [], [], [], []
+    documents, queries, given, targets, own, held_back = [], [], [], [], [], []
     document_starts, query_starts = [0], [0]
     for draft in drafts.values():
         first = document_starts[-1]
@@ -123,6 +139,7 @@ def pack(drafts: dict[str, Draft], packer: PiecePacker) -> dict[str, np.ndarray]
         given += [[first + d for d in known] for _, known, _ in draft.queries]
         targets += [target for _, known, _ in draft.queries for target in known.values()]
         own += [first + d if d >= 0 else d for _, _, d in draft.queries]
+        held_back += [query_starts[-1] + q for q in draft.held_back or held_back_positions(len(draft.queries))]
         document_starts.append(len(documents))
         query_starts.append(len(queries))
     pool = packer.pool()
@@ -142,6 +159,7 @@ def pack(drafts: dict[str, Draft], packer: PiecePacker) -> dict[str, np.ndarray]
         "given_starts": packed_given.starts,
         "given_targets": np.array(targets, dtype=np.float16),
         "own": np.array(own, dtype=np.int32),
+        "held_back": np.array(held_back, dtype=np.int32),
         "corpus_names": np.array(list(drafts)),
         "corpus_query_starts": np.array(query_starts, dtype=np.int64),
         "corpus_document_starts": np.array(document_starts, dtype=np.int64),

@@ -22,7 +22,6 @@ from research.classifier.average import average
 from research.classifier.data import snli_training_rows
 from research.relations.assemble import balance
 from research.relations.pairs import read_pairs
-from research.reranker.on_card import held_back_order
 from research.training.base_model import initial_weights, load_base
 from research.training.batches import PairSequence
 from research.training.calibration import fit_temperature
@@ -63,7 +62,7 @@ def held_back_answers(packed: Path, limit: int) -> list[PairSequence]:
     queries = Ragged(arrays["query_values"], arrays["query_starts"])
     documents = Ragged(arrays["document_values"], arrays["document_starts"])
     given = Ragged(arrays["given_documents"], arrays["given_starts"])
-    held_back, _ = held_back_order(len(queries))
+    held_back = arrays["held_back"]
     chosen = held_back[held_back < arrays["corpus_query_starts"][1]]  # QNLI is the first corpus
     targets = arrays["given_targets"][given.flat_index(chosen)][:limit]
     asking = np.repeat(chosen, given.sizes(chosen))[:limit]
