@@ -77,7 +77,7 @@ def _embed(weights: Weights, batch: TokenBatch, dtype: torch.dtype) -> Tensor:
         + weights[prefix + "position_embeddings.weight"][positions]
         + functional.embedding(types, weights[prefix + "token_type_embeddings.weight"])
     )
-    return _norm(weights, prefix + "LayerNorm", hidden.to(dtype))
+    return _norm(weights, prefix + "LayerNorm", hidden, dtype)
 
 
 def _layer(weights: Weights, layer: int, asking: Tensor, hidden: Tensor, bias: Tensor, dropout: float) -> Tensor:
@@ -91,10 +91,10 @@ def _layer(weights: Weights, layer: int, asking: Tensor, hidden: Tensor, bias: T
     mask = bias.expand(-1, HEADS, query.shape[2], -1)
     context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     attended = _linear(weights, prefix + "attention.output.dense", context.transpose(1, 2).flatten(-2))
-    hidden = _norm(weights, prefix + "attention.output.LayerNorm", _drop(attended, dropout) + asking)
+    hidden = _norm(weights, prefix + "attention.output.LayerNorm", _drop(attended, dropout) + asking, asking.dtype)
     widened = functional.gelu(_linear(weights, prefix + "intermediate.dense", hidden))
     narrowed = _linear(weights, prefix + "output.dense", widened)
-    return _norm(weights, prefix + "output.LayerNorm", _drop(narrowed, dropout) + hidden)
+    return _norm(weights, prefix + "output.LayerNorm", _drop(narrowed, dropout) + hidden, hidden.dtype)
 
 
 def _heads(states: Tensor) -> Tensor:
@@ -112,10 +112,10 @@ def _joint_linear(weights: Weights, names: tuple[str, ...], states: Tensor) -> T
     return functional.linear(states, weight.to(states.dtype), bias.to(states.dtype))
 
 
-def _norm(weights: Weights, name: str, states: Tensor) -> Tensor:
-    """LayerNorm of bf16 states by fp32 weights: in bf16, steps of these weights would be lost beside 1."""
+def _norm(weights: Weights, name: str, states: Tensor, dtype: torch.dtype) -> Tensor:
+    """LayerNorm in fp32: in bf16, steps of its weights would be lost beside 1, and CUDA takes no mixture of the two."""
     weight, bias = weights[name + ".weight"], weights[name + ".bias"]
-    return functional.layer_norm(states, states.shape[-1:], weight, bias, LAYER_NORM_EPSILON)
+    return functional.layer_norm(states.float(), states.shape[-1:], weight, bias, LAYER_NORM_EPSILON).to(dtype)
 
 
 def _drop(states: Tensor, dropout: float) -> Tensor:

@@ -62,7 +62,8 @@ def _reranker_arrays(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "document_values": d.values, "document_starts": d.starts, "given_documents": g.values,
         "given_starts": g.starts, "given_targets": np.ones(len(g.values), dtype=np.float16),
         "own": np.array(own, dtype=np.int32), "corpus_names": np.array(["qnli", "code-bare"]),
-        "held_back": np.array([3, 60, 61]), "corpus_query_starts": np.array([0, 50, 100]), "corpus_document_starts": np.array([0, 40, 80]),
+        "held_back": np.array([3, 60, 61]),
+        "corpus_query_starts": np.array([0, 50, 100]), "corpus_document_starts": np.array([0, 40, 80]),
     }  # fmt: skip
 
 
