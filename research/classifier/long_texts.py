@@ -171,6 +171,21 @@ def siblings(project: Project, rng: random.Random) -> Example | Rows | None:
     return _verdicts(pair_premise(one, other), "neutral", rng, source="siblings")
 
 
+def same_module(project: Project, rng: random.Random) -> Example | Rows | None:
+    """What is said of two definitions of one module: about like things, and not in conflict."""
+    one = rng.choice(project.items)
+    beside = [item for item in project.items if item.module == one.module and item.name != one.name]
+    if not beside:
+        return None
+    other = rng.choice(beside)
+    first, second = (JOINT.join(item.said[: rng.choice((1, 1, 1, 2))]) for item in (one, other))
+    if first == second or words([first, second]) < 12:
+        return None
+    if rng.random() < 0.6:
+        return Example(pair_premise(first, second), ((wording("contradiction", rng), NOT_ENTAILED),), "same-module")
+    return _verdicts(pair_premise(first, second), "neutral", rng, source="same-module")
+
+
 def code_and_prose(project: Project, rng: random.Random) -> Example | Rows | None:
     """Code beside prose: what its docstring says expands on nothing else, and what others' say is unrelated."""
     able = [item for item in project.items if len(item.code) > 150 and words(item.said) > 12]

@@ -64,6 +64,8 @@ def long_examples(
         yield long_texts.same_project(project, rng, long=True)
     for project in rng.choices(able, weights, k=len(times(3_000))):
         yield long_texts.siblings(project, rng)
+    for project in rng.choices(able, weights, k=len(times(7_000))):
+        yield long_texts.same_module(project, rng)
     for project in rng.choices(able, weights, k=len(times(4_000))):
         yield long_texts.code_and_prose(project, rng)
     by_names: dict[tuple[str, ...], list[Topical]] = defaultdict(list)
@@ -193,7 +195,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, default=Path("research/runs/classifier-data"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=41)
-    parser.add_argument("--draws", type=int, default=2, help="how often the mix is drawn, each time otherwise")
+    parser.add_argument("--draws", type=int, default=1, help="how often the mix is drawn, each time otherwise")
     args = parser.parse_args()
     seeds = range(args.seed, args.seed + args.draws)
     training = [(e.source, e) for seed in seeds for e in all_examples(args.data, args.prepared, seed) if e]
