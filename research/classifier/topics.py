@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from research.relations.corpus import Corpus
@@ -84,6 +85,16 @@ def _lexicon() -> dict[tuple[str, ...], frozenset[str]]:
         names, words = line.split("|")
         table[tuple(n.strip() for n in names.split(","))] = frozenset(words.split())
     return table
+
+
+def lexicon_hits(sentence: str) -> int:
+    """How many words of the sentence any topic's lexicon knows."""
+    return len(set(_WORD.findall(sentence.lower())) & _all_words())
+
+
+@cache
+def _all_words() -> frozenset[str]:
+    return frozenset[str]().union(*_lexicon().values())
 
 
 def label_sentences(sentences: Iterable[str]) -> Iterator[Topical]:

@@ -1,0 +1,355 @@
+"""Every figure that the starter models are held to, beside the embedder's: `python -m research.starter_evaluation`.
+
+    python -m research.starter_evaluation --task classifier --source trivet/starter/classifier --sets topics notes
+    python -m research.starter_evaluation --task reranker --source research/runs/card/reranker-export
+
+The source is a folder of `delta.safetensors` and `model.json`; it is put together as an installation would. No row
+here is trained on. `--share` draws so much of every set, always the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import BertForSequenceClassification
+
+from research.classifier.inference import breaking_nli, med
+from research.classifier.scores import label_logits
+from research.classifier.wordings import TOPIC_TEMPLATE, pair_premise
+from research.relations.evaluate import TEST, report
+from research.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
+from research.relations.metrics import softmax
+from research.relations.pairs import LABELS, Pair, read_pairs, stable_fraction
+from research.relations.prose_pairs import snli_rows
+from research.topics.evaluate import read_topics
+from research.training.base_model import load_trained, quiet_transformers
+from research.training.batches import PairSequence, PairTokenizer, TextPair
+from research.training.datasets import by_first, read_cosqa, read_qnli, read_trecqa
+from research.training.embedding import Embedder
+from research.training.runtime import tune_process
+from research.training.scoring import score
+from trivet.engine.text.windows import window_spans
+from trivet.evaluation.metrics import average_precision, reciprocal_rank, reciprocal_rank_fusion
+from trivet.starter.assemble import assemble
+
+HERE = Path(__file__).parent
+NOTES = HERE / "notes" / "notes.txt"
+CONTRADICTIONS = HERE / "notes" / "contradictions.txt"
+HOW_TO = HERE / "howto" / "howto.txt"
+SECURITY_PAGE = Path("docs/security.md")
+PROGRAM_NOTES = (
+    "The dispatcher sends a request to the replica with the shortest queue.",
+    "When VRAM runs low, the policy offloads the model that was used least.",
+    "Embeddings are cached by the hash of their text and the model's revision.",
+    "The tokenizer splits long texts into windows that overlap by 64 tokens.",
+    "API keys are compared as digests in constant time.",
+    "The status page shows the memory of every model as a curve.",
+    "A CPU replica answers while the GPU replica reloads.",
+    "The reranker's score is the sigmoid of one logit.",
+)
+"""Eight one-line notes on different parts of one program."""
+NOTE_PAIRS = 200
+TOPIC_LENGTHS_TOKENS = (60, 300, 600, 2_000)
+OVERLAP_TOKENS = 64
+BLEND_WEIGHTS = (0.5, 1.0)
+"""Cosines times twenty times these are added to the reranker's logit."""
+CANDIDATES = 30
+CONFIDENT = 0.62
+"""The shipped card's threshold, to compare weights at one confidence."""
+
+
+def lines_of(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def note_pairs(limit: int = NOTE_PAIRS) -> list[tuple[str, str]]:
+    """Pairs of notes on different parts of one program, drawn by a hash of their texts."""
+    text = "\n".join(line for line in NOTES.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    blocks = [block.splitlines() for block in text.strip().split("\n\n")]
+    pairs = [(a, b) for block in blocks for i, a in enumerate(block) for b in block[i + 1 :]]
+    return sorted(pairs, key=lambda pair: stable_fraction(f"{pair[0]} {pair[1]}"))[:limit]
+
+
+def case_12() -> list[tuple[str, str]]:
+    """All pairs of the notes on this program itself."""
+    return [(a, b) for i, a in enumerate(PROGRAM_NOTES) for b in PROGRAM_NOTES[i + 1 :]]
+
+
+def contradicting_pairs() -> list[tuple[str, str]]:
+    return [(first.strip(), second.strip()) for first, second in (line.split("|") for line in lines_of(CONTRADICTIONS))]
+
+
+def how_to() -> list[tuple[str, str]]:
+    """(question, passage that answers it)"""
+    return [(q.strip(), p.strip()) for q, p in (line.split("|", 1) for line in lines_of(HOW_TO))]
+
+
+def some(rows: Sequence[Any], share: float) -> list[Any]:
+    """A share of the rows, evenly spread."""
+    count = max(1, round(len(rows) * share))
+    return [rows[int(i)] for i in np.linspace(0, len(rows) - 1, count).round()] if rows else []
+
+
+class ClassifierFigures:
+    """The classifier's lines."""
+
+    def __init__(self, model: BertForSequenceClassification, data: Path, share: float) -> None:
+        self._model, self._data, self._share = model, data, share
+        self._tokenizer = PairTokenizer(512)
+
+    def topics(self, texts_per_topic: int, caps: Sequence[int]) -> dict[str, Any]:
+        """Top-1 of texts of one topic's sentences, by length, window and how windows are put together."""
+        rows = read_topics()
+        labels = sorted({topic for topic, _ in rows})
+        hypotheses = [TOPIC_TEMPLATE.format(label) for label in labels]
+        hypothesis_ids = [ids[1:-1] for ids in self._tokenizer.encode_single(hypotheses)]
+        figures: dict[str, Any] = {}
+        for length in TOPIC_LENGTHS_TOKENS:
+            texts = [
+                (topic, self._topic_ids([s for t, s in rows if t == topic], length, number))
+                for topic in labels
+                for number in range(texts_per_topic)
+            ]
+            for cap in caps:
+                if cap > caps[0] and cap / 2 > length + 32:
+                    continue  # reads the same single window as the smaller cap
+                windows = [self._windows(ids, cap, hypothesis_ids) for _, ids in texts]
+                logits = self._logits([row for rows_of in windows for row in rows_of], len(labels))
+                ends = np.cumsum([len(rows_of) // len(labels) for rows_of in windows])[:-1]
+                for name, combine in (("max", np.max), ("mean", np.mean)):
+                    scores = [combine(part, axis=0) for part in np.split(logits, ends)]
+                    right = [labels[s.argmax()] == topic for s, (topic, _) in zip(scores, texts, strict=True)]
+                    sure = [softmax(s[None])[0].max() for s in scores]
+                    figures[f"{length} tokens, window {cap}, {name}"] = {
+                        "accuracy": round(float(np.mean(right)), 3), "confidence": round(float(np.mean(sure)), 3),
+                    }  # fmt: skip
+        return figures
+
+    def _topic_ids(self, sentences: list[str], length: int, number: int) -> np.ndarray:
+        """A text of `length` tokens: the topic's sentences from another start each time, over and over."""
+        turned = sentences[number % len(sentences) :] + sentences[: number % len(sentences)]
+        ids = np.concatenate([i[1:-1] for i in self._tokenizer.encode_single(turned)])
+        return np.tile(ids, -(-length // len(ids)))[:length]
+
+    def _windows(self, ids: np.ndarray, cap: int, hypotheses: list[np.ndarray]) -> list[PairSequence]:
+        room = cap - 3 - max(len(h) for h in hypotheses)
+        found = []
+        for start, end in window_spans(len(ids), room, min(OVERLAP_TOKENS, room // 4)):
+            for hypothesis in hypotheses:
+                whole = np.concatenate([[101], ids[start:end], [102], hypothesis, [102]]).astype(np.int32)
+                found.append(PairSequence(whole, end - start + 2, 0.0))
+        return found
+
+    def _logits(self, sequences: list[PairSequence], labels: int) -> np.ndarray:
+        return score(self._model, sequences)[:, 0].reshape(-1, labels)  # (windows, labels)
+
+    def security_page(self) -> dict[str, float]:
+        """Case 11: what a page on security is about, each topic by itself, its windows averaged."""
+        labels = ("security", "cooking", "sports")
+        hypotheses = [ids[1:-1] for ids in self._tokenizer.encode_single([TOPIC_TEMPLATE.format(x) for x in labels])]
+        (ids,) = PairTokenizer(100_000).encode_single([SECURITY_PAGE.read_text(encoding="utf-8")])
+        logits = score(self._model, self._windows(ids[1:-1], 256, hypotheses))
+        evidence = (logits[:, 0] - logits[:, 1]).reshape(-1, len(labels)).mean(axis=0)
+        return {label: round(float(1 / (1 + np.exp(-e))), 3) for label, e in zip(labels, evidence, strict=True)}
+
+    def _relations(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        _, logits = label_logits(self._model, [pair_premise(*pair) for pair in pairs], RELATION_HYPOTHESES)
+        return softmax(logits)
+
+    def notes(self) -> dict[str, Any]:
+        """False contradictions among notes of one program, and how many true ones are found."""
+        contradiction = list(RELATION_HYPOTHESES).index("contradiction")
+        unrelated = list(RELATION_HYPOTHESES).index("unrelated")
+        figures: dict[str, Any] = {}
+        for name, pairs in (("apart", note_pairs()), ("case 12", case_12()), ("contradicting", contradicting_pairs())):
+            scores = self._relations(pairs)
+            best, sure = scores.argmax(axis=1), scores.max(axis=1) >= CONFIDENT
+            figures[name] = {
+                "pairs": len(pairs),
+                "called contradiction": round(float((best == contradiction).mean()), 4),
+                "… confidently": round(float(((best == contradiction) & sure).mean()), 4),
+                "called unrelated": round(float((best == unrelated).mean()), 4),
+            }
+        return figures
+
+    def relations(self) -> dict[str, Any]:
+        pairs: list[Pair] = some(read_pairs(TEST), self._share)
+        _, logits = label_logits(self._model, [pair_premise(p.first, p.second) for p in pairs], RELATION_HYPOTHESES)
+        order = [list(RELATION_HYPOTHESES).index(label) for label in LABELS]
+        return {k: v for k, v in report(pairs, logits[:, order]).items() if k != "accuracy_by_kind"}
+
+    def direction(self) -> dict[str, float]:
+        """How often a pair has more of its relation than its reverse has, and is not called it when reversed."""
+        figures = {}
+        for label in ("dependency", "expansion"):
+            pairs = some([p for p in read_pairs(TEST) if p.label == label], 0.2 * self._share)
+            column = list(RELATION_HYPOTHESES).index(label)
+            straight = self._relations([(p.first, p.second) for p in pairs])
+            turned = self._relations([(p.second, p.first) for p in pairs])
+            figures[f"{label}: straight above turned"] = float((straight[:, column] > turned[:, column]).mean())
+            figures[f"{label}: turned is called so, too"] = float((turned.argmax(axis=1) == column).mean())
+        return {name: round(value, 4) for name, value in figures.items()}
+
+    def inference(self) -> dict[str, float]:
+        """Three verdicts on SNLI's rows; entailed or not on SNLI, breaking-nli, MED and answers of QNLI."""
+        snli = snli_rows(self._data, held_back=True)
+        verdicts, logits = label_logits(
+            self._model, [pair_premise(r.premise, r.hypothesis) for r in snli], SNLI_HYPOTHESES
+        )
+        right = [verdicts[i] == r.label for i, r in zip(logits.argmax(axis=1), snli, strict=True)]
+        figures = {"snli, three verdicts": float(np.mean(right))}
+        sets = {"snli": snli, "breaking-nli": breaking_nli(self._data).held_back, "med": med(self._data).held_back}
+        for name, rows in sets.items():
+            said = score(self._model, self._tokenizer.encode([TextPair(r.premise, r.hypothesis, 0) for r in rows]))
+            entailed = np.array([r.label == "entailment" for r in rows])
+            figures[f"{name}, entailed or not"] = float(((said[:, 0] > said[:, 1]) == entailed).mean())
+        answers = some(read_qnli(self._data / "qnli-dev.tsv.gz"), 0.15)
+        said = score(
+            self._model,
+            self._tokenizer.encode(
+                [TextPair(p.second, f"This text answers the question: {p.first}", 0) for p in answers]
+            ),
+        )
+        figures["qnli answers, entailed or not"] = float(
+            ((said[:, 0] > said[:, 1]) == np.array([p.target > 0.5 for p in answers])).mean()
+        )
+        return {name: round(value, 4) for name, value in figures.items()}
+
+
+Orders = dict[str, np.ndarray]
+"""Scores of a query's candidates, by who gives them."""
+
+
+class RerankerFigures:
+    """The reranker's lines, each beside the embedder alone, their sum and their fusion."""
+
+    def __init__(self, model: BertForSequenceClassification, data: Path, share: float) -> None:
+        self._model, self._data, self._share = model, data, share
+        self._tokenizer = PairTokenizer(512)
+        self._embed = Embedder(max_tokens=256)
+
+    def how_to(self) -> dict[str, float]:
+        """100 questions, each over the passages of all."""
+        rows = how_to()
+        passages = [passage for _, passage in rows]
+        gold = [frozenset({i}) for i in range(len(rows))]
+        return self._ranked([q for q, _ in rows], passages, gold, reciprocal_rank, "mrr", depth=len(rows))
+
+    def qnli_ranking(self) -> dict[str, float]:
+        """Questions of QNLI's dev rows over all of their sentences; the nearest ones are reranked."""
+        rows = read_qnli(self._data / "qnli-dev.tsv.gz")
+        sentences = list(dict.fromkeys(pair.second for pair in rows))
+        position = {text: i for i, text in enumerate(sentences)}
+        asked = some([g for g in by_first(rows) if any(p.target > 0.5 for p in g)], 0.2 * self._share)
+        gold = [frozenset(position[p.second] for p in group if p.target > 0.5) for group in asked]
+        return self._ranked([g[0].first for g in asked], sentences, gold, reciprocal_rank, "mrr")
+
+    def qnli_accuracy(self) -> dict[str, float]:
+        rows = some(read_qnli(self._data / "qnli-dev.tsv.gz"), self._share)
+        logits = score(self._model, self._tokenizer.encode(rows))[:, 0]
+        return {"accuracy": round(float(((logits > 0) == np.array([p.target > 0.5 for p in rows])).mean()), 4)}
+
+    def cosqa(self) -> dict[str, float]:
+        queries, functions = read_cosqa(
+            self._data / "cosqa-retrieval-dev.json.gz", self._data / "cosqa-code-idx.txt.gz"
+        )
+        asked = some(queries, self._share)
+        gold = [frozenset({position}) for _, position in asked]
+        return self._ranked([q for q, _ in asked], functions, gold, reciprocal_rank, "mrr")
+
+    def trecqa(self) -> dict[str, float]:
+        rankings = [r for r in read_trecqa(self._data / "trecqa-dev.csv.gz") if 0 < len(r.relevant) < len(r.candidates)]
+        found: dict[str, list[float]] = {}
+        for ranking in rankings:
+            cosine = self._embed(list(ranking.candidates)) @ self._embed([ranking.query])[0]
+            self._note(found, self._orders(ranking.query, ranking.candidates, cosine), ranking.relevant,
+                       average_precision)  # fmt: skip
+        return {f"{name} map": round(float(np.mean(values)), 4) for name, values in found.items()}
+
+    def _ranked(
+        self, queries: list[str], documents: list[str], gold: list[frozenset[int]],
+        metric: Callable[[np.ndarray, np.ndarray], float], unit: str, depth: int = CANDIDATES,
+    ) -> dict[str, float]:  # fmt: skip
+        similarity = self._embed(queries) @ self._embed(documents).T  # (Q, D)
+        near = np.argsort(-similarity, axis=1, kind="stable")[:, :depth]
+        found: dict[str, list[float]] = {}
+        scored = self._scores([(q, documents[i]) for q, row in zip(queries, near, strict=True) for i in row])
+        for number, (row, logits) in enumerate(zip(near, scored.reshape(near.shape), strict=True)):
+            relevant = frozenset(p for p, i in enumerate(row.tolist()) if i in gold[number])
+            orders = orders_of(similarity[number, row], logits)
+            self._note(found, orders, relevant, metric)
+        return {
+            "queries": len(queries), "documents": len(documents),
+            **{f"{name} {unit}": round(float(np.mean(values)), 4) for name, values in found.items()},
+        }  # fmt: skip
+
+    def _orders(self, query: str, documents: Sequence[str], cosine: np.ndarray) -> Orders:
+        return orders_of(cosine, self._scores([(query, d) for d in documents]))
+
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        return score(self._model, self._tokenizer.encode([TextPair(q, d, 0.0) for q, d in pairs]))[:, 0]
+
+    @staticmethod
+    def _note(
+        found: dict[str, list[float]], orders: Orders, relevant: frozenset[int],
+        metric: Callable[[np.ndarray, np.ndarray], float],
+    ) -> None:  # fmt: skip
+        for name, scores in orders.items():
+            flags = np.isin(np.arange(len(scores)), list(relevant))
+            found.setdefault(name, []).append(metric(scores, flags) if flags.any() else 0.0)
+
+
+def orders_of(cosine: np.ndarray, logits: np.ndarray) -> Orders:
+    """The embedder's order, the reranker's, their weighted sums, and their fusion by ranks."""
+    blends = {f"sum with {weight}": logits + 20 * weight * cosine for weight in BLEND_WEIGHTS}
+    return {
+        "embedder": cosine, "reranker": logits, **blends, "fused": reciprocal_rank_fusion(cosine, logits),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=("classifier", "reranker"), required=True)
+    parser.add_argument("--source", type=Path, help="folder of delta.safetensors and model.json; default: the shipped")
+    parser.add_argument("--data", type=Path, default=Path("research/data"))
+    parser.add_argument("--sets", nargs="+", help="default: all of the task's")
+    parser.add_argument("--share", type=float, default=1.0, help="of the large sets")
+    parser.add_argument("--topic-texts", type=int, default=3, help="texts per topic and length")
+    parser.add_argument("--windows", type=int, nargs="+", default=[128, 192, 256, 512])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    tune_process(threads=args.threads)
+    quiet_transformers()
+    with tempfile.TemporaryDirectory() as cache:
+        model = load_trained(assemble(args.source or Path("trivet/starter") / args.task, Path(cache)))
+    lines: dict[str, Callable[[], Any]]
+    if args.task == "classifier":
+        of = ClassifierFigures(model, args.data, args.share)
+        lines = {
+            "topics": lambda: of.topics(args.topic_texts, args.windows), "security": of.security_page,
+            "notes": of.notes, "inference": of.inference, "direction": of.direction, "relations": of.relations,
+        }  # fmt: skip
+    else:
+        ranked = RerankerFigures(model, args.data, args.share)
+        lines = {
+            "how-to": ranked.how_to, "trecqa": ranked.trecqa, "qnli-accuracy": ranked.qnli_accuracy,
+            "qnli-ranking": ranked.qnli_ranking, "cosqa": ranked.cosqa,
+        }  # fmt: skip
+    figures: dict[str, Any] = {}
+    for name, line in lines.items():
+        if not args.sets or name in args.sets:
+            figures[name] = line()
+            print(json.dumps({name: figures[name]}, indent=1), flush=True)
+            if args.out:
+                args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
