@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ByteSize
 
+from trivet.api.cost import ExpansionLimits
 from trivet.api.key_ring import KeyRing
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.paths import cache_dir
@@ -21,6 +22,9 @@ class ApiSettings:
     max_body_bytes: int = 8 * 1024**2
     max_open_bodies_bytes: int = 256 * 1024**2
     max_inputs: int = 2048
+    max_elements: int = 32_768
+    """JSON values in one body."""
+    expansion: ExpansionLimits = field(default_factory=ExpansionLimits)
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     no_relation: str | None = "unrelated"
@@ -57,6 +61,8 @@ class ApiSettings:
             max_body_bytes=int(config.limits.max_body),
             max_open_bodies_bytes=int(config.limits.max_open_bodies),
             max_inputs=config.limits.max_inputs,
+            max_elements=config.limits.max_elements,
+            expansion=ExpansionLimits(config.limits.max_expanded_characters, config.limits.max_sequences),
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
             no_relation=config.no_relation,

@@ -30,7 +30,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
             sequences += of_text
             windows.append(len(of_text))
             truncated.append(cut)
-        self._check_sequences(len(sequences), request)
+            self._check_sequences(len(sequences), request)
         used = usage(sequences, windows, truncated)
 
         def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:
