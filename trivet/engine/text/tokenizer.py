@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from trivet.engine.text.segments import batches, segments
+from trivet.engine.text.segments import SEGMENT_CHARACTERS, Placed, Segment, batches, cut_at_words, joint, segments
+from trivet.engine.text.turns import Steps, finish
 from trivet.errors import ModelError
 from trivet.messages import Token
 
@@ -48,6 +49,9 @@ class SpecialTokens:
         return len(self.pair_prefix) + len(self.pair_middle) + len(self.pair_suffix)
 
 
+_NO_TOKENS = Placed(_ids([]), _ids([]), _ids([]))
+
+
 class TooManyTokens(Exception):
     """Texts have more tokens than one request may have."""
 
@@ -75,21 +79,73 @@ class TextTokenizer:
         return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
 
     def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
-        """Return the ids of each text, without special tokens. Long texts are tokenised in segments.
+        """Do all steps of `encode_steps` at once."""
+        return finish(self.encode_steps(texts, most_tokens=most_tokens))
+
+    def encode_steps(
+        self, texts: Sequence[str], *, most_tokens: int | None = None, most_each: int | None = None
+    ) -> Steps[list[Ids]]:
+        """Return the ids of each text, without special tokens, in steps of bounded time and memory.
+
+        Equal texts are tokenised once.
+
+        Args:
+            texts: any texts; long ones are tokenised in segments.
+            most_tokens: of all distinct texts together.
+            most_each: a text of more tokens is tokenised only a little beyond this number.
+
+        Yields:
+            The number of characters of each step, before it is done.
 
         Raises:
             TooManyTokens: there are more than `most_tokens`; the remaining texts have not been tokenised.
         """
-        segments_of = [segments(text) if self._cuts else [text] for text in texts]
-        found: list[Ids] = []
+        found: dict[str, Ids] = {}
         taken = 0
-        for batch in batches(segment for of_text in segments_of for segment in of_text):
-            found += [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-            taken += sum(len(ids) for ids in found[-len(batch) :])
+        for batch in batches(dict.fromkeys(texts)):
+            if len(batch[0]) > SEGMENT_CHARACTERS:
+                [text] = batch
+                left = None if most_tokens is None else most_tokens - taken
+                limits = [limit for limit in (left, most_each) if limit is not None]
+                ids = [(yield from self._long(text, min(limits, default=None)))]
+            else:
+                yield sum(map(len, batch))
+                ids = [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            found.update(zip(batch, ids, strict=True))
+            taken += sum(map(len, ids))
             if most_tokens is not None and taken > most_tokens:
                 raise TooManyTokens
-        ids = iter(found)
-        return [np.concatenate([next(ids) for _ in of_text]) for of_text in segments_of]
+        return [found[text] for text in texts]
+
+    def _long(self, text: str, most: int | None) -> Steps[Ids]:
+        """Tokenise one text in segments, until there are more than `most` tokens."""
+        kept: list[Ids] = []
+        taken = 0
+
+        def keep(ids: Ids) -> None:
+            nonlocal taken
+            kept.append(ids)
+            taken += len(ids)
+
+        before, kept_from = _NO_TOKENS, 0
+        for segment in segments(text, at_words=self._cuts):
+            yield segment.end - segment.start
+            placed = self._placed(text, segment)
+            if segment.shared:
+                keep_until, first = joint(before, placed, segment.start, segment.start + segment.shared)
+            else:
+                keep_until, first = len(before.ids), 0
+            keep(before.ids[kept_from:keep_until])
+            before, kept_from = placed, first
+            if most is not None and taken > most:
+                break
+        keep(before.ids[kept_from:])
+        return np.concatenate(kept)
+
+    def _placed(self, text: str, segment: Segment) -> Placed:
+        [one] = self._tokenizer.encode_batch([text[segment.start : segment.end]], add_special_tokens=False)
+        offsets = np.array(one.offsets, dtype=np.int32).reshape(-1, 2) + segment.start
+        return Placed(_ids(one.ids), np.maximum.accumulate(offsets[:, 0]), offsets[:, 1])
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
         """Return each text as tokens with their character ranges, in human-readable form."""
@@ -129,12 +185,12 @@ _PROBES = (
 
 
 def _gives_the_same_in_segments(tokenizer: Tokenizer) -> bool:
-    """Whether texts may be cut as `segments` does. It is tried out, since any tokenizer may be configured."""
-    return all(
-        [id_ for segment in segments(probe, 1) for id_ in tokenizer.encode(segment, add_special_tokens=False).ids]
-        == tokenizer.encode(probe, add_special_tokens=False).ids
-        for probe in _PROBES
-    )
+    """Whether texts may be cut where words end. It is tried out, since any tokenizer may be configured."""
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return all([id_ for part in cut_at_words(probe) for id_ in ids(part)] == ids(probe) for probe in _PROBES)
 
 
 def _derive_special_tokens(tokenizer: Tokenizer, pad_id: int) -> SpecialTokens:

@@ -25,7 +25,7 @@ from trivet.api.service import Service, find_by_name
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import EmbedRequest, LongInput, PairText, PredictRequest, TokenizeRequest
 
-TOKENIZE_MAX_CHARACTERS = 1_000_000
+TOKENIZE_MAX_CHARACTERS = 131_072
 """The description of a token is about thirty times the size of its text."""
 
 
