@@ -95,8 +95,8 @@ def joint(first: Placed, second: Placed, start: int, end: int) -> tuple[int, int
         from_first, from_second = np.searchsorted(first.starts, place), np.searchsorted(second.starts, place)
         if np.array_equal(first.ids[from_first:until_first], second.ids[from_second:until_second]):
             return int(from_first), int(from_second)
-    # A token of the second that begins where the segment begins covers what the first has read already.
-    beyond = np.flatnonzero((second.ends > end) & (second.starts > start))
+    # A token that covers nearly all that is shared is one for a word without end, which the first has read already.
+    beyond = np.flatnonzero((second.ends > end) & (second.starts > low))
     return len(first.ids), int(beyond[0]) if len(beyond) else len(second.ids)
 
 

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from trivet.engine.text.segments import SEGMENT_CHARACTERS, Placed, Segment, batches, cut_at_words, joint, segments
+from trivet.engine.text.segments import (
+    SEGMENT_CHARACTERS,
+    SHARED_CHARACTERS,
+    Placed,
+    Segment,
+    batches,
+    cut_at_words,
+    joint,
+    segments,
+)
 from trivet.engine.text.turns import Steps, finish
 from trivet.errors import ModelError
 from trivet.messages import Token
@@ -137,7 +146,8 @@ class TextTokenizer:
                 keep_until, first = len(before.ids), 0
             keep(before.ids[kept_from:keep_until])
             before, kept_from = placed, first
-            if most is not None and taken > most:
+            # The last tokens of a segment may not be final: they must lie beyond what is asked for.
+            if most is not None and taken + len(placed.ids) - first > most + SHARED_CHARACTERS:
                 break
         keep(before.ids[kept_from:])
         return np.concatenate(kept)
