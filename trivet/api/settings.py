@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import ByteSize
 
 from trivet.api.cost import ExpansionLimits
-from trivet.api.key_ring import KeyRing
+from trivet.api.key_ring import KeySource, open_keys
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.paths import cache_dir
 from trivet.starter import shipped_card
@@ -44,7 +44,7 @@ class ApiSettings:
     """Inputs of a streamed request in one engine call."""
     parallel_calls: int = 4
     """Engine calls that one request may have in flight."""
-    keys: KeyRing | None = None
+    keys: KeySource | None = None
     """Callers that are admitted; None admits everybody who reaches the port."""
     max_open_characters: int = 64_000_000
     """Text of the calls in flight to one model."""
@@ -72,7 +72,7 @@ class ApiSettings:
             max_batch_tokens=config.cpu.token_budget,
             model_aliases=dict(config.api.model_aliases),
             truncate_means=config.api.truncate_means,
-            keys=KeyRing.load(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
+            keys=open_keys(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
             max_open_characters=config.limits.max_open_characters,
             cache=config.cache,
             cache_folder=_cache_folder(config),
