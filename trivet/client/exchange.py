@@ -49,7 +49,8 @@ class Connection:
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         # A proxy in the environment cannot reach this machine's loopback, and must not be sent the key and the texts.
-        direct = {f"all://{host}": None for host in (httpx.URL(self.url).host,) if _is_loopback(host)}
+        host = httpx.URL(self.url).host
+        direct = {f"all://[{host}]" if ":" in host else f"all://{host}": None} if _is_loopback(host) else {}
         return {"base_url": self.url, "headers": headers, "mounts": direct}
 
     def attempts(self, call: Call[AnswerT]) -> Attempts:
