@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     HttpUrl,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -81,7 +82,14 @@ class GpuConfig(_Frozen):
     dtype: Literal["auto", "bf16", "fp16"] = "auto"
     """`auto` is bf16 if the GPU supports it, else fp16."""
     token_budget: PositiveInt = 16384
-    """Maximum padded tokens in one forward; shrinks automatically when the GPU runs out of memory."""
+    """Maximum tokens in one forward. At the start it is lowered to what this GPU computes within `forward_ms`, and it
+    shrinks while the GPU runs out of memory."""
+    forward_ms: PositiveFloat = 30.0
+    """Longest time of one forward. A short request waits for at most two of them. The longest single text may take
+    longer."""
+    graph_tokens: NonNegativeInt = 4096
+    """Batches of up to this many tokens are replayed as CUDA graphs, where launches would take longer than computing.
+    The graphs take memory on the GPU; 0 switches them off."""
     replicas: PositiveInt = 1
     """GPU replicas of each model, at most one per node. Set it to the number of the cluster's GPU nodes."""
 

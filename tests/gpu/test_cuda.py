@@ -1,21 +1,28 @@
-"""On a real GPU: the CUDA lane's results, out-of-memory under a cap, offloading, and NVML's view of this process."""
+"""On a real GPU: the lane's results, batches in flight, graphs, out-of-memory under a cap, offloading, NVML's view."""
 
 import asyncio
+import gc
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from trivet.config import AppConfig
+from tests.support.checkpoints import write_checkpoint
+from trivet.config import AppConfig, Task
 from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.engine.models.flat.load import load_flat_model
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
 from trivet.errors import GpuUnavailable
-from trivet.messages import EmbedRequest, EmbedResult
+from trivet.messages import EmbedRequest, EngineRequest, EngineResult, RerankRequest
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry, ReplicaReport
 
@@ -26,54 +33,182 @@ pytestmark = [
 
 TEXTS = (*("word " * length for length in (1, 5, 40, 200)), "def area(r): return PI * r * r")
 
+Open = Callable[..., tuple[GpuLaneBackend, Callable[[EngineRequest], EngineResult]]]
+
 
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[AppConfig]:
-    yield AppConfig.model_validate({"device": "cuda", "serving": {"cache_dir": str(tmp_path)}})
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens a model's lane and returns it with a function that runs one request; closes everything at the end."""
+    backends: list[GpuLaneBackend] = []
+
+    def open_it(task: Task, **gpu: Any) -> tuple[GpuLaneBackend, Callable[[EngineRequest], EngineResult]]:
+        model = gpu.pop("model", "starter")
+        config = AppConfig.model_validate(
+            {"device": "cuda", task: {"model": model}, "gpu": gpu, "serving": {"cache_dir": str(tmp_path)}}
+        )
+        prepared = prepare_model(config, task)
+        backend, dtype = open_cuda_backend(config, prepared)
+        backends.append(backend)
+        assert backend.reload()
+
+        async def once(request: EngineRequest) -> EngineResult:
+            engine = open_engine(config, prepared, backend, dtype)
+            engine.start()
+            try:
+                return await engine.run(request)
+            finally:
+                await engine.scheduler.close()
+
+        return backend, lambda request: asyncio.run(once(request))
+
+    yield open_it
+    for backend in backends:
+        backend.close()
     torch.cuda.set_per_process_memory_fraction(1.0)
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
-def test_embeddings_point_where_sentence_transformers_do(config: AppConfig) -> None:
-    prepared = prepare_model(config, "embedder")
-    backend, precision = open_cuda_backend(config, prepared)
-    assert backend.reload()
+def batch_of(*lengths: int, seed: int = 0) -> TokenBatch:
+    rng = np.random.default_rng(seed)
+    return TokenBatch.of([rng.integers(1000, 20000, length).astype(np.int32) for length in lengths])
 
-    async def embed() -> EmbedResult:
-        engine = open_engine(config, prepared, backend, precision)
-        engine.start()
-        result = await engine.run(EmbedRequest(TEXTS))
-        assert isinstance(result, EmbedResult)
-        await engine.close()
-        return result
 
-    result = asyncio.run(embed())
+@pytest.mark.parametrize("graph_tokens", [0, 4096])
+def test_embeddings_point_where_sentence_transformers_do(opened: Open, tmp_path: Path, graph_tokens: int) -> None:
+    _, run = opened("embedder", graph_tokens=graph_tokens)
+    result: Any = run(EmbedRequest(TEXTS))
     assert result.device.startswith("cuda:")
-    expected = SentenceTransformer(str(prepared.source.path), device="cpu").encode(list(TEXTS))
+    path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "embedder").source.path
+    expected = SentenceTransformer(str(path), device="cpu").encode(list(TEXTS))
     assert (result.vectors * expected).sum(axis=1).min() >= 0.9995
 
 
-def test_running_out_splits_and_one_sequence_too_many_goes_to_the_cpu_replica(config: AppConfig) -> None:
-    backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
-    assert backend.reload()
+def test_rerank_logits_equal_the_cross_encoders(opened: Open, tmp_path: Path) -> None:
+    _, run = opened("reranker")
+    result: Any = run(RerankRequest(TEXTS[-1], TEXTS[:-1]))
+    path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "reranker").source.path
+    reference = CrossEncoder(str(path), device="cpu")
+    expected = reference.predict([(TEXTS[-1], text) for text in TEXTS[:-1]], activation_fn=torch.nn.Identity())
+    np.testing.assert_allclose(result.logits, expected, atol=0.15)
+
+
+def test_replayed_batches_equal_eager_ones(opened: Open) -> None:
+    """Of every size up to the largest graph, one after another and two in flight."""
+    replaying, _ = opened("embedder", graph_tokens=4096)
+    eager, _ = opened("embedder", graph_tokens=0)
+    rng = np.random.default_rng(1)
+    batches = [batch_of(*rng.integers(1, 120, rng.integers(1, 20)), seed=seed) for seed in range(60)]
+    expected = [eager.launch(batch).result() for batch in batches]
+    pending = [replaying.launch(batch) for batch in batches]
+    for one, wanted in zip(pending, expected, strict=True):
+        got = one.result()
+        assert np.isfinite(got).all()
+        cosine = (got * wanted).sum(axis=1) / np.linalg.norm(got, axis=1) / np.linalg.norm(wanted, axis=1)
+        assert cosine.min() > 0.9995
+
+
+def test_a_small_batch_is_replayed_without_a_wait_for_the_device(opened: Open) -> None:
+    backend, _ = opened("embedder")
+    batch = batch_of(9, 12, 30)
+    backend.launch(batch).result()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        pending = backend.launch(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert np.isfinite(pending.result()).all()
+
+
+def test_the_mixture_of_experts_computes_in_fp16_too(opened: Open, tmp_path: Path) -> None:
+    path = tmp_path / "moe"
+    write_checkpoint("nomic-embed-text-v2-moe", "tiny", path, seed=3)
+    backend, _ = opened("embedder", model=str(path), dtype="fp16")
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(10, 60, length).astype(np.int32) for length in (5, 60, 17)]
+    got = backend.launch(TokenBatch.of(ids)).result()
+    model = load_flat_model(path, "embedder")
+    batch = TokenBatch.of(ids)
+    arrays = (batch.ids, batch.token_types, batch.positions, batch.cu_seqlens)
+    expected = model(*(torch.from_numpy(array) for array in arrays), batch.max_len)
+    assert torch.cosine_similarity(torch.from_numpy(got), expected).min() > 0.999
+
+
+def test_running_out_splits_and_the_budget_shrinks(opened: Open) -> None:
+    backend, _ = opened("embedder")
+    before = backend.token_budget
     total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (192 << 20)) / total)
-    ids = np.full(256, 2000, dtype=np.int32)
-    batch = TokenBatch.of([np.concatenate([ids[:-1], [3000 + n]]).astype(np.int32) for n in range(2048)])
-    outputs = backend.launch(batch).result()
+    outputs = backend.launch(batch_of(*[256] * 2048)).result()
     assert len(outputs) == 2048
+    assert np.isfinite(outputs).all()
     assert backend.oom_splits > 0
-    assert backend.token_budget < config.gpu.token_budget
+    assert backend.token_budget < before
 
 
-def test_offloading_gives_memory_back_and_returning_takes_it(config: AppConfig) -> None:
-    backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
-    before = torch.cuda.memory_reserved()
-    assert backend.reload()
-    assert torch.cuda.memory_reserved() >= before + backend.memory().weights_bytes
+def test_offloading_gives_memory_back_and_returning_takes_it(opened: Open) -> None:
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    backend, _ = opened("embedder")
+    batch = batch_of(5, 30)
+    expected = backend.launch(batch).result()
+    weights_bytes = backend.memory().weights_bytes
+    assert torch.cuda.memory_allocated() - before >= weights_bytes
     backend.offload()
-    assert torch.cuda.memory_reserved() <= before
+    assert torch.cuda.memory_allocated() - before < weights_bytes / 10
     with pytest.raises(GpuUnavailable):
-        backend.launch(TokenBatch.of([np.array([101, 102], dtype=np.int32)])).result()
+        backend.launch(batch)
+    assert backend.reload()
+    np.testing.assert_allclose(backend.launch(batch).result(), expected, rtol=0, atol=1e-3)
+
+
+def test_the_measured_budget_keeps_to_the_time(opened: Open) -> None:
+    fast, _ = opened("embedder", forward_ms=30)
+    slow, _ = opened("embedder", forward_ms=0.2)
+    assert fast.token_budget == 16384
+    assert 256 <= slow.token_budget < 16384
+
+
+_SERVES = """
+import sys, asyncio
+from trivet.config import AppConfig
+from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
+config = AppConfig.model_validate({"device": "cuda", "serving": {"cache_dir": sys.argv[1]}})
+for task in ("embedder", "reranker", "classifier"):
+    prepared = prepare_model(config, task)
+    backend, dtype = open_cuda_backend(config, prepared)
+    assert backend.reload()
+    open_engine(config, prepared, backend, dtype).warm_up()
+print("transformers" in sys.modules)
+"""
+
+
+def test_a_serving_process_imports_no_transformers(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _SERVES, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+_POISONS = """
+import numpy as np, sys
+from trivet.config import AppConfig
+from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.open import open_cuda_backend, prepare_model
+from trivet.errors import GpuUnavailable
+config = AppConfig.model_validate({"device": "cuda", "serving": {"cache_dir": sys.argv[1]}})
+backend, _ = open_cuda_backend(config, prepare_model(config, "embedder"))
+assert backend.reload()
+for _ in range(2):
+    try:
+        backend.launch(TokenBatch.of([np.array([1, 10_000_000], dtype=np.int32)])).result()
+    except GpuUnavailable:
+        print(backend.fault is not None)
+"""
+
+
+def test_a_poisoned_context_is_a_fault_and_no_crash(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _POISONS, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "True"], done.stderr[-2000:]
 
 
 def test_nvml_sees_this_process_as_ours() -> None:

@@ -99,7 +99,7 @@ def test_logits_equal_the_cpus(folders: dict[str, Path], name: str, form: Form) 
 @needs_flash
 @pytest.mark.parametrize("reach", [None, 1, 5, 64])
 def test_varlen_and_padded_attention_agree(reach: int | None) -> None:
-    from trivet.engine.models.flat.spans import FlatSpans
+    from trivet.engine.models.spans import FlatSpans
 
     given = pack(sequences(LENGTHS), device="cuda")
     spans = FlatSpans(given["cu_seqlens"], given["max_len"], given["positions"])

@@ -1,6 +1,7 @@
 """One model on one device: puts tokenizer, tasks, scheduler and backend together."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,20 @@ def _after_long_text(characters: int) -> None:
         give_back()
 
 
+_MOST_TOKENIZE_THREADS = 4
+
+
+def _tokenize_threads(backend: Backend) -> int:
+    """Return how many requests are tokenised at a time.
+
+    Where forwards run on the CPU, they need its cores, and one thread keeps up with them. A device that computes on its
+    own reads more tokens a second than one thread writes, and leaves the cores free.
+    """
+    if backend.in_flight == 1:
+        return 1
+    return max(1, min(_MOST_TOKENIZE_THREADS, (os.cpu_count() or 1) // 2))
+
+
 class Engine:
     """Answers the requests of one model. Create it, `start` it inside the event loop, `close` it."""
 
@@ -82,8 +97,8 @@ class Engine:
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }
         # Tokenising a long document takes milliseconds, during which the event loop has other requests to serve.
-        self._tokenize_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
-        # A document of megabytes takes seconds, during which the thread above has other requests to tokenise.
+        self._tokenize_threads = ThreadPoolExecutor(_tokenize_threads(backend), thread_name_prefix="tokenize")
+        # A document of megabytes takes seconds, during which the threads above have other requests to tokenise.
         self._turns = Turns(1, "tokenize-long", on_done=_after_long_text)
         self.scheduler = Scheduler(
             backend,
@@ -134,7 +149,7 @@ class Engine:
         }
         if together:
             chosen = [requests[index] for index in together]
-            prepared = await loop.run_in_executor(self._tokenize_thread, self._prepare, chosen)
+            prepared = await loop.run_in_executor(self._tokenize_threads, self._prepare, chosen)
             tokenize_s = time.monotonic() - started_s
             for index, job in zip(together, prepared, strict=True):
                 admitted[index] = self._submit(job, tokenize_s)
@@ -192,6 +207,6 @@ class Engine:
     async def close(self) -> None:
         """Stop the scheduler, fail the waiting jobs and release the device."""
         await self.scheduler.close()
-        self._tokenize_thread.shutdown()
+        self._tokenize_threads.shutdown()
         self._turns.close()
         self._backend.close()

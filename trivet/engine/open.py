@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.source import ModelSource, locate_model
@@ -12,11 +13,18 @@ from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
+from trivet.engine.models.flat import unsupported_reason
 from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
 from trivet.engine.tasks.base import EngineLimits
 from trivet.paths import cache_dir
+
+if TYPE_CHECKING:
+    import torch
+
+    from trivet.engine.cuda.programs import Program
+    from trivet.engine.cuda.runner import CudaDtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,11 @@ class PreparedModel:
     source: ModelSource
     files: ModelFiles
     cache: Path
+
+    @property
+    def padded_because(self) -> str | None:
+        """Why a GPU computes this model on padded sequences, through transformers; None where it does not."""
+        return unsupported_reason(self.files.architecture.config, self.files.task)
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
@@ -75,19 +88,37 @@ def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
     """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
-    from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, resolve_dtype
-    from trivet.engine.models.load import load_torch_model
+    from trivet.engine.cuda.runner import CudaAccelerator, prepare_process, resolve_dtype
 
     task = prepared.files.task
     dtype = resolve_dtype(config.gpu.dtype)
-    accelerator = CudaAccelerator(
-        partial(load_torch_model, prepared.source.path, task),
-        DTYPES[dtype],
-        cap_fraction=config.model_for(task).gpu_fraction,
+    prepare_process(config.model_for(task).gpu_fraction)
+    accelerator = CudaAccelerator(partial(cuda_program, prepared, dtype), graph_tokens=config.gpu.graph_tokens)
+    return open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3), dtype
+
+
+def cuda_program(prepared: PreparedModel, dtype: "CudaDtype", device: "torch.device") -> "Program":
+    """Describe what computes a checkpoint on a device: our own modules where they do, else transformers'."""
+    from trivet.engine.cuda.programs import FlatProgram, PaddedProgram
+    from trivet.engine.cuda.runner import DTYPES
+
+    files = prepared.files
+    if prepared.padded_because is None:
+        return FlatProgram(files.path, files.task, DTYPES[dtype], device)
+    from trivet.engine.models.load import load_torch_model
+
+    return PaddedProgram(partial(load_torch_model, files.path, files.task, DTYPES[dtype]), device)
+
+
+def open_gpu_lane(
+    config: AppConfig, prepared: PreparedModel, accelerator: Accelerator, *, forward_s: float | None
+) -> GpuLaneBackend:
+    """Put the GPU lane on an accelerator, by the configuration's budget; `forward_s` as in `GpuLaneBackend`."""
+    return GpuLaneBackend(
+        accelerator,
+        model=prepared.files.task,
+        longest_tokens=prepared.files.max_tokens,
+        token_budget=config.gpu.token_budget,
+        forward_s=forward_s,
+        clock=time.monotonic,
     )
-    return open_gpu_lane(config, task, accelerator), dtype
-
-
-def open_gpu_lane(config: AppConfig, task: Task, accelerator: Accelerator) -> GpuLaneBackend:
-    """Put the GPU lane on an accelerator, by the configuration's budget."""
-    return GpuLaneBackend(accelerator, model=task, token_budget=config.gpu.token_budget, clock=time.monotonic)

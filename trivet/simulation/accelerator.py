@@ -4,11 +4,10 @@ On any laptop it shows when a real GPU would run out of memory, split batches, o
 device contains `simulated`. It does not model speed.
 """
 
-from trivet.engine.backend import Backend, BackendOutOfMemory
-from trivet.engine.batch.layout import PADDED
+from trivet.engine.backend import Backend, BackendOutOfMemory, OneStep, Pending
+from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
-from trivet.messages import Floats
 from trivet.simulation.ledger import Ledger
 from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.planning.facts import Dtype, ModelFacts
@@ -20,15 +19,26 @@ class SimulatedAccelerator:
     """An `Accelerator` over a CPU backend and a shared ledger."""
 
     fault = None
-    layout = PADDED
+    in_flight = 1
 
-    def __init__(self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, model: str, cap_bytes: int) -> None:
+    def __init__(
+        self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, layout: Layout, model: str, cap_bytes: int
+    ) -> None:
         """Open a modelled CUDA context; the weights stay off the GPU until `reload`.
+
+        Args:
+            inner: computes the forwards.
+            ledger: of the modelled GPU.
+            facts: the model's sizes.
+            layout: in which a real GPU would compute them.
+            model: its name in the ledger.
+            cap_bytes: what its allocator may take.
 
         Raises:
             SimulatedOutOfMemory: the context does not fit the modelled GPU.
         """
         self._inner = inner
+        self.layout = layout
         self._ledger = ledger
         self._model = model
         self._bytes_per_token = facts.activation_bytes_per_token(SIMULATED_DTYPE)
@@ -36,13 +46,14 @@ class SimulatedAccelerator:
         self.device = "simulated:0"
         ledger.attach(model, cap_bytes=cap_bytes)
 
-    def run(self, batch: TokenBatch) -> Floats:
-        """Reserve the memory that the forward would take on a GPU, then run it on the CPU."""
+    def launch(self, batch: TokenBatch) -> Pending:
+        """Reserve the memory that the forward would take on a GPU, and run it on the CPU to its end."""
         try:
             with self._ledger.holding(self._model, self.layout.cost(batch.lengths) * self._bytes_per_token):
-                return self._inner.launch(batch).result()
+                outputs = self._inner.launch(batch).result()
         except SimulatedOutOfMemory as error:
             raise BackendOutOfMemory(error.message) from error
+        return OneStep(lambda: outputs)
 
     def free_cache(self) -> None:
         """Return the modelled cache to the modelled GPU."""

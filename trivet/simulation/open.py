@@ -1,6 +1,7 @@
 """Opens the GPU lane on the modelled GPU."""
 
 from trivet.config import AppConfig
+from trivet.engine.batch.layout import FLAT, PADDED
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.open import PreparedModel, open_cpu_backend, open_gpu_lane
 from trivet.simulation.accelerator import SimulatedAccelerator
@@ -16,7 +17,8 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
         inner,
         ledger,
         facts_from_directory(prepared.source.path),
+        layout=FLAT if prepared.padded_because is None else PADDED,
         model=task,
         cap_bytes=int(config.model_for(task).gpu_fraction * config.simulated.vram),
     )
-    return open_gpu_lane(config, task, accelerator), precision
+    return open_gpu_lane(config, prepared, accelerator, forward_s=None), precision

@@ -3,50 +3,13 @@
 import numpy as np
 import pytest
 
-from trivet.engine.backend import BackendOutOfMemory
+from trivet.engine.backend import BackendOutOfMemory, OneStep, Pending
 from trivet.engine.batch.layout import PADDED
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.engine.cuda.backend import GpuLaneBackend
-from trivet.errors import GpuUnavailable
+from trivet.errors import GpuUnavailable, ModelError
 from trivet.messages import Floats
-
-
-class SmallGpu:
-    """Fits `room_tokens` padded tokens at a time, and its weights only while `weights_fit`."""
-
-    device = "small:0"
-    fault = None
-    layout = PADDED
-
-    def __init__(self, room_tokens: int) -> None:
-        self.room_tokens = room_tokens
-        self.weights_fit = True
-        self.sizes: list[int] = []
-        self.calls: list[str] = []
-
-    def run(self, batch: TokenBatch) -> Floats:
-        self.sizes.append(self.layout.cost(batch.lengths))
-        if self.sizes[-1] > self.room_tokens:
-            raise BackendOutOfMemory("full")
-        return np.add.reduceat(batch.ids, batch.cu_seqlens[:-1])[:, None].astype(np.float32)
-
-    def free_cache(self) -> None:
-        self.calls.append("free_cache")
-
-    def offload(self) -> None:
-        self.calls.append("offload")
-
-    def reload(self) -> None:
-        if not self.weights_fit:
-            raise BackendOutOfMemory("weights do not fit")
-        self.calls.append("reload")
-
-    def memory(self) -> DeviceMemory:
-        return DeviceMemory(0, 0, 0)
-
-    def close(self) -> None:
-        self.calls.append("close")
 
 
 class Clock:
@@ -57,11 +20,61 @@ class Clock:
         return self.now_s
 
 
-def lane(gpu: SmallGpu, token_budget: int = 4096) -> tuple[GpuLaneBackend, Clock]:
-    clock = Clock()
-    backend = GpuLaneBackend(gpu, model="embedder", token_budget=token_budget, clock=clock)
+class SmallGpu:
+    """Fits `room_tokens` padded tokens at a time, and its weights only while `weights_fit`."""
+
+    device = "small:0"
+    fault = None
+    layout = PADDED
+    in_flight = 1
+
+    def __init__(self, room_tokens: int, seconds_per_token: float = 0.0) -> None:
+        self.room_tokens = room_tokens
+        self.seconds_per_token = seconds_per_token
+        self.clock = Clock()
+        self.weights_fit = True
+        self.readable = True
+        self.sizes: list[int] = []
+        self.calls: list[str] = []
+
+    def launch(self, batch: TokenBatch) -> Pending:
+        self.sizes.append(self.layout.cost(batch.lengths))
+        if self.sizes[-1] > self.room_tokens:
+            raise BackendOutOfMemory("full")
+        self.clock.now_s += self.sizes[-1] * self.seconds_per_token
+        return OneStep(lambda: np.add.reduceat(batch.ids, batch.cu_seqlens[:-1])[:, None].astype(np.float32))
+
+    def free_cache(self) -> None:
+        self.calls.append("free_cache")
+
+    def offload(self) -> None:
+        self.calls.append("offload")
+
+    def reload(self) -> None:
+        if not self.weights_fit:
+            raise BackendOutOfMemory("weights do not fit")
+        if not self.readable:
+            raise ModelError("model.safetensors is gone")
+        self.calls.append("reload")
+
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(0, 0, 0)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def lane(gpu: SmallGpu, token_budget: int = 4096, forward_s: float | None = None) -> tuple[GpuLaneBackend, Clock]:
+    backend = GpuLaneBackend(
+        gpu,
+        model="embedder",
+        longest_tokens=512,
+        token_budget=token_budget,
+        forward_s=forward_s,
+        clock=gpu.clock,
+    )
     backend.reload()
-    return backend, clock
+    return backend, gpu.clock
 
 
 def run(backend: GpuLaneBackend, batch: TokenBatch) -> Floats:
@@ -127,5 +140,41 @@ def test_an_offloaded_lane_hands_over_and_comes_back() -> None:
 
 
 def test_it_begins_offloaded() -> None:
-    backend = GpuLaneBackend(SmallGpu(10), model="embedder", token_budget=10, clock=Clock())
+    gpu = SmallGpu(10)
+    assert GpuLaneBackend(
+        gpu, model="embedder", longest_tokens=10, token_budget=10, forward_s=None, clock=gpu.clock
+    ).offloaded
+
+
+def test_weights_that_cannot_be_read_again_leave_it_offloaded(caplog: pytest.LogCaptureFixture) -> None:
+    gpu = SmallGpu(room_tokens=100)
+    backend, _ = lane(gpu)
+    backend.offload()
+    gpu.readable = False
+    assert not backend.reload()
     assert backend.offloaded
+    assert "model.safetensors is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_token", "room_tokens", "budget"),
+    [
+        (1e-6, 1 << 20, 16384),  # fast: the configured maximum
+        (10e-6, 1 << 20, 3000),  # what fits into the time
+        (1e-3, 1 << 20, 512),  # slow: the longest sequence all the same
+        (1e-6, 5000, 4096),  # little memory: the largest size that fitted
+        (1e-6, 100, 512),  # not even that: a batch of it will be split
+    ],
+)
+def test_the_budget_is_what_the_gpu_computes_in_time(seconds_per_token: float, room_tokens: int, budget: int) -> None:
+    backend, _ = lane(SmallGpu(room_tokens, seconds_per_token), token_budget=16384, forward_s=0.030)
+    assert backend.token_budget == pytest.approx(budget, rel=0.02)
+
+
+def test_the_budget_is_measured_once() -> None:
+    gpu = SmallGpu(1 << 20, seconds_per_token=10e-6)
+    backend, _ = lane(gpu, token_budget=16384, forward_s=0.030)
+    before = len(gpu.sizes)
+    backend.offload()
+    assert backend.reload()
+    assert len(gpu.sizes) == before

@@ -12,6 +12,7 @@ from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
 from trivet.engine.batch.sequences import pair_sequence, single_sequence
 from trivet.engine.batch.token_batch import TokenBatch, build_batch
+from trivet.engine.cuda.programs import FlatProgram, PaddedProgram
 from trivet.engine.cuda.runner import CudaAccelerator
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.text.tokenizer import TextTokenizer
@@ -21,9 +22,15 @@ TEXTS = ["hello", "def area(r): return PI * r * r", "a longer text about databas
 
 
 def accelerator(path: Path, task: Task) -> CudaAccelerator:
-    return CudaAccelerator(
-        lambda dtype: load_torch_model(path, task, dtype), torch.float32, cap_fraction=1, device="cpu"
+    opened = CudaAccelerator(
+        lambda device: FlatProgram(path, task, torch.float32, device), graph_tokens=0, device="cpu"
     )
+    opened.reload()
+    return opened
+
+
+def padded(module: torch.nn.Module) -> CudaAccelerator:
+    return CudaAccelerator(lambda device: PaddedProgram(lambda: module, device), graph_tokens=0, device="cpu")
 
 
 def tokenizer(path: Path, task: Task) -> TextTokenizer:
@@ -37,7 +44,7 @@ def test_embeddings_equal_sentence_transformers(checkpoints: dict[str, Path]) ->
     batch, _ = build_batch(
         [single_sequence(tokens.special, ids) for ids in tokens.encode(TEXTS)], tokens.special.pad_id
     )
-    pooled = accelerator(path, "embedder").run(batch)
+    pooled = accelerator(path, "embedder").launch(batch).result()
     expected = SentenceTransformer(str(path), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(pooled / np.linalg.norm(pooled, axis=1, keepdims=True), expected, atol=1e-5)
 
@@ -49,7 +56,7 @@ def test_rerank_logits_equal_the_cross_encoders(checkpoints: dict[str, Path], na
     tokens = tokenizer(path, "reranker")
     query, *documents = tokens.encode(TEXTS)
     sequences = [pair_sequence(tokens.special, (query,), document) for document in documents]
-    logits = accelerator(path, "reranker").run(build_batch(sequences, tokens.special.pad_id)[0])
+    logits = accelerator(path, "reranker").launch(build_batch(sequences, tokens.special.pad_id)[0]).result()
     reference = CrossEncoder(str(path), device="cpu")
     expected = reference.predict([(TEXTS[0], text) for text in TEXTS[1:]], activation_fn=torch.nn.Identity())
     np.testing.assert_allclose(logits[:, 0], expected, atol=1e-4)
@@ -69,27 +76,66 @@ class Raising(torch.nn.Module):
 
 
 def raising(error: Exception) -> CudaAccelerator:
-    return CudaAccelerator(lambda _: Raising(error), torch.float32, cap_fraction=1, device="cpu")
+    return padded(Raising(error))
 
 
 ONE_SEQUENCE = TokenBatch.of([np.ones(4, dtype=np.int32)])
 
 
-def test_running_out_is_an_event() -> None:
-    with pytest.raises(BackendOutOfMemory, match="CUDA out of memory"):
-        raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")).run(ONE_SEQUENCE)
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory\nfurther advice"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_running_out_is_an_event(error: Exception) -> None:
+    with pytest.raises(BackendOutOfMemory, match=r"out of memory|ALLOC_FAILED"):
+        raising(error).launch(ONE_SEQUENCE)
 
 
 @pytest.mark.parametrize("sign", ["device-side assert triggered", "an illegal memory access was encountered"])
 def test_a_poisoned_context_is_a_fault_of_the_process(sign: str) -> None:
     device = raising(RuntimeError(f"CUDA error: {sign}\nfurther advice"))
     with pytest.raises(GpuUnavailable, match=sign):
-        device.run(ONE_SEQUENCE)
+        device.launch(ONE_SEQUENCE)
     assert device.fault == f"CUDA error: {sign}"
 
 
 def test_another_error_is_no_fault_of_the_device() -> None:
     device = raising(RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):
-        device.run(ONE_SEQUENCE)
+        device.launch(ONE_SEQUENCE)
     assert device.fault is None
+
+
+@pytest.mark.slow
+def test_both_programs_agree(checkpoints: dict[str, Path]) -> None:
+    path = checkpoints["starter-reranker"]
+    batch = TokenBatch.of(
+        [np.arange(1000, 1000 + length, dtype=np.int32) for length in (3, 90, 12)], types_from=[1, 40, 6]
+    )
+    flat = accelerator(path, "reranker").launch(batch).result()
+    through_transformers = padded(load_torch_model(path, "reranker")).launch(batch).result()
+    np.testing.assert_allclose(flat, through_transformers, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_flat_program_leaves_and_returns_without_a_copy_on_the_host(checkpoints: dict[str, Path]) -> None:
+    opened = accelerator(checkpoints["minilm"], "embedder")
+    batch = TokenBatch.of([np.arange(1000, 1010, dtype=np.int32)])
+    before = opened.launch(batch).result()
+    assert opened.memory().weights_bytes == pytest.approx(4 * 22_565_376, rel=0.01)
+    opened.offload()
+    opened.reload()
+    np.testing.assert_array_equal(opened.launch(batch).result(), before)
+
+
+def test_several_batches_in_flight_keep_their_outputs(checkpoints: dict[str, Path]) -> None:
+    opened = accelerator(checkpoints["minilm"], "embedder")
+    batches = [TokenBatch.of([np.arange(1000, 1000 + n, dtype=np.int32)]) for n in (4, 9, 30)]
+    alone = [opened.launch(batch).result() for batch in batches]
+    pending = [opened.launch(batch) for batch in batches]
+    for one, expected in zip(pending, alone, strict=True):
+        np.testing.assert_array_equal(one.result(), expected)

@@ -14,10 +14,8 @@ from tests.support.checkpoints import KINDS, write_checkpoint
 from trivet.checkpoint.files import CheckpointMismatch
 from trivet.config import Task
 from trivet.engine.models.load import load_torch_model
-from trivet.engine.models.pooling import Boundaries, Pooling, read_pooling
+from trivet.engine.models.pooling import read_pooling
 from trivet.errors import ModelError
-
-MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
 @pytest.fixture(scope="module")
@@ -95,22 +93,6 @@ def test_bf16_weights_answer_in_fp32(checkpoints: dict[str, Path]) -> None:
     model = load_torch_model(checkpoints["bge-reranker-base"], "reranker", torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert model(*_batch((9, 4))).dtype == torch.float32
-
-
-@pytest.mark.parametrize("mode", [*MODES, ("cls", "mean")])
-def test_pooling_equals_sentence_transformers(mode: str | tuple[str, ...]) -> None:
-    from sentence_transformers.sentence_transformer.modules.pooling import Pooling as Reference
-
-    hidden = torch.randn(3, 11, 6, generator=torch.Generator().manual_seed(0))
-    mask = torch.tensor([[1] * 11, [1] * 4 + [0] * 7, [1] + [0] * 10])
-    features = {"token_embeddings": hidden, "attention_mask": mask}
-    expected = Reference(6, pooling_mode=mode)(features)["sentence_embedding"]
-    ours = Pooling((mode,) if isinstance(mode, str) else mode)
-    padded = ours(hidden.flatten(0, 1), Boundaries.of_padded(mask))
-    torch.testing.assert_close(padded, expected, rtol=0, atol=1e-6)
-    flat = torch.cat([one[: len(one[row == 1])] for one, row in zip(hidden, mask, strict=True)] + [hidden[1, 4:]])
-    boundaries = Boundaries.of_flat(torch.tensor([0, 11, 15, 16], dtype=torch.int32), len(flat))
-    torch.testing.assert_close(ours(flat, boundaries), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from trivet.engine.backend import Pending
 from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
-from trivet.messages import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class DeviceMemory:
 
 
 class Accelerator(Protocol):
-    """A device with its own memory. Its methods block and are never called by two threads at once."""
+    """A device with its own memory. Its methods are never called by two threads at once; those of forwards may be."""
 
     @property
     def device(self) -> str:
@@ -35,22 +35,27 @@ class Accelerator(Protocol):
     def layout(self) -> Layout:
         """How a forward lays out sequences of different lengths."""
 
-    def run(self, batch: TokenBatch) -> Floats:
-        """Run one forward: (sequences, outputs) float32.
+    @property
+    def in_flight(self) -> int:
+        """How many launched forwards may wait to be read. Constant."""
+
+    def launch(self, batch: TokenBatch) -> Pending:
+        """Begin one forward. All the memory that it will need has been taken when this returns.
+
+        The forward raises `GpuUnavailable`, here or in its step, where the device is lost.
 
         Raises:
             BackendOutOfMemory: the batch did not fit; all its memory has been released.
-            GpuUnavailable: the device is lost.
         """
 
     def free_cache(self) -> None:
         """Return the allocator's unused memory to the GPU. It is slow, so only recovery and offloading call it."""
 
     def offload(self) -> None:
-        """Move the weights to host memory."""
+        """Take the weights off the GPU, once the forwards in flight have ended."""
 
     def reload(self) -> None:
-        """Move the weights to the GPU. If they do not fit, it raises `BackendOutOfMemory` and they stay offloaded."""
+        """Put the weights on the GPU. If they do not fit, it raises `BackendOutOfMemory` and they stay offloaded."""
 
     def memory(self) -> DeviceMemory:
         """Report the allocator's memory."""

@@ -8,18 +8,21 @@ The sizes to try next are decided in `trivet.engine.cuda.token_budget`, which is
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
-from trivet.engine.backend import BackendOutOfMemory, OneStep
+from trivet.engine.backend import BackendOutOfMemory, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
+from trivet.engine.cuda.calibration import tokens_within
 from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
-from trivet.errors import GpuUnavailable
+from trivet.errors import GpuUnavailable, ModelError
 from trivet.messages import Floats
 
 logger = logging.getLogger(__name__)
+
+_TYPICAL_TOKENS = 128
+"""Length of the sequences with which the budget is measured."""
 
 FREE_CACHE_EVERY_S = 1.0
 """Shortest time between two calls that free the allocator's cache: each costs the next forwards up to seconds."""
@@ -28,28 +31,44 @@ FREE_CACHE_EVERY_S = 1.0
 class GpuLaneBackend:
     """A `trivet.engine.backend.Backend` over an accelerator."""
 
-    in_flight = 1
-
-    def __init__(self, accelerator: Accelerator, *, model: str, token_budget: int, clock: Callable[[], float]) -> None:
-        """Begin offloaded; `reload` moves the weights to the GPU.
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        *,
+        model: str,
+        longest_tokens: int,
+        token_budget: int,
+        forward_s: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """Begin offloaded; `reload` puts the weights on the GPU.
 
         Args:
             accelerator: the device.
             model: its name, for messages.
+            longest_tokens: tokens of the longest sequence; the budget is never smaller.
             token_budget: largest cost of a forward, in tokens.
+            forward_s: longest time of a forward. Once the weights are on the GPU, the budget becomes what it computes
+                in this time; None: it is not measured.
             clock: monotonic seconds.
         """
         self._accelerator = accelerator
         self.layout = accelerator.layout
+        self.in_flight = accelerator.in_flight
         self._model = model
+        self._longest_tokens = longest_tokens
+        self._forward_s = forward_s
         self._clock = clock
-        self._budget_config = BudgetConfig(max_tokens=token_budget, min_tokens=min(256, token_budget))
-        self._budget = full_budget(self._budget_config)
+        self._set_budget(token_budget)
         self._freed_s = float("-inf")
-        self._lock = threading.Lock()  # a forward and an offload never meet
+        self._lock = threading.Lock()  # a launch and an offload never meet
         self.offloaded = True
         self.oom_splits = 0
         """How many batches have been run in halves since the start."""
+
+    def _set_budget(self, most_tokens: int) -> None:
+        self._budget_config = BudgetConfig(max_tokens=most_tokens, min_tokens=min(256, most_tokens))
+        self._budget = full_budget(self._budget_config)
 
     @property
     def device(self) -> str:
@@ -70,37 +89,38 @@ class GpuLaneBackend:
         """Report the allocator's memory."""
         return self._accelerator.memory()
 
-    def launch(self, batch: TokenBatch) -> OneStep:
-        """Prepare a forward. Its one step raises GpuUnavailable while offloaded, or where one sequence does not fit."""
-        return OneStep(partial(self._forward, batch))
+    def launch(self, batch: TokenBatch) -> Pending:
+        """Begin a forward, in halves where it does not fit.
 
-    def _forward(self, batch: TokenBatch) -> Floats:
+        Raises:
+            GpuUnavailable: the weights are offloaded, or one sequence of the batch does not fit by itself.
+        """
         with self._lock:
             if self.offloaded:
                 raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
-            return self._run(batch)
+            return self._launch(batch)
 
-    def _run(self, batch: TokenBatch) -> Floats:
+    def _launch(self, batch: TokenBatch) -> Pending:
         try:
-            outputs = self._accelerator.run(batch)
+            pending = self._accelerator.launch(batch)
         except BackendOutOfMemory as error:
-            self._after_oom(batch, error)
+            reason = error.message
         else:
             self._budget = after_success(self._budget_config, self._budget, self.layout.cost(batch.lengths))
-            return outputs
-        # Outside of the except block: a live traceback would keep the failed forward's tensors alive.
+            return pending
+        self._after_oom(batch, reason)
         first, second = batch.halves()
-        joined: Floats = np.concatenate([self._run(first), self._run(second)])
-        return joined
+        # The device computes the halves one after the other, so that the second one takes the memory of the first.
+        return _Joined(self._launch(first), self._launch(second))
 
-    def _after_oom(self, batch: TokenBatch, error: BackendOutOfMemory) -> None:
+    def _after_oom(self, batch: TokenBatch, reason: str) -> None:
         tokens = self.layout.cost(batch.lengths)
         self._budget = after_oom(self._budget_config, self._budget, tokens)
         if self._clock() - self._freed_s >= FREE_CACHE_EVERY_S:
             self._accelerator.free_cache()
             self._freed_s = self._clock()
         if len(batch.lengths) == 1:
-            raise GpuUnavailable(f"{self._model}: {tokens} tokens do not fit the GPU: {error.message}")
+            raise GpuUnavailable(f"{self._model}: {tokens} tokens do not fit the GPU: {reason}")
         self.oom_splits += 1
         logger.warning(
             "%s: out of GPU memory with %d sequences of up to %d tokens: running two halves, token budget now %d",
@@ -111,7 +131,7 @@ class GpuLaneBackend:
         )
 
     def offload(self) -> None:
-        """Wait for the running forward, then move the weights to host memory."""
+        """Wait for the forwards in flight, then take the weights off the GPU."""
         with self._lock:
             if not self.offloaded:
                 self._accelerator.offload()
@@ -119,18 +139,58 @@ class GpuLaneBackend:
                 logger.warning("%s: its weights have left the GPU", self._model)
 
     def reload(self) -> bool:
-        """Move the weights to the GPU. Returns whether they fit."""
+        """Put the weights on the GPU. Returns whether they are there; the log says why not."""
         with self._lock:
             if self.offloaded:
                 try:
                     self._accelerator.reload()
                 except BackendOutOfMemory as error:
-                    logger.warning("%s: its weights do not fit back yet: %s", self._model, error.message)
+                    logger.warning("%s: its weights do not fit yet: %s", self._model, error.message)
                     return False
+                except (ModelError, OSError) as error:  # the files have changed or gone since the start
+                    logger.error("%s: its weights cannot be read: %s", self._model, error)
+                    return False
+                self._measure_budget()
                 self.offloaded = False
-                logger.info("%s: its weights are back on the GPU", self._model)
+                logger.info("%s: its weights are on the GPU", self._model)
         return True
+
+    def _measure_budget(self) -> None:
+        """Set the budget to what the GPU computes in time, at the first chance."""
+        if self._forward_s is None:
+            return
+        most = self._budget_config.max_tokens
+        least = min(self._longest_tokens, most)
+        tokens = tokens_within(self._forward_s, self._seconds, least=least, most=most)
+        logger.info("%s: a forward of %d tokens takes at most %.0f ms", self._model, tokens, 1e3 * self._forward_s)
+        self._forward_s = None
+        self._set_budget(tokens)
+
+    def _seconds(self, tokens: int) -> float:
+        """Measure a forward over sequences of `_TYPICAL_TOKENS`; the first one loads kernels and does not count."""
+        count = max(1, tokens // _TYPICAL_TOKENS)
+        batch = TokenBatch.of([np.ones(tokens // count, dtype=np.int32)] * count)
+        took_s = []
+        for _ in range(3):
+            began_s = self._clock()
+            self._accelerator.launch(batch).result()
+            took_s.append(self._clock() - began_s)
+        return min(took_s[1:])
 
     def close(self) -> None:
         """Release the GPU."""
         self._accelerator.close()
+
+
+class _Joined:
+    """Two forwards in place of one that did not fit."""
+
+    def __init__(self, first: Pending, second: Pending) -> None:
+        self._halves = (first, second)
+
+    def step(self) -> Floats:
+        """Return the outputs of both."""
+        joined: Floats = np.concatenate([half.result() for half in self._halves])
+        return joined
+
+    result = step

@@ -1,23 +1,34 @@
-"""Runs a torch module in 16 bits on CUDA, under a cap on the process's share of the GPU."""
+"""Runs a program on CUDA: one stream, batches in flight, graphs for small ones, a cap on the process's share.
+
+Copies in, forward and copies out are queued on the process's own stream, and the host goes on. It waits for one event
+only: that of the batch whose outputs are handed out.
+"""
 
 import logging
 from collections.abc import Callable
-from typing import Literal, Protocol, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.layout import PADDED
-from trivet.engine.batch.token_batch import Int64s, TokenBatch
+from trivet.engine.backend import BackendOutOfMemory, Pending
+from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
+from trivet.engine.cuda.graphs import Graphs, fill_up, split
+from trivet.engine.cuda.programs import Program
+from trivet.engine.cuda.staging import Slot
 from trivet.errors import GpuUnavailable
 from trivet.messages import Floats
 
 logger = logging.getLogger(__name__)
 
+_cuda: Any = torch.cuda  # its classes are not typed
+
 CudaDtype = Literal["bf16", "fp16"]
 
-_POISON = (
+_POISON: Final = (
     "device-side assert",
     "illegal memory access",
     "illegal address",
@@ -25,6 +36,9 @@ _POISON = (
     "GPU is lost",
 )
 """Signs in an error's message that the CUDA context is lost: from then on every call of this process fails."""
+
+_NO_MEMORY: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+"""Signs that a library beside torch's allocator found no memory on the GPU."""
 
 DTYPES: dict[CudaDtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,75 +50,109 @@ def resolve_dtype(asked: Literal["auto", "bf16", "fp16"]) -> CudaDtype:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-class NamedInputs(Protocol):
-    """A module that states which arrays of a batch it takes; see `trivet.engine.models.load`."""
+def prepare_process(cap_fraction: float) -> None:
+    """Set what holds for all CUDA work of this process.
 
-    input_names: tuple[str, ...]
+    Args:
+        cap_fraction: largest share of the GPU's memory that this process's allocator may take.
+    """
+    torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
+    # torch prefers cuDNN's attention on recent GPUs. It builds an execution plan for every new shape of a batch: 60 to
+    # 100 ms on an H100, while requests wait.
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.cuda.set_per_process_memory_fraction(cap_fraction)
 
 
 class CudaAccelerator:
-    """An `Accelerator` over one torch module; see `trivet.engine.cuda.accelerator`.
+    """An `Accelerator` over one program; see `trivet.engine.cuda.accelerator`.
 
-    `device` is `cuda` in service. On `cpu` the same code runs without a GPU, for tests.
+    `device` is `cuda` in service. On `cpu` the same code runs without a GPU, for tests; nothing then overlaps.
     """
 
-    layout = PADDED
+    in_flight = 2
+    """One batch computes while the host prepares the next one."""
 
     def __init__(
-        self,
-        load: Callable[[torch.dtype], torch.nn.Module],
-        dtype: torch.dtype,
-        *,
-        cap_fraction: float,
-        device: Literal["cuda", "cpu"] = "cuda",
+        self, program: Callable[[torch.device], Program], *, graph_tokens: int, device: Literal["cuda", "cpu"] = "cuda"
     ) -> None:
-        """Load the module on the host; `reload` moves it to the GPU.
+        """Begin without weights; `reload` puts them on the GPU.
 
         Args:
-            load: builds the module on the host in the given dtype.
-            dtype: of weights and activations.
-            cap_fraction: largest share of the GPU's memory that this process's allocator may take.
+            program: makes what runs, for this device.
+            graph_tokens: most tokens of a batch that is replayed as a CUDA graph; 0 for none.
             device: where forwards run.
         """
         self._on_gpu = device == "cuda"
-        if self._on_gpu:
-            torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
-            # torch prefers cuDNN's attention on recent GPUs. It builds an execution plan for every new shape of a
-            # batch: 60 to 100 ms on an H100, while requests wait.
-            torch.backends.cuda.enable_cudnn_sdp(False)
-            torch.cuda.set_per_process_memory_fraction(cap_fraction)
-        self._target = device
-        self._module = load(dtype).eval()
-        self._input_names = cast("NamedInputs", self._module).input_names
-        self._weights_bytes = sum(tensor.nbytes for tensor in (*self._module.parameters(), *self._module.buffers()))
+        self._device = torch.device(device, torch.cuda.current_device()) if self._on_gpu else torch.device("cpu")
+        self._stream: Any = _cuda.Stream(self._device) if self._on_gpu else None
+        self._program = program(self._device)
+        self.layout = self._program.layout
+        self._graph_tokens = graph_tokens if self._on_gpu else 0
+        self._graphs = Graphs(self._program, self._device, self._stream)
+        self._slots: list[Slot] = []  # those that no batch uses
         self._fault: str | None = None
-        self.device = f"cuda:{torch.cuda.current_device()}" if self._on_gpu else "cpu (torch)"
+        self.device = str(self._device) if self._on_gpu else "cpu (torch)"
 
     @property
     def fault(self) -> str | None:
         """The error that has poisoned the CUDA context; None if there was none."""
         return self._fault
 
-    @torch.inference_mode()
-    def run(self, batch: TokenBatch) -> Floats:
-        """Copy a batch to the device, run the module and copy the outputs back."""
-        available = batch.padded()
+    def launch(self, batch: TokenBatch) -> Pending:
+        """See `Accelerator`."""
         try:
-            outputs = self._module(**{name: self._to_device(available[name]) for name in self._input_names})
-            result: Floats = outputs.float().cpu().numpy()  # (B, outputs): the only wait for the device
-        except torch.OutOfMemoryError as error:
-            raise BackendOutOfMemory(_first_sentence(error)) from None  # the traceback would hold the tensors
-        except RuntimeError as error:
-            if any(sign in str(error) for sign in _POISON):
-                self._fault = str(error).splitlines()[0]
-                raise GpuUnavailable(f"the CUDA context is lost: {self._fault}") from error
-            raise
-        return result
+            with torch.inference_mode(), self._on_stream():
+                return self._enqueue(batch)
+        except RuntimeError as error:  # torch's out-of-memory error is one too
+            reason = self._out_of_memory(error)
+        # Outside of the except block: a live traceback would keep the failed forward's tensors alive.
+        raise BackendOutOfMemory(reason)
 
-    def _to_device(self, array: Int64s) -> torch.Tensor:
-        """Copy an array to the device, without waiting for the copy."""
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self._target, non_blocking=True) if self._on_gpu else tensor
+    def _enqueue(self, batch: TokenBatch) -> Pending:
+        recorded = self._graphs.find(batch.tokens, len(batch.lengths))
+        slot = self._slots.pop() if self._slots else Slot(pinned=self._on_gpu)
+        if recorded is not None:
+            recorded.inputs.copy_(slot.stage(fill_up(batch, recorded.bucket)), non_blocking=True)
+            recorded.graph.replay()
+            outputs = recorded.outputs[: len(batch.lengths)]
+        else:
+            arrays = self._program.arrays(batch)
+            inputs = slot.stage(arrays).to(self._device, non_blocking=True)
+            outputs = self._program.forward(split(inputs, arrays), batch.max_len)
+        received = slot.receive(outputs)
+        return _InFlight(self, slot, received, self._mark())
+
+    def _on_stream(self) -> AbstractContextManager[Any]:
+        return torch.cuda.stream(self._stream) if self._on_gpu else nullcontext()
+
+    def _mark(self) -> Any:
+        """Record an event behind all that is queued; None without a GPU."""
+        if not self._on_gpu:
+            return None
+        event = _cuda.Event(blocking=True)  # a thread that waits for it sleeps
+        event.record(self._stream)
+        return event
+
+    def read(self, slot: Slot, received: Tensor, event: Any) -> Floats:
+        """Wait for a batch, copy its outputs and give its slot to the next one."""
+        if event is not None:
+            try:
+                event.synchronize()
+            except RuntimeError as error:
+                raise GpuUnavailable(f"the GPU failed while it computed: {self._out_of_memory(error)}") from error
+        outputs: Floats = received.numpy().astype(np.float32, copy=True)
+        self._slots.append(slot)
+        return outputs
+
+    def _out_of_memory(self, error: RuntimeError) -> str:
+        """Return what ran out of memory. Raises any other error as what it means."""
+        message = str(error)
+        if any(sign in message for sign in _POISON):
+            self._fault = message.splitlines()[0]
+            raise GpuUnavailable(f"the CUDA context is lost: {self._fault}") from error
+        if isinstance(error, torch.OutOfMemoryError) or any(sign in message for sign in _NO_MEMORY):
+            return message.split(". ")[0]
+        raise error
 
     def free_cache(self) -> None:
         """Return the allocator's cached blocks to the driver."""
@@ -112,31 +160,58 @@ class CudaAccelerator:
             torch.cuda.empty_cache()
 
     def offload(self) -> None:
-        """Move the weights to host memory."""
-        self._module.to("cpu")
+        """See `Accelerator`."""
+        if self._on_gpu:
+            self._stream.synchronize()
+        self._graphs.forget()
+        self._program.unload()
         self.free_cache()
 
     def reload(self) -> None:
-        """Move the weights to the GPU; if they do not fit, all of them return to the host."""
+        """See `Accelerator`. CUDA graphs are recorded anew; without memory for them, forwards run without."""
+        reason = self._attempt(self._program.load)
+        if reason is not None:
+            self.offload()
+            raise BackendOutOfMemory(reason)
+        if self._graph_tokens:
+            reason = self._attempt(lambda: self._graphs.record(self._graph_tokens))
+            if reason is not None:
+                self._graphs.forget()
+                self.free_cache()
+                logger.warning("no memory for CUDA graphs, small batches will take longer: %s", reason)
+
+    def _attempt(self, step: Callable[[], None]) -> str | None:
+        """Run a step on the stream; return what ran out of memory, None where it worked."""
         try:
-            self._module.to(self._target)
-        except torch.OutOfMemoryError as error:
-            message = _first_sentence(error)
-        else:
-            return
-        self.offload()
-        raise BackendOutOfMemory(message)
+            with self._on_stream():
+                step()
+        except RuntimeError as error:
+            return self._out_of_memory(error)
+        if self._on_gpu:
+            self._stream.synchronize()
+        return None
 
     def memory(self) -> DeviceMemory:
         """Report the figures of the caching allocator; zeros without a GPU."""
         reserved = torch.cuda.memory_reserved() if self._on_gpu else 0
         allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
-        return DeviceMemory(reserved, reserved - allocated, self._weights_bytes)
+        return DeviceMemory(reserved, reserved - allocated, self._program.weights_bytes)
 
     def close(self) -> None:
-        """Drop the module; its memory is released with the process."""
-        del self._module
+        """Drop the weights; the context's memory is released with the process."""
+        self._graphs.forget()
+        self._program.unload()
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).split(". ")[0]
+class _InFlight:
+    """A batch that the device computes."""
+
+    def __init__(self, accelerator: CudaAccelerator, slot: Slot, received: Tensor, event: Any) -> None:
+        self._accelerator = accelerator
+        self._slot, self._received, self._event = slot, received, event
+
+    def step(self) -> Floats:
+        """Wait for the outputs."""
+        return self._accelerator.read(self._slot, self._received, self._event)
+
+    result = step

@@ -23,8 +23,9 @@ from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.config import Task
 from trivet.engine.models import banded
 from trivet.engine.models.nomic_moe import load_nomic_moe
-from trivet.engine.models.pooling import Boundaries, Pooling, read_pooling
+from trivet.engine.models.pooling import Pooling, read_pooling
 from trivet.engine.models.rotary import TableRotary
+from trivet.engine.models.spans import BinSpans
 from trivet.errors import ModelError
 
 # Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
@@ -54,7 +55,7 @@ class Embedder(nn.Module):
         """(B, T), (B, T) → (B, D) fp32."""
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         hidden = output if isinstance(output, Tensor) else output.last_hidden_state  # (B, T, H)
-        pooled: Tensor = self.pooling(hidden.flatten(0, 1), Boundaries.of_padded(attention_mask))
+        pooled: Tensor = self.pooling(hidden.flatten(0, 1), BinSpans.of_padded(attention_mask))
         return pooled
 
 

@@ -50,11 +50,11 @@ def run(model: FlatModel, parts: Sequence[Tensor], types: Sequence[Tensor] | Non
 class Bins(NamedTuple):
     """Sequences side by side in bins of one width, filled up."""
 
-    sequences: Tensor
+    sequence_ids: Tensor
     """(B, W), the number of each token's sequence; fillers have the number of sequences."""
     positions: Tensor
     """(B, W), within each sequence."""
-    firsts: Tensor
+    first_token_indices: Tensor
     """(S,), where each sequence begins among the B·W."""
     places: Tensor
     """(N,), where each token of the sequences laid end to end lies among the B·W."""
@@ -63,17 +63,17 @@ class Bins(NamedTuple):
 def lay_in_bins(lengths: Sequence[int], bins: int, spare: int = 3) -> Bins:
     """Deal the sequences out to bins as wide as the fullest, and `spare` more."""
     width = max(sum(lengths[index::bins]) for index in range(bins)) + spare
-    sequences, positions = torch.full((bins, width), len(lengths)), torch.zeros(bins, width, dtype=torch.int64)
-    firsts = torch.zeros(len(lengths), dtype=torch.int64)
+    sequence_ids, positions = torch.full((bins, width), len(lengths)), torch.zeros(bins, width, dtype=torch.int64)
+    first_token_indices = torch.zeros(len(lengths), dtype=torch.int64)
     ends = [index * width for index in range(bins)]
     places = []
     for number, length in enumerate(lengths):
         at = slice(ends[number % bins], ends[number % bins] + length)
-        sequences.view(-1)[at], positions.view(-1)[at] = number, torch.arange(length)
-        firsts[number] = at.start
+        sequence_ids.view(-1)[at], positions.view(-1)[at] = number, torch.arange(length)
+        first_token_indices[number] = at.start
         places.append(torch.arange(at.start, at.stop))
         ends[number % bins] = at.stop
-    return Bins(sequences, positions, firsts, torch.cat(places))
+    return Bins(sequence_ids, positions, first_token_indices, torch.cat(places))
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -17,7 +17,7 @@ from trivet.engine.models.flat.attention import (
     choose_attention,
     varlen_refusal,
 )
-from trivet.engine.models.flat.spans import FlatSpans
+from trivet.engine.models.spans import FlatSpans
 from trivet.errors import ModelError
 
 HEADS, SIZE = 2, 4
@@ -74,9 +74,9 @@ def test_blocks(lengths: list[int], reach: int) -> None:
 def test_bins(lengths: list[int], reach: int | None, blocks: bool, bins: int, spare: int) -> None:
     """The same sequences in several bins, each filled up."""
     layout = lay_in_bins(lengths, bins, spare)
-    q, k, v = _inputs(layout.sequences.numel())
-    mixed = BinAttention(layout.sequences, blocks=blocks)(q, k, v, reach)
-    for first, length in zip(layout.firsts.tolist(), lengths, strict=True):
+    q, k, v = _inputs(layout.sequence_ids.numel())
+    mixed = BinAttention(layout.sequence_ids, blocks=blocks)(q, k, v, reach)
+    for first, length in zip(layout.first_token_indices.tolist(), lengths, strict=True):
         at = slice(first, first + length)
         _close(mixed[at], _plain(q[at], k[at], v[at], [length], reach))
     assert torch.isfinite(mixed).all(), "fillers too, or their NaN would spread"

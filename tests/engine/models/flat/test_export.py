@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from tests.engine.models.flat.support import FAMILIES, TYPED, lay_in_bins, run, sequences, token_types, write_family
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
-from trivet.engine.models.flat.export import BinModel, HeadModel, unexportable_reason
-from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
+from trivet.engine.models.flat.export import BinModel, HeadModel
+from trivet.engine.models.flat.heads import ClassificationHead
 from trivet.engine.models.flat.load import load_flat_model
+from trivet.engine.models.pooling import Pooling
 from trivet.engine.openvino.backend import settings_for
 from trivet.starter import prepare_starter
 
@@ -26,9 +27,13 @@ LENGTHS = (1, 5, 300, 37, 129, 2, 64, 65, 200)
 
 def _bins(parts: Sequence[Tensor], bins: int) -> dict[str, Tensor]:
     layout = lay_in_bins([len(part) for part in parts], bins)
-    given = {"positions": layout.positions, "sequences": layout.sequences, "firsts": layout.firsts}
+    given = {
+        "positions": layout.positions,
+        "sequence_ids": layout.sequence_ids,
+        "first_token_indices": layout.first_token_indices,
+    }
     for name, values in (("input_ids", parts), ("token_type_ids", [token_types(part) for part in parts])):
-        given[name] = torch.full_like(layout.sequences, 7 if name == "input_ids" else 0)
+        given[name] = torch.full_like(layout.sequence_ids, 7 if name == "input_ids" else 0)
         given[name].view(-1)[layout.places] = torch.cat(list(values))
     return given
 
@@ -95,25 +100,16 @@ def test_starters(task: Any, tmp_path: Path) -> None:
     _check(prepare_starter(task, tmp_path), task, 30_000, typed=task == "reranker")
 
 
-@pytest.mark.parametrize("modes", [("mean",), ("cls", "lasttoken"), ("weightedmean", "mean_sqrt_len_tokens")])
+@pytest.mark.parametrize("modes", [("mean",), ("cls", "lasttoken"), ("weightedmean", "mean_sqrt_len_tokens"), ("max",)])
 def test_pooling_modes(modes: tuple[str, ...], tmp_path: Path) -> None:
     write_family("bert", tmp_path, labels=None)
     parts = sequences(LENGTHS)
     flat = load_flat_model(tmp_path, "embedder")
-    flat.head = PoolingHead(modes)
+    flat.head = Pooling(modes)
     expected = run(flat, parts)
     model = BinModel(flat, takes_token_types=False, blocks=True)
     compiled = _compiled(_graph(model, _bins(sequences((150, 70)), 1), model.input_names))
     torch.testing.assert_close(_answer(compiled, _bins(parts, 2), model.input_names), expected, rtol=0, atol=1e-5)
-
-
-def test_max_pooling_is_refused(tmp_path: Path) -> None:
-    write_family("bert", tmp_path, labels=None)
-    flat = load_flat_model(tmp_path, "embedder")
-    assert unexportable_reason(flat) is None
-    flat.head = PoolingHead(("mean", "max"))
-    with pytest.raises(ValueError, match="max pooling has no form for bins"):
-        BinModel(flat, takes_token_types=False, blocks=True)
 
 
 def test_a_head_of_its_own_keeps_500_scores_apart_in_bf16(tmp_path: Path) -> None:

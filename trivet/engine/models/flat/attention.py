@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trivet.engine.models.flat.spans import FlatSpans
+from trivet.engine.models.spans import FlatSpans
 from trivet.errors import ModelError
 
 AttentionKind = Literal["auto", "varlen", "padded"]
@@ -164,23 +164,23 @@ class _PaddedForward:
 
 
 class BinAttention:
-    """One batch of sequences in B bins of width W, flattened: N = B·W. See `trivet.engine.models.flat.spans.BinSpans`.
+    """One batch of sequences in B bins of width W, flattened: N = B·W. See `trivet.engine.models.spans.BinSpans`.
 
-    Args of the constructor: ``sequences`` (B, W) int64, the number of each token's sequence; fillers have one that no
-    sequence has. ``blocks`` chooses the form of local layers: blocks, or a mask over the whole bin.
+    Args of the constructor: ``sequence_ids`` (B, W) int64, the number of each token's sequence; fillers have one that
+    no sequence has. ``blocks`` chooses the form of local layers: blocks, or a mask over the whole bin.
     """
 
-    def __init__(self, sequences: Tensor, *, blocks: bool) -> None:
-        self._sequences = sequences
+    def __init__(self, sequence_ids: Tensor, *, blocks: bool) -> None:
+        self._sequence_ids = sequence_ids
         self._blocks = blocks
         self._local_masks: dict[int, Tensor] = {}
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
         """See `Attend`."""
         if reach is not None and self._blocks:
-            return attend_in_blocks(query, key, value, self._sequences.flatten(), reach)
+            return attend_in_blocks(query, key, value, self._sequence_ids.flatten(), reach)
         mask = self._mask if reach is None else self._local_mask(reach)
-        width, heads, size = self._sequences.shape[1], query.shape[-2], query.shape[-1]
+        width, heads, size = self._sequence_ids.shape[1], query.shape[-2], query.shape[-1]
         q, k, v = (states.view(-1, width, heads, size).transpose(1, 2) for states in (query, key, value))
         mixed = functional.scaled_dot_product_attention(q, k, v, mask)  # (B, h, W, D)
         return mixed.transpose(1, 2).reshape(-1, heads, size)
@@ -188,11 +188,11 @@ class BinAttention:
     @cached_property
     def _mask(self) -> Tensor:
         """(B, 1, W, W) boolean: tokens of one sequence see each other."""
-        return self._sequences[:, None, :, None] == self._sequences[:, None, None, :]
+        return self._sequence_ids[:, None, :, None] == self._sequence_ids[:, None, None, :]
 
     def _local_mask(self, reach: int) -> Tensor:
         if reach not in self._local_masks:
-            place = torch.arange(self._sequences.shape[1], device=self._sequences.device)  # (W,)
+            place = torch.arange(self._sequence_ids.shape[1], device=self._sequence_ids.device)  # (W,)
             self._local_masks[reach] = self._mask & ((place[:, None] - place[None, :]).abs() <= reach)
         return self._local_masks[reach]
 

@@ -20,20 +20,18 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trivet.engine.models.flat.attention import BinAttention
-from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
+from trivet.engine.models.flat.heads import ClassificationHead
 from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections
 from trivet.engine.models.flat.load import FlatModel
-from trivet.engine.models.flat.spans import BinSpans
 from trivet.engine.models.rotary import rotate
+from trivet.engine.models.spans import BinSpans
 
 
 class BinModel(nn.Module):
-    """``forward(input_ids (B, W), positions (B, W), sequences (B, W), firsts (S,)[, token_type_ids (B, W)])``.
+    """A flat model over S sequences in B bins of width W.
 
-    S sequences in B bins of width W, all int64. ``positions`` count from 0 within each sequence; ``sequences`` says
-    which of the S each token belongs to, or S for what fills a bin up; ``firsts`` is the place of each sequence's first
-    token in the flattened (B·W) bins. The result is the flat model's, (S, outputs) fp32, or, where the head is another
-    graph, what that takes: (S, H) fp32.
+    Its inputs are those of `trivet.engine.openvino.export.packed.PackedModel`. The result is the flat model's,
+    (S, outputs) fp32, or, where the head is another graph, that graph's input: (S, H) fp32.
 
     The model given is changed: its joint products are cut.
     """
@@ -46,18 +44,12 @@ class BinModel(nn.Module):
             takes_token_types: whether the graph has an input for them.
             blocks: whether local layers run in blocks, or under a mask over the whole bin.
             with_head: whether a classification head is part of the graph. Pooling always is.
-
-        Raises:
-            ValueError: `unexportable_reason` gives one.
         """
         super().__init__()
-        reason = unexportable_reason(model)
-        if reason is not None:
-            raise ValueError(reason)
         self.model = model
         self._blocks = blocks
         self._with_head = with_head
-        self.input_names: tuple[str, ...] = ("input_ids", "positions", "sequences", "firsts")
+        self.input_names: tuple[str, ...] = ("input_ids", "positions", "sequence_ids", "first_token_indices")
         if takes_token_types:
             self.input_names += ("token_type_ids",)
         _cut_joint_products(model)
@@ -66,17 +58,17 @@ class BinModel(nn.Module):
         self,
         input_ids: Tensor,
         positions: Tensor,
-        sequences: Tensor,
-        firsts: Tensor,
+        sequence_ids: Tensor,
+        first_token_indices: Tensor,
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """See the class."""
-        spans = BinSpans(sequences, positions, firsts)
+        spans = BinSpans(sequence_ids, positions, first_token_indices)
         hidden = self.model.encoder(
             input_ids.flatten(),
             None if token_type_ids is None else token_type_ids.flatten(),
             positions.flatten(),
-            BinAttention(sequences, blocks=self._blocks),
+            BinAttention(sequence_ids, blocks=self._blocks),
         )  # (B·W, H)
         head = self.model.head
         if isinstance(head, ClassificationHead) and not self._with_head:
@@ -97,13 +89,6 @@ class HeadModel(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """See the class."""
         return self.head.classify(pooled)
-
-
-def unexportable_reason(model: FlatModel) -> str | None:
-    """Why a model has no form for bins; None where it has one."""
-    if isinstance(model.head, PoolingHead) and "max" in model.head.modes:
-        return "max pooling has no form for bins"
-    return None
 
 
 class _CutProjections(nn.Module):

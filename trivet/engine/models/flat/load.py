@@ -5,7 +5,8 @@ Imports torch and safetensors; never transformers.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -23,23 +24,24 @@ from trivet.engine.models.flat.architectures import (
 )
 from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
-from trivet.engine.models.flat.heads import ClassificationHead, PoolingHead
+from trivet.engine.models.flat.heads import ClassificationHead
 from trivet.engine.models.flat.layers import Fp32Linear
 from trivet.engine.models.flat.modernbert import ModernBertEncoder, modernbert_tensors
 from trivet.engine.models.flat.nomic import ALL_EXPERTS_UP_TO_TOKENS, Experts, NomicEncoder, mix_by_size, nomic_tensors
-from trivet.engine.models.flat.spans import FlatSpans
 from trivet.engine.models.flat.weights import Naming, load_weights
+from trivet.engine.models.pooling import Pooling
+from trivet.engine.models.spans import FlatSpans
 
 
 class FlatModel(nn.Module):
     """``forward(ids, token_types, positions, cu_seqlens, max_len) -> (S, outputs) fp32``.
 
     An embedder gives pooled vectors that are not normalised, a reranker or classifier logits. S sequences lie end to
-    end as N tokens; nothing is padded, unless attention is (:attr:`pads_attention`). On CUDA nothing in the forward
+    end as N tokens; nothing is padded, unless attention is (`PaddedAttention`). On CUDA nothing in the forward
     waits for the device, so it can be captured as a graph; see :attr:`capturable_tokens`.
     """
 
-    def __init__(self, architecture: Architecture, head: ClassificationHead | PoolingHead) -> None:
+    def __init__(self, architecture: Architecture, head: ClassificationHead | Pooling) -> None:
         super().__init__()
         self.encoder = _encoder(architecture)
         self.head = head
@@ -57,7 +59,7 @@ class FlatModel(nn.Module):
             token_types: (N,) int32 or int64, or None for all 0; a model with one token type ignores them.
             positions: (N,) int32 or int64, of each token within its sequence, from 0.
             cu_seqlens: (S + 1,) int32, where each sequence begins, and N at the end; see
-                `trivet.engine.models.flat.spans.FlatSpans` for batches that are filled up.
+                `trivet.engine.models.spans.FlatSpans` for batches that are filled up.
             max_len: tokens of the longest sequence, or any larger number up to `max_tokens`.
 
         Raises:
@@ -72,15 +74,89 @@ class FlatModel(nn.Module):
         return outputs
 
     @property
-    def pads_attention(self) -> bool:
-        """Whether attention takes memory and work for sequences × longest instead of the sum of the lengths."""
-        return isinstance(self.attention, PaddedAttention)
-
-    @property
     def capturable_tokens(self) -> int | None:
         """Most tokens of a batch that can be captured as a CUDA graph; None where there is no limit."""
         waits = any(isinstance(module, Experts) and module.mix is mix_by_size for module in self.modules())
         return ALL_EXPERTS_UP_TO_TOKENS if waits else None
+
+
+class FlatCheckpoint:
+    """A checkpoint that the flat modules compute: what is known of it before its weights are read."""
+
+    def __init__(
+        self,
+        model_dir: Path,
+        task: Task,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        attention: AttentionKind = "auto",
+    ) -> None:
+        """Read the description; the weights are read by `load`.
+
+        Args:
+            model_dir: a directory in Hugging Face (or sentence-transformers) layout.
+            task: ``embedder``, ``reranker`` or ``classifier``.
+            dtype: of the body's weights and computation. The head, the router of a mixture and the results are fp32.
+            device: where the weights go, tensor by tensor.
+            attention: ``auto`` takes the fastest that the device allows.
+
+        Raises:
+            UnsupportedArchitecture: the flat modules do not compute this checkpoint; transformers may.
+            ModelError: files are missing, the checkpoint's pooling is not supported, or the attention cannot run here.
+        """
+        self._model_dir, self._task, self._dtype, self._device = model_dir, task, dtype, torch.device(device)
+        self._architecture = architecture = read_architecture(read_config(model_dir), task)
+        self._attention = choose_attention(
+            attention, self._device, dtype, architecture.hidden_size // architecture.heads
+        )
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of the longest sequence that the model has positions for."""
+        return self._architecture.max_tokens
+
+    @property
+    def pads_attention(self) -> bool:
+        """Whether attention takes memory and work for sequences × longest instead of the sum of the lengths."""
+        return isinstance(self._attention, PaddedAttention)
+
+    @cached_property
+    def weights_bytes(self) -> int:
+        """What the parameters and tables take on the device."""
+        model = self._on_meta()
+        dtype_of = self._dtypes(model)
+        parameters = sum(tensor.numel() * dtype_of(name).itemsize for name, tensor in model.named_parameters())
+        return parameters + sum(buffer.nbytes for buffer in model.buffers())
+
+    def load(self) -> FlatModel:
+        """Read the weights; the model is in evaluation mode.
+
+        Raises:
+            CheckpointMismatch: the files' tensors are not the architecture's; the message names them.
+            ModelError: files are missing, or the checkpoint is a pickle.
+        """
+        model = self._on_meta()
+        load_weights(
+            model,
+            self._model_dir,
+            _naming(self._architecture),
+            what=self._task,
+            device=self._device,
+            dtype_of=self._dtypes(model),
+        )
+        for module in model.modules():
+            if isinstance(module, Experts):
+                module.choose_mix()
+        model.attention = self._attention
+        return model.eval().requires_grad_(False)
+
+    def _on_meta(self) -> FlatModel:
+        with torch.device("meta"):
+            return FlatModel(self._architecture, _head(self._architecture, self._model_dir))
+
+    def _dtypes(self, model: FlatModel) -> Callable[[str], torch.dtype]:
+        kept = _kept_in_fp32(model)
+        return lambda name: torch.float32 if name in kept else self._dtype
 
 
 def load_flat_model(
@@ -90,38 +166,8 @@ def load_flat_model(
     device: torch.device | str = "cpu",
     attention: AttentionKind = "auto",
 ) -> FlatModel:
-    """Load a checkpoint directory for one task, in evaluation mode.
-
-    Args:
-        model_dir: a directory in Hugging Face (or sentence-transformers) layout.
-        task: ``embedder``, ``reranker`` or ``classifier``.
-        dtype: of the body's weights and computation. The head, the router of a mixture and the results are fp32.
-        device: where the weights go, tensor by tensor.
-        attention: ``auto`` takes the fastest that the device allows.
-
-    Raises:
-        UnsupportedArchitecture: the flat modules do not compute this checkpoint; transformers may.
-        CheckpointMismatch: the files' tensors are not the architecture's; the message names them.
-        ModelError: files are missing, the checkpoint is a pickle, or its pooling is not supported.
-    """
-    device = torch.device(device)
-    architecture = read_architecture(read_config(model_dir), task)
-    with torch.device("meta"):
-        model = FlatModel(architecture, _head(architecture, model_dir))
-    kept = _kept_in_fp32(model)
-    load_weights(
-        model,
-        model_dir,
-        _naming(architecture),
-        what=task,
-        device=device,
-        dtype_of=lambda name: torch.float32 if name in kept else dtype,
-    )
-    for module in model.modules():
-        if isinstance(module, Experts):
-            module.choose_mix()
-    model.attention = choose_attention(attention, device, dtype, architecture.hidden_size // architecture.heads)
-    return model.eval().requires_grad_(False)
+    """Load a checkpoint directory for one task; see `FlatCheckpoint` for arguments and errors."""
+    return FlatCheckpoint(model_dir, task, dtype, device, attention).load()
 
 
 def _encoder(architecture: Architecture) -> nn.Module:
@@ -132,9 +178,9 @@ def _encoder(architecture: Architecture) -> nn.Module:
     return NomicEncoder(architecture)
 
 
-def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | PoolingHead:
+def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | Pooling:
     if isinstance(architecture, NomicConfig) or architecture.head is None:
-        return PoolingHead(read_pooling_modes(model_dir))
+        return Pooling(read_pooling_modes(model_dir))
     return ClassificationHead(architecture.hidden_size, architecture.head)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trivet.engine.batch.packing import WIDEST
 from trivet.engine.models.load import Embedder, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
-from trivet.engine.models.pooling import Boundaries
+from trivet.engine.models.spans import BinSpans
 
 _MOST_POSITIONS = 1024
 """The mask has a row and a column for every place of a bin, so models that read 8,192 tokens are not packed."""
@@ -68,8 +68,7 @@ class PackedModel(nn.Module):
             ).last_hidden_state
         tokens = hidden.flatten(0, 1)  # (B·W, H)
         if isinstance(self.model, Embedder):
-            boundaries = Boundaries(sequence_ids.flatten(), positions.flatten(), first_token_indices)
-            pooled: Tensor = self.model.pooling(tokens, boundaries)
+            pooled: Tensor = self.model.pooling(tokens, BinSpans(sequence_ids, positions, first_token_indices))
             return pooled
         return _logits(self.model.model, tokens[first_token_indices][:, None]).float()
 

@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivet.engine.models.load import Embedder, SequenceClassifier
-from trivet.engine.models.pooling import Boundaries, Pooling
+from trivet.engine.models.pooling import Pooling
 from trivet.engine.models.rotary import TableRotary, rotate
+from trivet.engine.models.spans import BinSpans
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, SectionsMeta, section_name
 
 
@@ -150,7 +151,7 @@ class EmbedderHead(nn.Module):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """See the module."""
-        pooled: Tensor = self.pooling(hidden.flatten(0, 1), Boundaries.of_padded(attention_mask))
+        pooled: Tensor = self.pooling(hidden.flatten(0, 1), BinSpans.of_padded(attention_mask))
         return pooled
 
 

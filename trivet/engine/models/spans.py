@@ -1,14 +1,15 @@
-"""Where each sequence lies among tokens laid end to end, and reductions of token states over each sequence.
+"""Where each sequence lies among the tokens of a batch, and reductions of token states over each sequence.
 
-Two layouts, one interface. Serving has :class:`FlatSpans`: boundaries, every token in a sequence. The OpenVINO export
-has :class:`BinSpans`: sequences side by side in bins of one width, with fillers that belong to none. Reductions run in
-fp32 whatever the states' dtype. None of them waits for the device: no size depends on a value.
+There is one interface and two implementations. The flat modules have :class:`FlatSpans`: sequences end to end, and
+every token in a sequence. :class:`BinSpans` are rows of one width: bins that several sequences share, in the OpenVINO
+export, or one padded sequence per row. Reductions run in fp32 whatever the states' dtype. None of them waits for the
+device, since no size depends on a value.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -96,41 +97,52 @@ class FlatSpans:
 
 
 class BinSpans:
-    """S sequences in B bins of width W, flattened to N = B·W tokens; sums are products with a membership matrix.
+    """S sequences in B rows of width W, flattened to N = B·W tokens; sums are products with a membership matrix.
 
-    That matrix is (S, N): for a graph of at most a few thousand tokens it costs less than a gather, and it exports.
+    That matrix is (S, N). Up to a few thousand tokens it costs less than a gather, and it exports. States of tokens
+    that belong to no sequence must be finite.
     """
 
-    def __init__(self, sequences: Tensor, positions: Tensor, firsts: Tensor) -> None:
-        """Take the layout of a batch.
+    def __init__(self, sequence_ids: Tensor, positions: Tensor, first_token_indices: Tensor) -> None:
+        """Take the layout of a batch, as `trivet.engine.batch.token_batch.TokenBatch.binned` makes it.
 
         Args:
-            sequences: (B, W) int64, the number of each token's sequence, S for fillers.
+            sequence_ids: (B, W) int64, the sequence of each token; S for one of none.
             positions: (B, W) int64, of each token within its sequence, from 0.
-            firsts: (S,) int64, the place of each sequence's first token among the N.
+            first_token_indices: (S,) int64, the place of each sequence's first token among the N.
         """
-        self.sequences = sequences
+        self.sequence_ids = sequence_ids
         self.positions = positions
-        self.firsts = firsts
+        self.first_token_indices = first_token_indices
+
+    @classmethod
+    def of_padded(cls, attention_mask: Tensor) -> Self:
+        """Take one sequence per row, padded on the right; ``attention_mask`` is (S, W), 1 at tokens."""
+        count, width = attention_mask.shape
+        numbers = torch.arange(count, device=attention_mask.device)  # (S,)
+        positions = torch.arange(width, device=attention_mask.device)  # (W,)
+        sequence_ids = torch.where(attention_mask.bool(), numbers[:, None], count)  # (S, W)
+        return cls(sequence_ids, positions.expand(count, -1), numbers * width)
 
     @cached_property
     def _members(self) -> Tensor:
-        """(S, N) fp32: 1 where a token is of a sequence."""
-        number = torch.arange(self.firsts.shape[0], device=self.firsts.device)
-        return (self.sequences.flatten()[None, :] == number[:, None]).float()
+        """(S, N) fp32: 1 where a token belongs to a sequence."""
+        numbers = torch.arange(self.first_token_indices.shape[0], device=self.first_token_indices.device)  # (S,)
+        return (self.sequence_ids.flatten()[None, :] == numbers[:, None]).float()
 
     @cached_property
     def lengths(self) -> Tensor:
         """See `Spans`."""
-        return self._members.sum(dim=1, keepdim=True)
+        return self._members.sum(dim=1, keepdim=True).clamp(min=1.0)
 
     def first(self, states: Tensor) -> Tensor:
         """See `Spans`."""
-        return states.index_select(0, self.firsts).float()
+        return states.index_select(0, self.first_token_indices).float()
 
     def last(self, states: Tensor) -> Tensor:
         """See `Spans`."""
-        return states.index_select(0, self.firsts + self.lengths.flatten().to(torch.int64) - 1).float()
+        last = self.first_token_indices + self.lengths.flatten().to(torch.int64) - 1  # (S,)
+        return states.index_select(0, last).float()
 
     def sum(self, states: Tensor) -> Tensor:
         """See `Spans`."""
@@ -138,12 +150,12 @@ class BinSpans:
 
     def rising_sum(self, states: Tensor) -> Tensor:
         """See `Spans`."""
-        return (self._members * (self.positions.flatten() + 1)) @ states.float()
+        # Not as weights of the membership: a graph that computes in bf16 would round every weight above 256.
+        return self._members @ (states.float() * (self.positions.flatten() + 1)[:, None])
 
     def max(self, states: Tensor) -> Tensor:
-        """Not in this layout: a maximum is no product, and gathering takes S × longest × H numbers.
-
-        Raises:
-            NotImplementedError: always; check `trivet.engine.models.flat.export.unexportable_reason` first.
-        """
-        raise NotImplementedError("max pooling has no form for bins")
+        """See `Spans`."""
+        count = self.first_token_indices.shape[0]
+        largest = torch.full((count + 1, states.shape[1]), -torch.inf, device=states.device)
+        where = self.sequence_ids.flatten()[:, None].expand_as(states)  # (N, H)
+        return largest.scatter_reduce(0, where, states.float(), "amax")[:count]

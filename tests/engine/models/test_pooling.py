@@ -1,4 +1,4 @@
-"""Reductions over sequences laid end to end, in both layouts, pinned to sentence-transformers."""
+"""Every pooling mode equals sentence-transformers', over sequences end to end, in bins and padded."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.models.flat.support import lay_in_bins
-from trivet.engine.models.flat.heads import PoolingHead
-from trivet.engine.models.flat.spans import BinSpans, FlatSpans
+from trivet.engine.models.pooling import Pooling
+from trivet.engine.models.spans import BinSpans, FlatSpans
 from trivet.errors import ModelError
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -30,26 +30,20 @@ def test_pooling_equals_sentence_transformers(mode: str | tuple[str, ...]) -> No
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     features = {"token_embeddings": padded, "attention_mask": mask}
     expected = Reference(6, pooling_mode=mode)(features)["sentence_embedding"]
-    head = PoolingHead((mode,) if isinstance(mode, str) else mode)
+    head = Pooling((mode,) if isinstance(mode, str) else mode)
     torch.testing.assert_close(head(states, _flat(lengths)), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(head(padded.flatten(0, 1), BinSpans.of_padded(mask)), expected, rtol=0, atol=1e-6)
 
 
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8), bins=st.integers(1, 3), seed=st.integers(0, 99))
 def test_both_layouts_agree(lengths: list[int], bins: int, seed: int) -> None:
     states = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(seed))
     layout = lay_in_bins(lengths, bins)
-    spans, places = BinSpans(layout.sequences, layout.positions, layout.firsts), layout.places
-    spread = torch.full((spans.sequences.numel(), 5), 7.0)
+    spans, places = BinSpans(layout.sequence_ids, layout.positions, layout.first_token_indices), layout.places
+    spread = torch.full((spans.sequence_ids.numel(), 5), 7.0)
     spread[places] = states
-    head = PoolingHead(tuple(mode for mode in MODES if mode != "max"))
+    head = Pooling(MODES)
     torch.testing.assert_close(head(spread, spans), head(states, _flat(lengths)), rtol=0, atol=1e-5)
-
-
-def test_bins_have_no_maximum() -> None:
-    layout = lay_in_bins([3, 4], 1)
-    spans = BinSpans(layout.sequences, layout.positions, layout.firsts)
-    with pytest.raises(NotImplementedError, match="max pooling"):
-        PoolingHead(("max",))(torch.zeros(spans.sequences.numel(), 2), spans)
 
 
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6), fillers=st.integers(0, 9), empty=st.integers(0, 4))
@@ -57,7 +51,7 @@ def test_fillers_and_empty_sequences_change_nothing(lengths: list[int], fillers:
     """A batch of fixed size, for a captured graph: the rest is NaN here, as unwritten memory may be."""
     states = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(0))
     filled = torch.cat([states, torch.full((fillers, 5), torch.nan)])
-    head = PoolingHead(MODES)
+    head = Pooling(MODES)
     ours = head(filled, _flat(lengths, fillers, empty))
     assert ours.shape[0] == len(lengths) + empty
     torch.testing.assert_close(ours[: len(lengths)], head(states, _flat(lengths)), rtol=0, atol=0)
@@ -65,13 +59,13 @@ def test_fillers_and_empty_sequences_change_nothing(lengths: list[int], fillers:
 
 def test_sums_run_in_fp32() -> None:
     states = torch.full((3000, 1), 1.001).to(torch.bfloat16)
-    pooled = PoolingHead(("mean", "weightedmean"))(states, _flat([3000]))
+    pooled = Pooling(("mean", "weightedmean"))(states, _flat([3000]))
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, states[:1].float().expand(1, 2), rtol=1e-5, atol=0)
 
 
 def test_unknown_modes_are_refused() -> None:
     with pytest.raises(ModelError, match="pooling mode attention is not supported"):
-        PoolingHead(("mean", "attention"))
+        Pooling(("mean", "attention"))
     with pytest.raises(ModelError, match=r"pooling mode \(none\)"):
-        PoolingHead(())
+        Pooling(())

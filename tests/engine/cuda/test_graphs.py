@@ -1,0 +1,84 @@
+"""What decides about CUDA graphs, without a GPU: sizes, fillers, and where launches no longer matter."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine.models.flat.support import write_family
+from tests.support.checkpoints import write_checkpoint
+from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.cuda.graphs import BUCKET_TOKENS, Bucket, fill_up, split, up_to_computing
+from trivet.engine.cuda.programs import FlatProgram
+
+lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+
+
+def batch_of(lengths: list[int]) -> TokenBatch:
+    rng = np.random.default_rng(sum(lengths))
+    return TokenBatch.of(
+        [rng.integers(1, 90, length).astype(np.int32) for length in lengths],
+        types_from=[length // 2 for length in lengths],
+    )
+
+
+@given(lengths_lists)
+def test_a_filled_batch_begins_with_the_batch_and_has_the_bucket_s_size(lengths: list[int]) -> None:
+    batch, bucket = batch_of(lengths), Bucket(512)
+    ids, token_types, positions, boundaries = fill_up(batch, bucket)
+    for filled, given_values in ((ids, batch.ids), (token_types, batch.token_types), (positions, batch.positions)):
+        assert filled.shape == (512,)
+        np.testing.assert_array_equal(filled[: batch.tokens], given_values)
+    assert boundaries.shape == (bucket.sequences + 2,)
+    np.testing.assert_array_equal(boundaries[: len(lengths) + 1], batch.cu_seqlens)
+    assert set(boundaries[len(lengths) + 1 :]) == {512}
+
+
+@given(lengths_lists)
+@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe"])
+def test_fillers_change_no_result(tiny_programs: dict[str, FlatProgram], name: str, lengths: list[int]) -> None:
+    program, batch, bucket = tiny_programs[name], batch_of(lengths), Bucket(512)
+    plain, filled = (
+        program.forward([torch.from_numpy(array) for array in arrays], batch.max_len)
+        for arrays in (program.arrays(batch), fill_up(batch, bucket))
+    )
+    torch.testing.assert_close(filled[: len(lengths)], plain, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tiny_programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatProgram]:
+    programs = {}
+    for name in ("bert", "modernbert-mean", "nomic-embed-text-v2-moe"):
+        path = tmp_path_factory.mktemp(name)
+        if name == "nomic-embed-text-v2-moe":
+            write_checkpoint(name, "tiny", path, seed=3)
+        else:
+            write_family(name, path, labels=None)
+        programs[name] = FlatProgram(path, "embedder", torch.float32, torch.device("cpu"))
+        programs[name].load()
+    return programs
+
+
+def test_a_bucket_holds_so_many_tokens_and_sequences() -> None:
+    assert Bucket(64).holds(64, 8)
+    assert not Bucket(64).holds(65, 1)
+    assert not Bucket(64).holds(20, 9)
+    assert [Bucket(tokens).sequences for tokens in (64, 256, 1024, 8192)] == [8, 16, 64, 64]
+
+
+def test_graphs_end_where_computing_takes_over() -> None:
+    buckets = [Bucket(tokens) for tokens in BUCKET_TOKENS]
+    took_s = lambda bucket: max(0.004, bucket.tokens * 4e-6)  # noqa: E731
+    chosen = up_to_computing(buckets, took_s)
+    assert chosen[-1].tokens == 1536  # 6.1 ms, the first above 6
+    assert chosen == buckets[: len(chosen)]
+    assert up_to_computing(buckets, lambda _: 0.004) == buckets
+    assert up_to_computing([], took_s) == []
+
+
+def test_split_gives_the_arrays_back() -> None:
+    arrays = (np.arange(6, dtype=np.int32).reshape(2, 3), np.arange(4, dtype=np.int32))
+    flat = torch.from_numpy(np.concatenate([array.reshape(-1) for array in arrays]))
+    for part, array in zip(split(flat, arrays), arrays, strict=True):
+        np.testing.assert_array_equal(part.numpy(), array)
