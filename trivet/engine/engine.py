@@ -93,6 +93,7 @@ class Engine:
         self._files = files
         self._backend = backend
         self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.architecture.pad_id)
+        self._tokenizer.check_ids(files.architecture.vocab_size, files.path)
         self._tasks = {
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }

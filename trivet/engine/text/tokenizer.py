@@ -6,6 +6,7 @@ from content, because they are added to each window.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -85,7 +86,29 @@ class TextTokenizer:
         file = path / "tokenizer.json"
         if not file.is_file():
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
-        return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing more specific
+            raise ModelError(f"{file} is no tokenizer: {error}") from error
+        return cls(tokenizer, pad_id=pad_id)
+
+    def check_ids(self, entries: int, source: Path) -> None:
+        """Refuse a tokenizer that does not belong to the weights. Scores of ids beyond them would look plausible.
+
+        Args:
+            entries: of the table of embeddings.
+            source: the folder of the model, for messages.
+
+        Raises:
+            ModelError: an id that the tokenizer can give is not in the table.
+        """
+        token, largest = max(self._tokenizer.get_vocab(with_added_tokens=True).items(), key=itemgetter(1))
+        largest = max(largest, self.special.pad_id)
+        if largest >= entries:
+            raise ModelError(
+                f"{source / 'tokenizer.json'} gives ids up to {largest} ({token[:80]!r}), but the model's table of "
+                f"embeddings ends at {entries - 1} (config.json: vocab_size): they do not belong together"
+            )
 
     def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
         """Do all steps of `encode_steps` at once."""
