@@ -226,7 +226,10 @@ def test_a_folder_of_any_depth_is_read(run: Run, tmp_path: Path) -> None:
     with os.fdopen(os.open("b.txt", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor), "w") as file:
         file.write("a text far below")
     os.close(descriptor)
-    result = run("index", "deep", "--out", "index.jsonl")
+    try:
+        result = run("index", "deep", "--out", "index.jsonl")
+    finally:  # pytest removes folders recursively, which ends in an error here
+        subprocess.run(["rm", "-rf", deepest], check=True)
     assert result.exit_code == 0, result.output
     assert "2 chunks" in result.stderr
 
