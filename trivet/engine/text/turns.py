@@ -76,7 +76,7 @@ class Turns:
                 following = next(steps)
             except StopIteration as stop:
                 self._end(future, reached, stop.value, None)
-            except Exception as error:  # noqa: BLE001 - whoever submitted the work waits for it
+            except Exception as error:  # noqa: BLE001 - raised where the work was submitted
                 self._end(future, reached, None, error)
             else:
                 self._add(reached, following, steps, future)
