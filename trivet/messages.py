@@ -266,6 +266,8 @@ class ModelCard:
     labels: Mapping[str, int] = field(default_factory=dict)
     precision: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
+    padded_because: str | None = None
+    """Why a GPU computes this model on padded sequences, through transformers; None where they lie end to end."""
     pooling: str | None = None
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
 

@@ -9,6 +9,7 @@ import pytest
 from trivet.config import AppConfig
 from trivet.doctor.checks import Finding, examine
 from trivet.doctor.machine import Machine, examine_machine, processor_flags
+from trivet.doctor.models import padded_models
 from trivet.vram.types import Observation
 
 GIB = 1024**3
@@ -87,3 +88,14 @@ def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     assert machine.cores >= 1
     assert machine.memory_bytes > machine.available_bytes > 0
     assert machine.cache_bytes == 100
+
+
+def test_a_model_that_a_gpu_pads_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "deberta-v2"}')
+    config = AppConfig.model_validate({"device": "auto", "classifier": {"model": str(tmp_path)}})
+    padded = padded_models(config)
+    assert set(padded) == {"classifier"}
+    found = [one for one in examine(GOOD, config, padded) if one.subject == "GPU, classifier"]
+    assert len(found) == 1
+    assert "deberta-v2" in found[0].text
+    assert padded_models(AppConfig()) == {}

@@ -145,6 +145,8 @@ class ModelEntry(TypedDict):
     dimensions: int | None
     labels: list[str] | None
     precision: str
+    gpu_layout: str
+    """`packed`: a GPU computes sequences laid end to end. `padded: …`: why it pads them."""
 
 
 class ModelsAnswer(TypedDict):
@@ -173,6 +175,7 @@ def model_entry(card: ModelCard) -> ModelEntry:
         "dimensions": card.dimensions,
         "labels": list(card.labels) or None,
         "precision": card.precision,
+        "gpu_layout": "packed" if card.padded_because is None else f"padded: {card.padded_because}",
     }
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from trivet.cli.config_file import read_serve_file
 from trivet.doctor.checks import examine
 from trivet.doctor.machine import examine_machine
+from trivet.doctor.models import padded_models
 from trivet.errors import ConfigError
 from trivet.units import format_bytes
 
@@ -41,7 +42,8 @@ def doctor_command(
     if clean:
         _clean(console, cache_dir(file.config.serving.cache_dir))
         return
-    findings = examine(examine_machine((file.port,), cache_dir(file.config.serving.cache_dir)), file.config)
+    machine = examine_machine((file.port,), cache_dir(file.config.serving.cache_dir))
+    findings = examine(machine, file.config, padded_models(file.config))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""

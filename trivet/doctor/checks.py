@@ -1,9 +1,10 @@
 """Checks a configuration against a machine: what will run on which device, and what to change. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trivet.config import AppConfig
+from trivet.config import AppConfig, Task
 from trivet.doctor.machine import Machine
 from trivet.units import format_bytes
 
@@ -29,10 +30,17 @@ class Finding:
     advice: str = ""
 
 
-def examine(machine: Machine, config: AppConfig) -> list[Finding]:
-    """Return all findings, the most important subjects first."""
+def examine(machine: Machine, config: AppConfig, padded: Mapping[Task, str] | None = None) -> list[Finding]:
+    """Return all findings, the most important subjects first.
+
+    Args:
+        machine: as it was examined.
+        config: of the service.
+        padded: the models that a GPU computes on padded sequences, and why; see `trivet.doctor.models`.
+    """
     return [
         _gpu(machine, config),
+        *(_padded(task, reason) for task, reason in (padded or {}).items() if config.device != "cpu"),
         _precision(machine, config),
         _memory(machine),
         _shared_memory(machine),
@@ -57,6 +65,10 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
             "problem", "GPU", f"device is cuda, but no GPU can be read: {gpu.unknown_reason}", "set device: auto"
         )
     return Finding("note", "GPU", f"none ({gpu.unknown_reason}): all models run on the CPU")
+
+
+def _padded(task: Task, reason: str) -> Finding:
+    return Finding("note", f"GPU, {task}", f"computed on padded sequences, through transformers: {reason}")
 
 
 def _precision(machine: Machine, config: AppConfig) -> Finding:

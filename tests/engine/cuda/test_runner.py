@@ -1,5 +1,7 @@
 """The CUDA lane's code without a GPU: the inputs of each model, and the errors of the device."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +141,45 @@ def test_several_batches_in_flight_keep_their_outputs(checkpoints: dict[str, Pat
     pending = [opened.launch(batch) for batch in batches]
     for one, expected in zip(pending, alone, strict=True):
         np.testing.assert_array_equal(one.result(), expected)
+
+
+@pytest.mark.slow
+def test_logits_of_the_padded_program_are_no_bf16_numbers(checkpoints: dict[str, Path]) -> None:
+    """So that documents which differ a little have scores which do."""
+    opened = padded(load_torch_model(checkpoints["starter-reranker"], "reranker", torch.bfloat16))
+    rng = np.random.default_rng(0)
+    batch = TokenBatch.of([rng.integers(1000, 20000, 30).astype(np.int32) for _ in range(64)])
+    assert len(set(opened.launch(batch).result()[:, 0].tolist())) == 64
+
+
+_SERVES = """
+import sys, torch
+from functools import partial
+from pathlib import Path
+import numpy as np
+from trivet.config import AppConfig
+from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.cuda.runner import CudaAccelerator
+from trivet.engine.open import cuda_program, open_engine, open_gpu_lane, prepare_model
+task, path = sys.argv[1:]
+config = AppConfig.model_validate({task: {"model": path}})
+prepared = prepare_model(config, task)
+accelerator = CudaAccelerator(partial(cuda_program, prepared, "bf16"), graph_tokens=0, device="cpu")
+backend = open_gpu_lane(config, prepared, accelerator, forward_s=None)
+assert backend.reload()
+open_engine(config, prepared, backend, "bf16").warm_up()
+print("transformers" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("minilm", "embedder"), ("starter-reranker", "reranker"), ("nomic-embed-text-v2-moe", "embedder")],
+)
+def test_a_process_that_serves_a_flat_model_imports_no_transformers(
+    checkpoints: dict[str, Path], name: str, task: Task
+) -> None:
+    command = [sys.executable, "-c", _SERVES, task, str(checkpoints[name])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

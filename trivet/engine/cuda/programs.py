@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from trivet.config import Task
 from trivet.engine.batch.layout import FLAT, PADDED, Layout
 from trivet.engine.batch.token_batch import Int32s, TokenBatch
+from trivet.engine.models.flat.layers import Fp32Linear
 from trivet.engine.models.flat.load import FlatCheckpoint, FlatModel
+from trivet.engine.models.last_layer import replace_last_layer
+from trivet.engine.models.load import SequenceClassifier
 
 UNLIMITED_TOKENS: Final = 1 << 30
 
@@ -106,7 +109,7 @@ class PaddedProgram:
     """The module itself refuses what it has no positions for."""
 
     def __init__(self, load: Callable[[], nn.Module], device: torch.device) -> None:
-        """Load the module on the host.
+        """Load the module on the host; a classifier's logits are computed in fp32.
 
         Args:
             load: builds it there, in the dtype that it computes in.
@@ -114,6 +117,8 @@ class PaddedProgram:
         """
         self._device = device
         self._module = load().eval()
+        if isinstance(self._module, SequenceClassifier):
+            replace_last_layer(self._module, Fp32Linear.of)
         self._input_names = cast("NamedInputs", self._module).input_names
         self.weights_bytes = sum(tensor.nbytes for tensor in (*self._module.parameters(), *self._module.buffers()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, H) → (N, H)."""
         inner, gate = self.joint(x).chunk(2, dim=-1)  # each (N, F)
-        out: Tensor = self.outer(self.activation(inner) * gate)
+        out: Tensor = self.outer(self.activation(inner).mul_(gate))  # in place: the peak of a forward is here
         return out
 
 
@@ -123,6 +123,13 @@ class FeedForward(nn.Module):
 
 class Fp32Linear(nn.Linear):
     """A linear layer that computes in fp32 and keeps fp32 weights, whatever the dtype of the body around it."""
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> Self:
+        """Take over the weights of a layer, in fp32."""
+        exact = cls(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
+        exact.load_state_dict({name: tensor.float() for name, tensor in linear.state_dict().items()}, assign=True)
+        return exact
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, in) of any dtype → (…, out) fp32."""

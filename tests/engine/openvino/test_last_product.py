@@ -1,0 +1,43 @@
+"""Scores of a graph that computes in bf16: the last product is in fp32, so that different documents differ."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trivet.config import AppConfig, Precision
+from trivet.engine.open import open_cpu_engine
+from trivet.engine.openvino.export.last_product import SumOfProducts
+from trivet.messages import RerankRequest, RerankResult
+
+DOCUMENTS = tuple(
+    f"note {n}: the cache of part {n * 7 % 101} retries {n % 13} times and waits {n * 31 % 97} ms" for n in range(500)
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_500_documents_have_500_scores(tmp_path: Path, precision: Precision) -> None:
+    config = AppConfig.model_validate({"cpu": {"precision": precision}, "serving": {"cache_dir": str(tmp_path)}})
+
+    async def rerank() -> RerankResult:
+        engine = open_cpu_engine(config, "reranker")
+        engine.start()
+        try:
+            result = await engine.run(RerankRequest("how often does the cache retry", DOCUMENTS))
+        finally:
+            await engine.close()
+        assert isinstance(result, RerankResult)
+        return result
+
+    logits = asyncio.run(rerank()).logits
+    assert len(set(logits.tolist())) >= 495  # in fp32 all differ; as bf16 numbers there were 54
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_sum_of_products_is_the_linear_layer(bias: bool) -> None:
+    linear = nn.Linear(40, 3, bias=bias)
+    x = torch.randn(5, 1, 40)
+    torch.testing.assert_close(SumOfProducts(linear)(x), linear(x))
