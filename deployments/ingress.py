@@ -5,7 +5,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.dispatcher import RayDispatcher
-from deployments.observability.logs import RequestLines, send_library_logs_to_serve
+from deployments.observability.logs import WRITE_EVERY_S, RequestLines, send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import IngressSample, Sampler
 from deployments.vram.feed import ClusterFeed
@@ -32,8 +32,10 @@ class Ingress:
             self._feed.start()
         self._dispatcher = RayDispatcher(_pickling(handles), self._feed, config, self._sink)
         self._lines = RequestLines()
-        self._sampler = Sampler(IngressSample(self._sink, self._dispatcher), self._lines.write)
+        self._sampler = Sampler(IngressSample(self._sink, self._dispatcher))
         self._sampler.start()
+        self._log_writer = Sampler(self._lines.write, every_s=WRITE_EVERY_S)
+        self._log_writer.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve once the constructor is done."""
@@ -45,6 +47,7 @@ class Ingress:
     def __del__(self) -> None:
         if hasattr(self, "_sampler"):  # absent where the constructor failed
             self._sampler.stop()
+            self._log_writer.stop()
             self._lines.write()
 
 

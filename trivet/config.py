@@ -154,6 +154,11 @@ class LimitsConfig(_Frozen):
     """Total size of the bodies of all open requests in one ingress; beyond it: 429 with Retry-After."""
     max_inputs: PositiveInt = 2048
     """Maximum number of texts, documents, candidates or pairs in one request."""
+    max_elements: PositiveInt = 32_768
+    """Maximum number of JSON values in one request body; members of an object count once."""
+    max_expanded_characters: PositiveInt = 16_000_000
+    """Maximum number of characters that one request may expand to: of the texts as the models read them, with labels
+    filled into the template and the source repeated for each candidate, and of the labels in the answer."""
     max_sequences: PositiveInt = 16384
     """Maximum number of sequences (texts × labels × windows) that one request may expand to."""
     max_request_tokens: PositiveInt = 1_000_000

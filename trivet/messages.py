@@ -121,7 +121,7 @@ class Request(Generic[ResultT_co]):
 
     @property
     def characters(self) -> int:
-        """Size of the texts that the model reads, hypotheses excluded."""
+        """Size of the texts that the model reads."""
         raise NotImplementedError
 
     def checked(self, reply: object) -> ResultT_co:
@@ -200,7 +200,7 @@ class ClassifyRequest(Request[ClassifyResult]):
     @property
     @override
     def characters(self) -> int:
-        return _pair_characters(self.inputs)
+        return _pair_characters(self.inputs) + sum(map(len, self.hypotheses.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ serve_logger = logging.getLogger("ray.serve")
 library_logger = logging.getLogger("trivet")
 
 LINES_AT_ONCE = 64
+WRITE_EVERY_S = 0.5
+"""How long a line waits for others at most: the lines before a crash should explain it."""
 
 
 class _ToServe(logging.Handler):
@@ -35,7 +37,9 @@ def send_library_logs_to_serve() -> None:
 
 
 class RequestLines:
-    """Writes the lines of requests to Serve's handlers, some at a time: after 64, and whenever `write` is called.
+    """Writes the lines of requests to Serve's handlers, some at a time.
+
+    It does so after 64, and whenever `write` is called, which the ingress does every `WRITE_EVERY_S`.
 
     Line by line, logging would cost a tenth of a request: to find out about the process again, to see whether the file
     must be rotated, and to write. And Serve's own buffer would keep a thousand lines from the file.

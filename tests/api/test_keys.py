@@ -10,9 +10,19 @@ import pytest
 from deployments.environment.exposure import exposure_warning
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
-from trivet.api.key_ring import ENVIRONMENT_VARIABLE, ApiKey, KeyRing, hash_key, new_key
+from trivet.api.key_ring import (
+    ENVIRONMENT_VARIABLE,
+    LOOK_EVERY_S,
+    ApiKey,
+    KeyFile,
+    KeyRing,
+    hash_key,
+    new_key,
+    open_keys,
+)
 from trivet.api.middleware.keys import KeyUsage
 from trivet.api.settings import ApiSettings
+from trivet.config import CacheConfig
 from trivet.errors import ConfigError
 
 KEY = new_key()
@@ -140,12 +150,13 @@ async def test_over_its_rate_a_key_gets_a_retry_after(connect: Connect) -> None:
 def test_keys_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"ann {hash_key(KEY)} requests_per_minute=60 concurrent=4\n")
-    ring = KeyRing.load(file, {})
+    ring = open_keys(file, {})
     assert ring is not None
+    ring = ring.ring
     assert ring.keys[0] == ApiKey("ann", ring.keys[0].digest, 60, 4)
     assert ring.find(KEY) is ring.keys[0]
-    assert KeyRing.load(None, {ENVIRONMENT_VARIABLE: f"bob {hash_key(KEY)}"}) is not None
-    assert KeyRing.load(None, {}) is None
+    assert open_keys(None, {ENVIRONMENT_VARIABLE: f"bob {hash_key(KEY)}"}) is not None
+    assert open_keys(None, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -169,7 +180,61 @@ def test_a_wrong_key_file_is_refused_without_being_quoted(text: str) -> None:
 
 def test_a_missing_key_file_is_an_error_and_admits_nobody(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        KeyRing.load(tmp_path / "absent", {})
+        open_keys(tmp_path / "absent", {})
+
+
+async def test_a_key_that_is_removed_from_the_file_stops_working(connect: Connect, tmp_path: Path) -> None:
+    file, clock, other = tmp_path / "keys", Clock(), new_key()
+    file.write_text(f"ann {hash_key(KEY)}\n", encoding="utf-8")
+    client = connect(FakeDispatcher(), ApiSettings(keys=KeyFile(file, clock)))
+
+    async def status(key: str) -> int:
+        return (await client.post("/v1/embeddings", json={"input": "a"}, headers=_with(key))).status_code
+
+    assert [await status(KEY), await status(other)] == [200, 401]
+    file.write_text(f"bob {hash_key(other)}\n", encoding="utf-8")
+    clock.now_s += LOOK_EVERY_S
+    assert [await status(KEY), await status(other)] == [401, 200]
+
+
+def test_a_slip_in_the_file_locks_nobody_out_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, clock = tmp_path / "keys", Clock()
+    file.write_text(f"ann {hash_key(KEY)}\n", encoding="utf-8")
+    keys = KeyFile(file, clock)
+    for slip in (lambda: file.write_text("ann oops", encoding="utf-8"), file.unlink):
+        slip()
+        clock.now_s += LOOK_EVERY_S
+        assert keys.ring.find(KEY) is not None
+        assert keys.ring.find(KEY) is not None
+    assert len([record for record in caplog.records if "the keys stay as they were" in record.message]) == 2
+    file.write_text(f"bob {hash_key(new_key())}\n", encoding="utf-8")
+    clock.now_s += LOOK_EVERY_S
+    assert keys.ring.find(KEY) is None
+
+
+async def test_a_key_that_stays_keeps_its_count(connect: Connect, tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", Clock()
+    line = f"ann {hash_key(KEY)} requests_per_minute=1\n"
+    file.write_text(line, encoding="utf-8")
+    client = connect(FakeDispatcher(), ApiSettings(keys=KeyFile(file, clock)))
+    assert (await client.get("/v1/models", headers=_with(KEY))).status_code == 200
+    file.write_text(f"{line}bob {hash_key(new_key())}\n", encoding="utf-8")
+    clock.now_s += LOOK_EVERY_S
+    assert (await client.get("/v1/models", headers=_with(KEY))).status_code == 429
+
+
+async def test_a_caller_learns_nothing_of_what_another_key_sent(connect: Connect) -> None:
+    other = new_key()
+    keys = KeyRing.parse(f"ann {hash_key(KEY)}\nbob {hash_key(other)}\n", origin="t")
+    dispatcher = FakeDispatcher()
+    client = connect(dispatcher, ApiSettings(keys=keys, cache=CacheConfig()))
+
+    async def use(key: str) -> str:
+        answer = await client.post("/v1/embeddings", json={"input": "a secret"}, headers=_with(key))
+        return answer.headers["x-trivet-cache"]
+
+    assert [await use(KEY), await use(KEY), await use(other), await use(other)] == ["miss", "hit", "miss", "hit"]
+    assert len(dispatcher.requests) == 2  # nor does the time tell: the second caller's text was computed
 
 
 def test_keys_are_long_and_never_the_same() -> None:

@@ -27,9 +27,9 @@ def test_embeds_a_folder_and_says_what_it_skipped(run: Run, folder: Path) -> Non
     np.testing.assert_array_equal(np.array(expected["embedding"], dtype=np.float32), vector_of(text))
     assert (expected["model"], expected["windows"], expected["truncated"]) == (EMBEDDER.name, 1, False)
     for skipped in (
-        "repo/build: ignored by .gitignore",
-        "repo/noise.log: ignored by .gitignore",
-        "repo/sub/secret.txt: ignored by .gitignore",
+        "repo/build: ignored by git's rules",
+        "repo/noise.log: ignored by git's rules",
+        "repo/sub/secret.txt: ignored by git's rules",
         "repo/empty.txt: empty",
         "repo/latin.txt: not UTF-8",
         "repo/picture.png: binary",

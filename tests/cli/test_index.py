@@ -211,3 +211,45 @@ def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: in
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
     assert len(index(tmp_path / "i.jsonl")) == 128
+
+
+def test_a_folder_of_any_depth_is_read(run: Run, tmp_path: Path) -> None:
+    deepest = tmp_path / "deep"
+    deepest.mkdir()
+    (deepest / "a.txt").write_text("a text near the top")
+    descriptor = os.open(deepest, os.O_RDONLY)
+    for _ in range(1200):  # a path of this length cannot be given to the system in one piece
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    with os.fdopen(os.open("b.txt", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor), "w") as file:
+        file.write("a text far below")
+    os.close(descriptor)
+    try:
+        result = run("index", "deep", "--out", "index.jsonl")
+    finally:  # pytest removes folders recursively, which ends in an error here
+        subprocess.run(["rm", "-rf", deepest], check=True)
+    assert result.exit_code == 0, result.output
+    assert "2 chunks" in result.stderr
+
+
+def test_two_runs_on_one_output_do_not_disturb_each_other(run: Run, folder: Path, tmp_path: Path) -> None:
+    with IndexFile(tmp_path / "index.jsonl"):
+        second = run("index", str(folder), "--out", "index.jsonl")
+        assert second.exit_code == 1
+        assert "another run writes index.jsonl" in second.stderr
+        assert (tmp_path / "index.jsonl").read_bytes() == b""
+    assert run("index", str(folder), "--out", "index.jsonl").exit_code == 0
+
+
+def test_names_cannot_send_codes_to_the_terminal(run: Run, tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "\x1b]0;title\x07\x1b[2J\u202e.bin").write_bytes(b"\0")
+    (evil / "\x1b[31mred.txt").write_text("a text")
+    result = run("index", "evil", "--out", "index.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "skipped evil/\\x1b]0;title\\x07\\x1b[2J\\u202e.bin: binary" in result.stderr
+    assert "\x1b" not in result.output
+    assert [record["path"] for record in index(tmp_path / "index.jsonl")] == ["evil/\x1b[31mred.txt"]

@@ -38,7 +38,7 @@ class Clock:
     [
         (EmbedRequest(("abc", "d")), 4),
         (RerankRequest("qq", ("abc", "d")), 6),
-        (ClassifyRequest((PairText("ab", "c"), PairText("d")), {"x": "not counted"}), 4),
+        (ClassifyRequest((PairText("ab", "c"), PairText("d")), {"x": "counted"}), 11),
         (PredictRequest((PairText("ab", "c"), PairText("d"))), 4),
     ],
 )

@@ -5,31 +5,45 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
 
 from bench.support.served import Served, served
+from deployments.service.record import RecordFile
 from trivet.api.key_ring import hash_key, new_key
+from trivet.paths import cache_dir
 
 MIB = 1024**2
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A running service and one of its keys."""
+    """A running service, the keys of a caller and of an attacker, and the file that has them."""
 
     service: Served
     key: str
+    hostile_key: str
+    keys_file: Path
 
     @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
 
     @property
+    def hostile_headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.hostile_key}", "content-type": "application/json"}
+
+    @property
     def address(self) -> tuple[str, int]:
         host, _, port = self.service.url.removeprefix("http://").partition(":")
         return host, int(port)
+
+    def run_folders(self) -> list[Path]:
+        """The folder of the service's files."""
+        record = RecordFile(cache_dir(None), self.address[1]).read()
+        return [] if record is None else [Path(record.folder)]
 
     def rss_by_role(self) -> dict[str, int]:
         """The largest process of each role, in bytes."""
@@ -41,11 +55,11 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    key = new_key()
+    key, hostile_key = new_key(), new_key()
     keys = tmp_path_factory.mktemp("keys") / "keys"
-    keys.write_text(f"somebody {hash_key(key)}\n", encoding="utf-8")
+    keys.write_text(f"somebody {hash_key(key)}\nhostile {hash_key(hostile_key)}\n", encoding="utf-8")
     with served({"device": "cpu", "api": {"keys_file": str(keys)}}) as service:
-        yield Guarded(service, key)
+        yield Guarded(service, key, hostile_key, keys)
 
 
 @dataclass
@@ -75,6 +89,12 @@ class Caller:
     def p99_s(self) -> float:
         ordered = sorted(self.latencies_s)
         return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+
+
+def grown(before: dict[str, int], after: dict[str, int], allowed: int) -> dict[str, int]:
+    """The roles whose largest process has grown by more, in MiB."""
+    growth = {role: after[role] - before.get(role, 0) for role in after if role in before}
+    return {role: size // MIB for role, size in growth.items() if size > allowed}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.hostile.conftest import MIB, Guarded, calling, within
+from tests.hostile.conftest import MIB, Guarded, calling, grown, within
 
 pytestmark = [pytest.mark.hostile, pytest.mark.ray, pytest.mark.slow]
 
@@ -55,10 +55,7 @@ def test_connections_without_a_key_keep_nobody_out(guarded: Guarded, count: int,
     assert caller.failures == []
     assert len(caller.latencies_s) > 20
     assert caller.p99_s <= 1.0
-    after = guarded.rss_by_role()
-    assert {
-        role: after[role] - before.get(role, 0) for role in after if after[role] - before.get(role, 0) > ALLOWED_GROWTH
-    } == {}
+    assert grown(before, guarded.rss_by_role(), ALLOWED_GROWTH) == {}
 
 
 def test_a_connection_without_a_request_is_closed(guarded: Guarded) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 import trivet
 from trivet.api.dialects.cohere import cohere_router
@@ -15,6 +16,7 @@ from trivet.api.dialects.shared import shared_router
 from trivet.api.dialects.tei.routes import tei_router
 from trivet.api.dialects.vllm import vllm_router
 from trivet.api.errors.handlers import install_error_handlers
+from trivet.api.json_route import JsonRoute
 from trivet.api.middleware.body_limit import BodyLimitMiddleware
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
@@ -55,7 +57,7 @@ def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry 
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=_middleware(settings, telemetry),
         # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
-        routes=[route for router in _routers(service, traffic) for route in router.routes],
+        routes=_routes(service, traffic),
     )
     install_error_handlers(app)
     return app
@@ -92,6 +94,14 @@ def _dispatcher(
     if results is not None:
         dispatcher = CachingDispatcher(dispatcher, models, results, settings.computed_with, telemetry.sink)
     return dispatcher
+
+
+def _routes(service: Service, traffic: Traffic) -> list[BaseRoute]:
+    routes = [route for router in _routers(service, traffic) for route in router.routes]
+    for route in routes:
+        if isinstance(route, JsonRoute):
+            route.max_elements = service.settings.max_elements
+    return routes
 
 
 def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:

@@ -4,12 +4,14 @@ FastAPI reads an endpoint's signature for the OpenAPI document only. Solving the
 each request costs more CPU than all the rest of the HTTP side (bench/LOG.md).
 """
 
+import asyncio
 import email.message
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -21,15 +23,26 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from trivet.api.dialect import dialect_of
+from trivet.api.elements import count_elements
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import describe_any
 from trivet.api.options import options_of
 from trivet.api.request_context import note_dialect, note_error
+from trivet.errors import InvalidInput
 
 logger = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST = 499
 
+PARSED_HERE_BYTES = 64 * 1024
+"""Larger bodies are parsed and validated in a thread. Up to here the change of threads would cost more."""
+MOST_FIELDS = 256
+"""At the top of a body. The largest form has a dozen."""
+
+_LARGE_BODIES = ThreadPoolExecutor(1, thread_name_prefix="large-body")
+"""One thread: parsing holds the interpreter's lock, so a second one would take turns from the event loop."""
+
+T = TypeVar("T")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -38,6 +51,9 @@ class JsonRoute(APIRoute):
 
     `body` is of any type that pydantic validates, and read from JSON. `options` is `trivet.api.options.Options`.
     """
+
+    max_elements: int = 32_768
+    """JSON values in one body; `trivet.api.app` sets it as configured."""
 
     def __init__(self, path: str, endpoint: Callable[..., Awaitable[Response]], **settings: Any) -> None:
         super().__init__(path, endpoint, **settings)
@@ -51,20 +67,25 @@ class JsonRoute(APIRoute):
         # Others have parameters in their path or query. They are few, and FastAPI reads them: see `get_route_handler`.
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b""
+        content: Any = None
         try:
-            if self._body is not None:
+            if self._body is None:
+                arguments = self._arguments(None, scope, receive)
+            else:
                 body = await _read(receive)
-            response = await self.endpoint(**self._arguments(body, scope, receive))
+                size_bytes = len(body)
+                content = await _parallel_if_large(size_bytes, _parsed, body, scope["headers"], self.max_elements)
+                del body  # as large as what was made of it
+                arguments = await _parallel_if_large(size_bytes, self._arguments, content, scope, receive)
+            response = await self.endpoint(**arguments)
         except ClientDisconnect:
             response = Response(status_code=_CLIENT_CLOSED_REQUEST)  # for the log; the caller has left
         except Exception as error:  # noqa: BLE001 - the last resort of every route: worded for the caller, and logged
-            response = self._refusal(error, scope["method"], body)
+            response = self._refusal(error, scope["method"], content)
         await response(scope, receive, send)
 
-    def _arguments(self, body: bytes, scope: Scope, receive: Receive) -> dict[str, Any]:
+    def _arguments(self, content: Any, scope: Scope, receive: Receive) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
-        content = None if self._body is None else _parsed(body, scope["headers"])
         if self._takes_options:
             try:
                 arguments["options"] = options_of(scope["headers"])
@@ -87,16 +108,19 @@ class JsonRoute(APIRoute):
             try:
                 return await handler(request)
             except Exception as error:  # noqa: BLE001 - see `_answer`
-                return self._refusal(error, request.method, b"")
+                return self._refusal(error, request.method, None)
 
         return answer
 
-    def _refusal(self, error: Exception, method: str, body: bytes) -> Response:
-        """Word an error in the dialect that the path and the body's fields determine."""
+    def _refusal(self, error: Exception, method: str, content: Any) -> Response:
+        """Word an error in the dialect that the path and the body's fields determine.
+
+        `content` is the parsed body; without one the path alone decides.
+        """
         problem = describe_any(error)
         if problem.status >= 500:
             logger.error("%s %s failed", method, self.path, exc_info=error)
-        fields = _top_level_fields(body)
+        fields = tuple(content) if isinstance(content, dict) else ()
         note_dialect(dialect_of(self.path, fields))
         note_error(problem.code or problem.kind)
         return error_response(problem, self.path, fields)
@@ -115,20 +139,38 @@ async def _read(receive: Receive) -> bytes:
         chunks.append(chunk)
 
 
-def _parsed(body: bytes, headers: Headers) -> Any:
+async def _parallel_if_large(body_bytes: int, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function for a body: in the thread for large ones, so that the event loop has its turns in between."""
+    if body_bytes <= PARSED_HERE_BYTES:
+        return function(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(_LARGE_BODIES, function, *arguments)
+
+
+def _parsed(body: bytes, headers: Headers, max_elements: int) -> Any:
     """Parse the body's JSON; a body with another content type stays bytes, which no endpoint accepts."""
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
     if not _is_json(next((value for name, value in headers if name == b"content-type"), b"")):
         return body
+    elements = count_elements(body, max_elements)
+    if elements > max_elements:
+        raise InvalidInput(
+            f"the body has {elements} JSON values; the limit is {max_elements} (limits.max_elements). "
+            "Send fewer inputs in a request, and texts instead of token ids.",
+            field="body",
+            code="too_many_elements",
+        )
     try:
-        return json.loads(body)  # lenient: validation refuses NaN and lone surrogates, and names their field
+        content = json.loads(body)  # lenient: validation refuses NaN and lone surrogates, and names their field
     except json.JSONDecodeError as error:
         raise RequestValidationError(
             [{"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}]
         ) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, nested too deeply
         raise HTTPException(400, "There was an error parsing the body") from error
+    if isinstance(content, dict) and len(content) > MOST_FIELDS:  # pydantic would list every unknown one
+        raise InvalidInput(f"the body has {len(content)} fields; the limit is {MOST_FIELDS}", field="body")
+    return content
 
 
 @lru_cache(maxsize=64)
@@ -143,11 +185,3 @@ def _located(error: ValidationError, part: str) -> RequestValidationError:
     """Locate pydantic's errors in a part of the request."""
     details = error.errors(include_url=False, include_input=False)
     return RequestValidationError([{**detail, "loc": (part, *detail["loc"])} for detail in details])
-
-
-def _top_level_fields(body: bytes) -> tuple[str, ...]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return ()  # the path alone decides
-    return tuple(content) if isinstance(content, dict) else ()

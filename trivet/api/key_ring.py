@@ -10,16 +10,23 @@ hash would protect nothing. Passwords of people do not belong here.
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from trivet.errors import ConfigError
 
 ENVIRONMENT_VARIABLE = "TRIVET_API_KEYS"
+
+LOOK_EVERY_S = 1.0
+"""How often a key file is looked at, at most."""
+
+logger = logging.getLogger(__name__)
 
 _LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-fA-F]{64})(?P<limits>(\s+\w+=[1-9][0-9]*)*)")
 _LIMITS = ("requests_per_minute", "concurrent")
@@ -49,11 +56,24 @@ class ApiKey:
     concurrent: int | None = None
 
 
+class KeySource(Protocol):
+    """Where the keys that may call now are found."""
+
+    @property
+    def ring(self) -> "KeyRing":
+        """The keys that may call now."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRing:
     """The keys that may call."""
 
     keys: tuple[ApiKey, ...]
+
+    @property
+    def ring(self) -> "KeyRing":
+        """Itself: keys from the environment stay as they are."""
+        return self
 
     @classmethod
     def parse(cls, text: str, *, origin: str) -> Self:
@@ -68,18 +88,6 @@ class KeyRing:
             raise ConfigError(f"{origin} must hold at least one key, and no name twice")
         return cls(tuple(keys))
 
-    @classmethod
-    def load(cls, file: Path | None, environment: Mapping[str, str]) -> Self | None:
-        """Load the file if there is one, else the environment variable; None if neither has keys."""
-        if file is not None:
-            try:
-                text = file.read_text()
-            except OSError as error:
-                raise ConfigError(f"the key file cannot be read: {error}") from error
-            return cls.parse(text, origin=str(file))
-        listed = environment.get(ENVIRONMENT_VARIABLE)
-        return cls.parse(listed, origin=ENVIRONMENT_VARIABLE) if listed else None
-
     def find(self, presented: str) -> ApiKey | None:
         """Find the caller that a key belongs to, in the same time for every key; None if there is none."""
         digest = _digest(presented)
@@ -88,6 +96,69 @@ class KeyRing:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found
+
+
+class KeyFile:
+    """The keys in a file, which is read again after a change: a key that is removed stops working at once.
+
+    A file that becomes unreadable or wrong changes nothing, since a slip of its editor must not lock everyone out. The
+    log says so, once.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file. Raises ConfigError if it cannot be read or is wrong."""
+        self._path = path
+        self._clock = clock
+        self._seen = self._state()
+        self._ring = self._read()
+        self._looked_s = clock()
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys in the file, as of at most `LOOK_EVERY_S` ago."""
+        now_s = self._clock()
+        if now_s - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = now_s
+            state = self._state()
+            if state != self._seen:
+                self._seen = state
+                self._replace()
+        return self._ring
+
+    def _replace(self) -> None:
+        try:
+            self._ring = self._read()
+        except ConfigError as error:
+            logger.error("the keys stay as they were: %s", error.message)
+        else:
+            logger.info("the keys were read again from %s: %s callers", self._path, len(self._ring.keys))
+
+    def _read(self) -> KeyRing:
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the key file cannot be read: {error}") from error
+        return KeyRing.parse(text, origin=str(self._path))
+
+    def _state(self) -> tuple[int, ...] | None:
+        """What changes with the file's content; None if there is no such file."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def open_keys(file: Path | None, environment: Mapping[str, str]) -> KeySource | None:
+    """Return the keys in the file if there is one, else those in the environment variable; None if neither has keys.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    if file is not None:
+        return KeyFile(file)
+    listed = environment.get(ENVIRONMENT_VARIABLE)
+    return KeyRing.parse(listed, origin=ENVIRONMENT_VARIABLE) if listed else None
 
 
 def _parse_line(line: str, where: str) -> ApiKey:

@@ -1,14 +1,28 @@
 """Request bodies of the native routes, with all validation that needs no configuration."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
+from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
 from trivet.messages import InputType, LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]
+
+TextList = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
+"""At least one text. Validation stops at the first wrong item, or a list of a million would become a million errors."""
 
 TOKEN_IDS_MESSAGE = (
     "token ids are not accepted: they belong to another model's vocabulary. Send text "
@@ -30,8 +44,7 @@ def _as_texts(value: Any) -> Any:
 
 
 Texts = Annotated[
-    list[Text],
-    Field(min_length=1),
+    TextList,
     BeforeValidator(_as_texts, json_schema_input_type=Text | Annotated[list[Text], Field(min_length=1)]),
 ]
 """One text or several."""
@@ -86,7 +99,7 @@ def _as_pairs(value: Any) -> Any:
 
 Pairs = Annotated[
     list[PairBody],
-    Field(min_length=1),
+    Field(min_length=1, fail_fast=True),
     BeforeValidator(
         _as_pairs, json_schema_input_type=Text | PairBody | Annotated[list[Text | PairBody], Field(min_length=1)]
     ),
@@ -132,9 +145,16 @@ class ClassifyBody(BaseModel):
     def hypotheses(self) -> dict[str, str]:
         """Label → hypothesis; labels without one get the filled-in template."""
         return {
-            label: hypothesis if hypothesis is not None else self.hypothesis_template.replace("{}", label)
+            label: hypothesis if hypothesis is not None else self.hypothesis_template.replace(PLACE, label)
             for label, hypothesis in self.labels.items()
         }
+
+    def cost(self) -> Cost:
+        """Compute what the request expands to."""
+        texts = [text for item in self.input for text in (item.text, item.text_pair) if text is not None]
+        return classify_cost(
+            texts, len(self.input), self.labels, filled_characters(self.hypothesis_template, self.labels)
+        )
 
 
 class RelationPair(BaseModel):
@@ -159,16 +179,25 @@ class CandidatesBody(_RelationsBody):
     """`POST /v1/relations`: one source and candidates, of which the most relevant are classified."""
 
     source: Text
-    candidates: Annotated[list[Text], Field(min_length=1)]
+    candidates: TextList
     top_k: Count = 16
     min_relevance: Score | None = None
     """Least relevance of a candidate. Default: as configured."""
+
+    def cost(self, relations: Mapping[str, str]) -> Cost:
+        """Compute what the request expands to with these relations."""
+        return relate_cost(self.source, self.candidates, min(self.top_k, len(self.candidates)), relations)
 
 
 class PairsBody(_RelationsBody):
     """`POST /v1/relations`: given pairs, all of which are classified."""
 
-    pairs: Annotated[list[RelationPair], Field(min_length=1)]
+    pairs: Annotated[list[RelationPair], Field(min_length=1, fail_fast=True)]
+
+    def cost(self, relations: Mapping[str, str]) -> Cost:
+        """Compute what the request expands to with these relations."""
+        texts = [text for pair in self.pairs for text in (pair.source, pair.target)]
+        return classify_cost(texts, len(self.pairs), relations, sum(map(len, relations.values())))
 
 
 def _relations_form(body: Any) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from trivet.api.cost import Cost
 from trivet.api.options import CallOptions
 from trivet.api.settings import ApiSettings
 from trivet.config import Task
@@ -70,6 +71,10 @@ class Service:
             raise InvalidInput(
                 f"{field} has {count} entries; the limit is {limit}", field=field, code="too_many_inputs"
             )
+
+    def check_cost(self, cost: Cost, field: str) -> None:
+        """Refuse a request that expands to more than one may."""
+        self.settings.expansion.check(cost, field)
 
     def timeout_s(self, options: CallOptions) -> float:
         """The deadline of a request, from its start."""

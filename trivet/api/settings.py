@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import ByteSize
 
-from trivet.api.key_ring import KeyRing
+from trivet.api.cost import ExpansionLimits
+from trivet.api.key_ring import KeySource, open_keys
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.paths import cache_dir
 from trivet.starter import shipped_card
@@ -21,6 +22,9 @@ class ApiSettings:
     max_body_bytes: int = 8 * 1024**2
     max_open_bodies_bytes: int = 256 * 1024**2
     max_inputs: int = 2048
+    max_elements: int = 32_768
+    """JSON values in one body."""
+    expansion: ExpansionLimits = field(default_factory=ExpansionLimits)
     request_timeout_s: float = 300.0
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     no_relation: str | None = "unrelated"
@@ -40,7 +44,7 @@ class ApiSettings:
     """Inputs of a streamed request in one engine call."""
     parallel_calls: int = 4
     """Engine calls that one request may have in flight."""
-    keys: KeyRing | None = None
+    keys: KeySource | None = None
     """Callers that are admitted; None admits everybody who reaches the port."""
     max_open_characters: int = 64_000_000
     """Text of the calls in flight to one model."""
@@ -57,6 +61,8 @@ class ApiSettings:
             max_body_bytes=int(config.limits.max_body),
             max_open_bodies_bytes=int(config.limits.max_open_bodies),
             max_inputs=config.limits.max_inputs,
+            max_elements=config.limits.max_elements,
+            expansion=ExpansionLimits(config.limits.max_expanded_characters, config.limits.max_sequences),
             request_timeout_s=config.limits.request_timeout_s,
             relations=dict(config.relations),
             no_relation=config.no_relation,
@@ -66,7 +72,7 @@ class ApiSettings:
             max_batch_tokens=config.cpu.token_budget,
             model_aliases=dict(config.api.model_aliases),
             truncate_means=config.api.truncate_means,
-            keys=KeyRing.load(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
+            keys=open_keys(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
             max_open_characters=config.limits.max_open_characters,
             cache=config.cache,
             cache_folder=_cache_folder(config),

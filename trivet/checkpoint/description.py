@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import read_object
+from trivet.checkpoint.forms import check_forms
 from trivet.checkpoint.pooling import ends_in_normalize, read_pooling_modes
 from trivet.config import Task
 from trivet.errors import ModelError
@@ -48,6 +49,7 @@ class ModelFiles:
             ModelError: a file is missing, or the checkpoint cannot serve the task.
         """
         architecture = Architecture.read(path)
+        check_forms(path)
         limit = _token_limit(path, architecture)
         if max_tokens is not None and max_tokens > limit:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")

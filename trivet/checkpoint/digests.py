@@ -54,7 +54,11 @@ def total_bytes(digests: Mapping[Path, str]) -> int:
 
 
 def _listed(sums: Path) -> Iterator[tuple[Path, str]]:
-    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{sums} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
         found = _SUM_LINE.fullmatch(line)
         if found is None:
             raise ModelError(f"{sums}, line {number}: not a line of sha256sum")

@@ -24,13 +24,17 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        ModelError: the file is missing or is not valid JSON.
+        ModelError: the file is missing, cannot be read, or is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except RecursionError:
+        raise ModelError(f"{path} is not valid JSON: it is nested too deeply") from None
+    except ValueError as error:  # no JSON, not UTF-8, or a number of too many digits
         raise ModelError(f"{path} is not valid JSON: {error}") from error
 
 
@@ -86,7 +90,9 @@ def find_weight_files(model_dir: Path) -> list[Path]:
         return [single]
     index = model_dir / SHARD_INDEX
     if index.is_file():
-        weight_map = read_json(index).get("weight_map", {})
+        weight_map = read_object(index).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise ModelError(f"{index}: weight_map must be an object of tensors and their files")
         shards = sorted({inside(model_dir, name, index) for name in weight_map.values()})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:

@@ -1,7 +1,7 @@
 """Serve and use embedding, reranking and classification models.
 
-`serve`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`, `relate` and
-`index` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
+`serve`, `stop`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`, `relate`
+and `index` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
 """
 
 from typing import Annotated
@@ -21,9 +21,11 @@ from trivet.cli.prepare import prepare_command
 from trivet.cli.relate import relate_command
 from trivet.cli.rerank import rerank_command
 from trivet.cli.serve import serve_command
+from trivet.cli.stop import stop_command
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 main.command("serve")(serve_command)
+main.command("stop")(stop_command)
 main.command("prepare")(prepare_command)
 main.command("plan")(plan_command)
 main.command("doctor")(doctor_command)

@@ -1,4 +1,4 @@
-"""`trivet doctor`: checks a configuration against this machine, or shows the memory of the running service."""
+"""`trivet doctor`: checks a configuration against this machine, shows a service's memory, or clears dead services."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,10 @@ def doctor_command(
     memory: Annotated[
         bool, typer.Option("--memory", help="Show the host memory of the service running on this machine instead.")
     ] = False,
+    clean: Annotated[
+        bool,
+        typer.Option("--clean", help="End the processes and remove the files that killed services have left, instead."),
+    ] = False,
 ) -> None:
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
     from trivet.paths import cache_dir
@@ -35,6 +39,9 @@ def doctor_command(
     if memory:
         _show_memory(console, file.port)
         return
+    if clean:
+        _clean(console, cache_dir(file.config.serving.cache_dir))
+        return
     machine = examine_machine((file.port,), cache_dir(file.config.serving.cache_dir))
     findings = examine(machine, file.config, padded_models(file.config))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -44,6 +51,18 @@ def doctor_command(
     console.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def _clean(console: Console, cache: Path) -> None:
+    """Clear dead services, by their own records of processes and ports."""
+    from deployments.service.leftovers import clear, dead_services
+
+    found = list(dead_services(cache))
+    for service, record in found:
+        ended = clear(service, record)
+        console.print(f"{record.url}: ended {ended} processes, removed {record.folder}", highlight=False)
+    if not found:
+        console.print("no killed service has left anything")
 
 
 def _show_memory(console: Console, port: int) -> None:

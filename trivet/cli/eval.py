@@ -15,13 +15,13 @@ from rich.console import Console
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, UserError, run
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.hypotheses import hypotheses_of
-from trivet.cli.names import shown
 from trivet.cli.output import in_a_folder, json_line, opened
 from trivet.cli.progress import bar
 from trivet.client import AsyncClient
 from trivet.client.exchange import DEFAULT_URL, URL_VARIABLE
 from trivet.config import AppConfig
 from trivet.errors import TrivetError
+from trivet.index.names import shown
 
 if TYPE_CHECKING:
     from trivet.evaluation.measure import Measured

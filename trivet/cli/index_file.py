@@ -3,6 +3,7 @@
 A run appends records as it embeds chunks. At the end it rewrites the file, in order and without removed chunks.
 """
 
+import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,11 @@ class IndexFile:
     def __enter__(self) -> Self:
         self._path.touch()
         self._file = self._path.open("r+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed
+        except BlockingIOError:
+            self._file.close()
+            raise UserError(f"another run writes {self._path}: wait for it, or give another file to --out") from None
         return self
 
     def __exit__(

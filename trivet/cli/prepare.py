@@ -7,10 +7,8 @@ import typer
 from rich.console import Console
 
 from trivet.cli.config_file import read_serve_file
-from trivet.cli.progress import byte_bar
 from trivet.config import TASKS
 from trivet.errors import TrivetError
-from trivet.units import format_bytes
 
 
 def prepare_command(
@@ -28,23 +26,10 @@ def prepare_command(
         for task in TASKS:
             console.print(f"{task}: looking for {settings.model_for(task).model}")
             prepared = prepare_model(settings, task)  # the hub's client draws its own bars
-            console.print(f"{task}: {_verify(console, prepared.source.path)}")
+            console.print(f"{task}: {prepared.verification}", markup=False, highlight=False)
             with console.status(f"{task}: converting for the CPU at {precision}, unless it is cached"):
                 ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache)
             console.print(f"{task}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir}")
     except TrivetError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error
-
-
-def _verify(console: Console, directory: Path) -> str:
-    """Compare a checkpoint with its published digests, and describe the result."""
-    from trivet.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
-
-    digests = published_digests(directory)
-    if not digests:
-        return f"files not verified (no {SUMS_FILE} in {directory})"
-    size_bytes = total_bytes(digests)
-    with byte_bar(console, "verifying", size_bytes) as advance:
-        check_digests(digests, advance)
-    return f"{len(digests)} files, {format_bytes(size_bytes)}: match the published digests"

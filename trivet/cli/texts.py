@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from trivet.cli.names import shown
-from trivet.cli.walking import Skipped, walk
+from trivet.index.names import shown
+from trivet.index.walking import Skipped, walk
 
 STDIN = "-"
 _NAMED_SKIPS = 10
@@ -82,7 +82,7 @@ def _files(inputs: Iterable[str]) -> Iterator[Path | Skipped | Text]:
 
 def _read(path: Path, max_file_bytes: int) -> Text | Skipped:
     name = str(path)
-    if shown(name) != name:
+    if not _is_text(name):
         return Skipped(name, "its name is not UTF-8")  # so JSON cannot contain it
     try:
         size_bytes = path.stat().st_size
@@ -91,6 +91,14 @@ def _read(path: Path, max_file_bytes: int) -> Text | Skipped:
         return _decoded(name, path.read_bytes())
     except OSError as error:
         return Skipped(name, error.strerror or str(error))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decoded(name: str, content: bytes) -> Text | Skipped:

@@ -1,5 +1,6 @@
 """Converts between calls and httpx, for both clients. Performs no I/O."""
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -47,7 +48,10 @@ class Connection:
         headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "trivet-client"}
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
-        return {"base_url": self.url, "headers": headers}
+        # A proxy in the environment cannot reach this machine's loopback, and must not be sent the key and the texts.
+        host = httpx.URL(self.url).host
+        direct = {f"all://[{host}]" if ":" in host else f"all://{host}": None} if _is_loopback(host) else {}
+        return {"base_url": self.url, "headers": headers, "mounts": direct}
 
     def attempts(self, call: Call[AnswerT]) -> Attempts:
         """Start the attempts of a call; its deadline counts from now."""
@@ -113,6 +117,13 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     error = error_of(response.status_code, response.headers, response.content)
     error.shift(call.start)
     raise error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_timeout(timeout_s: float) -> None:

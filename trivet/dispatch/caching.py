@@ -13,6 +13,7 @@ from trivet.cache.adapters import Adapter, adapter_of, input_keys, model_fields
 from trivet.cache.entry import Entry
 from trivet.cache.store import ResultStore
 from trivet.config import Task
+from trivet.dispatch.caller import current_caller
 from trivet.dispatch.coalescing import InFlightCalls
 from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed, ServiceInfo
 from trivet.dispatch.traffic import begin_call_log, current_call_log
@@ -98,7 +99,8 @@ class CachingDispatcher:
             return await self._inner.call(request)
         card = await self._card(request.task)
         adapter = adapter_of(request)
-        shared = (*model_fields(card, self._computed_with), *adapter.shared(request))
+        # Each key has results to itself: a hit, or merely a quick answer, would show what another caller has sent.
+        shared = (*model_fields(card, self._computed_with), current_caller(), *adapter.shared(request))
         cached = CachedCall(adapter, request, card, input_keys(shared, adapter.inputs(request)))
         found = await self._results.get(cached.keys)
         partial = PartialResult(found, hits=sum(key in found for key in cached.keys))

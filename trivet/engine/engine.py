@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 from trivet.checkpoint.description import ModelFiles
@@ -20,7 +21,10 @@ from trivet.engine.tasks.embed import EmbedTask
 from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
 from trivet.engine.tasks.warm_up import warm_up_request
+from trivet.engine.text.memory import give_back
+from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
+from trivet.engine.text.turns import Steps, Turns
 from trivet.errors import TrivetError
 from trivet.messages import (
     ClassifyRequest,
@@ -41,6 +45,22 @@ _TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
     "reranker": {RerankRequest: RerankTask},
     "classifier": {ClassifyRequest: ClassifyTask, PredictRequest: PredictTask},
 }
+
+
+def _first_that_fit(requests: Sequence[EngineRequest]) -> list[int]:
+    """The indices, in order, of the smallest requests that are tokenised together in little time."""
+    sizes = [request.characters for request in requests]
+    if sum(sizes) <= SEGMENT_CHARACTERS:
+        return list(range(len(sizes)))
+    smallest_first = sorted(range(len(sizes)), key=sizes.__getitem__)
+    sums = accumulate(sizes[index] for index in smallest_first)
+    fit = sum(characters <= SEGMENT_CHARACTERS for characters in sums)
+    return sorted(smallest_first[:fit])
+
+
+def _after_long_text(characters: int) -> None:
+    if characters > SEGMENT_CHARACTERS:
+        give_back()
 
 
 _MOST_TOKENIZE_THREADS = 4
@@ -74,11 +94,14 @@ class Engine:
         self._files = files
         self._backend = backend
         self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.architecture.pad_id)
+        self._tokenizer.check_ids(files.architecture.vocab_size, files.path)
         self._tasks = {
             kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
         }
         # Tokenising a long document takes milliseconds, during which the event loop has other requests to serve.
         self._tokenize_threads = ThreadPoolExecutor(_tokenize_threads(backend), thread_name_prefix="tokenize")
+        # A document of megabytes takes seconds, during which the threads above have other requests to tokenise.
+        self._turns = Turns(1, "tokenize-long", on_done=_after_long_text)
         self.scheduler = Scheduler(
             backend,
             self._tokenizer.special.pad_id,
@@ -115,15 +138,36 @@ class Engine:
         self.scheduler.start()
 
     async def admit(self, requests: Sequence[EngineRequest]) -> list[ResultFuture | TrivetError]:
-        """Tokenise requests together and queue them. Returns, for each, a future of its result or its error."""
+        """Tokenise requests together and queue them. Returns, for each, a future of its result or its error.
+
+        Requests of much text are tokenised and queued later, so that the others need not wait for them.
+        """
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._tokenize_threads, self._prepare, requests)
-        tokenize_s = time.monotonic() - started_s
-        return [self._submit(job, tokenize_s) for job in prepared]
+        together = _first_that_fit(requests)
+        admitted: dict[int, ResultFuture | TrivetError] = {
+            index: loop.create_task(self._run_long(request, started_s), name="long text")
+            for index, request in enumerate(requests)
+            if index not in together
+        }
+        if together:
+            chosen = [requests[index] for index in together]
+            prepared = await loop.run_in_executor(self._tokenize_threads, self._prepare, chosen)
+            tokenize_s = time.monotonic() - started_s
+            for index, job in zip(together, prepared, strict=True):
+                admitted[index] = self._submit(job, tokenize_s)
+        return [admitted[index] for index in range(len(requests))]
 
     def _prepare(self, requests: Sequence[EngineRequest]) -> list[Job | TrivetError]:
         return [self._tasks[type(request)].prepare_one(request) for request in requests]
+
+    async def _run_long(self, request: EngineRequest, started_s: float) -> EngineResult:
+        """Tokenise one request in turns with others, and wait for its result."""
+        job = await asyncio.wrap_future(self._turns.submit(self._tasks[type(request)].prepare_steps(request)))
+        future = self._submit(job, time.monotonic() - started_s)
+        if isinstance(future, TrivetError):
+            raise future
+        return await future
 
     def _submit(self, job: Job | TrivetError, tokenize_s: float) -> ResultFuture | TrivetError:
         if isinstance(job, TrivetError):
@@ -144,11 +188,14 @@ class Engine:
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Return texts as this model's tokens; needs no forward."""
 
-        def tokens() -> TokenizeResult:
-            shown = self._tokenizer.tokens(request.texts, add_special_tokens=request.add_special_tokens)
+        def tokens() -> Steps[TokenizeResult]:
+            shown = []
+            for text in request.texts:
+                yield len(text)
+                shown += self._tokenizer.tokens([text], add_special_tokens=request.add_special_tokens)
             return TokenizeResult(tuple(shown))
 
-        return await asyncio.get_running_loop().run_in_executor(self._tokenize_threads, tokens)
+        return await asyncio.wrap_future(self._turns.submit(tokens()))
 
     def warm_up(self) -> None:
         """Run one forward, blocking. A replica is ready only once this has worked."""
@@ -164,4 +211,5 @@ class Engine:
         """Stop the scheduler, fail the waiting jobs and release the device."""
         await self.scheduler.close()
         self._tokenize_threads.shutdown()
+        self._turns.close()
         self._backend.close()

@@ -1,5 +1,6 @@
 """Opens engines as the configuration describes them: finds the model, converts it once, opens a backend."""
 
+import logging
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.source import ModelSource, locate_model
+from trivet.checkpoint.verification import Verification, verify
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from trivet.engine.cuda.runner import CudaDtype
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
     """A checkpoint on this machine, and its description."""
@@ -34,6 +39,7 @@ class PreparedModel:
     source: ModelSource
     files: ModelFiles
     cache: Path
+    verification: Verification
 
     @property
     def padded_because(self) -> str | None:
@@ -42,16 +48,22 @@ class PreparedModel:
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
-    """Locate one of the three models and read its files. Raises `ModelError` if it cannot serve the task."""
+    """Locate one of the three models, verify and read its files.
+
+    Raises:
+        ModelError: a file is not as published, or the model cannot serve the task.
+    """
     cache = cache_dir(config.serving.cache_dir)
     model = config.model_for(task)
     models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
     allow_pickle = model.model in config.pickled_models
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
+    verification = verify(source.path, cache / "digests")
+    logger.info("%s: %s", task, verification)
     files = ModelFiles.read(source.path, task, model.max_tokens)
     if task == "classifier":
         files.entailment()  # refuses a model without such a label before anything is converted
-    return PreparedModel(source, files, cache)
+    return PreparedModel(source, files, cache, verification)
 
 
 def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:

@@ -88,6 +88,22 @@ def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:
     return task
 
 
+@pytest.mark.parametrize("long", ["!" * 400_000, "word " * 80_000])
+async def test_a_short_request_does_not_wait_for_one_of_much_text(long: str) -> None:
+    one = engine(1_000_000)
+    one.start()
+    try:
+        much, little = await one.admit([EmbedRequest((long,)), EmbedRequest(("a b",))])
+        assert isinstance(much, asyncio.Future)
+        assert isinstance(little, asyncio.Future)
+        assert (await little).usage.tokens == 4
+        assert not much.done()
+        much.cancel()
+        assert (await one.run(EmbedRequest(("c",)))).usage.tokens == 3
+    finally:
+        await one.close()
+
+
 async def test_a_request_that_cannot_be_prepared_fails_alone() -> None:
     """The API refuses half a surrogate pair. If one reaches the engine, the requests batched with it are answered."""
     one = engine(1000)

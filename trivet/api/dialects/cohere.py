@@ -3,10 +3,10 @@
 `max_tokens_per_doc` limits the price of the hosted service and is ignored: every document is read whole.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -15,7 +15,7 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import Count, Text
+from trivet.api.schemas import Count, Text, TextList
 from trivet.api.service import Service
 
 PATH = "/v2/rerank"
@@ -27,7 +27,7 @@ class CohereV2Body(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     query: Text
-    documents: Annotated[list[Text], Field(min_length=1)]
+    documents: TextList
     model: str | None = None
     top_n: Count | None = None
 

@@ -1,10 +1,10 @@
 """infinity's routes, under its default empty prefix."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -24,7 +24,7 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import CountOrZero, EncodingFormat, Text, Texts
+from trivet.api.schemas import CountOrZero, EncodingFormat, Text, TextList, Texts
 from trivet.api.service import Service
 from trivet.config import Task
 from trivet.messages import EmbedRequest, PairText, PredictRequest
@@ -50,7 +50,7 @@ class InfinityRerankBody(_Body):
     model_config = ConfigDict(json_schema_extra=schema_condition("/rerank", "infinity_rerank"))
 
     query: Text
-    documents: Annotated[list[Text], Field(min_length=1)]
+    documents: TextList
     model: str | None = None
     return_documents: bool = False
     raw_scores: bool = False
@@ -62,7 +62,7 @@ class InfinityClassifyBody(_Body):
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/classify", "infinity_classify"))
 
-    input: Annotated[list[Text], Field(min_length=1)]
+    input: TextList
     model: str | None = None
     raw_scores: bool = False
 

@@ -58,10 +58,10 @@ class RerankBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     query: Text
-    documents: Annotated[list[Document], Field(min_length=1)]
+    documents: Annotated[list[Document], Field(min_length=1, fail_fast=True)]
     model: str | None = None
     top_n: Count | None = None
-    rank_fields: Annotated[list[str], Field(min_length=1)] | None = None
+    rank_fields: Annotated[list[str], Field(min_length=1, max_length=64, fail_fast=True)] | None = None
     return_documents: bool | None = None
     long_input: LongInput | None = None
 
@@ -75,7 +75,7 @@ class RerankBody(BaseModel):
 
     def _read(self, document: dict[str, str]) -> str:
         filled = {name: value for name, value in document.items() if value}
-        ranked = [name for name in self.rank_fields or ("text",) if name in filled]
+        ranked = [name for name in dict.fromkeys(self.rank_fields or ("text",)) if name in filled]
         names = ranked or list(filled)
         if len(names) == 1:
             return filled[names[0]]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -20,7 +20,7 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import CountOrZero, Text, Texts
+from trivet.api.schemas import CountOrZero, Text, TextList, Texts
 from trivet.api.service import Service
 from trivet.dispatch.protocol import Routed
 from trivet.errors import InvalidInput, remap_field_index
@@ -33,7 +33,7 @@ class VllmRerankBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, json_schema_extra=schema_condition("/rerank", "vllm_rerank"))
 
     query: Text
-    documents: Annotated[list[Text], Field(min_length=1)]
+    documents: TextList
     model: str | None = None
     top_n: CountOrZero = 0
 

@@ -95,6 +95,10 @@ def describe_validation(error: RequestValidationError) -> Problem:
     )
 
 
+_LONGEST_PATH = 200
+"""A caller's own labels and fields are part of it, and may be as long as a body."""
+
+
 def _path(location: Sequence[int | str]) -> str:
     if len(location) > 1 and location[0] == "body" and isinstance(location[1], int):
         return "body"  # the rest is a position inside text that is not JSON
@@ -103,4 +107,4 @@ def _path(location: Sequence[int | str]) -> str:
         if isinstance(part, str) and part.startswith(TAG_PREFIX):
             continue  # the tag of a union's member, which no caller sends
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path or "body"
+    return path[:_LONGEST_PATH] or "body"

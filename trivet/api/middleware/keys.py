@@ -4,15 +4,16 @@ Limits hold per process: each of several ingress replicas counts for itself.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem
-from trivet.api.key_ring import ApiKey, KeyRing
+from trivet.api.key_ring import ApiKey, KeySource
 from trivet.api.paths import HEALTH_PATHS, is_page
+from trivet.dispatch.caller import begin_caller
 
 
 class KeyUsage:
@@ -64,10 +65,12 @@ def _unauthorized(message: str) -> Problem:
 class KeyMiddleware:
     """ASGI middleware: 401 without a valid `Authorization: Bearer …`, 429 over the key's own limits."""
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, app: ASGIApp, *, keys: KeySource, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
         self._keys = keys
-        self._usage = {key.name: KeyUsage(key, clock) for key in keys.keys}
+        self._clock = clock
+        self._ring = keys.ring
+        self._usage = self._counted({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or refuse it in the error shape of its path before its body is read."""
@@ -78,15 +81,27 @@ class KeyMiddleware:
         if presented is None:
             await _refuse(_unauthorized("send a key: `Authorization: Bearer …`"), scope, receive, send)
             return
-        key = self._keys.find(presented)
+        key = self._find(presented)
         if key is None:
             await _refuse(_unauthorized("this key is not known here"), scope, receive, send)
             return
-        with self._usage[key.name].admit() as problem:
+        with self._usage[key].admit() as problem:
             if problem is not None:
                 await _refuse(problem, scope, receive, send)
             else:
+                begin_caller(key.name)
                 await self._app(scope, receive, send)
+
+    def _find(self, presented: str) -> ApiKey | None:
+        ring = self._keys.ring
+        if ring is not self._ring:
+            self._ring = ring
+            self._usage = self._counted(self._usage)
+        return ring.find(presented)
+
+    def _counted(self, before: Mapping[ApiKey, KeyUsage]) -> dict[ApiKey, KeyUsage]:
+        """The usage of each key; one that stays as it is goes on counting."""
+        return {key: before.get(key) or KeyUsage(key, self._clock) for key in self._ring.keys}
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

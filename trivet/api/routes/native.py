@@ -59,6 +59,7 @@ def native_router(service: Service) -> APIRouter:
     )
     async def classify(body: ClassifyBody, options: Options) -> Response:
         service.check_count(len(body.input), "input")
+        service.check_cost(body.cost(), "labels")
         card = await service.card("classifier", body.model)
         hypotheses = body.hypotheses()
         request = ClassifyRequest(

@@ -105,8 +105,10 @@ async def _select(
 ) -> Selection:
     if isinstance(body, PairsBody):
         service.check_count(len(body.pairs), "pairs")
+        service.check_cost(body.cost(query.relations), "pairs")
         return select_pairs([PairText(pair.source, pair.target) for pair in body.pairs])
     service.check_count(len(body.candidates), "candidates")
+    service.check_cost(body.cost(query.relations), "candidates")
     work = select_candidates(service.dispatcher, body.source, body.candidates, query, top_k=body.top_k)
     return await service.in_time(work, service.timeout_s(options))
 

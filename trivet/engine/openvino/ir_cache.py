@@ -13,7 +13,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 import trivet
+from trivet.checkpoint.digest_cache import kept_digest
 from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.config import Task
 from trivet.errors import ModelError
@@ -47,8 +47,6 @@ _SOURCES = (
 )
 """Code that decides what a graph computes, and how its folder is laid out."""
 _VERSIONED = ("openvino", "nncf", "torch", "transformers")
-_SETTLED_S = 2.0
-"""A file changed less than this before it was hashed may change again within one tick of its timestamp."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +90,8 @@ def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir
     for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):
         key.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     for file in _files_that_matter(model_dir):
-        key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + _digest(file, digest_cache_dir))
+        digest = bytes.fromhex(kept_digest(file, digest_cache_dir))
+        key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + digest)
     return key.hexdigest()
 
 
@@ -155,39 +154,3 @@ def _files_that_matter(model_dir: Path) -> Iterable[Path]:
             yield model_dir / optional
     yield from sorted(model_dir.glob("*/config.json"))
     yield from find_weight_files(model_dir)
-
-
-def _digest(file: Path, cache_dir: Path | None) -> bytes:
-    if cache_dir is None:
-        return _hash(file)
-    stat = file.stat()
-    identity = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    entry = cache_dir / f"{hashlib.sha256(str(file.resolve()).encode()).hexdigest()}.json"
-    known = _read_entry(entry)
-    if known.get("identity") == identity:
-        return bytes.fromhex(str(known["digest"]))
-    settled = time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED_S
-    digest = _hash(file)
-    if settled:
-        _write_entry(entry, {"identity": identity, "digest": digest.hex()})
-    return digest
-
-
-def _hash(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
-
-
-def _read_entry(entry: Path) -> dict[str, object]:
-    try:
-        known = json.loads(entry.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}  # not hashed yet, or written incompletely: hash again
-    return known if isinstance(known, dict) else {}
-
-
-def _write_entry(entry: Path, known: dict[str, object]) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = entry.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(known), encoding="utf-8")
-    partial.replace(entry)

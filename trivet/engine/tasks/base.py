@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
+from trivet.engine.text.turns import Steps, finish
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
 from trivet.messages import EngineRequest, LongInput
 
@@ -35,9 +36,13 @@ class TaskBase(Generic[RequestT]):
         self.device = device
 
     def prepare_one(self, request: RequestT) -> Job | TrivetError:
+        """Do all steps of `prepare_steps` at once."""
+        return finish(self.prepare_steps(request))
+
+    def prepare_steps(self, request: RequestT) -> Steps[Job | TrivetError]:
         """Turn a request into a job, or into its error: a bad request must not fail those batched with it."""
         try:
-            job = self._prepare_one(request)
+            job = yield from self._prepare(request)
             self._check_tokens(job.tokens, request)
         except InvalidInput as error:
             return error
@@ -48,18 +53,18 @@ class TaskBase(Generic[RequestT]):
             return EngineError(f"the request could not be prepared: {type(error).__name__}: {error}")
         return job
 
-    def _prepare_one(self, request: RequestT) -> Job:
+    def _prepare(self, request: RequestT) -> Steps[Job]:
         raise NotImplementedError
 
-    def encode(self, texts: Sequence[str], long_input: LongInput) -> list[Ids]:
+    def encode(self, texts: Sequence[str], long_input: LongInput) -> Steps[list[Ids]]:
         """Return the ids of each text, without special tokens.
 
         Raises:
             TooManyTokens: they exceed the request's limit. Tokenising further would only delay other requests.
         """
-        # Not for texts that will be cut, since they may fit afterwards, nor where the error states the whole length.
-        limit = self.limits.max_request_tokens if long_input == "window" else None
-        return self.tokenizer.encode(texts, most_tokens=limit)
+        if long_input == "truncate":  # what lies beyond the model's limit will be cut, and does not count
+            return self.tokenizer.encode_steps(texts, most_each=self.files.max_tokens)
+        return self.tokenizer.encode_steps(texts, most_tokens=self.limits.max_request_tokens)
 
     def _check_sequences(self, count: int, request: RequestT) -> None:
         if count > self.limits.max_sequences:

@@ -11,6 +11,7 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid, softmax
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
+from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import pair_spans, window_spans
 from trivet.errors import InvalidInput
 from trivet.messages import ClassifyRequest, ClassifyResult, Floats, StageTimings
@@ -31,15 +32,15 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         self._entailment, self._opposite = files.entailment()
         self._first, self._second = tokenizer.encode([PAIR_FIRST, PAIR_SECOND])
 
-    def _prepare_one(self, request: ClassifyRequest) -> Job:
+    def _prepare(self, request: ClassifyRequest) -> Steps[Job]:
         labels = list(request.hypotheses)
-        hypotheses = self.encode([request.hypotheses[label] for label in labels], request.long_input)
+        hypotheses = yield from self.encode([request.hypotheses[label] for label in labels], request.long_input)
         room = self._premise_room(hypotheses, labels)
         sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        texts = self.encode([item.text for item in request.inputs], request.long_input)
-        others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
+        texts = yield from self.encode([item.text for item in request.inputs], request.long_input)
+        others = yield from self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
             if item.text_pair is None:
                 firsts, seconds, cut = self._premises(texts[index], room, request, index)

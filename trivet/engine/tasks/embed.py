@@ -7,6 +7,7 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import TaskBase, check_length
 from trivet.engine.tasks.heads import l2_normalize, pool_windows
 from trivet.engine.text.tokenizer import Ids
+from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import window_spans
 from trivet.errors import InvalidInput
 from trivet.messages import EmbedRequest, EmbedResult, Floats, StageTimings
@@ -15,7 +16,7 @@ from trivet.messages import EmbedRequest, EmbedResult, Floats, StageTimings
 class EmbedTask(TaskBase[EmbedRequest]):
     """Sequences are windows of texts; outputs are pooled, not yet normalised vectors, (sequences, H)."""
 
-    def _prepare_one(self, request: EmbedRequest) -> Job:
+    def _prepare(self, request: EmbedRequest) -> Steps[Job]:
         prompt = self._prompt(request)
         dimensions = self._dimensions(request)
         normalize = self.files.normalize if request.normalize is None else request.normalize
@@ -23,14 +24,15 @@ class EmbedTask(TaskBase[EmbedRequest]):
         sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        prompt_ids = self.encode([prompt], request.long_input)[0] if prompt else None
-        for index, ids in enumerate(self.encode([prompt + text for text in request.texts], request.long_input)):
+        [prompt_ids] = (yield from self.encode([prompt], request.long_input)) if prompt else [None]
+        texts = yield from self.encode([prompt + text for text in request.texts], request.long_input)
+        for index, ids in enumerate(texts):
             cut = check_length(request.long_input, len(ids), room, request.inputs_field, index)
             of_text = self._windows(ids[:room] if cut else ids, prompt_ids, room)
             sequences += of_text
             windows.append(len(of_text))
             truncated.append(cut)
-        self._check_sequences(len(sequences), request)
+            self._check_sequences(len(sequences), request)
         used = usage(sequences, windows, truncated)
 
         def finish(outputs: Floats, timings: StageTimings) -> EmbedResult:

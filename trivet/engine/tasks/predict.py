@@ -8,6 +8,7 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import softmax
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
+from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import Span, pair_spans, window_spans
 from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
 
@@ -24,13 +25,13 @@ class PredictTask(TaskBase[PredictRequest]):
         self._entailment, _ = files.entailment()
         self._labels = tuple(sorted(files.labels, key=lambda label: files.labels[label]))
 
-    def _prepare_one(self, request: PredictRequest) -> Job:
+    def _prepare(self, request: PredictRequest) -> Steps[Job]:
         special = self.tokenizer.special
         sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []
-        texts = self.encode([item.text for item in request.inputs], request.long_input)
-        others = self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
+        texts = yield from self.encode([item.text for item in request.inputs], request.long_input)
+        others = yield from self.encode([item.text_pair or "" for item in request.inputs], request.long_input)
         for index, item in enumerate(request.inputs):
             other = others[index] if item.text_pair is not None else None
             of_text, of_other, cut = self._spans(texts[index], other, request, index)

@@ -8,6 +8,7 @@ from trivet.engine.batch.sequences import TokenSequence, pair_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid
+from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import pair_rooms, pair_spans
 from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings
 
@@ -19,10 +20,10 @@ class RerankTask(TaskBase[RerankRequest]):
     document's. Relations rerank with whole files as the query.
     """
 
-    def _prepare_one(self, request: RerankRequest) -> Job:
+    def _prepare(self, request: RerankRequest) -> Steps[Job]:
         special = self.tokenizer.special
         room = self.files.max_tokens - special.pair_tokens
-        query, *documents = self.encode([request.query, *request.documents], request.long_input)
+        query, *documents = yield from self.encode([request.query, *request.documents], request.long_input)
         sequences: list[TokenSequence] = []
         windows: list[int] = []
         truncated: list[bool] = []

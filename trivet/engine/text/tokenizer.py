@@ -6,6 +6,7 @@ from content, because they are added to each window.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from trivet.engine.text.segments import batches, segments
+from trivet.engine.text.segments import (
+    SEGMENT_CHARACTERS,
+    SHARED_CHARACTERS,
+    Placed,
+    Segment,
+    batches,
+    cut_at_words,
+    joint,
+    segments,
+)
+from trivet.engine.text.turns import Steps, finish
 from trivet.errors import ModelError
 from trivet.messages import Token
 
@@ -48,6 +59,9 @@ class SpecialTokens:
         return len(self.pair_prefix) + len(self.pair_middle) + len(self.pair_suffix)
 
 
+_NO_TOKENS = Placed(_ids([]), _ids([]), _ids([]))
+
+
 class TooManyTokens(Exception):
     """Texts have more tokens than one request may have."""
 
@@ -72,24 +86,99 @@ class TextTokenizer:
         file = path / "tokenizer.json"
         if not file.is_file():
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
-        return cls(Tokenizer.from_file(str(file)), pad_id=pad_id)
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing more specific
+            raise ModelError(f"{file} is no tokenizer: {error}") from error
+        return cls(tokenizer, pad_id=pad_id)
+
+    def check_ids(self, entries: int, source: Path) -> None:
+        """Refuse a tokenizer that does not belong to the weights. Scores of ids beyond them would look plausible.
+
+        Args:
+            entries: of the table of embeddings.
+            source: the folder of the model, for messages.
+
+        Raises:
+            ModelError: an id that the tokenizer can give is not in the table.
+        """
+        token, largest = max(self._tokenizer.get_vocab(with_added_tokens=True).items(), key=itemgetter(1))
+        largest = max(largest, self.special.pad_id)
+        if largest >= entries:
+            raise ModelError(
+                f"{source / 'tokenizer.json'} gives ids up to {largest} ({token[:80]!r}), but the model's table of "
+                f"embeddings ends at {entries - 1} (config.json: vocab_size): they do not belong together"
+            )
 
     def encode(self, texts: Sequence[str], *, most_tokens: int | None = None) -> list[Ids]:
-        """Return the ids of each text, without special tokens. Long texts are tokenised in segments.
+        """Do all steps of `encode_steps` at once."""
+        return finish(self.encode_steps(texts, most_tokens=most_tokens))
+
+    def encode_steps(
+        self, texts: Sequence[str], *, most_tokens: int | None = None, most_each: int | None = None
+    ) -> Steps[list[Ids]]:
+        """Return the ids of each text, without special tokens, in steps of bounded time and memory.
+
+        Equal texts are tokenised once.
+
+        Args:
+            texts: any texts; long ones are tokenised in segments.
+            most_tokens: of all distinct texts together.
+            most_each: a text of more tokens is tokenised only a little beyond this number.
+
+        Yields:
+            The number of characters of each step, before it is done.
 
         Raises:
             TooManyTokens: there are more than `most_tokens`; the remaining texts have not been tokenised.
         """
-        segments_of = [segments(text) if self._cuts else [text] for text in texts]
-        found: list[Ids] = []
+        found: dict[str, Ids] = {}
         taken = 0
-        for batch in batches(segment for of_text in segments_of for segment in of_text):
-            found += [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-            taken += sum(len(ids) for ids in found[-len(batch) :])
+        for batch in batches(dict.fromkeys(texts)):
+            if len(batch[0]) > SEGMENT_CHARACTERS:
+                [text] = batch
+                left = None if most_tokens is None else most_tokens - taken
+                limits = [limit for limit in (left, most_each) if limit is not None]
+                ids = [(yield from self._long(text, min(limits, default=None)))]
+            else:
+                yield sum(map(len, batch))
+                ids = [_ids(one.ids) for one in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            found.update(zip(batch, ids, strict=True))
+            taken += sum(map(len, ids))
             if most_tokens is not None and taken > most_tokens:
                 raise TooManyTokens
-        ids = iter(found)
-        return [np.concatenate([next(ids) for _ in of_text]) for of_text in segments_of]
+        return [found[text] for text in texts]
+
+    def _long(self, text: str, most: int | None) -> Steps[Ids]:
+        """Tokenise one text in segments, until there are more than `most` tokens."""
+        kept: list[Ids] = []
+        taken = 0
+
+        def keep(ids: Ids) -> None:
+            nonlocal taken
+            kept.append(ids)
+            taken += len(ids)
+
+        before, kept_from = _NO_TOKENS, 0
+        for segment in segments(text, at_words=self._cuts):
+            yield segment.end - segment.start
+            placed = self._placed(text, segment)
+            if segment.shared:
+                keep_until, first = joint(before, placed, segment.start, segment.start + segment.shared)
+            else:
+                keep_until, first = len(before.ids), 0
+            keep(before.ids[kept_from:keep_until])
+            before, kept_from = placed, first
+            # The last tokens of a segment may not be final: they must lie beyond what is asked for.
+            if most is not None and taken + len(placed.ids) - first > most + SHARED_CHARACTERS:
+                break
+        keep(before.ids[kept_from:])
+        return np.concatenate(kept)
+
+    def _placed(self, text: str, segment: Segment) -> Placed:
+        [one] = self._tokenizer.encode_batch([text[segment.start : segment.end]], add_special_tokens=False)
+        offsets = np.array(one.offsets, dtype=np.int32).reshape(-1, 2) + segment.start
+        return Placed(_ids(one.ids), np.maximum.accumulate(offsets[:, 0]), offsets[:, 1])
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[tuple[Token, ...]]:
         """Return each text as tokens with their character ranges, in human-readable form."""
@@ -129,12 +218,12 @@ _PROBES = (
 
 
 def _gives_the_same_in_segments(tokenizer: Tokenizer) -> bool:
-    """Whether texts may be cut as `segments` does. It is tried out, since any tokenizer may be configured."""
-    return all(
-        [id_ for segment in segments(probe, 1) for id_ in tokenizer.encode(segment, add_special_tokens=False).ids]
-        == tokenizer.encode(probe, add_special_tokens=False).ids
-        for probe in _PROBES
-    )
+    """Whether texts may be cut where words end. It is tried out, since any tokenizer may be configured."""
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return all([id_ for part in cut_at_words(probe) for id_ in ids(part)] == ids(probe) for probe in _PROBES)
 
 
 def _derive_special_tokens(tokenizer: Tokenizer, pad_id: int) -> SpecialTokens:

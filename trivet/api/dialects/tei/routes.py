@@ -20,12 +20,12 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import Count, Text, Texts
+from trivet.api.schemas import Count, Text, TextList, Texts
 from trivet.api.service import Service, find_by_name
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import EmbedRequest, LongInput, PairText, PredictRequest, TokenizeRequest
 
-TOKENIZE_MAX_CHARACTERS = 1_000_000
+TOKENIZE_MAX_CHARACTERS = 131_072
 """The description of a token is about thirty times the size of its text."""
 
 
@@ -59,7 +59,7 @@ class TeiRerankBody(_TruncatingBody):
     """`POST /rerank` with `texts`."""
 
     query: Text
-    texts: Annotated[list[Text], Field(min_length=1)]
+    texts: TextList
     raw_scores: bool = False
     return_text: bool = False
 
@@ -98,7 +98,7 @@ class TeiPredictBody(_TruncatingBody):
     inputs: Annotated[
         Annotated[Text, Tag(f"{TAG_PREFIX}text")]
         | Annotated[TextOrPair, Tag(f"{TAG_PREFIX}pair")]
-        | Annotated[list[TextOrPair], Field(min_length=1), Tag(f"{TAG_PREFIX}batch")],
+        | Annotated[list[TextOrPair], Field(min_length=1, fail_fast=True), Tag(f"{TAG_PREFIX}batch")],
         Discriminator(_form_of),
     ]
     raw_scores: bool = False
@@ -119,7 +119,7 @@ class SimilarityInputs(_Body):
     """One text against others."""
 
     source_sentence: Text
-    sentences: Annotated[list[Text], Field(min_length=1)]
+    sentences: TextList
 
 
 class SimilarityParameters(_TruncatingBody):

@@ -1,0 +1,36 @@
+"""The request log is on disk within a second, however few requests there are."""
+
+import asyncio
+import logging
+from logging.handlers import MemoryHandler, RotatingFileHandler
+from pathlib import Path
+
+import pytest
+
+from deployments.observability.logs import WRITE_EVERY_S, RequestLines, serve_logger
+from deployments.observability.sampler import Sampler
+from trivet.api.middleware.request_log import RequestLine
+from trivet.api.request_context import RequestRecord
+from trivet.dispatch.traffic import CallLog
+
+
+async def test_a_single_line_is_written_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ingress.log"
+    # As Serve sets it up for throughput: a thousand records are kept in memory.
+    handler = MemoryHandler(1000, target=RotatingFileHandler(file))
+    monkeypatch.setattr(serve_logger, "handlers", [handler])
+    caplog.set_level(logging.INFO, logger="trivet.requests")
+    lines = RequestLines()
+    writer = Sampler(lines.write, every_s=WRITE_EVERY_S)
+    writer.start()
+    await asyncio.sleep(0)  # its first round is over before the line
+    lines(RequestLine("POST", "/v1/embeddings", "native", 200, 0.01, RequestRecord("id", CallLog(0.0))))
+    serve_logger.handle(logging.LogRecord("trivet", logging.WARNING, "f", 1, "a warning", (), None))
+    assert not file.exists() or file.read_text(encoding="utf-8") == ""
+    await asyncio.sleep(1.0)
+    writer.stop()
+    written = file.read_text(encoding="utf-8")
+    assert "POST /v1/embeddings 200" in written
+    assert "a warning" in written
