@@ -40,10 +40,8 @@ from numpy.typing import NDArray  # noqa: E402
 
 from trivet.config import TASKS, Task  # noqa: E402
 from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
-from trivet.engine.models.last_layer import replace_last_layer  # noqa: E402
 from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
-from trivet.engine.openvino.export.last_product import SumOfProducts  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
 from trivet.engine.openvino.ir_cache import MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
@@ -72,8 +70,6 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     padded = _tensors(example.padded())
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
-    if isinstance(model, SequenceClassifier) and precision != "fp32":
-        replace_last_layer(model, SumOfProducts)
 
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
