@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.source import ModelSource, locate_model
+from trivet.checkpoint.templates import known_name
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
@@ -35,7 +36,13 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
     allow_pickle = model.model in config.pickled_models
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
-    files = ModelFiles.read(source.path, task, model.max_tokens)
+    files = ModelFiles.read(
+        source.path,
+        task,
+        model.max_tokens,
+        prompts=config.embedder.prompts if task == "embedder" else None,
+        template=(config.reranker.template or known_name(source.name)) if task == "reranker" else None,
+    )
     if task == "classifier":
         files.entailment()  # refuses a model without such a label before anything is converted
     return PreparedModel(source, files, cache)
@@ -44,7 +51,8 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
 def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
     """Convert a model if need be and compile it for the CPU. Returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
-    ir_dir = ensure_ir(prepared.source.path, prepared.files.task, precision, prepared.cache)
+    files = prepared.files
+    ir_dir = ensure_ir(prepared.source.path, files.task, precision, prepared.cache, template=files.template_name)
     backend = open_ir(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
     return backend, precision
 
@@ -81,7 +89,7 @@ def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLa
     task = prepared.files.task
     dtype = resolve_dtype(config.gpu.dtype)
     accelerator = CudaAccelerator(
-        partial(load_torch_model, prepared.source.path, task),
+        partial(load_torch_model, prepared.source.path, task, template=prepared.files.template_name),
         DTYPES[dtype],
         cap_fraction=config.model_for(task).gpu_fraction,
     )

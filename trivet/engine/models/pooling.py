@@ -10,13 +10,11 @@ Vectors are not normalised here, because those of a long text's windows are aver
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.errors import ModelError
 
 
@@ -71,6 +69,19 @@ class Pooling(nn.Module):
         return torch.cat([_POOLERS[mode](tokens.float(), boundaries) for mode in self.modes], dim=-1)
 
 
+class PooledHead(nn.Module):
+    """Pooling, and layers over the pooled vector: ``forward(tokens (N, H), boundaries) -> (S, outputs) fp32``."""
+
+    def __init__(self, pooling: Pooling, steps: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.steps = pooling, steps
+
+    def forward(self, tokens: Tensor, boundaries: Boundaries) -> Tensor:
+        """See the class."""
+        outputs: Tensor = self.steps(self.pooling(tokens, boundaries))
+        return outputs
+
+
 def _members(at: Boundaries) -> Tensor:
     """(S, N) fp32: 1 where the token belongs to the sequence."""
     count = at.first_token_indices.shape[0]
@@ -122,12 +133,3 @@ _POOLERS: dict[str, Callable[[Tensor, Boundaries], Tensor]] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last_token,
 }
-
-
-def read_pooling(model_dir: Path) -> Pooling:
-    """Return the pooling that a checkpoint's files ask for.
-
-    Raises:
-        ModelError: see `read_pooling_modes`; or a mode is not supported.
-    """
-    return Pooling(read_pooling_modes(model_dir))
