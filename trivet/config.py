@@ -204,6 +204,9 @@ class ApiConfig(_Frozen):
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
     truncate_means: Literal["window", "truncate"] = "window"
     """Effect of `truncate: true` in the TEI dialect, whose clients send it by default."""
+    untrained_dimensions: Literal["report", "refuse"] = "report"
+    """Answer to `dimensions` for which neither the model's files nor `embedder.dimensions` say that it was trained: cut
+    the vectors and say so in the header `x-trivet-dimensions`, or refuse."""
 
 
 class CacheConfig(_Frozen):

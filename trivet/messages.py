@@ -266,6 +266,9 @@ class ModelCard:
     labels: Mapping[str, int] = field(default_factory=dict)
     precision: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    trained_dimensions: tuple[int, ...] = ()
+    """Vector sizes below `dimensions` for which the model was trained."""
     pooling: str | None = None
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
 

@@ -33,9 +33,9 @@ def states_markdown() -> str:
         lines += [f"## {group}\n", "| model | task | torch | CPU | what it needs |", "|---|---|---|---|---|"]
         lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
         lines.append("")
-    lines += ["## Over HTTP\n", "| case | what is asked | today | what it needs |", "|---|---|---|---|"]
+    lines += ["## Over HTTP\n", "| case | what is asked | today |", "|---|---|---|"]
     for case in CASES:
-        lines.append(f"| {case.number} | {case.asked} | {_short(case.today)}: {case.today.says} | {case.needs} |")
+        lines.append(f"| {case.number} | {case.asked} | {_short(case.today)}: {case.today.says} |")
     lines.append("")
     lines += [
         "## Messages\n",

@@ -242,7 +242,8 @@ RERANKERS = [
     ),
     Row(
         "jina-reranker-v3", Question("reranker", None), causal_rerankers.write_jina_reranker_v3,
-        refused("has 2 outputs, and config.json names none of them"), needs="nothing planned: it reads a query with all documents at once",
+        refused("has 2 outputs, and config.json names none of them"),
+        needs="nothing planned: it reads a query with all documents at once",
     ),
     Row(
         "a reranker with two unnamed labels", RERANKER, bert.write_two_labels,

@@ -52,6 +52,7 @@ class ModelFiles:
         *,
         template: str | None = None,
         prompts: Mapping[str, str] | None = None,
+        trained_dimensions: tuple[int, ...] = (),
     ) -> Self:
         """Read the directory.
 
@@ -61,6 +62,7 @@ class ModelFiles:
             max_tokens: a lower limit than the files allow, from the configuration.
             template: of a reranker whose files have none, by its name in `trivet.checkpoint.templates.KNOWN`.
             prompts: of an embedder, from the configuration; they replace those of the files.
+            trained_dimensions: of an embedder, from the configuration; those of the files are added.
 
         Raises:
             ModelError: a file is missing, or the checkpoint cannot serve the task.
@@ -84,7 +86,7 @@ class ModelFiles:
             return cls(
                 **common,
                 dimensions=modules.output_size(architecture.token_vector_size),
-                trained_dimensions=_trained_dimensions(architecture),
+                trained_dimensions=tuple(sorted({*_trained_dimensions(architecture), *trained_dimensions})),
                 normalize=modules.ends_in_normalize,
                 pooling=modules.pooling,
                 prompts=dict(stated.get("prompts") or {}) if prompts is None else dict(prompts),

@@ -80,6 +80,8 @@ class Engine:
             labels=files.labels if files.task == "classifier" else {},
             precision=precision,
             prompts=files.prompts,
+            default_prompt_name=files.default_prompt_name,
+            trained_dimensions=files.trained_dimensions,
             pooling="+".join(files.pooling) or None,
         )
 

@@ -40,7 +40,8 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
         source.path,
         task,
         model.max_tokens,
-        prompts=config.embedder.prompts if task == "embedder" else None,
+        prompts=config.embedder.prompts,
+        trained_dimensions=config.embedder.dimensions,
         template=(config.reranker.template or known_name(source.name)) if task == "reranker" else None,
     )
     if task == "classifier":

@@ -28,6 +28,8 @@ from trivet.config import Task
 from trivet.errors import ModelError
 
 MODEL_FILE = "openvino_model.xml"
+HEAD_FILE = "openvino_head.xml"
+"""The head of a reranker or classifier, which runs in fp32; absent where the model cannot be divided."""
 META_FILE = "meta.json"
 
 IrPrecision = Literal["fp32", "bf16", "int8"]

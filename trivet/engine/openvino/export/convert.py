@@ -44,8 +44,10 @@ from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
 from trivet.engine.models.load import PooledModel, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
-from trivet.engine.openvino.ir_cache import MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
+from trivet.engine.openvino.export.split import split_head  # noqa: E402
+from trivet.engine.openvino.ir_cache import HEAD_FILE, MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
+from trivet.engine.openvino.sections_meta import HEAD  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
 _CHECK_LENGTHS = (150, 70)
@@ -72,6 +74,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, 
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
 
+    has_scores = task != "embedder"
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
@@ -80,9 +83,9 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, 
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
         elif can_be_packed(model):
-            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial)
+            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial, has_scores=has_scores)
         else:
-            _write_whole(model, padded, precision, partial)
+            _write_whole(model, padded, precision, partial, has_scores=has_scores)
         del model
         gc.collect()
         _say("checking against torch")
@@ -111,10 +114,15 @@ def _write_whole(
     inputs: dict[str, torch.Tensor],
     precision: IrPrecision,
     folder: Path,
+    *,
+    has_scores: bool,
 ) -> None:
     _say("tracing")
     example = {name: inputs[name] for name in model.input_names}
     graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
+    if has_scores and (parts := split_head(graph)) is not None:
+        graph, head = parts
+        _write(head, "fp32", folder / HEAD_FILE)
     if precision == "int8":
         _say("compressing weights to int8")
     _write(graph, precision, folder / MODEL_FILE)
@@ -122,7 +130,8 @@ def _write_whole(
 
 def _write_part(part: sections.Part, precision: IrPrecision, folder: Path) -> None:
     _say(f"tracing {part.name}")
-    _write(_trace(part.module, part.example, part.dynamic, part.outputs), precision, folder / f"{part.name}.xml")
+    kept = "fp32" if part.name == HEAD else precision
+    _write(_trace(part.module, part.example, part.dynamic, part.outputs), kept, folder / f"{part.name}.xml")
 
 
 def _trace(
