@@ -263,7 +263,7 @@ CLASSIFIERS = [
     Row("bart-large-mnli, `</s>` in a text", CLASSIFIER, bart.write_bart_mnli),
     Row(
         "gliclass-base-v1.0", Question("classifier", None), several_vectors.write_gliclass,
-        refused("has no entailment label"), needs="nothing planned: a package of its own",
+        refused("has no entailment label"), needs="nothing planned: it needs a separate package",
     ),
 ]  # fmt: skip
 
