@@ -1,7 +1,5 @@
 """A reranker with a template reads a pair inside its prompt: whole where it fits, in windows where it does not."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
