@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity"]
+Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity", "ollama"]
 
 TAG_PREFIX = "as:"
 """Starts every tag of a union, which distinguishes tags from fields in the paths of errors."""
@@ -32,6 +32,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("/v1/rerank", "rerank_v1", "rerank_v1"),
     Rule("/v2/rerank", "cohere_v2", "cohere_v2"),
+    Rule("/v2/embed", "cohere_v2", "cohere_embed"),
     Rule("/", "tei", "tei_rerank", ("texts",)),
     Rule("/", "tei", "tei_embed"),
     Rule("/embed", "tei", "tei_embed"),
@@ -58,6 +59,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("/embeddings", "infinity", "infinity_embeddings"),
     Rule("/models", "infinity", "none"),
+    Rule("/api/embed", "ollama", "ollama_embed"),
+    Rule("/api/embeddings", "ollama", "ollama_embeddings"),
+    Rule("/api/show", "ollama", "ollama_show"),
+    Rule("/api/tags", "ollama", "none"),
+    Rule("/api/version", "ollama", "none"),
 )
 
 

@@ -33,7 +33,7 @@ from trivet.messages import (
     Usage,
 )
 
-FORMAT = "2"
+FORMAT = "3"
 """Raise it when the same request to the same model starts to give another result."""
 
 Fields = tuple[str | None, ...]

@@ -120,6 +120,8 @@ class Engine:
             precision=precision,
             prompts=files.prompts,
             padded_because=unsupported_reason(files.architecture.config, files.task),
+            default_prompt_name=files.default_prompt_name,
+            trained_dimensions=files.trained_dimensions,
             pooling="+".join(files.pooling) or None,
         )
 

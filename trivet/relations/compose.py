@@ -71,7 +71,7 @@ async def select_candidates(
         )
     )
     relevance = reranked.result.scores
-    kept = keep_relevant(relevance, top_k=top_k, min_relevance=query.min_relevance)
+    kept = keep_relevant(relevance, reranked.result.logits, top_k=top_k, min_relevance=query.min_relevance)
     candidates = tuple(
         Candidate(0, index, PairText(source, targets[index]), float(relevance[index]), "candidates")
         for index in kept.indices

@@ -59,7 +59,7 @@ def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Tas
 @pytest.mark.parametrize("mode", MODES)
 def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode: str) -> None:
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
-    model.pooling = Pooling((mode,))
+    model.head.pooling = Pooling((mode,))
     batch = batch_of([90, 5, 61, 17])
     assert len(pack(batch.lengths).sequences) < 4, "some share a bin"
     torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
@@ -72,7 +72,7 @@ def test_these_can_be_packed(checkpoints: dict[str, Path], name: str, task: Task
 
 def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> None:
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
-    model.pooling = Pooling(("cls", "mean"))
+    model.head.pooling = Pooling(("cls", "mean"))
     batch = batch_of([40, 12])
     packed = run(PackedModel(model), batch.binned())
     assert packed.shape == (2, 768)
