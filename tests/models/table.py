@@ -153,7 +153,8 @@ ENCODERS = [
     ),
     Row(
         "jina-embeddings-v2-base-en", _formula(formulas.jina_v2), jina.write_jina_v2,
-        refused("missing tensors: embeddings.position_embeddings.weight"), needs="a module with ALiBi and a gated feed-forward block",
+        refused("missing tensors: embeddings.position_embeddings.weight"),
+        needs="a module with ALiBi and a gated feed-forward block",
         also="jina-embeddings-v2-small-en, -base-de, -base-zh",
     ),
     Row(
