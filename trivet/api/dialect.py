@@ -68,12 +68,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def rules_of(path: str) -> tuple[Rule, ...]:
-    """The rules of one path, in order; empty for a native path."""
+    """Return the rules of one path, in order; none for a native path."""
     return tuple(rule for rule in RULES if rule.path == path)
 
 
 def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
-    """The rule that matches a body with these top-level fields; None on a native path."""
+    """Return the rule that matches a body with these top-level fields; None on a native path."""
     present = set(fields)
     for rule in rules_of(path):
         if not rule.fields or present & set(rule.fields):
@@ -85,7 +85,7 @@ _BY_PATH_ALONE: dict[str, Dialect] = {rule.path: rule.dialect for rule in RULES 
 
 
 def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
-    """The dialect of the answer, errors included."""
+    """Return the dialect of the answer, errors included."""
     if not fields:
         return _BY_PATH_ALONE.get(path, "native")
     rule = rule_for(path, fields)
@@ -104,7 +104,7 @@ def tag_chooser(path: str) -> Callable[[Any], str | None]:
 
 
 def schema_condition(path: str, body: str) -> dict[str, Any]:
-    """The JSON schema of the condition under which a path's rules choose a body, for the OpenAPI document."""
+    """Return the condition of a path's rule as a JSON schema, for the OpenAPI document."""
     condition: dict[str, Any] = {}
     earlier: list[str] = []
     for rule in rules_of(path):

@@ -27,7 +27,7 @@ class Ranked:
         return self.routed.result.logits if raw else self.routed.result.scores
 
     def scored(self, field: str, *, raw: bool = False) -> list[dict[str, Any]]:
-        """One `{index, <field>: score}` per document, best first."""
+        """Return one `{index, <field>: score}` per document, best first."""
         scores = self.scores(raw=raw)
         return [{"index": index, field: float(scores[index])} for index in self.order]
 

@@ -84,7 +84,7 @@ class ApiSettings:
 
 
 def _threshold(config: AppConfig) -> float:
-    """As configured, else as measured for the starter classifier with the default relations."""
+    """Return the configured value, else the one measured for the starter classifier with the default relations."""
     if config.threshold is not None:
         return config.threshold
     measured = config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
@@ -92,7 +92,7 @@ def _threshold(config: AppConfig) -> float:
 
 
 def _min_relevance(config: AppConfig) -> float:
-    """As configured, else as measured for the starter reranker; scores of other models are not comparable."""
+    """Return the configured value, else the one measured for the starter reranker; other scores are not comparable."""
     if config.min_relevance is not None:
         return config.min_relevance
     return shipped_card("reranker").threshold if config.reranker.model == "starter" else 0.0

@@ -12,7 +12,7 @@ from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
-from trivet.engine.models.flat import unsupported_reason
+from trivet.engine.models.flat import padded_because
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
@@ -119,7 +119,7 @@ class Engine:
             labels=files.labels if files.task == "classifier" else {},
             precision=precision,
             prompts=files.prompts,
-            padded_because=unsupported_reason(files.architecture.config, files.task),
+            padded_because=padded_because(files.path, files.task),
             default_prompt_name=files.default_prompt_name,
             trained_dimensions=files.trained_dimensions,
             pooling="+".join(files.pooling) or None,

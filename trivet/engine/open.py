@@ -16,7 +16,7 @@ from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
-from trivet.engine.models.flat import unsupported_reason
+from trivet.engine.models.flat import padded_because
 from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
@@ -45,7 +45,7 @@ class PreparedModel:
     @property
     def padded_because(self) -> str | None:
         """Why a GPU computes this model on padded sequences, through transformers; None where it does not."""
-        return unsupported_reason(self.files.architecture.config, self.files.task)
+        return padded_because(self.files.path, self.files.task)
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,9 +17,15 @@ from trivet.engine.openvino.ir_cache import META_FILE, ensure_ir, ir_key
 from trivet.errors import ModelError
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint("bge-reranker-base", "tiny", tmp_path_factory.mktemp("original") / "bge")
+
+
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return write_checkpoint("bge-reranker-base", "tiny", tmp_path / "bge")
+def checkpoint(original: Path, tmp_path: Path) -> Path:
+    """A copy whose files have just been written, for the test to change."""
+    return Path(shutil.copytree(original, tmp_path / "bge", copy_function=shutil.copy))
 
 
 def _edit(path: Path) -> None:
@@ -116,6 +123,7 @@ def test_looking_up_a_key_imports_no_framework(checkpoint: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_failed_conversion_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     checkpoint = write_checkpoint("nomic-embed-text-v2-moe", "tiny", tmp_path / "nomic")
     config = json.loads((checkpoint / "config.json").read_text())

@@ -160,7 +160,7 @@ def cohere_meta(version: str) -> CohereMeta:
 
 
 def cohere_router(service: Service) -> APIRouter:
-    """Both routes."""
+    """Build both routes."""
     router = APIRouter(route_class=JsonRoute, tags=["cohere"])
     embed_responses: dict[int | str, dict[str, Any]] = {
         200: {"model": CohereEmbedAnswer},

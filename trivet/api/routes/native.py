@@ -27,7 +27,7 @@ from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard
 
 
 def native_router(service: Service) -> APIRouter:
-    """Routes over a service."""
+    """Build the routes over a service."""
     router = APIRouter(route_class=JsonRoute, tags=["models"])
     errors = documented_errors("/v1/embeddings")
 

@@ -39,7 +39,7 @@ class _TruncatingBody(_Body):
     truncation_direction: Literal["Left", "Right", "left", "right"] = "Right"
 
     def long_input(self, service: Service, options: CallOptions) -> LongInput:
-        """The policy that `truncate` means."""
+        """Return the policy that `truncate` means."""
         if not self.truncate or service.settings.truncate_means == "window":
             return options.long_input
         if self.truncation_direction.lower() == "left":
@@ -246,7 +246,7 @@ async def _tokenize(service: Service, body: TeiTokenizeBody) -> Response:
 
 
 def tei_router(service: Service) -> APIRouter:
-    """All routes but `/rerank`, which is shared."""
+    """Build all routes but `/rerank`, which is shared."""
     router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference"])
 
     def documented(path: str, answer: Any) -> dict[int | str, dict[str, Any]]:
