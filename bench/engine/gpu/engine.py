@@ -30,7 +30,7 @@ from trivet.vram.planning.facts import facts_from_directory
 from trivet.vram.planning.planner import Assumptions
 
 GPU_FRACTION = 0.3
-CELLS = (("mixed", 32, 64), ("mixed", 4, 256), ("mixed", 4, 64), ("mixed", 4, 8), ("mixed", 4, 1), ("short", 4, 1))
+CELLS = (("mixed", 32, 64), ("mixed", 4, 256), ("mixed", 4, 8), ("mixed", 4, 1), ("short", 4, 1))
 """Workload, sequences of a request, callers."""
 
 

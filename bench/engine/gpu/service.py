@@ -27,8 +27,8 @@ from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
 MODELS = ("bge-reranker-base", "ModernBERT-large", "nomic-v2-moe")
 GENERATORS = 4
 CLIENTS = 64
-SQUEEZE = ("0:8192", "20:150", "45:8192", "70:-1")
-SQUEEZE_S = 70
+SQUEEZE = ("0:8192", "12:150", "27:8192", "45:-1")
+SQUEEZE_S = 45
 
 
 def body(sized: Sized) -> tuple[str, Mapping[str, Any]]:
