@@ -63,8 +63,8 @@ def _after_long_text(characters: int) -> None:
 
 
 _MOST_TOKENIZE_THREADS = 4
-"""More of them take the interpreter from the thread that launches kernels: 8 read a tenth less on an H200. The tokenizer
-uses the other cores for the texts of one request."""
+"""More of them take the interpreter from the thread that launches kernels: on an H200, 8 read a tenth less. The
+tokenizer uses the other cores for the texts of one request."""
 
 
 def _tokenize_threads(backend: Backend) -> int:
