@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -69,6 +69,10 @@ bench-peers: setup ## Install the libraries that the benchmark compares with int
 bench: setup ## Compare the engine with other libraries (resumable); update docs/benchmarks.md
 	$(BIN)/python -m bench.engine.compare
 	$(BIN)/python -m bench.engine.report
+
+bench-gpu: setup ## On a machine with an NVIDIA GPU: the engine, sentence-transformers, the service, the squeeze; update docs/benchmarks.md
+	$(BIN)/python -m bench.engine.gpu
+	$(BIN)/python -m bench.engine.gpu.report
 
 bench-serving: setup ## Measure the overhead of serving: Ray's defaults, tuned, without Ray; update docs/benchmarks.md
 	$(BIN)/python -m bench.serving.compare

@@ -61,8 +61,9 @@ def run(command: list[str], out: TextIO, limit_s: float) -> None:
 
 
 def _append(out: TextIO, line: str) -> None:
-    out.write(line.rstrip("\n") + "\n")
-    out.flush()
+    if line.startswith("{"):  # libraries print progress, too
+        out.write(line.rstrip("\n") + "\n")
+        out.flush()
     print(line.rstrip("\n"), flush=True)
 
 
