@@ -21,7 +21,8 @@ def tables(rows: list[Row]) -> str:
     """Render everything as Markdown."""
     peak = next(row for row in rows if row["what"] == "peak")
     parts = [
-        f"One {peak['gpu']}, torch {peak['torch']}; its matrix products reach {peak['peak_tflops']:.0f} TFLOP/s in bf16.",
+        f"One {peak['gpu']}, torch {peak['torch']}; "
+        f"its matrix products reach {peak['peak_tflops']:.0f} TFLOP/s in bf16.",
         _cells(rows, peak["peak_tflops"]),
         _http(rows),
         _memory(rows),
