@@ -146,7 +146,8 @@ def test_of_several_processes_one_converts(checkpoint: Path, tmp_path: Path, cap
         asker.join()
     assert len(found) == 3
     assert len(set(found)) == 1
-    assert {path.name for path in found[0].iterdir()} == {"openvino_model.xml", "openvino_model.bin", "meta.json"}
+    graphs = {f"openvino_{part}.{kind}" for part in ("model", "head") for kind in ("xml", "bin")}
+    assert {path.name for path in found[0].iterdir()} == {*graphs, "meta.json"}
     assert sum("converting" in line for line in caplog.messages) == 1
     assert any(line.endswith("tracing") for line in caplog.messages), "progress is shown"
     meta = json.loads((found[0] / META_FILE).read_text())
