@@ -9,8 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
+# Tests start many processes; without cached bytecode each of them compiles the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -28,14 +30,16 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet prepare serve_config.yaml
 	$(BIN)/trivet serve serve_config.yaml
 
-# Suites with needs or durations of their own; each has a target below.
+# Suites that need other programs or more time; each has a target below.
 SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models
 
+# First what needs no Ray, in two processes that take over each other's files; then one cluster with both cores.
 test: setup lint types contracts docs ## Lint, types, import contracts, documentation, and the main test suite
-	$(BIN)/python -m pytest -m 'not ($(SPECIAL))'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not (ray or $(SPECIAL))'
+	$(BIN)/python -m pytest -m 'ray and not ($(SPECIAL))'
 
 test-fast: setup ## The fast tests: no Ray, no slow tests
-	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 -m 'not (ray or slow or $(SPECIAL))'
+	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not (ray or slow or $(SPECIAL))'
 
 test-research: setup ## The tests of model training and of building benchmark data
 	$(BIN)/python -m pytest -n 2 research/tests
@@ -65,6 +69,10 @@ bench-peers: setup ## Install the libraries that the benchmark compares with int
 bench: setup ## Compare the engine with other libraries (resumable); update docs/benchmarks.md
 	$(BIN)/python -m bench.engine.compare
 	$(BIN)/python -m bench.engine.report
+
+bench-gpu: setup ## On a machine with an NVIDIA GPU: the engine, sentence-transformers, the service, the squeeze; update docs/benchmarks.md
+	$(BIN)/python -m bench.engine.gpu
+	$(BIN)/python -m bench.engine.gpu.report
 
 bench-serving: setup ## Measure the overhead of serving: Ray's defaults, tuned, without Ray; update docs/benchmarks.md
 	$(BIN)/python -m bench.serving.compare

@@ -50,7 +50,7 @@ class RayDispatcher:
     """A `trivet.dispatch.protocol.ModelServer` over Serve handles."""
 
     def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
-        """`feed` is None where only CPU lanes are bound."""
+        """Look up the replicas' methods once. `feed` is None where only CPU lanes are bound."""
         self._handles = handles
         # Looking a method up makes a new handle: it costs a tenth of a call, so it is done once.
         self._run = {task: {lane: handle.run for lane, handle in lanes.items()} for task, lanes in handles.items()}
@@ -89,7 +89,7 @@ class RayDispatcher:
     async def _on_gpu(
         self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask nodes with room until one does not refuse; returns its answer, or why all refused and the last cause."""
+        """Ask nodes with room until one does not refuse; return its answer, or why all refused and the last cause."""
         refusals: list[str] = []
         while True:
             call = partial(self._run[task]["gpu"].remote, **{NODES: nodes})
@@ -107,19 +107,19 @@ class RayDispatcher:
             nodes = others
 
     def lane(self, task: Task) -> Lane:
-        """The lane that a request to this model would be sent to now."""
+        """Return the lane that a request to this model would be sent to now."""
         placement = self._placement(task)
         return "gpu" if placement is not None and placement.nodes else "cpu"
 
     def snapshot_age_s(self) -> float | None:
-        """Age of the oldest snapshot, or time since the start where one is missing; None without a GPU lane."""
+        """Return the age of the oldest snapshot, or the time since the start if one is missing; None without a GPU."""
         if self._feed is None:
             return None
         heard_s = [self._started_s if latest is None else latest.at_s for latest in self._feed.latest.values()]
         return time.monotonic() - min(heard_s, default=self._started_s)
 
     def _placement(self, task: Task) -> Placement | None:
-        """None where this model has no GPU lane."""
+        """Return where the model's requests go now; None if it has no GPU lane."""
         if self._feed is None or "gpu" not in self._handles[task]:
             return None
         return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
@@ -172,7 +172,7 @@ class RayDispatcher:
             return Health(False, lane, f"no answer: {type(error).__name__}")
 
     async def models(self) -> Sequence[ModelCard]:
-        """The three cards, fetched once."""
+        """Return the three cards, which are fetched once."""
         if len(self._cards) < len(self._handles):
             await self.readiness()
         missing = [task for task in self._handles if task not in self._cards]

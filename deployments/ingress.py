@@ -38,7 +38,7 @@ class Ingress:
         self._log_writer.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Called by Serve once the constructor is done."""
+        """Build the application; Serve calls this once the constructor is done."""
         log = self._lines if self._config.telemetry.request_log else None
         # Serve's proxy puts the request id on the answer.
         telemetry = Telemetry(self._sink, log, answer_request_id=False)

@@ -97,7 +97,7 @@ class ModelReplica:
         return open_lane(config, self.task, lane, run_id)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Called by Serve with the deployment's `user_config`, at the start and whenever it changes.
+        """Apply the deployment's `user_config`; Serve calls this at the start and whenever it changes.
 
         Raises:
             ValidationError: a key or a value that `LiveConfig` does not know; Serve keeps what was deployed before.
@@ -159,7 +159,7 @@ class ModelReplica:
         )
 
     def check_health(self) -> None:
-        """Called by Serve every second; an exception, three times, replaces this replica."""
+        """Raise an error if this replica is broken; Serve calls this every second, and replaces it after three."""
         if not self._engine.scheduler.is_alive:
             raise EngineError("the scheduler's loop has ended")
         if self._engine.fault is not None:

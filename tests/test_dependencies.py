@@ -4,7 +4,8 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def imported_modules(source: str) -> Iterator[str]:
             yield node.module
 
 
+@cache
+def providers() -> Mapping[str, list[str]]:
+    """Map top-level modules to their distributions; cached, because it reads the metadata of all installed ones."""
+    return packages_distributions()
+
+
 def distribution_of(module: str) -> str | None:
     """Return the distribution that provides a module; None for the standard library and our own packages."""
     top = module.partition(".")[0]
@@ -55,8 +62,7 @@ def distribution_of(module: str) -> str | None:
     for prefix, name in OF_MODULE.items():
         if module.startswith(prefix):
             return name
-    providers = packages_distributions().get(top, [top])
-    return normal(providers[0])
+    return normal(providers().get(top, [top])[0])
 
 
 def test_every_import_is_declared() -> None:

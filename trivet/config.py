@@ -63,6 +63,26 @@ class ModelConfig(_Frozen):
     """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files."""
 
 
+class EmbedderConfig(ModelConfig):
+    """The embedder."""
+
+    prompts: dict[Annotated[str, Field(min_length=1)], str] | None = None
+    """Text in front of queries and documents, such as `{query: "query: ", document: "passage: "}`. Null: the prompts in
+    the model's files."""
+    dimensions: tuple[PositiveInt, ...] = ()
+    """Smaller vector sizes that the model was trained for, besides those that its files state."""
+
+
+RerankTemplate = Literal["qwen3-reranker", "mxbai-rerank-v2", "bge-reranker-v2-gemma"]
+
+
+class RerankerConfig(ModelConfig):
+    """The reranker."""
+
+    template: RerankTemplate | None = None
+    """The prompt of a causal reranker whose files have none. Null: by the model's name, if Trivet knows it."""
+
+
 class CpuConfig(_Frozen):
     """The CPU lane."""
 
@@ -197,6 +217,9 @@ class ApiConfig(_Frozen):
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
     truncate_means: Literal["window", "truncate"] = "window"
     """Effect of `truncate: true` in the TEI dialect, whose clients send it by default."""
+    untrained_dimensions: Literal["report", "refuse"] = "report"
+    """Answer to `dimensions` for which neither the model's files nor `embedder.dimensions` say that it was trained: cut
+    the vectors and say so in the header `x-trivet-dimensions`, or refuse."""
 
 
 class CacheConfig(_Frozen):
@@ -232,8 +255,8 @@ class AppConfig(_Frozen):
 
     device: Literal["auto", "cpu", "cuda", "simulated"] = "auto"
     """`auto` uses the GPU lane if the cluster has a GPU; `simulated` models a GPU on the CPU."""
-    embedder: ModelConfig = ModelConfig()
-    reranker: ModelConfig = ModelConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    reranker: RerankerConfig = RerankerConfig()
     classifier: ModelConfig = ModelConfig()
     cpu: CpuConfig = CpuConfig()
     gpu: GpuConfig = GpuConfig()

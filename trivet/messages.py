@@ -268,6 +268,9 @@ class ModelCard:
     prompts: Mapping[str, str] = field(default_factory=dict)
     padded_because: str | None = None
     """Why a GPU computes this model on padded sequences, through transformers; None where they lie end to end."""
+    default_prompt_name: str | None = None
+    trained_dimensions: tuple[int, ...] = ()
+    """Vector sizes below `dimensions` for which the model was trained."""
     pooling: str | None = None
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
 

@@ -54,13 +54,13 @@ class Door:
         )
 
     def default_lines(self) -> list[str]:
-        """Lines of the section `defaults`."""
+        """Return the lines of the section `defaults`."""
         lines = [f"timeout http-request {HEADER_S}s", f"timeout http-keep-alive {IDLE_S}s"]
         # HAProxy sends again only what it had in whole before it sent it the first time.
         return lines if self.keys_required else [*lines, "option http-buffer-request"]
 
     def connection_lines(self) -> list[str]:
-        """Lines of the service's frontend that judge connections; HAProxy wants them before those about requests."""
+        """Return the frontend's lines that judge connections; HAProxy wants them before those on requests."""
         return [
             "stick-table type ipv6 size 100k expire 60s store conn_cur",
             "tcp-request connection track-sc0 src",
@@ -68,7 +68,7 @@ class Door:
         ]
 
     def request_lines(self) -> list[str]:
-        """Lines of the service's frontend that judge requests, before any rule of Ray's."""
+        """Return the frontend's lines that judge requests, before any rule of Ray's."""
         unknown_method = f"if !{{ method {' '.join(METHODS)} }}"
         lines = [
             f"http-request set-log-level silent {unknown_method}",  # Ray counts requests by the lines of the log

@@ -10,7 +10,7 @@ from typing import Any
 from ray._private.log import INTERNAL_TIMESTAMP_LOG_KEY
 from ray.serve._private.logging_utils import ServeContextFilter
 
-from trivet.api.middleware import request_log
+from trivet.api.middleware import telemetry
 
 serve_logger = logging.getLogger("ray.serve")
 library_logger = logging.getLogger("trivet")
@@ -46,17 +46,17 @@ class RequestLines:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[request_log.RequestLine, float, dict[str, Any]]] = []
+        self._waiting: list[tuple[telemetry.RequestLine, float, dict[str, Any]]] = []
 
-    def __call__(self, line: request_log.RequestLine) -> None:
+    def __call__(self, line: telemetry.RequestLine) -> None:
         """Take the line of a request that has just ended."""
-        if request_log.logger.isEnabledFor(line.level):
+        if telemetry.logger.isEnabledFor(line.level):
             self._waiting.append((line, time.time(), _context_of_request()))
             if len(self._waiting) >= LINES_AT_ONCE:
                 self.write()
 
     def write(self) -> None:
-        """Write the lines that wait, and what Serve's buffer holds."""
+        """Write the collected lines, and what Serve's buffer holds."""
         waiting, self._waiting = self._waiting, []
         for handler in serve_logger.handlers:
             if isinstance(handler, MemoryHandler):
@@ -67,24 +67,24 @@ class RequestLines:
 
 
 def _context_of_request() -> dict[str, Any]:
-    """What Serve adds to a record within a request."""
+    """Return what Serve adds to a record within a request."""
     context = SimpleNamespace()
     ServeContextFilter().filter(context)  # type: ignore[no-untyped-call]
     return vars(context)
 
 
 def _context_of_process(handler: logging.Handler) -> dict[str, Any]:
-    """What a handler's filters add to every record of this process."""
-    probe = logging.LogRecord(request_log.LOGGER_NAME, logging.INFO, "", 0, "", (), None)
+    """Return what a handler's filters add to every record of this process."""
+    probe = logging.LogRecord(telemetry.LOGGER_NAME, logging.INFO, "", 0, "", (), None)
     own = set(vars(probe))
     handler.filter(probe)
     return {name: value for name, value in vars(probe).items() if name not in own}
 
 
 def _record(
-    line: request_log.RequestLine, at_s: float, request: dict[str, Any], process: dict[str, Any]
+    line: telemetry.RequestLine, at_s: float, request: dict[str, Any], process: dict[str, Any]
 ) -> logging.LogRecord:
-    record = logging.LogRecord(request_log.LOGGER_NAME, line.level, request_log.__file__, 0, line.message, (), None)
+    record = logging.LogRecord(telemetry.LOGGER_NAME, line.level, telemetry.__file__, 0, line.message, (), None)
     record.created, record.msecs = at_s, at_s % 1 * 1000
     record.__dict__.update(line.fields(), **process | request, **{INTERNAL_TIMESTAMP_LOG_KEY: int(at_s * 1e9)})
     return record

@@ -28,7 +28,7 @@ def make_run_folder() -> Path:
 
 
 def folder_variables(folder: Path) -> dict[str, str]:
-    """The variables that make Ray and HAProxy keep everything in the folder."""
+    """Return the variables that make Ray and HAProxy keep everything in the folder."""
     haproxy = folder / "h"
     haproxy.mkdir(mode=0o700, exist_ok=True)
     return {
@@ -42,12 +42,12 @@ def folder_variables(folder: Path) -> dict[str, str]:
 
 
 def logs_of(folder: Path) -> Path:
-    """Where Ray and Serve log in a run's folder."""
+    """Return the folder of Ray's and Serve's logs in a run's folder."""
     return folder / "ray" / "session_latest" / "logs"
 
 
 def keep_logs(folder: Path, destination: Path) -> Path | None:
-    """Copy a run's logs to `destination`, in place of those of an earlier run; None where there are none.
+    """Copy a run's logs to `destination`, in place of those of an earlier run; return None if there are none.
 
     For a run that ended by itself: its folder is removed, and the logs explain why it ended.
     """
@@ -60,11 +60,11 @@ def keep_logs(folder: Path, destination: Path) -> Path | None:
 
 
 def _not_files(folder: str, names: list[str]) -> list[str]:
-    """Sockets and pipes, which cannot be copied."""
+    """Select sockets and pipes, which cannot be copied."""
     paths = {name: Path(folder, name) for name in names}
     return [name for name, path in paths.items() if not (path.is_file() or path.is_dir())]
 
 
 def run_folder() -> Path:
-    """The folder of the run that this process belongs to; the system's temporary folder outside of one."""
+    """Return the folder of the run that this process belongs to; the system's temporary folder outside of a run."""
     return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())

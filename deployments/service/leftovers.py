@@ -12,12 +12,12 @@ from deployments.service.record import RecordFile, ServiceRecord, all_records
 
 
 def dead_services(cache_dir: Path) -> Iterator[tuple[RecordFile, ServiceRecord]]:
-    """Services whose `trivet serve` has ended without removing its record."""
+    """Find services whose `trivet serve` has ended without removing its record."""
     return ((file, record) for file, record in all_records(cache_dir) if not record.is_running)
 
 
 def clear(file: RecordFile, record: ServiceRecord) -> int:
-    """End the processes of a dead service, remove its folder and its record; returns how many processes there were."""
+    """End the processes of a dead service, remove its folder and its record; return how many processes it ended."""
     members = living_members(record)
     end(members)
     remove_folder(Path(record.folder))
@@ -26,7 +26,7 @@ def clear(file: RecordFile, record: ServiceRecord) -> int:
 
 
 def living_members(record: ServiceRecord) -> list[psutil.Process]:
-    """Processes that the record names and those that use its folder, without `trivet serve` itself."""
+    """Find the processes that the record names and those that use its folder, without `trivet serve` itself."""
     named = [process for member in record.members if (process := member.find()) is not None]
     found = {process.pid: process for process in (*named, *processes_in(Path(record.folder)))}
     found.pop(record.owner.pid, None)
@@ -34,6 +34,6 @@ def living_members(record: ServiceRecord) -> list[psutil.Process]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a run's folder. A path that cannot be one, as a damaged record may hold, is left alone."""
+    """Remove a run's folder. A path that cannot be a run's, as a damaged record may hold, stays."""
     if folder.name.startswith(PREFIX) and not folder.is_symlink() and folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)

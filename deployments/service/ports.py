@@ -40,7 +40,7 @@ INGRESS_LAST = "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"
 def choose_ports(
     environ: Mapping[str, str], taken: Collection[int], is_free: Callable[[int], bool] | None = None
 ) -> dict[str, str]:
-    """Return the variables that give a service ports of its own. A variable that is set already is kept.
+    """Return the variables that give a service separate ports. A variable that is set already is kept.
 
     Args:
         environ: the caller's environment.
@@ -66,7 +66,7 @@ def choose_ports(
 
 
 def ports_of(environ: Mapping[str, str]) -> list[int]:
-    """Every port that a service with these variables may open, the whole range of its ingress replicas included."""
+    """Return every port that a service with these variables may open, with the whole range of its ingress replicas."""
     single = [int(environ.get(role.variable, role.default)) for role in SINGLE]
     first = int(environ.get(INGRESS_FIRST.variable, INGRESS_FIRST.default))
     last = int(environ.get(INGRESS_LAST, first + INGRESS_PORTS))
@@ -74,7 +74,7 @@ def ports_of(environ: Mapping[str, str]) -> list[int]:
 
 
 def is_free_on_loopback(port: int) -> bool:
-    """Whether nothing on this machine has the port: without `SO_REUSEPORT` a port in use cannot be bound."""
+    """Return whether no process of this machine has the port: without `SO_REUSEPORT` a port in use cannot be bound."""
     with socket.socket() as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -97,7 +97,7 @@ def _first_free(candidates: Iterator[int], used: Collection[int], can_bind: Call
 
 
 def _first_free_block(used: Collection[int], can_bind: Callable[[int], bool]) -> int:
-    """The first port of a range of which no port is another service's. Ray skips single ports that are in use."""
+    """Return the first port of a range in which no other service has a port. Ray skips single ports that are in use."""
     starts = chain([INGRESS_FIRST.default], (port - port % INGRESS_PORTS for port in _random_ports()))
     for first in starts:
         if not any(port in used for port in range(first, first + INGRESS_PORTS)) and can_bind(first):

@@ -11,7 +11,7 @@ GRACE_S = 5.0
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """This user's processes that have the folder in their command line or a file of it open.
+    """Find this user's processes that name the folder in their command line or have a file of it open.
 
     A Ray worker replaces its command line by a title and its environment with it, but keeps its log open.
     """
@@ -37,7 +37,7 @@ def _uses(process: psutil.Process, folder: Path) -> bool:
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float = GRACE_S) -> None:
-    """Ask them to end, and kill those that have not after `grace_s`."""
+    """Ask processes to end, and kill those that still run after `grace_s`."""
     asked = list(processes)
     for process in asked:
         with suppress(psutil.NoSuchProcess):

@@ -25,11 +25,11 @@ class ProcessId:
 
     @classmethod
     def of(cls, process: psutil.Process) -> Self:
-        """Raises `psutil.NoSuchProcess` if it has ended."""
+        """Describe a process. Raises `psutil.NoSuchProcess` if it has ended."""
         return cls(process.pid, process.create_time())
 
     def find(self) -> psutil.Process | None:
-        """The process; None if it has ended."""
+        """Find the process again; return None if it has ended."""
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created_s) < _CLOCK_TOLERANCE_S
@@ -72,7 +72,7 @@ class RecordFile:
         self.path = cache_dir / FOLDER / f"{port}.json"
 
     def write(self, record: ServiceRecord) -> None:
-        """Replace the file as a whole. Raises `OSError` where the folder cannot be written."""
+        """Replace the file as a whole. Raises `OSError` if the folder cannot be written."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -84,7 +84,7 @@ class RecordFile:
             self.link.symlink_to(record.folder)
 
     def read(self) -> ServiceRecord | None:
-        """The record; None where there is none, or none that this version can read."""
+        """Read the record; return None if there is none, or none that this version can read."""
         return _read(self.path)
 
     def remove(self) -> None:
@@ -104,7 +104,7 @@ class RecordFile:
 
 
 def all_records(cache_dir: Path) -> Iterator[tuple[RecordFile, ServiceRecord]]:
-    """Every readable record of services that use this cache folder."""
+    """Return every readable record of services that use this cache folder."""
     folder = cache_dir / FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         record = _read(path)

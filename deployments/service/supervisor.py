@@ -103,12 +103,12 @@ class Supervisor:
         return self._child.pid
 
     def exit_code(self) -> int | None:
-        """The exit code of `serve run`; None while it runs."""
+        """Return the exit code of `serve run`; None while it runs."""
         assert self._child is not None
         return self._child.poll()
 
     def check(self) -> str | None:
-        """Return which essential part of the cluster has ended, in words, or None. Writes the record now and then."""
+        """Return the name of an essential process that has ended, or None; update the record now and then."""
         assert self._folder is not None
         if not self._watch.is_complete or time.monotonic() - self._recorded_s > _RECORD_EVERY_S:
             members = processes_in(self._folder)
@@ -117,7 +117,7 @@ class Supervisor:
         return self._watch.lost()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """Let Serve take its cluster down, then end whatever still runs; returns 1 where Serve had to be killed."""
+        """Let Serve take its cluster down, then end whatever still runs; return 1 if Serve had to be killed."""
         assert self._child is not None
         code = 0
         if self._child.poll() is None:
@@ -130,7 +130,7 @@ class Supervisor:
         return code
 
     def fail(self) -> Path | None:
-        """End a service that cannot go on; returns where its logs are kept, if there are any."""
+        """End a service that cannot go on; return the path of its logs, or None if there are none."""
         kept = None
         if self._folder is not None:
             kept = keep_logs(self._folder, RecordFile(self.cache_dir, self.port).logs)

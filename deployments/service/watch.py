@@ -1,7 +1,7 @@
-"""Notices that a cluster is half dead. Without its GCS or its raylet it answers for a while, or hangs, and stays so.
+"""Notices that a cluster has lost its GCS or its raylet. It then answers for a while or hangs, and never recovers.
 
-Ray 2.60 does not end what is left, and does not start the lost part again. So the whole service ends, and whatever
-supervises it (systemd, compose) starts a new one.
+Ray 2.60 neither ends the other processes nor starts the lost one again. So the whole service ends, and its supervisor
+(systemd, compose) starts a new one.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class ClusterWatch:
         self._watched: dict[str, psutil.Process] = {}
 
     def look(self, members: Iterable[psutil.Process]) -> None:
-        """Take note of essential processes among the service's own, as they appear."""
+        """Note the essential processes among those of the service, as they appear."""
         for process in members:
             try:
                 name = process.name()
@@ -34,7 +34,7 @@ class ClusterWatch:
         return self._watched.keys() == ESSENTIAL.keys()
 
     def lost(self) -> str | None:
-        """The essential part that has ended, in words; None while all that were seen run."""
+        """Return the name of an essential process that has ended; None while all that were seen run."""
         for name, process in self._watched.items():
             try:
                 ended = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

@@ -31,6 +31,7 @@ SERVERS = {
     "tei": "text-embeddings-inference",
     "vllm": "vLLM",
     "infinity": "infinity",
+    "ollama": "Ollama",
 }
 
 
@@ -50,6 +51,7 @@ SAMPLES = (
     Sample("text-embeddings-inference", "/embed", {"inputs": LONG, "truncate": True}),
     Sample("vLLM", "/score", {"text_1": "q", "text_2": LONG}),
     Sample("infinity", "/embeddings", {"input": LONG}),
+    Sample("Ollama", "/api/embed", {"model": "embedder", "input": LONG}),
 )
 
 

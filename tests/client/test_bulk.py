@@ -158,7 +158,7 @@ def test_the_message_names_the_text_by_its_position_among_all(client: Client) ->
     with pytest.raises(Refused) as caught:
         client.embed_many(texts, limits=BatchLimits(inputs=2), long_input="error")
     assert caught.value.param == "input[3]"
-    assert caught.value.message.startswith("input[3] has ")
+    assert caught.value.message.startswith("input[3]: in its request, input[1] has ")
 
 
 def test_a_model_that_changes_during_the_call_is_an_error() -> None:

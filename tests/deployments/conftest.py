@@ -1,4 +1,4 @@
-"""One Ray cluster with a pretended GPU, on free ports, for all tests of this folder."""
+"""One Ray cluster with a pretended GPU, on free ports, and one service of the starters, for all tests here."""
 
 import os
 import socket
@@ -9,6 +9,7 @@ import httpx
 import pytest
 import ray
 from ray import serve
+from ray.serve.schema import LoggingConfig
 
 import app
 from trivet.config import AppConfig
@@ -30,6 +31,8 @@ def cluster() -> Iterator[str]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray spells this one in lower case. With its default of 10 s the tests would wait longer.
     os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
+    # With its default of 5 s Serve kills its proxy again and again while it starts on a busy machine.
+    os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"
     port = free_port()
     ray.init(
         address="local",
@@ -48,9 +51,26 @@ def cluster() -> Iterator[str]:
     ray.shutdown()
 
 
+STARTERS = "starters"
+"""Name and route prefix of the shared application."""
+
+
+@pytest.fixture(scope="session")
+def starters(cluster: str) -> Iterator[Client]:
+    """The starter models on the CPU, with the shipped file's logging: one application for several files.
+
+    It is deleted when the session ends, with the cluster.
+    """
+    config = AppConfig.model_validate({"device": "cpu", "serving": {"ingress_replicas": 1}})
+    logging_config = LoggingConfig(encoding="JSON", enable_access_log=False)
+    serve.run(app.build(config), name=STARTERS, route_prefix=f"/{STARTERS}", logging_config=logging_config)
+    with httpx.Client(base_url=f"{cluster}/{STARTERS}", timeout=310) as client:
+        yield client
+
+
 @pytest.fixture(scope="module")
 def run_app(cluster: str) -> Iterator[Run]:
-    """Deploys an application with the given args, and deletes it after the module."""
+    """Deploys an application with the given args, and deletes it after the module; `starters` is there already."""
     deployed: list[str] = []
     clients: list[Client] = []
 

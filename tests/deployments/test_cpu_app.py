@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.deployments.conftest import Client, Run
+from tests.deployments.conftest import STARTERS, Client
 
 pytestmark = pytest.mark.ray
 
@@ -18,9 +18,9 @@ OFF_TOPIC = [
 ]
 
 
-@pytest.fixture(scope="module")
-def client(run_app: Run) -> Client:
-    return run_app("cpu", device="cpu")
+@pytest.fixture
+def client(starters: Client) -> Client:
+    return starters
 
 
 def test_readiness_names_every_lane_and_its_device(client: Client) -> None:
@@ -161,7 +161,7 @@ def test_a_killed_replica_is_replaced_and_nothing_is_lost(client: Client) -> Non
     [victim] = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"] and process.info["cmdline"][0] == "ray::ServeReplica:cpu:embedder-cpu"
+        if process.info["cmdline"] and process.info["cmdline"][0] == f"ray::ServeReplica:{STARTERS}:embedder-cpu"
     ]
     victim.kill()
     answer = client.post("/v1/embeddings", json={"input": "still there?"})

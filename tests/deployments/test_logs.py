@@ -9,8 +9,7 @@ import pytest
 
 from deployments.observability.logs import WRITE_EVERY_S, RequestLines, serve_logger
 from deployments.observability.sampler import Sampler
-from trivet.api.middleware.request_log import RequestLine
-from trivet.api.request_context import RequestRecord
+from trivet.api.middleware.telemetry import RequestLine
 from trivet.dispatch.traffic import CallLog
 
 
@@ -26,7 +25,7 @@ async def test_a_single_line_is_written_within_a_second(
     writer = Sampler(lines.write, every_s=WRITE_EVERY_S)
     writer.start()
     await asyncio.sleep(0)  # its first round is over before the line
-    lines(RequestLine("POST", "/v1/embeddings", "native", 200, 0.01, RequestRecord("id", CallLog(0.0))))
+    lines(RequestLine("id", "POST", "/v1/embeddings", "native", 200, 0.01, "", CallLog(0.0)))
     serve_logger.handle(logging.LogRecord("trivet", logging.WARNING, "f", 1, "a warning", (), None))
     assert not file.exists() or file.read_text(encoding="utf-8") == ""
     await asyncio.sleep(1.0)

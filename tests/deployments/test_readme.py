@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.conftest import Client, Run
+from tests.deployments.conftest import Client
 
 pytestmark = pytest.mark.ray
 
@@ -41,9 +41,9 @@ VOLATILE = {"id", "timings_ms", "embedding", "revision", "precision", "device", 
 SCORES = {"relevance_score", "score", "confidence", "relevance", "scores"}
 
 
-@pytest.fixture(scope="module")
-def client(run_app: Run) -> Client:
-    return run_app("readme", device="cpu")
+@pytest.fixture
+def client(starters: Client) -> Client:
+    return starters
 
 
 def same_shape(shown: Any, actual: Any, where: str = "") -> None:

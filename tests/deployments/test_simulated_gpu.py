@@ -15,11 +15,9 @@ import ray
 from ray import serve
 from ray.util import list_named_actors
 
-import app
 from deployments.nodes import this_node
 from deployments.vram.actor import NAMESPACE, actor_name
 from tests.deployments.conftest import Client, Run
-from trivet.config import TASKS, AppConfig
 
 pytestmark = pytest.mark.ray
 
@@ -81,14 +79,11 @@ def test_a_killed_vram_actor_restarts_and_loses_no_request(client: Client) -> No
     assert set(answered) == {200}
 
 
-def test_the_actor_exits_after_its_application(cluster: str) -> None:
-    # The other application of this module has reserved most of the pretended GPU.
-    shares = {task: {"gpu_fraction": 0.03} for task in TASKS}
-    args = {"device": "simulated", "vram": {"offload_after_s": None}, **shares}
-    name = actor_name("brief", this_node())
-    serve.run(app.build(AppConfig.model_validate(args)), name="brief", route_prefix="/brief")
+def test_the_actor_exits_after_its_application(client: Client) -> None:
+    """The last test of this module: it deletes the application."""
+    name = actor_name("simulated", this_node())
     ray.get_actor(name, namespace=NAMESPACE)
-    serve.delete("brief")
+    serve.delete("simulated")
     deadline_s = time.monotonic() + 120
     while exists(name):
         assert time.monotonic() < deadline_s, "the actor has outlived its application"

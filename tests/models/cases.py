@@ -15,7 +15,7 @@ import httpx
 
 from tests.models.lanes import Lane, open_engine_on
 from tests.models.observe import Outcome
-from tests.models.table import State, wrong
+from tests.models.table import State
 from tests.models.texts import QUERY, short_texts
 from tests.support.dispatcher import FakeDispatcher
 from tests.support.published import bert
@@ -118,25 +118,18 @@ class Case:
     observe: Callable[[Path, Path], Awaitable[Outcome]]
     """(folder for the checkpoint, cache of converted models) → what happened."""
     today: State
-    needs: str
     is_slow: bool = False
 
 
 CASES = [
+    Case(1, "`POST /rerank` with `raw_scores`, logits of 17 and more", _saturated, State("exact", "ordered by logits")),
+    Case(2, "500 short documents at bf16", _ties, State("exact", "heads compute in fp32"), is_slow=True),
     Case(
-        1, "`POST /rerank` with `raw_scores`, logits of 17 and more", _saturated,
-        wrong("sorted by the logistic function, which is 1.0 for all of them"), "every order by logits",
+        8, "`input_type: query` of a model without prompts", _no_prompts,
+        State("exact", "the header `x-trivet-prompt` says `none`; `embedder.prompts` in the configuration gives one"),
     ),
     Case(
-        2, "500 short documents at bf16", _ties, wrong("about 150 distinct scores"),
-        "the last products of a head in fp32", is_slow=True,
-    ),
-    Case(
-        8, "`input_type: query` of a model without prompts", _no_prompts, wrong("nothing is prepended, nothing said"),
-        "prompts by configuration; a header that says there are none",
-    ),
-    Case(
-        9, "`dimensions` of a model not trained for it", _dimensions, wrong("sliced, nothing said"),
-        "said in the answer where no file of the model names the size; refused by a setting",
+        9, "`dimensions` of a model not trained for it", _dimensions,
+        State("exact", "the header `x-trivet-dimensions` says `untrained`; `api.untrained_dimensions` can refuse"),
     ),
 ]  # fmt: skip

@@ -41,8 +41,8 @@ class TorchBackend:
     device = "cpu (torch fp32)"
     token_budget = _TOKEN_BUDGET
 
-    def __init__(self, path: Path, task: Task) -> None:
-        self._module = load_torch_model(path, task)
+    def __init__(self, path: Path, task: Task, template: str | None) -> None:
+        self._module = load_torch_model(path, task, template=template)
 
     @torch.inference_mode()
     def forward(self, batch: TokenBatch) -> Floats:
@@ -86,17 +86,19 @@ class Served:
         self.engine.start()
 
 
-def loads(path: Path, task: Task, cache: Path, *, pickled: bool = False) -> bool:
+def loads(path: Path, task: Task, cache: Path, *, pickled: bool = False, template: str | None = None) -> bool:
     """Whether the loader takes a checkpoint: where a conversion fails although it does, the conversion is at fault."""
     try:
-        prepared = prepare_model(_config(path, task, cache, pickled=pickled), task)
-        load_torch_model(prepared.source.path, task, for_export=True)
+        prepared = prepare_model(_config(path, task, cache, pickled=pickled, template=template), task)
+        load_torch_model(prepared.source.path, task, template=prepared.files.template_name, for_export=True)
     except ModelError:
         return False
     return True
 
 
-def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False) -> Served:
+def serve(
+    lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False, template: str | None = None
+) -> Served:
     """Open a checkpoint.
 
     Args:
@@ -105,29 +107,45 @@ def serve(lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = Fa
         task: what it is to serve.
         cache: folder of converted models.
         pickled: whether the configuration allows its weights to be a pickle.
+        template: that the configuration gives a reranker.
 
     Raises:
         ModelError: the project refuses the checkpoint, or its conversion failed.
     """
-    engine = open_engine_on(lane, path, task, cache, pickled=pickled)
+    engine = open_engine_on(lane, path, task, cache, pickled=pickled, template=template)
     return Served(engine, asyncio.new_event_loop())
 
 
 def open_engine_on(
-    lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False, precision: Precision = "fp32"
+    lane: Lane,
+    path: Path,
+    task: Task,
+    cache: Path,
+    *,
+    pickled: bool = False,
+    precision: Precision = "fp32",
+    template: str | None = None,
 ) -> Engine:
     """An engine that has not been started; see `serve`. The torch path is fp32 whatever the precision."""
-    config = _config(path, task, cache, pickled=pickled, precision=precision)
+    config = _config(path, task, cache, pickled=pickled, precision=precision, template=template)
     if lane == "cpu":
         return open_cpu_engine(config, task)
     prepared = prepare_model(config, task)
-    return open_engine(config, prepared, TorchBackend(prepared.source.path, task), "fp32")
+    return open_engine(config, prepared, TorchBackend(prepared.source.path, task, prepared.files.template_name), "fp32")
 
 
-def _config(path: Path, task: Task, cache: Path, *, pickled: bool, precision: Precision = "fp32") -> AppConfig:
+def _config(
+    path: Path,
+    task: Task,
+    cache: Path,
+    *,
+    pickled: bool,
+    precision: Precision = "fp32",
+    template: str | None = None,
+) -> AppConfig:
     return AppConfig.model_validate(
         {
-            task: {"model": str(path)},
+            task: {"model": str(path)} | ({} if template is None else {"template": template}),
             "cpu": {"precision": precision, "token_budget": _TOKEN_BUDGET},
             "serving": {"cache_dir": str(cache)},
             "pickled_models": [str(path)] if pickled else [],

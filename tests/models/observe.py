@@ -54,6 +54,7 @@ class Question:
     """What a checkpoint is asked, and who knows the right answer.
 
     `pickled` allows its weights to be a pickle. `sides` asks for queries and documents besides plain texts.
+    `template` is what the configuration says of a reranker whose files have none.
     `special_tokens` puts the names of special tokens into one of the texts.
     """
 
@@ -62,6 +63,7 @@ class Question:
     output: Output = "vectors"
     pickled: bool = False
     sides: bool = False
+    template: str | None = None
     special_tokens: bool = True
 
 
@@ -75,7 +77,7 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
         cache: folder of converted models.
     """
     try:
-        served = serve(lane, path, question.task, cache, pickled=question.pickled)
+        served = serve(lane, path, question.task, cache, pickled=question.pickled, template=question.template)
     except ModelError as error:
         return _not_served(error, path, question, cache)
     except Exception as error:  # noqa: BLE001 - whatever it is, the table has a row for it
@@ -98,7 +100,7 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
 def _not_served(error: ModelError, path: Path, question: Question, cache: Path) -> Outcome:
     """A refusal is the loader's; a conversion of what the loader takes has failed, whatever its last line says."""
     converting = " failed (exit " in error.message
-    failed = converting and loads(path, question.task, cache, pickled=question.pickled)
+    failed = converting and loads(path, question.task, cache, pickled=question.pickled, template=question.template)
     return Outcome("fails" if failed else "refused", error.message.replace(str(path), path.name))
 
 

@@ -1,4 +1,4 @@
-"""Writes STATES.md from the table: ``python -m tests.models.render``."""
+"""Writes STATES.md, and the table of docs/models.md, from the table: ``python -m tests.models.render``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tests.models.cases import CASES
 from tests.models.table import GROUPS, Row, State
 
 STATES_FILE = Path(__file__).parent / "STATES.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+_BEGIN, _END = "<!-- table of models: written by tests/models/render.py -->", "<!-- end of the table of models -->"
 
 _HEAD = """\
 # Models people use, and what Trivet makes of each
@@ -33,9 +35,9 @@ def states_markdown() -> str:
         lines += [f"## {group}\n", "| model | task | torch | CPU | what it needs |", "|---|---|---|---|---|"]
         lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
         lines.append("")
-    lines += ["## Over HTTP\n", "| case | what is asked | today | what it needs |", "|---|---|---|---|"]
+    lines += ["## Over HTTP\n", "| case | what is asked | today |", "|---|---|---|"]
     for case in CASES:
-        lines.append(f"| {case.number} | {case.asked} | {_short(case.today)}: {case.today.says} | {case.needs} |")
+        lines.append(f"| {case.number} | {case.asked} | {_short(case.today)}: {case.today.says} |")
     lines.append("")
     lines += [
         "## Messages\n",
@@ -45,6 +47,22 @@ def states_markdown() -> str:
     ]
     lines += list(_messages())
     return "\n".join(lines) + "\n"
+
+
+def page_markdown(page: str) -> str:
+    """The page for users, with its table brought up to date."""
+    lines = []
+    for group, rows in GROUPS.items():
+        lines += [f"### {group}\n", "| model | served as | state | note |", "|---|---|---|---|"]
+        for row in rows:
+            model, task, on_torch, on_cpu, needs = _cells(row)
+            state = on_torch if on_torch == on_cpu else f"GPU: {on_torch}, CPU: {on_cpu}"
+            note = f"`reranker.template: {row.question.template}`" if row.question.template else needs
+            lines.append(f"| {model} | {task} | {state} | {note} |")
+        lines.append("")
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n\n" + "\n".join(lines) + f"\n{_END}{after}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -67,3 +85,4 @@ def _messages() -> Iterator[str]:
 
 if __name__ == "__main__":
     STATES_FILE.write_text(states_markdown(), encoding="utf-8")
+    PAGE.write_text(page_markdown(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

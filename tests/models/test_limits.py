@@ -16,9 +16,6 @@ from trivet.messages import EmbedRequest, EmbedResult
 
 pytestmark = pytest.mark.models
 
-OTHER_LIMIT = {"max_seq_length in sentence_xlm-roberta_config.json": (512, 128)}
-"""(ours, theirs) where they differ today."""
-
 EMBEDDERS = [
     row
     for row in ROWS
@@ -32,7 +29,7 @@ def test_the_limit_and_truncation_equal_sentence_transformers(row: Row, written:
     reference = SentenceTransformerReference(path)
     with serve("torch", path, "embedder", converted, pickled=row.question.pickled) as served:
         ours = served.engine.card.max_tokens
-        assert (ours, reference.limit_tokens) == OTHER_LIMIT.get(row.model, (ours, ours))
+        assert ours == reference.limit_tokens
         if row.torch.kind == "exact" and ours <= 512:
             text = ". ".join(short_texts(100))
             assert served.count_tokens(text) > ours

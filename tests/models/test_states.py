@@ -13,7 +13,7 @@ import pytest
 from tests.models.conftest import Checkpoints
 from tests.models.lanes import LANES, Lane
 from tests.models.observe import observe
-from tests.models.render import STATES_FILE, states_markdown
+from tests.models.render import PAGE, STATES_FILE, page_markdown, states_markdown
 from tests.models.table import ROWS, Row
 
 QUICK = {
@@ -55,6 +55,11 @@ def test_a_checkpoint_in_the_published_layout(row: Row, lane: Lane, written: Che
 
 def test_states_md_is_made_from_the_table() -> None:
     assert STATES_FILE.read_text(encoding="utf-8") == states_markdown(), "run python -m tests.models.render"
+
+
+def test_the_page_of_models_is_made_from_the_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == page_markdown(page), "run python -m tests.models.render"
 
 
 def test_every_row_has_a_name_of_its_own() -> None:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 import trivet
 from trivet.api.dialects.cohere import cohere_router
 from trivet.api.dialects.infinity import infinity_router
+from trivet.api.dialects.ollama import ollama_router
 from trivet.api.dialects.rerank_v1 import rerank_v1_router
 from trivet.api.dialects.shared import shared_router
 from trivet.api.dialects.tei.routes import tei_router
@@ -114,6 +115,7 @@ def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
         tei_router(service),
         vllm_router(service),
         infinity_router(service),
+        ollama_router(service),
         shared_router(service),
         status_router(service.info, traffic, service.settings),
         ui_router(),

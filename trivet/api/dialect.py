@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity"]
+Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity", "ollama"]
 
 TAG_PREFIX = "as:"
 """Starts every tag of a union, which distinguishes tags from fields in the paths of errors."""
@@ -32,6 +32,7 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule("/v1/rerank", "rerank_v1", "rerank_v1"),
     Rule("/v2/rerank", "cohere_v2", "cohere_v2"),
+    Rule("/v2/embed", "cohere_v2", "cohere_embed"),
     Rule("/", "tei", "tei_rerank", ("texts",)),
     Rule("/", "tei", "tei_embed"),
     Rule("/embed", "tei", "tei_embed"),
@@ -58,16 +59,21 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("/embeddings", "infinity", "infinity_embeddings"),
     Rule("/models", "infinity", "none"),
+    Rule("/api/embed", "ollama", "ollama_embed"),
+    Rule("/api/embeddings", "ollama", "ollama_embeddings"),
+    Rule("/api/show", "ollama", "ollama_show"),
+    Rule("/api/tags", "ollama", "none"),
+    Rule("/api/version", "ollama", "none"),
 )
 
 
 def rules_of(path: str) -> tuple[Rule, ...]:
-    """The rules of one path, in order; empty for a native path."""
+    """Return the rules of one path, in order; none for a native path."""
     return tuple(rule for rule in RULES if rule.path == path)
 
 
 def rule_for(path: str, fields: Iterable[str]) -> Rule | None:
-    """The rule that matches a body with these top-level fields; None on a native path."""
+    """Return the rule that matches a body with these top-level fields; None on a native path."""
     present = set(fields)
     for rule in rules_of(path):
         if not rule.fields or present & set(rule.fields):
@@ -79,7 +85,7 @@ _BY_PATH_ALONE: dict[str, Dialect] = {rule.path: rule.dialect for rule in RULES 
 
 
 def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
-    """The dialect of the answer, errors included."""
+    """Return the dialect of the answer, errors included."""
     if not fields:
         return _BY_PATH_ALONE.get(path, "native")
     rule = rule_for(path, fields)
@@ -98,7 +104,7 @@ def tag_chooser(path: str) -> Callable[[Any], str | None]:
 
 
 def schema_condition(path: str, body: str) -> dict[str, Any]:
-    """The JSON schema of the condition under which a path's rules choose a body, for the OpenAPI document."""
+    """Return the condition of a path's rule as a JSON schema, for the OpenAPI document."""
     condition: dict[str, Any] = {}
     earlier: list[str] = []
     for rule in rules_of(path):

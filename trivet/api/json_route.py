@@ -22,12 +22,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from trivet.api.dialect import dialect_of
+from trivet.api.dialect import dialect_of, rules_of
 from trivet.api.elements import count_elements
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import describe_any
 from trivet.api.options import options_of
-from trivet.api.request_context import note_dialect, note_error
+from trivet.api.scope import DIALECT, ERROR
 from trivet.errors import InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class JsonRoute(APIRoute):
         declared = get_type_hints(endpoint, include_extras=True)
         declared.pop("return", None)
         self._body = TypeAdapter[Any](declared["body"]) if "body" in declared else None
+        self._is_shared = len(rules_of(path)) > 1
+        self._dialect = dialect_of(path)
         self._takes_options = "options" in declared
         self._takes_request = "request" in declared
         if declared.keys() <= {"body", "options", "request"}:
@@ -67,6 +69,7 @@ class JsonRoute(APIRoute):
         # Others have parameters in their path or query. They are few, and FastAPI reads them: see `get_route_handler`.
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[DIALECT] = self._dialect
         content: Any = None
         try:
             if self._body is None:
@@ -81,7 +84,7 @@ class JsonRoute(APIRoute):
         except ClientDisconnect:
             response = Response(status_code=_CLIENT_CLOSED_REQUEST)  # for the log; the caller has left
         except Exception as error:  # noqa: BLE001 - the last resort of every route: worded for the caller, and logged
-            response = self._refusal(error, scope["method"], content)
+            response = self._refusal(error, scope, content)
         await response(scope, receive, send)
 
     def _arguments(self, content: Any, scope: Scope, receive: Receive) -> dict[str, Any]:
@@ -96,6 +99,8 @@ class JsonRoute(APIRoute):
                 arguments["body"] = self._body.validate_python(content, from_attributes=True)
             except ValidationError as error:
                 raise _located(error, "body") from None
+            if self._is_shared:
+                scope[DIALECT] = dialect_of(self.path, tuple(content))
         if self._takes_request:
             arguments["request"] = Request(scope, receive)
         return arguments
@@ -108,21 +113,21 @@ class JsonRoute(APIRoute):
             try:
                 return await handler(request)
             except Exception as error:  # noqa: BLE001 - see `_answer`
-                return self._refusal(error, request.method, None)
+                return self._refusal(error, request.scope, None)
 
         return answer
 
-    def _refusal(self, error: Exception, method: str, content: Any) -> Response:
+    def _refusal(self, error: Exception, scope: Scope, content: Any) -> Response:
         """Word an error in the dialect that the path and the body's fields determine.
 
         `content` is the parsed body; without one the path alone decides.
         """
         problem = describe_any(error)
         if problem.status >= 500:
-            logger.error("%s %s failed", method, self.path, exc_info=error)
+            logger.error("%s %s failed", scope["method"], self.path, exc_info=error)
         fields = tuple(content) if isinstance(content, dict) else ()
-        note_dialect(dialect_of(self.path, fields))
-        note_error(problem.code or problem.kind)
+        scope[DIALECT] = dialect_of(self.path, fields)
+        scope[ERROR] = problem.code or problem.kind
         return error_response(problem, self.path, fields)
 
 

@@ -81,5 +81,5 @@ def options_of(headers: Iterable[tuple[bytes, bytes]]) -> CallOptions:
 
 
 def wants_lines(request: Request) -> bool:
-    """Whether the caller accepts a stream."""
+    """Return whether the caller accepts a stream."""
     return any(LINES_MEDIA_TYPE in value for value in request.headers.getlist("accept"))

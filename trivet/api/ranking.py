@@ -13,7 +13,10 @@ from trivet.messages import Floats, LongInput, ModelCard, RerankRequest, RerankR
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Positions of documents in the request, best first, at most as many as the caller wants."""
+    """Positions of documents in the request, by descending logit, at most as many as the caller wants.
+
+    Scores of large logits are all 1.0 in float32, so they cannot give the order.
+    """
 
     order: list[int]
     routed: Routed[RerankResult]
@@ -24,7 +27,7 @@ class Ranked:
         return self.routed.result.logits if raw else self.routed.result.scores
 
     def scored(self, field: str, *, raw: bool = False) -> list[dict[str, Any]]:
-        """One `{index, <field>: score}` per document, best first."""
+        """Return one `{index, <field>: score}` per document, best first."""
         scores = self.scores(raw=raw)
         return [{"index": index, field: float(scores[index])} for index in self.order]
 
@@ -52,4 +55,4 @@ async def rank(
         inputs_field=documents_field,
     )
     routed = await service.call(request, options)
-    return Ranked(best_first(routed.result.scores)[: top_n or None], routed, card)
+    return Ranked(best_first(routed.result.logits)[: top_n or None], routed, card)

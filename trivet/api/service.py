@@ -18,7 +18,7 @@ UNSPECIFIED = frozenset({"", "default/not-specified"})
 
 
 def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases: Mapping[str, str]) -> ModelCard:
-    """The card of the task's model, provided that `asked` names it or nothing.
+    """Return the card of the task's model, provided that `asked` names it or nothing.
 
     Raises:
         InvalidInput: code `model_not_found`; the message names what is served.
@@ -30,7 +30,7 @@ def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases
 
 
 def find_by_name(cards: Iterable[ModelCard], asked: str, aliases: Mapping[str, str]) -> ModelCard:
-    """The card that `asked` names, whatever its task; InvalidInput (`model_not_found`) if there is none."""
+    """Return the card that `asked` names, whatever its task; InvalidInput (`model_not_found`) if there is none."""
     cards = list(cards)
     for card in cards:
         if _is_named(card, asked, aliases):
@@ -61,7 +61,7 @@ class Service:
         self.settings = settings
 
     async def card(self, task: Task, asked: str | None = None) -> ModelCard:
-        """The model of this task; InvalidInput (`model_not_found`) if the caller asked for another one."""
+        """Return the model of this task; InvalidInput (`model_not_found`) if the caller asked for another one."""
         return find_card(await self.info.models(), task, asked, self.settings.model_aliases)
 
     def check_count(self, count: int, field: str) -> None:
@@ -77,7 +77,7 @@ class Service:
         self.settings.expansion.check(cost, field)
 
     def timeout_s(self, options: CallOptions) -> float:
-        """The deadline of a request, from its start."""
+        """Return the deadline of a request, from its start."""
         return options.timeout_s or self.settings.request_timeout_s
 
     async def call(self, request: Request[ResultT], options: CallOptions) -> Routed[ResultT]:

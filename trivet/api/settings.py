@@ -36,6 +36,8 @@ class ApiSettings:
     """More names that clients may send as `model`, each mapped to a served name or a task (`embedder`, …)."""
     truncate_means: Literal["window", "truncate"] = "window"
     """The meaning of `truncate: true` in the TEI dialect. Clients send it by default, rarely to lose text."""
+    untrained_dimensions: Literal["report", "refuse"] = "report"
+    """What becomes of `dimensions` for which the model was not trained, as far as is known."""
     max_concurrent_requests: int = 256
     """Reported by `/info`."""
     max_batch_tokens: int = 1024
@@ -72,6 +74,7 @@ class ApiSettings:
             max_batch_tokens=config.cpu.token_budget,
             model_aliases=dict(config.api.model_aliases),
             truncate_means=config.api.truncate_means,
+            untrained_dimensions=config.api.untrained_dimensions,
             keys=open_keys(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
             max_open_characters=config.limits.max_open_characters,
             cache=config.cache,
@@ -81,7 +84,7 @@ class ApiSettings:
 
 
 def _threshold(config: AppConfig) -> float:
-    """As configured, else as measured for the starter classifier with the default relations."""
+    """Return the configured value, else the one measured for the starter classifier with the default relations."""
     if config.threshold is not None:
         return config.threshold
     measured = config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
@@ -89,7 +92,7 @@ def _threshold(config: AppConfig) -> float:
 
 
 def _min_relevance(config: AppConfig) -> float:
-    """As configured, else as measured for the starter reranker; scores of other models are not comparable."""
+    """Return the configured value, else the one measured for the starter reranker; other scores are not comparable."""
     if config.min_relevance is not None:
         return config.min_relevance
     return shipped_card("reranker").threshold if config.reranker.model == "starter" else 0.0
@@ -103,4 +106,7 @@ def _cache_folder(config: AppConfig) -> Path:
 
 def _computed_with(config: AppConfig) -> str:
     """Settings of both lanes, since they share results: see docs/decisions."""
-    return f"overlap {config.windows.overlap_tokens}, cpu {config.cpu.precision}, gpu {config.gpu.dtype}"
+    settings = f"overlap {config.windows.overlap_tokens}, cpu {config.cpu.precision}, gpu {config.gpu.dtype}"
+    if config.embedder.prompts is not None:
+        settings += f", prompts {sorted(config.embedder.prompts.items())}"
+    return settings if config.reranker.template is None else f"{settings}, template {config.reranker.template}"

@@ -57,7 +57,7 @@ class EndLine(TypedDict):
 
 
 def documented_lines(results: str) -> dict[str, Any]:
-    """The part of a route's `responses` that documents its stream; docs/api.md describes the lines."""
+    """Return the part of a route's `responses` that documents its stream; docs/api.md describes the lines."""
     description = (
         f"{results.capitalize()}, or with `Accept: {LINES_MEDIA_TYPE}` a stream of JSON lines: results, progress, end"
     )

@@ -33,7 +33,7 @@ from trivet.messages import (
     Usage,
 )
 
-FORMAT = "2"
+FORMAT = "3"
 """Raise it when the same request to the same model starts to give another result."""
 
 Fields = tuple[str | None, ...]
@@ -42,12 +42,12 @@ _DIGEST_BYTES = 32
 
 
 def model_fields(card: ModelCard, computed_with: str) -> Fields:
-    """The model's part of a key. `computed_with`: the settings that results depend on and that the card lacks."""
+    """Return the model's part of a key. `computed_with`: settings that results depend on and that the card lacks."""
     return (FORMAT, trivet.__version__, card.task, card.name, card.revision, str(card.max_tokens), computed_with)
 
 
 def input_keys(shared: Fields, inputs: Iterable[Fields]) -> list[bytes]:
-    """A key per input; `shared` is what all inputs of the request have in common."""
+    """Return a key per input; `shared` is what all inputs of the request have in common."""
     prefix = blake2b(digest_size=_DIGEST_BYTES)
     _feed(prefix, shared)
     keys = []
@@ -77,13 +77,13 @@ class Adapter(Protocol[RequestT, ResultT]):
     """One kind of request."""
 
     def shared(self, request: RequestT) -> Fields:
-        """What the results of all inputs depend on, besides the model."""
+        """Return what the results of all inputs depend on, besides the model."""
 
     def inputs(self, request: RequestT) -> list[Fields]:
-        """The content of each input."""
+        """Return the content of each input."""
 
     def subset(self, request: RequestT, positions: Sequence[int]) -> RequestT:
-        """The same request for some of its inputs."""
+        """Make the same request for some of its inputs."""
 
     def entries(self, result: ResultT, lane: Lane) -> list[Entry]:
         """Split a result into one entry per input."""
@@ -206,7 +206,7 @@ _ADAPTERS: Mapping[type[EngineRequest], Adapter[Any, Any]] = {
 
 
 def adapter_of(request: Request[ResultT]) -> Adapter[Request[ResultT], ResultT]:
-    """The adapter of a request's kind."""
+    """Return the adapter of a request's kind."""
     return cast("Adapter[Request[ResultT], ResultT]", _ADAPTERS[type(request)])
 
 

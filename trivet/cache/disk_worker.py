@@ -33,7 +33,7 @@ class DiskWorker:
     """A `DiskStore` that is opened by the first lookup or write."""
 
     def __init__(self, open_store: Callable[[], DiskStore], sink: MetricsSink) -> None:
-        """`open_store` is called on the worker's thread."""
+        """Start the worker, whose thread calls `open_store`."""
         self._open_store = open_store
         self._sink = sink
         self._store: DiskStore | None = None
@@ -43,7 +43,7 @@ class DiskWorker:
         self._room = threading.Semaphore(MAX_WAITING)
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The entries of those keys that are on disk; none if it does not answer in time."""
+        """Return the entries of those keys that are on disk; none if the disk does not answer in time."""
         reading = self._submit(lambda store: store.get(keys))
         if reading is None:
             return {}

@@ -17,7 +17,7 @@ class MemoryStore:
     """Entries by key; evicts the least recently used."""
 
     def __init__(self, limit_bytes: int) -> None:
-        """`limit_bytes` bounds the entries, their keys and tables included."""
+        """Bound the memory of entries, their keys and tables included, to `limit_bytes`."""
         self._entries: LRUCache[bytes, Entry] = LRUCache(limit_bytes, getsizeof=lambda entry: entry.size_bytes)
 
     @property
@@ -26,7 +26,7 @@ class MemoryStore:
         return int(self._entries.currsize)
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Entry]:
-        """The entries of those keys that are stored."""
+        """Return the entries of those keys that are stored."""
         return {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
 
     def put(self, entries: Mapping[bytes, Entry]) -> None:
@@ -44,7 +44,7 @@ class ResultStore:
         self._disk = disk
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The entries of those keys that are stored."""
+        """Return the entries of those keys that are stored."""
         found = self._memory.get(keys)
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if self._disk is not None and missing:
@@ -69,7 +69,7 @@ class ResultStore:
 def open_results(
     config: CacheConfig, folder: Path, sink: MetricsSink, unix_clock: Callable[[], float] = time.time
 ) -> ResultStore | None:
-    """The configured store; None where there is none. Opens no file before the first lookup."""
+    """Return the configured store; None if there is none. It opens no file before the first lookup."""
     if not config.memory and not config.disk:
         return None
     disk = None

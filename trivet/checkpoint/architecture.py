@@ -12,6 +12,15 @@ from typing import Any, Self
 from trivet.checkpoint.files import read_config
 from trivet.errors import ModelError
 
+_DECODERS = frozenset(
+    {
+        "bloom", "cohere", "cohere2", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "gpt_neo",
+        "gpt_neox", "gpt_oss", "granite", "llama", "llama_bidirec", "ministral", "mistral", "mixtral", "olmo", "olmo2",
+        "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
+    }
+)  # fmt: skip
+"""Families of causal language models."""
+
 _POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 """Model types whose first token has the position after the padding id, so that 514 positions hold 512 tokens."""
 
@@ -121,6 +130,40 @@ class Architecture:
         """Label → index of the classification head; empty if there is none."""
         return {str(label): int(index) for index, label in (self.config.get("id2label") or {}).items()}
 
+    @property
+    def is_causal_family(self) -> bool:
+        """Whether the model is of a family of causal language models, even if this one attends both ways."""
+        return self.model_type in _DECODERS
+
+    @property
+    def token_vector_size(self) -> int:
+        """Features of a token where pooling reads it: the hidden size, unless the model projects its last layer."""
+        if self.projects_tokens:
+            return self._size("num_labels")
+        return self._size("embedding_dim") if self.model_type == "embedding_gemma2" else self.hidden_size
+
+    @property
+    def projects_tokens(self) -> bool:
+        """Whether the model's file holds a layer `linear` behind the encoder (voyage-4-nano)."""
+        return self.architecture_name == "VoyageQwen3BidirectionalEmbedModel"
+
+    @property
+    def architecture_name(self) -> str:
+        """The class that wrote the checkpoint; empty if not stated."""
+        return str((self.config.get("architectures") or [""])[0])
+
+    @property
+    def scores_by_words(self) -> bool:
+        """Whether the checkpoint is a causal language model, whose scores are logits of words."""
+        return self.architecture_name.endswith("ForCausalLM")
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a classification head, as transformers counts them: two where config.json names none."""
+        if self.labels:
+            return len(self.labels)
+        return self._stated("num_labels", "_num_labels") or 2
+
     def _size(self, *names: str) -> int:
         size = self._stated(*names)
         if size is None:
@@ -128,9 +171,10 @@ class Architecture:
         return size
 
     def _stated(self, *names: str) -> int | None:
-        """The first of these fields that holds a positive whole number."""
-        for name in names:
-            value = self.config.get(name)
+        """The first of these fields that holds a positive whole number; a nested text model states them itself."""
+        nested = self.config.get("text_config")
+        places = (self.config, nested) if isinstance(nested, dict) else (self.config,)
+        for value in (place.get(name) for place in places for name in names):
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
         return None

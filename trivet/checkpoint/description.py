@@ -1,4 +1,4 @@
-"""Everything that a checkpoint's files say about how to use it. Reads JSON only, no weights."""
+"""Everything that a checkpoint's files say about how to use it. Reads JSON and templates only, no weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,11 @@ from typing import Any, Self
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import read_object
 from trivet.checkpoint.forms import check_forms
-from trivet.checkpoint.pooling import ends_in_normalize, read_pooling_modes
+from trivet.checkpoint.modules import Modules, TransformerSettings, read_modules, read_transformer_settings
+from trivet.checkpoint.templates import KNOWN, PairTemplate, read_chat_template
 from trivet.config import Task
 from trivet.errors import ModelError
+from trivet.prompts import named_prompt, prompt_for_type
 
 _UNSET_LENGTH = 10**9
 """tokenizer_config.json writes about 1e30 for "no limit"."""
@@ -26,7 +28,9 @@ class ModelFiles:
     max_tokens: int
     """The smallest limit that the files and the configuration state."""
     dimensions: int
-    """Size of an embedder's vectors: the hidden size once for each pooling mode. 0 for other tasks."""
+    """Size of an embedder's vectors. 0 for other tasks."""
+    trained_dimensions: tuple[int, ...] = ()
+    """Smaller sizes for which the files say that the model was trained."""
     normalize: bool = False
     """Whether the embedder's own modules end in L2 normalisation."""
     pooling: tuple[str, ...] = ()
@@ -35,41 +39,73 @@ class ModelFiles:
     default_prompt_name: str | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label → index, as in the checkpoint."""
+    template: PairTemplate | None = None
+    """The prompt in which a reranker reads a pair; None where the tokenizer joins the two texts."""
+    template_name: str | None = None
+    """The name of that prompt in `trivet.checkpoint.templates.KNOWN`; None where the files have it."""
 
     @classmethod
-    def read(cls, path: Path, task: Task, max_tokens: int | None = None) -> Self:
+    def read(
+        cls,
+        path: Path,
+        task: Task,
+        max_tokens: int | None = None,
+        *,
+        template: str | None = None,
+        prompts: Mapping[str, str] | None = None,
+        trained_dimensions: tuple[int, ...] = (),
+    ) -> Self:
         """Read the directory.
 
         Args:
             path: the checkpoint directory.
             task: the task that it is to serve.
             max_tokens: a lower limit than the files allow, from the configuration.
+            template: of a reranker whose files have none, by its name in `trivet.checkpoint.templates.KNOWN`.
+            prompts: of an embedder, from the configuration; they replace those of the files.
+            trained_dimensions: of an embedder, from the configuration; those of the files are added.
 
         Raises:
             ModelError: a file is missing, or the checkpoint cannot serve the task.
         """
         architecture = Architecture.read(path)
         check_forms(path)
-        limit = _token_limit(path, architecture)
+        settings = read_transformer_settings(path)
+        limit = _token_limit(path, architecture, settings)
         if max_tokens is not None and max_tokens > limit:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
-        labels = architecture.labels
-        prompts = read_object(path / "config_sentence_transformers.json")
-        pooling = read_pooling_modes(path) if task == "embedder" else ()
-        if task == "reranker" and len(labels) > 1:
-            raise ModelError(f"{path.name} has {len(labels)} outputs ({', '.join(labels)}); a reranker has one")
-        return cls(
-            path=path,
-            task=task,
-            architecture=architecture,
-            max_tokens=max_tokens or limit,
-            dimensions=architecture.hidden_size * len(pooling) if task == "embedder" else 0,
-            normalize=ends_in_normalize(path),
-            pooling=pooling,
-            prompts=dict(prompts.get("prompts") or {}),
-            default_prompt_name=prompts.get("default_prompt_name"),
-            labels=labels,
-        )
+        stated = read_object(path / "config_sentence_transformers.json")
+        modules = read_modules(path, task)
+        common: dict[str, Any] = {
+            "path": path,
+            "task": task,
+            "architecture": architecture,
+            "max_tokens": max_tokens or limit,
+            "labels": architecture.labels,
+        }
+        if task == "embedder":
+            _check_embedder(path, modules, settings)
+            return cls(
+                **common,
+                dimensions=modules.output_size(architecture.token_vector_size),
+                trained_dimensions=tuple(sorted({*_trained_dimensions(architecture), *trained_dimensions})),
+                normalize=modules.ends_in_normalize,
+                pooling=modules.pooling,
+                prompts=dict(stated.get("prompts") or {}) if prompts is None else dict(prompts),
+                default_prompt_name=stated.get("default_prompt_name") if prompts is None else None,
+            )
+        if task == "classifier":
+            return cls(**common, dimensions=0)
+        _check_reranker(path, architecture, modules)
+        if settings.reads_messages:
+            return cls(**common, dimensions=0, template=read_chat_template(path))
+        if template is None and architecture.is_causal_family:
+            raise ModelError(
+                f"{path.name} is a reranker of type {architecture.model_type}, which reads pairs inside a prompt, and "
+                f"its files have none; set reranker.template to one of {', '.join(KNOWN)}"
+            )
+        known = None if template is None else KNOWN[template].template
+        return cls(**common, dimensions=0, template=known, template_name=template)
 
     def entailment(self) -> tuple[int, int]:
         """Return the indices of the entailment logit and of its opposite.
@@ -103,46 +139,56 @@ class ModelFiles:
         name = name or self.default_prompt_name
         if name is None:
             return ""
-        for alias in (name, *_PROMPT_ALIASES.get(name, ())):
-            if alias in self.prompts:
-                return self.prompts[alias]
+        found = named_prompt(self.prompts, name)
+        if found is not None:
+            return self.prompts[found]
         if not self.prompts and name in ("query", "document"):
             return ""  # a model without prompts treats both sides alike
         raise KeyError(name)
 
     def prompt_of_type(self, input_type: str | None) -> str:
-        """Return the prompt for texts of a kind.
-
-        Many models have a prompt for queries alone: documents then get the default prompt, and the other way round.
+        """Return the prompt for texts of a kind; see `trivet.prompts.prompt_for_type`.
 
         Raises:
             KeyError: as `prompt`, for a kind other than `query` and `document`.
         """
-        try:
+        if input_type not in (None, "query", "document"):
             return self.prompt(input_type)
-        except KeyError:
-            if input_type not in ("query", "document"):
-                raise
-            return self.prompt(None)
+        found = prompt_for_type(self.prompts, self.default_prompt_name, input_type)
+        return "" if found is None else self.prompts[found]
 
 
-_PROMPT_ALIASES = {
-    "query": ("search_query",),
-    "document": ("passage", "search_document", "corpus"),
-    "passage": ("document",),
-}
-
-
-def _token_limit(path: Path, architecture: Architecture) -> int:
-    """The smallest of the limits that the files state."""
+def _token_limit(path: Path, architecture: Architecture, settings: TransformerSettings) -> int:
+    """The limit that sentence-transformers would take, within the encoder's positions."""
     limits = [] if architecture.max_tokens is None else [architecture.max_tokens]
-    for file, key in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        value: Any = read_object(path / file).get(key)
-        if value and value < _UNSET_LENGTH:
-            limits.append(int(value))
+    stated: Any = settings.max_tokens or read_object(path / "tokenizer_config.json").get("model_max_length")
+    if stated and stated < _UNSET_LENGTH:
+        limits.append(int(stated))
     if not limits:
         raise ModelError(f"{path.name} states no maximum length; set max_tokens in the configuration")
     return min(limits)
+
+
+def _trained_dimensions(architecture: Architecture) -> tuple[int, ...]:
+    stated = architecture.config.get("matryoshka_dimensions")
+    return tuple(size for size in stated if isinstance(size, int)) if isinstance(stated, list) else ()
+
+
+def _check_embedder(path: Path, modules: Modules, settings: TransformerSettings) -> None:
+    if not modules.pooling:
+        raise ModelError(f"{path / 'modules.json'} has no Pooling, so it makes no vector of a text")
+    if settings.reads_messages:
+        raise ModelError(f"{settings.file} has a message modality (a chat template), which embedders cannot have here")
+
+
+def _check_reranker(path: Path, architecture: Architecture, modules: Modules) -> None:
+    """Refuse a model that gives more than one number, or none, for a pair."""
+    if modules.pooling:
+        outputs = modules.output_size(architecture.token_vector_size)
+        if outputs != 1:
+            raise ModelError(f"the modules of {path.name} give {outputs} numbers for a pair; a reranker gives one")
+    elif modules.score is None and not architecture.scores_by_words and architecture.outputs > 1:
+        named = (
+            f" ({', '.join(architecture.labels)})" if architecture.labels else ", and config.json names none of them"
+        )
+        raise ModelError(f"{path.name} has {architecture.outputs} outputs{named}; a reranker has one")

@@ -13,7 +13,7 @@ from trivet.starter import prepare_starter
 
 logger = logging.getLogger(__name__)
 
-_WANTED_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*.json")
+_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "1_Pooling/*.json")
 """Never code (.py), and pickles only of models that the configuration names."""
 _PICKLES = ("pytorch_model*.bin",)
 

@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from trivet.errors import TrivetError
 
 _INDEXED = re.compile(r"(?P<field>.*)\[(?P<index>\d+)\]")
@@ -33,14 +35,22 @@ class ClientError(TrivetError):
         self.status = status
         self.param = param
         self.code = code
+        self._is_renumbered = False
 
-    def shift(self, start: int) -> None:
-        """Renumber the input in the error, for a call that carried only the inputs from `start` on."""
+    @property
+    @override
+    def message(self) -> str:
+        """The server's message. Where `param` was renumbered it comes first: the server counts within a request."""
+        if not self._is_renumbered:
+            return super().message
+        return f"{self.param}: in its request, {super().message}"
+
+    def renumber(self, start: int) -> None:
+        """Let `param` name the input among all inputs, of which the request carried those from `start` on."""
         match = _INDEXED.fullmatch(self.param or "")
         if match is not None and start:
-            named = f"{match['field']}[{start + int(match['index'])}]"
-            self.args = (self.message.replace(str(self.param), named, 1),)
-            self.param = named
+            self._is_renumbered = True
+            self.param = f"{match['field']}[{start + int(match['index'])}]"
 
 
 class Unreachable(ClientError):

@@ -115,7 +115,7 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
         with suppress(MalformedAnswer):
             return call.read(response.content, response.headers)
     error = error_of(response.status_code, response.headers, response.content)
-    error.shift(call.start)
+    error.renumber(call.start)
     raise error
 
 

@@ -38,7 +38,7 @@ class Load:
 
 
 def refusal(load: Load, characters: int, limit_characters: int) -> Overloaded | None:
-    """Why a call is refused; None if it is not. A call larger than the limit is admitted while nothing is in flight."""
+    """Return the refusal of a call, or None. A call larger than the limit is admitted while nothing is in flight."""
     if not load.open_characters or load.open_characters + characters <= limit_characters:
         return None
     return Overloaded(
@@ -122,12 +122,12 @@ class AdmittingDispatcher:
     """A `trivet.dispatch.protocol.Dispatcher` that bounds what is in flight to another one."""
 
     def __init__(self, inner: Dispatcher, limit_characters: int, clock: Callable[[], float]) -> None:
-        """`limit_characters`: per model; `clock`: monotonic seconds."""
+        """Start with nothing in flight. `limit_characters`: per model; `clock`: monotonic seconds."""
         self._inner = inner
         self._limits: dict[Task, InflightLimit] = {task: InflightLimit(limit_characters, clock) for task in TASKS}
 
     def load(self, task: Task) -> Load:
-        """What is in flight to a model now."""
+        """Return what is in flight to a model now."""
         return self._limits[task].load
 
     async def call(self, request: Request[ResultT]) -> Routed[ResultT]:

@@ -54,20 +54,20 @@ class CachedCall(Generic[ResultT]):
     keys: list[bytes]
 
     def positions(self, wanted: Sequence[bytes]) -> list[int]:
-        """The first position of each of the keys, in order."""
+        """Return the first position of each of the keys, in order."""
         first: dict[bytes, int] = {}
         for index, key in enumerate(self.keys):
             first.setdefault(key, index)
         return [first[key] for key in wanted]
 
     def request_for(self, wanted: Sequence[bytes]) -> Request[ResultT]:
-        """The request for the inputs of some of the keys only."""
+        """Return the request for the inputs of some of the keys only."""
         positions = self.positions(wanted)
         whole = positions == list(range(len(self.keys)))
         return self.request if whole else self.adapter.subset(self.request, positions)
 
     def join(self, partial: PartialResult) -> Routed[ResultT]:
-        """The whole answer. Timings, lane and reroute are those of the first call for it, or of the cached results."""
+        """Make the whole answer. Timings, lane and reroute are those of its first call, or of the cached results."""
         entries = [partial.entries[key] for key in self.keys]
         first = partial.calls[0] if partial.calls else None
         timings = first.result.timings if first is not None else StageTimings()
@@ -85,7 +85,7 @@ class CachingDispatcher:
     def __init__(
         self, inner: Dispatcher, info: ServiceInfo, results: ResultStore, computed_with: str, sink: MetricsSink
     ) -> None:
-        """`computed_with`: the settings that results depend on besides the model's card."""
+        """Cache by `computed_with`, the settings that results depend on besides the model's card."""
         self._inner = inner
         self._info = info
         self._results = results
@@ -132,7 +132,7 @@ class CachingDispatcher:
                 partial.add(await self._compute(cached, lost))
 
     async def _compute(self, cached: CachedCall[ResultT], keys: Sequence[bytes]) -> Computed:
-        """One call for some of the keys."""
+        """Call the inner dispatcher for some of the keys, and keep the results."""
         routed = await self._inner.call(cached.request_for(keys))
         entries = dict(zip(keys, cached.adapter.entries(routed.result, routed.lane), strict=True))
         self._results.put(entries)
@@ -152,7 +152,7 @@ class CachingDispatcher:
 
 
 def _detached_context() -> Context:
-    """The context of a call that may outlive the request that started it: empty but for the call log.
+    """Return the context of a call that may outlive its request: empty except for the call log.
 
     Servers, Ray among them, tie calls to requests by context variables, and end the one with the other.
     """

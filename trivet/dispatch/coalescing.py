@@ -47,14 +47,14 @@ class InFlightCall(Generic[T]):
             task.exception()  # mark it as retrieved: the caller that started the call may have left
 
     async def result(self) -> T:
-        """The result of the call, or its error: for the caller that started it."""
+        """Return the result of the call, or raise its error: for the caller that started it."""
         await asyncio.wait([self._task])
         if self._task.cancelled():  # not by a caller, since one still waits here
             raise Unavailable("the lane that ran the call cancelled it")
         return self._task.result()
 
     async def result_or_none(self) -> T | None:
-        """The result of the call, or None if it failed: for callers that joined."""
+        """Return the result of the call, or None if it failed: for callers that joined."""
         await asyncio.wait([self._task])
         if self._task.cancelled() or self._task.exception() is not None:
             return None
@@ -71,7 +71,7 @@ class InFlightCalls(Generic[T]):
         return len(self._in_flight)
 
     def find(self, keys: Iterable[bytes], priority: Priority) -> dict[bytes, InFlightCall[T]]:
-        """The calls in flight that compute some of the keys and that a request of this priority may join."""
+        """Find the calls that compute some of the keys and that a request of this priority may join."""
         found: dict[bytes, InFlightCall[T]] = {}
         for key in keys:
             for joinable in _JOINABLE[priority]:

@@ -42,11 +42,11 @@ class LocalDispatcher:
         return Routed(request.checked(await self._engines[request.task].run(request)), "cpu")
 
     async def models(self) -> Sequence[ModelCard]:
-        """The three cards."""
+        """Return the three cards."""
         return [engine.card for engine in self._engines.values()]
 
     async def readiness(self) -> Readiness:
-        """Every engine that is open has run a forward."""
+        """Report every engine as ready: an open one has run a forward."""
         return Readiness(
             lanes={
                 task: {

@@ -65,7 +65,7 @@ class ServiceInfo(Protocol):
     """Describes what is served. It runs no model, so nothing wraps it: no cache, no admission, no traffic count."""
 
     async def models(self) -> Sequence[ModelCard]:
-        """The models served: embedder, reranker, classifier. Called for every request, so it must be cheap."""
+        """Return the models served: embedder, reranker, classifier. Every request calls this, so it must be cheap."""
 
     async def readiness(self) -> Readiness:
         """Ask every bound lane of every model for its health."""

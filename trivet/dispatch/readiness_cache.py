@@ -21,7 +21,7 @@ class CachedReadiness:
         self._asked_s = 0.0
 
     async def latest(self) -> Readiness:
-        """The last answer; waits for it only before the first. An answer older than `max_age_s` is being renewed."""
+        """Return the last answer; wait only for the first. An answer older than `max_age_s` is renewed meanwhile."""
         known = self.known()
         if known is not None:
             return known
@@ -29,7 +29,7 @@ class CachedReadiness:
         return await asyncio.shield(self._asking)  # one caller's cancellation must not cancel the others' answer
 
     def known(self) -> Readiness | None:
-        """The last answer without waiting, None before the first. An old one is renewed for the next caller."""
+        """Return the last answer without waiting; None before the first. An old one is renewed for the next caller."""
         if self._asking is not None and self._asking.done():
             finished, self._asking = self._asking, None
             self._latest = finished.result()

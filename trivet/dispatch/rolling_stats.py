@@ -88,7 +88,7 @@ class Rolling:
         )
 
     def series(self) -> Series:
-        """Every complete second of the history; idle ones are zeros."""
+        """Return every complete second of the history; idle ones are zeros."""
         now = int(self._clock())
         kept = {second.second: second for second in self._seconds}
         seconds = [kept.get(second) or _Second(second) for second in range(now - KEPT_S, now)]

@@ -70,7 +70,7 @@ def gpu_status(
 
 
 def cpu_only_reason(config: AppConfig) -> str:
-    """Why the configuration leads to CPU lanes only."""
+    """Return why the configuration leads to CPU lanes only."""
     if config.device == "cpu":
         return "The configuration says `device: cpu`, so no GPU is used."
     return f"The configuration says `device: {config.device}`, and no GPU was found when the service started."

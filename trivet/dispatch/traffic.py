@@ -55,7 +55,7 @@ class CallLog:
     """In the order they occurred, each once."""
 
     def totals_of(self, model: Task, lane: Lane, device: str) -> CallTotals:
-        """The sum that a call belongs to."""
+        """Return the sum that a call belongs to."""
         totals = self.totals.get((model, lane))
         if totals is None:
             totals = self.totals[model, lane] = CallTotals(model, lane, device)
@@ -66,7 +66,7 @@ _current: ContextVar[CallLog | None] = ContextVar("trivet_call_log", default=Non
 
 
 def current_call_log() -> CallLog | None:
-    """The log of the request that this task answers; None outside of one."""
+    """Return the log of the request that this task answers; None outside of a request."""
     return _current.get()
 
 
@@ -104,7 +104,7 @@ class RerouteLog:
             self._entries.append(Reroute(model, reason, 1, now_s, now_s))
 
     def newest_first(self) -> list[Reroute]:
-        """All entries."""
+        """Return all entries."""
         return list(reversed(self._entries))
 
 
@@ -128,7 +128,7 @@ class MeasuringDispatcher:
     """A `trivet.dispatch.protocol.Dispatcher` that measures the calls to another one."""
 
     def __init__(self, inner: Dispatcher, traffic: Traffic, sink: MetricsSink, clock: Callable[[], float]) -> None:
-        """`clock`: the one that call logs begin by."""
+        """Measure with `clock`, by which call logs begin."""
         self._inner = inner
         self._traffic = traffic
         self._sink = sink
@@ -180,7 +180,7 @@ class MeasuringDispatcher:
             log.reroute_reasons[routed.reroute_reason] = None
 
     def _stage_labels(self, model: Task, lane: Lane) -> tuple[dict[str, str], ...]:
-        """One set of labels per stage, built once: there are at most six pairs."""
+        """Return one set of labels per stage, built once: there are at most six pairs."""
         labels = self._labels.get((model, lane))
         if labels is None:
             labels = tuple({"stage": stage, "model": model, "lane": lane} for stage in STAGES)

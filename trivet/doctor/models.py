@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from trivet.checkpoint.files import read_config
 from trivet.config import TASKS, AppConfig, Task
-from trivet.engine.models.flat import unsupported_reason
+from trivet.engine.models.flat import padded_because
 from trivet.errors import ModelError
 
 
@@ -16,7 +15,7 @@ def padded_models(config: AppConfig) -> dict[Task, str]:
         if not directory.is_dir():
             continue  # a starter model, which is packed, or a hub id, whose files may not be here yet
         try:
-            reason = unsupported_reason(read_config(directory), task)
+            reason = padded_because(directory, task)
         except ModelError as error:
             reason = error.message
         if reason is not None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.source import ModelSource, locate_model
+from trivet.checkpoint.templates import known_name
 from trivet.checkpoint.verification import Verification, verify
 from trivet.config import AppConfig, Task
 from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
-from trivet.engine.models.flat import unsupported_reason
+from trivet.engine.models.flat import padded_because
 from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
@@ -44,7 +45,7 @@ class PreparedModel:
     @property
     def padded_because(self) -> str | None:
         """Why a GPU computes this model on padded sequences, through transformers; None where it does not."""
-        return unsupported_reason(self.files.architecture.config, self.files.task)
+        return padded_because(self.files.path, self.files.task)
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
@@ -60,7 +61,14 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
     verification = verify(source.path, cache / "digests")
     logger.info("%s: %s", task, verification)
-    files = ModelFiles.read(source.path, task, model.max_tokens)
+    files = ModelFiles.read(
+        source.path,
+        task,
+        model.max_tokens,
+        prompts=config.embedder.prompts,
+        trained_dimensions=config.embedder.dimensions,
+        template=(config.reranker.template or known_name(source.name)) if task == "reranker" else None,
+    )
     if task == "classifier":
         files.entailment()  # refuses a model without such a label before anything is converted
     return PreparedModel(source, files, cache, verification)
@@ -69,7 +77,8 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
 def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
     """Convert a model if need be and compile it for the CPU. Returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
-    ir_dir = ensure_ir(prepared.source.path, prepared.files.task, precision, prepared.cache)
+    files = prepared.files
+    ir_dir = ensure_ir(prepared.source.path, files.task, precision, prepared.cache, template=files.template_name)
     backend = open_ir(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
     return backend, precision
 
@@ -119,7 +128,9 @@ def cuda_program(prepared: PreparedModel, dtype: "CudaDtype", device: "torch.dev
         return FlatProgram(files.path, files.task, DTYPES[dtype], device)
     from trivet.engine.models.load import load_torch_model
 
-    return PaddedProgram(partial(load_torch_model, files.path, files.task, DTYPES[dtype]), device)
+    return PaddedProgram(
+        partial(load_torch_model, files.path, files.task, DTYPES[dtype], template=files.template_name), device
+    )
 
 
 def open_gpu_lane(

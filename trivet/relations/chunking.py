@@ -51,7 +51,7 @@ def _reach(lines: list[str], start: int, max_characters: int) -> tuple[int, int]
 
 
 def _seam(lines: list[str], start: int, earliest: int, latest: int) -> int:
-    """The best line to stop before: a line with little indentation, after a blank line, as late as possible.
+    """Return the best line to stop before: little indented, after a blank line, as late as possible.
 
     A short chunk is better than one that separates related lines.
     """

@@ -51,14 +51,14 @@ class Selection:
 
 
 def select_pairs(pairs: Sequence[PairText]) -> Selection:
-    """All given pairs; needs no call."""
+    """Return all given pairs; this needs no call."""
     return Selection(tuple(Candidate(index, index, pair, None, "pairs") for index, pair in enumerate(pairs)))
 
 
 async def select_candidates(
     dispatcher: Dispatcher, source: str, targets: Sequence[str], query: RelationQuery, *, top_k: int
 ) -> Selection:
-    """The `top_k` targets most relevant to the source, by one rerank call."""
+    """Select the `top_k` targets most relevant to the source, by one rerank call."""
     reranked = await dispatcher.call(
         RerankRequest(
             source,
@@ -71,7 +71,7 @@ async def select_candidates(
         )
     )
     relevance = reranked.result.scores
-    kept = keep_relevant(relevance, top_k=top_k, min_relevance=query.min_relevance)
+    kept = keep_relevant(relevance, reranked.result.logits, top_k=top_k, min_relevance=query.min_relevance)
     candidates = tuple(
         Candidate(0, index, PairText(source, targets[index]), float(relevance[index]), "candidates")
         for index in kept.indices
@@ -82,7 +82,7 @@ async def select_candidates(
 async def classify(
     dispatcher: Dispatcher, candidates: Sequence[Candidate], query: RelationQuery
 ) -> tuple[list[Edge], Routed[ClassifyResult]]:
-    """An edge for each candidate, and the one call behind them."""
+    """Make an edge for each candidate, by one call."""
     request = ClassifyRequest(
         tuple(candidate.pair for candidate in candidates),
         dict(query.relations),

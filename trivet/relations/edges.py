@@ -31,9 +31,16 @@ class Kept:
     beyond_top_k: int
 
 
-def keep_relevant(relevance: Floats, *, top_k: int, min_relevance: float) -> Kept:
-    """Choose the `top_k` best candidates of at least `min_relevance`; equal scores keep the request's order."""
-    order = np.argsort(-relevance, kind="stable")
+def keep_relevant(relevance: Floats, logits: Floats, *, top_k: int, min_relevance: float) -> Kept:
+    """Choose the `top_k` best candidates of at least `min_relevance`.
+
+    Args:
+        relevance: (candidates,), 0..1; large logits are all 1.0.
+        logits: (candidates,), which give the order; equal ones keep the request's.
+        top_k: most candidates to keep.
+        min_relevance: least relevance of one.
+    """
+    order = np.argsort(-logits, kind="stable")
     relevant = [int(index) for index in order if relevance[index] >= min_relevance]
     return Kept(
         indices=tuple(relevant[:top_k]),

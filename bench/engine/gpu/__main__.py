@@ -61,8 +61,9 @@ def run(command: list[str], out: TextIO, limit_s: float) -> None:
 
 
 def _append(out: TextIO, line: str) -> None:
-    out.write(line.rstrip("\n") + "\n")
-    out.flush()
+    if line.startswith("{"):  # libraries print progress, too
+        out.write(line.rstrip("\n") + "\n")
+        out.flush()
     print(line.rstrip("\n"), flush=True)
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("bench/results/gpu.jsonl"))
     parser.add_argument("--folder", type=Path, default=Path(".cache/gpu"), help="checkpoints and workloads")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each cell")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each cell")
     parser.add_argument("--phases", nargs="*", default=list(PHASES), choices=PHASES)
     parser.add_argument("--shapes", nargs="*", default=list(MODELS), choices=MODELS)
     parser.add_argument("--limit", type=float, default=180.0, help="seconds of one process")

@@ -27,7 +27,7 @@ def main() -> None:
         while held and torch.cuda.mem_get_info()[0] < wanted_bytes:
             del held[-8:]
             torch.cuda.empty_cache()
-        print(f"{second:.0f} s: {torch.cuda.mem_get_info()[0] >> 20} MiB are free", flush=True)
+        print(f"{second:.0f} s: {torch.cuda.mem_get_info()[0] >> 20} MiB are free", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

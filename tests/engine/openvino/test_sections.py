@@ -9,12 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.checkpoints import write_checkpoint
+from tests.support.conversions import convert_here
 from trivet.config import AppConfig
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import SequenceClassifier, load_torch_model
 from trivet.engine.open import open_cpu_engine
-from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
 from trivet.engine.openvino.sectioned_backend import (
     DENSE_LOCAL_TOKENS,
@@ -58,19 +57,14 @@ def test_windows_let_every_query_see_just_the_keys_in_its_window(tokens: int, sl
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sections") / "modernbert"
-    return write_checkpoint("ModernBERT-large-zeroshot-v2.0", "tiny", folder, seed=3)
+def checkpoint(checkpoints: dict[str, Path]) -> Path:
+    return checkpoints["ModernBERT-large-zeroshot-v2.0"]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ir")
-
-
-@pytest.fixture(scope="module")
-def backend(checkpoint: Path, cache: Path) -> SectionedBackend:
-    opened = open_ir(ensure_ir(checkpoint, "classifier", "fp32", cache), "fp32", threads=2, token_budget=1024)
+def backend(checkpoint: Path, ir_cache: Path) -> SectionedBackend:
+    ir_dir = convert_here(checkpoint, "classifier", "fp32", ir_cache)
+    opened = open_ir(ir_dir, "fp32", threads=2, token_budget=1024)
     assert isinstance(opened, SectionedBackend)
     return opened
 
@@ -141,8 +135,9 @@ def test_only_batches_worth_an_interruption_are_cut(backend: SectionedBackend) -
 
 
 @pytest.mark.slow
-async def test_a_short_text_is_classified_while_a_long_one_is_under_way(checkpoint: Path, cache: Path) -> None:
-    settings_of = {"classifier": {"model": str(checkpoint)}, "serving": {"cache_dir": str(cache)}}
+async def test_a_short_text_is_classified_while_a_long_one_is_under_way(checkpoint: Path, ir_cache: Path) -> None:
+    settings_of = {"classifier": {"model": str(checkpoint)}, "serving": {"cache_dir": str(ir_cache)}}
+    convert_here(checkpoint, "classifier", "fp32", ir_cache)
     engine = open_cpu_engine(AppConfig.model_validate(settings_of | {"cpu": {"precision": "fp32"}}), "classifier")
     engine.start()
     labels = {"a": "This is a.", "b": "This is b."}

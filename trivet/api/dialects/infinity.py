@@ -20,6 +20,7 @@ from trivet.api.answers import (
     token_usage,
 )
 from trivet.api.dialect import schema_condition
+from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
@@ -178,8 +179,6 @@ async def classify(service: Service, body: InfinityClassifyBody, options: CallOp
 
 
 async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: CallOptions) -> Response:
-    service.check_count(len(body.input), "input")
-    card = await service.card("embedder", body.model)
     request = EmbedRequest(
         tuple(body.input),
         dimensions=body.dimensions or None,
@@ -187,7 +186,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
         priority=options.priority,
         no_store=options.no_store,
     )
-    routed = await service.call(request, options)
+    card, routed, headers = await embed(service, request, options, model=body.model)
     usage = routed.result.usage
     answer: InfinityEmbeddingsAnswer = {
         "object": "list",
@@ -197,7 +196,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
         "id": new_id("infinity"),
         "created": int(time.time()),
     }
-    return json_response(answer, headers=route_headers([routed]))
+    return json_response(answer, headers=headers)
 
 
 def infinity_router(service: Service) -> APIRouter:

@@ -66,7 +66,7 @@ class RerankBody(BaseModel):
     long_input: LongInput | None = None
 
     def texts(self) -> list[str]:
-        """The text that the model reads of each document.
+        """Return the text of each document that the model reads.
 
         Of an object these are the `rank_fields`, else `text`, else all fields. A single field is read unchanged,
         several as `name: value` lines.
@@ -103,7 +103,7 @@ class RerankAnswer(TypedDict):
 
 
 def rerank_v1_router(service: Service) -> APIRouter:
-    """The one route."""
+    """Build the route."""
     router = APIRouter(route_class=JsonRoute, tags=["models"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": RerankAnswer}, **documented_errors(PATH)}
 

@@ -12,7 +12,6 @@ from trivet.api.dialects.tei import routes as tei
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
-from trivet.api.request_context import note_dialect
 from trivet.api.service import Service
 
 
@@ -37,7 +36,7 @@ ClassifyBody = Annotated[
 
 
 def shared_router(service: Service) -> APIRouter:
-    """Both routes."""
+    """Build the two routes."""
     router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference", "infinity", "vLLM"])
     rerank_responses: dict[int | str, dict[str, Any]] = {
         200: {"model": list[tei.TeiScore] | infinity.InfinityRerankAnswer | vllm.VllmRerankAnswer},
@@ -52,13 +51,10 @@ def shared_router(service: Service) -> APIRouter:
     async def rerank(body: RerankBody, options: Options) -> Response:
         match body:
             case tei.TeiRerankBody():
-                note_dialect("tei")
                 return await tei.rerank(service, body, options)
             case infinity.InfinityRerankBody():
-                note_dialect("infinity")
                 return await infinity.rerank(service, body, options)
             case vllm.VllmRerankBody():
-                note_dialect("vllm")
                 return await vllm.rerank(service, body, options)
 
     @router.post(
@@ -69,10 +65,8 @@ def shared_router(service: Service) -> APIRouter:
     async def classify(body: ClassifyBody, options: Options) -> Response:
         match body:
             case infinity.InfinityClassifyBody():
-                note_dialect("infinity")
                 return await infinity.classify(service, body, options)
             case vllm.VllmClassifyBody():
-                note_dialect("vllm")
                 return await vllm.classify(service, body, options)
 
     return router

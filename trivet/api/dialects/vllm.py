@@ -264,7 +264,7 @@ async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Re
 
 
 def vllm_router(service: Service) -> APIRouter:
-    """The score routes; `/rerank` and `/classify` are shared."""
+    """Build the score routes; `/rerank` and `/classify` are shared."""
     router = APIRouter(route_class=JsonRoute, tags=["vLLM"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": VllmScoreAnswer}, **documented_errors("/score")}
 

@@ -68,6 +68,12 @@ class TeiError(TypedDict):
     error_type: TeiErrorType
 
 
+class OllamaError(TypedDict):
+    """Ollama's."""
+
+    error: str
+
+
 Rendered = tuple[int, Any]
 """Status and body."""
 
@@ -104,6 +110,10 @@ def _vllm(problem: Problem) -> Rendered:
     return problem.status, VllmError(error=detail)
 
 
+def _ollama(problem: Problem) -> Rendered:
+    return problem.status, OllamaError(error=problem.message)
+
+
 _EMPTY_CODES = frozenset({"string_too_short", "too_short"})
 
 
@@ -137,6 +147,7 @@ class _Shape:
 _SHAPES: Mapping[Dialect, _Shape] = {
     "native": _Shape(_native, NativeError),
     "infinity": _Shape(_native, NativeError),
+    "ollama": _Shape(_ollama, OllamaError),
     "rerank_v1": _Shape(_rerank_v1, RerankV1Error),
     "cohere_v2": _Shape(_cohere_v2, CohereError),
     "vllm": _Shape(_vllm, VllmError),

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem
 from trivet.api.key_ring import ApiKey, KeySource
-from trivet.api.paths import HEALTH_PATHS, is_page
+from trivet.api.scope import HEALTH_PATHS, is_page
 from trivet.dispatch.caller import begin_caller
 
 

@@ -56,7 +56,7 @@ class ReadyAnswer(TypedDict):
 
 
 def health_router(service: Service) -> APIRouter:
-    """Routes without a model call."""
+    """Build the routes that call no model."""
     router = APIRouter(route_class=JsonRoute)
     info = service.info
     lifecycle = _Lifecycle()
@@ -111,7 +111,7 @@ def health_router(service: Service) -> APIRouter:
 
 
 def _failing_models(readiness: Readiness | None) -> dict[str, str]:
-    """Models that no lane can answer for because forwards fail, and why. Starting or offloaded ones are not failing."""
+    """Return the models whose forwards fail on every lane, and why. Starting or offloaded ones are not failing."""
     lanes_of = {} if readiness is None else readiness.lanes
     return {
         model: next(health.detail for health in lanes.values() if health.failing)

@@ -1,6 +1,6 @@
 """The native routes for one model: embeddings in OpenAI's shape, and zero-shot classification."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from fastapi import APIRouter, Request
@@ -15,6 +15,7 @@ from trivet.api.answers import (
     route_headers,
     token_usage,
 )
+from trivet.api.embedding import check_dimensions, embed, embed_notes
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options, wants_lines
@@ -26,7 +27,7 @@ from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard
 
 
 def native_router(service: Service) -> APIRouter:
-    """Routes over a service."""
+    """Build the routes over a service."""
     router = APIRouter(route_class=JsonRoute, tags=["models"])
     errors = documented_errors("/v1/embeddings")
 
@@ -36,13 +37,15 @@ def native_router(service: Service) -> APIRouter:
         responses={200: {"model": EmbeddingsAnswer, **documented_lines("embeddings")}, **errors},
     )
     async def embeddings(body: EmbeddingsBody, request: Request, options: Options) -> Response:
-        service.check_count(len(body.input), "input")
-        card = await service.card("embedder", body.model)
         if wants_lines(request):
+            service.check_count(len(body.input), "input")
+            card = await service.card("embedder", body.model)
+            check_dimensions(service, card, _embed_request(body, body.input, options))
             plan = _embedding_plan(service, body, card, options)
             parallel, timeout_s = service.settings.parallel_calls, service.timeout_s(options)
             return await lines_response(plan, parallel=parallel, timeout_s=timeout_s)
-        routed = await service.call(_embed_request(body, body.input, options), options)
+        asked = _embed_request(body, body.input, options)
+        card, routed, headers = await embed(service, asked, options, model=body.model)
         usage = routed.result.usage
         answer: EmbeddingsAnswer = {
             "object": "list",
@@ -50,7 +53,7 @@ def native_router(service: Service) -> APIRouter:
             "model": card.name,
             "usage": token_usage([usage]),
         }
-        return json_response(answer, headers=route_headers([routed]))
+        return json_response(answer, headers=headers)
 
     @router.post(
         "/v1/classify",
@@ -111,6 +114,12 @@ def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, opt
         lines = embedding_items(routed.result.vectors, routed.result.usage, as_base64=as_base64, first_index=start)
         return Part(lines, len(texts), routed)
 
+    request = _embed_request(body, body.input, options)
     batches = batches_of(body.input, service.settings.stream_chunk_inputs)
     calls = [partial(part, start, texts) for start, texts in batches]
-    return Plan(calls, len(body.input), ending=lambda: {"model": card.name})
+    return Plan(calls, len(body.input), ending=lambda: {"model": card.name, **_fields(embed_notes(card, request))})
+
+
+def _fields(headers: Mapping[str, str]) -> dict[str, str]:
+    """The notes of a stream's last line, since its headers leave first: `x-trivet-prompt` becomes `prompt`."""
+    return {name.removeprefix("x-trivet-"): value for name, value in headers.items()}

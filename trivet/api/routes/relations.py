@@ -35,7 +35,7 @@ PATH = "/v1/relations"
 
 
 def relations_router(service: Service) -> APIRouter:
-    """The one route."""
+    """Build the route."""
     router = APIRouter(route_class=JsonRoute, tags=["models"])
 
     @router.post(
@@ -75,7 +75,7 @@ def relations_router(service: Service) -> APIRouter:
 
 
 def _query(body: CandidatesBody | PairsBody, options: CallOptions, settings: ApiSettings) -> RelationQuery:
-    """The caller's own relations, or the configured ones with the label that means none of them."""
+    """Return the caller's relations, or the configured ones with the label that means none of them."""
     return RelationQuery(
         relations=body.relations or settings.relations,
         no_relation=settings.no_relation if body.relations is None else None,

@@ -142,7 +142,7 @@ class StatusAnswer(TypedDict):
 def status_router(
     info: ServiceInfo, traffic: Traffic, settings: ApiSettings, unix_clock: Callable[[], float] = time.time
 ) -> APIRouter:
-    """The one route."""
+    """Build the route."""
     router = APIRouter(route_class=JsonRoute, tags=["health"])
     readiness = CachedReadiness(info.readiness, time.monotonic, _READINESS_MAX_AGE_S)
 
@@ -195,7 +195,7 @@ def _policy(service: ServiceStatus) -> PolicyAnswer:
 
 
 def gpu_answer(gpu: GpuStatus) -> GpuAnswer:
-    """One GPU as `/v1/status` shows it."""
+    """Describe one GPU for `/v1/status`."""
     seen = gpu.observation
     return {
         "device": gpu.device,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from trivet.api.paths import UI_PREFIX
+from trivet.api.scope import UI_PREFIX
 
 _INDEX = "index.html"
 
@@ -39,7 +39,7 @@ class _File:
 
 
 def ui_router() -> APIRouter:
-    """`/ui/` and its files; nothing outside the package's folder can be named."""
+    """Build the routes of `/ui/` and its files; no path leads out of the package's folder."""
     router = APIRouter(include_in_schema=False)
     pages = _read(files("trivet.api").joinpath("ui"), "")
 

@@ -34,6 +34,11 @@ def single_sequence(special: SpecialTokens, *content: Ids) -> TokenSequence:
     return TokenSequence(views, len(views), sum(len(view) for view in views))
 
 
+def whole_sequence(ids: Ids) -> TokenSequence:
+    """Make a model input of ids that have their special tokens already."""
+    return TokenSequence((ids,), 1, len(ids))
+
+
 def pair_sequence(special: SpecialTokens, first: tuple[Ids, ...], second: Ids) -> TokenSequence:
     """Wrap two texts in the model's special tokens; the first may be given as several arrays of ids."""
     head = (special.pair_prefix, *first, special.pair_middle)

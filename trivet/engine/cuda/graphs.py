@@ -23,10 +23,10 @@ from trivet.engine.cuda.programs import Program
 BUCKET_TOKENS: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 14336)
 _TILE_TOKENS: Final = 128
 """Queries that attention computes together."""
-_MOST_TILES: Final = 2048
+_MOST_TILES: Final = 1024
 """Attention looks at the tiles of every sequence as if it were the longest, whether it has tokens or not. Up to here
 that costs little."""
-_TOKENS_PER_SEQUENCE: Final = 16
+_TOKENS_PER_SEQUENCE: Final = 32
 _TYPICAL_TOKENS: Final = 128
 _FEWEST_SEQUENCES: Final = 8
 

@@ -96,6 +96,7 @@ class CudaAccelerator:
         self._graph_tokens = graph_tokens if self._on_gpu else 0
         self._graphs = Graphs(self._program, self._device, self._stream)
         self._slots: list[Slot] = []  # those that no batch uses
+        self._failed: list[Slot] = []  # those of launches that failed
         self._fault: str | None = None
         self.device = str(self._device) if self._on_gpu else "cpu (torch)"
 
@@ -123,9 +124,20 @@ class CudaAccelerator:
             outputs = self._forward(batch, recorded, slot)
             return _InFlight(self, slot, slot.receive(outputs), self._mark())
         except BaseException:
-            # Never freed: with the context lost, torch ends the process over a pinned page that it cannot give back.
-            self._slots.append(slot)
+            self._take_back(slot)
             raise
+
+    def _take_back(self, slot: Slot) -> None:
+        """Keep the slot of a launch that has failed; a copy from it may still be waiting in the stream."""
+        self._failed.append(slot)
+        if self._on_gpu:
+            try:
+                self._stream.synchronize()
+            except RuntimeError:
+                # With the context lost, torch would end the process over pinned pages that are freed: they stay.
+                logger.warning("the GPU does not answer after a failed launch")
+                return
+        self._slots.append(self._failed.pop())
 
     def _forward(self, batch: TokenBatch, recorded: Recorded | None, slot: Slot) -> Tensor:
         if recorded is not None:

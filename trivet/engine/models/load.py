@@ -15,17 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.checkpoint.modules import LogitScore, read_modules
+from trivet.checkpoint.native_config import native_config
 from trivet.checkpoint.nomic import is_nomic_moe
+from trivet.checkpoint.templates import KNOWN
 from trivet.config import Task
 from trivet.engine.models import banded
+from trivet.engine.models.masks import FAMILIES, LayerMasks
 from trivet.engine.models.nomic_moe import load_nomic_moe
-from trivet.engine.models.pooling import Pooling, read_pooling
+from trivet.engine.models.pooling import PooledHead, Pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.engine.models.spans import BinSpans
+from trivet.engine.models.steps import WordLogits, build_steps, linear_of, read_rows, read_tensors
 from trivet.errors import ModelError
 
 # Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
@@ -34,29 +40,36 @@ _OUR_ATTENTION = frozenset({"bert", "distilbert", "electra", "modernbert", "robe
 
 # Tensors that a file may hold for other uses: language-model and classification heads, a pooler, stored indices.
 _EXTRA_TENSORS = re.compile(
-    r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier)\."
+    r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier|classification_head)\."
     r"|(^|\.)(position_ids|inv_freq|token_type_ids)$"
 )
 _UNUSED_POOLER = re.compile(r"(^|\.)pooler\.")
 
 
-class Embedder(nn.Module):
-    """An encoder and its pooling."""
+class PooledModel(nn.Module):
+    """An encoder, its pooling, and what the checkpoint's files do with the pooled vector.
+
+    It serves as an embedder, and as a reranker or classifier whose head reads one vector of each sequence.
+    """
 
     input_names = ("input_ids", "attention_mask")
 
-    def __init__(self, encoder: nn.Module, pooling: Pooling, architecture: Architecture) -> None:
+    def __init__(
+        self, encoder: nn.Module, pooling: Pooling, architecture: Architecture, steps: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.encoder = encoder
-        self.pooling = pooling
+        self.head = PooledHead(pooling, nn.Identity() if steps is None else steps)
+        self.masks = LayerMasks.of(encoder.config) if architecture.model_type in FAMILIES else None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T), (B, T) → (B, D) fp32."""
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        seen = attention_mask if self.masks is None else self.masks(attention_mask)
+        output = self.encoder(input_ids=input_ids, attention_mask=seen)
         hidden = output if isinstance(output, Tensor) else output.last_hidden_state  # (B, T, H)
-        pooled: Tensor = self.pooling(hidden.flatten(0, 1), BinSpans.of_padded(attention_mask))
-        return pooled
+        outputs: Tensor = self.head(hidden.flatten(0, 1), BinSpans.of_padded(attention_mask))
+        return outputs
 
 
 class SequenceClassifier(nn.Module):
@@ -77,14 +90,20 @@ class SequenceClassifier(nn.Module):
 
 
 def load_torch_model(
-    path: Path, task: Task, dtype: torch.dtype = torch.float32, *, for_export: bool = False
-) -> Embedder | SequenceClassifier:
+    path: Path,
+    task: Task,
+    dtype: torch.dtype = torch.float32,
+    *,
+    template: str | None = None,
+    for_export: bool = False,
+) -> PooledModel | SequenceClassifier:
     """Load a checkpoint directory for one task, in evaluation mode, on the CPU.
 
     Args:
         path: a directory in Hugging Face (or sentence-transformers) layout.
         task: ``embedder``, ``reranker`` or ``classifier``.
         dtype: of the weights and of the computation; results are fp32 in any case.
+        template: of a causal reranker whose files name neither template nor words; see `ModelFiles.read`.
         for_export: use modules whose graph, traced at one length, is right for every length.
 
     Raises:
@@ -96,30 +115,134 @@ def load_torch_model(
     if is_nomic_moe(architecture.config):
         if task != "embedder":
             raise ModelError(f"{path} is a nomic v2 MoE, an embedder; it cannot serve as a {task}")
-        model: Embedder | SequenceClassifier = Embedder(load_nomic_moe(path, dtype), read_pooling(path), architecture)
+        modules = read_modules(path, task)
+        steps = build_steps(modules.steps_before_windows)
+        model: PooledModel | SequenceClassifier = PooledModel(
+            load_nomic_moe(path, dtype), Pooling(modules.pooling), architecture, steps
+        )
     else:
-        loaded = _load_transformers(path, architecture, task, dtype, for_export=for_export)
-        if task == "embedder":
-            model = Embedder(loaded, read_pooling(path), architecture)
-        else:
-            model = SequenceClassifier(loaded, architecture)
+        model = _LoadedBy(path, architecture, task, dtype, for_export=for_export).model(template)
     return model.eval().requires_grad_(False)
 
 
+class _LoadedBy:
+    """Puts a model together around an encoder of transformers."""
+
+    def __init__(
+        self, path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, for_export: bool
+    ) -> None:
+        self._path = path
+        self._architecture = architecture
+        self._task: Task = task
+        self._dtype = dtype
+        self._for_export = for_export
+
+    def model(self, template: str | None) -> PooledModel | SequenceClassifier:
+        """Choose by the files which parts there are."""
+        modules = read_modules(self._path, self._task)
+        if modules.pooling:
+            outputs = modules.output_size(self._architecture.token_vector_size)
+            if self._task == "reranker" and outputs != 1:
+                raise CheckpointMismatch(f"the modules of {self._path} give {outputs} numbers; a reranker gives one")
+            return self._pooled(modules.pooling, build_steps(modules.steps_before_windows))
+        if modules.score is not None or self._architecture.scores_by_words:
+            return self._pooled(("lasttoken",), words_of=modules.score or _words(self._path, template))
+        if self._architecture.is_causal_family:
+            [weight] = read_tensors(self._path, ["score.weight"]).values()
+            return self._pooled(("lasttoken",), linear_of(weight))
+        if self._architecture.model_type == "bart":
+            # transformers reads the decoder at the last `</s>`, which is the last token of every sequence here.
+            return self._pooled(("lasttoken",), self._bart_head())
+        loaded = self._load(has_head=True)
+        return SequenceClassifier(loaded, self._architecture)
+
+    def _pooled(
+        self, pooling: tuple[str, ...], steps: nn.Module | None = None, *, words_of: LogitScore | None = None
+    ) -> PooledModel:
+        encoder: Any = self._load(has_head=False)
+        if words_of is not None:
+            steps = self._word_logits(encoder, words_of)
+        if self._architecture.projects_tokens:
+            [weight] = read_tensors(self._path, ["linear.weight"]).values()
+            encoder = _Projected(encoder, linear_of(weight))
+        return PooledModel(encoder, Pooling(pooling), self._architecture, steps)
+
+    def _word_logits(self, encoder: Any, score: LogitScore) -> WordLogits:
+        ids = [score.true_id, *([] if score.false_id is None else [score.false_id])]
+        if max(ids) >= self._architecture.vocab_size:
+            raise ModelError(f"{self._path}: the words that answer have ids {ids}; the vocabulary ends before them")
+        config = encoder.config
+        if config.tie_word_embeddings:
+            rows = [encoder.get_input_embeddings().weight[row].detach().float() for row in ids]
+        else:
+            rows = read_rows(self._path, "lm_head.weight", ids)
+        return WordLogits(rows, getattr(config, "final_logit_softcapping", None))
+
+    def _bart_head(self) -> nn.Module:
+        dense, out = "classification_head.dense", "classification_head.out_proj"
+        names = [f"{layer}.{kind}" for layer in (dense, out) for kind in ("weight", "bias")]
+        tensors = read_tensors(self._path, names)
+        first, last = (linear_of(tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]) for layer in (dense, out))
+        return nn.Sequential(first, nn.Tanh(), last)
+
+    def _load(self, *, has_head: bool) -> nn.Module:
+        return _load_transformers(
+            self._path, self._architecture, self._task, self._dtype, has_head=has_head, for_export=self._for_export
+        )
+
+
+class _Projected(nn.Module):
+    """An encoder whose hidden states pass through one more layer."""
+
+    def __init__(self, encoder: nn.Module, projection: nn.Linear) -> None:
+        super().__init__()
+        self.encoder, self.projection = encoder, projection
+        self.config = encoder.config
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
+        projected: Tensor = self.projection(hidden.float())
+        return projected
+
+
+def _words(path: Path, template: str | None) -> LogitScore:
+    """The ids of the words with which a causal reranker answers."""
+    if template is None:
+        raise ModelError(f"{path} is a causal language model; set reranker.template to one of {', '.join(KNOWN)}")
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    known = KNOWN[template]
+
+    def id_of(word: str) -> int:
+        found = tokenizer.token_to_id(word)
+        if found is None:
+            raise ModelError(f"{path} has no token {word}, with which {template} answers")
+        return int(found)
+
+    return LogitScore(id_of(known.yes), None if known.no is None else id_of(known.no))
+
+
 def _load_transformers(
-    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, for_export: bool
+    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, has_head: bool, for_export: bool
 ) -> nn.Module:
     # Imported here: transformers takes seconds to import, and a caller may only want the nomic module.
-    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {}
     if architecture.model_type in _OUR_ATTENTION and not architecture.is_decoder:
         banded.register()
         options["attn_implementation"] = banded.ALWAYS_BLOCKED if for_export else banded.ADAPTIVE
-    auto = AutoModel if task == "embedder" else AutoModelForSequenceClassification
+    auto = AutoModelForSequenceClassification if has_head else AutoModel
+    native = native_config(architecture.config)
     try:
+        config = (
+            AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            if native is None
+            else AutoConfig.for_model(**native)
+        )
+        _forget_caches(config)
         model, report = auto.from_pretrained(
             path,
+            config=config,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
@@ -130,17 +253,24 @@ def _load_transformers(
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be loaded as a {task}: {error}") from error
-    _check_report(path, task, report)
+    extra = {"linear.weight"} if architecture.projects_tokens else set()
+    _check_report(path, task, report, has_head=has_head, extra=extra)
     _tabulate_rotary(model)
     loaded: nn.Module = model
     return loaded
 
 
-def _check_report(path: Path, task: Task, report: dict[str, Any]) -> None:
-    missing = sorted(
-        name for name in report["missing_keys"] if not (task == "embedder" and _UNUSED_POOLER.search(name))
-    )
-    unexpected = sorted(name for name in report["unexpected_keys"] if not _EXTRA_TENSORS.search(name))
+def _forget_caches(config: Any) -> None:
+    """A forward reads each sequence once: keys and values kept for a next token would only take memory, and a converter
+    cannot trace them."""
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        if getattr(part, "use_cache", False):
+            part.use_cache = False
+
+
+def _check_report(path: Path, task: Task, report: dict[str, Any], *, has_head: bool, extra: set[str]) -> None:
+    missing = sorted(name for name in report["missing_keys"] if has_head or not _UNUSED_POOLER.search(name))
+    unexpected = sorted(name for name in report["unexpected_keys"] - extra if not _EXTRA_TENSORS.search(name))
     mismatched = sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in report["mismatched_keys"])
     problems = [
         f"{kind}: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"

@@ -7,12 +7,10 @@ are not normalised here, because those of a long text's windows are averaged fir
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from torch import Tensor, cat, nn
 
-from trivet.checkpoint.pooling import read_pooling_modes
 from trivet.engine.models.spans import Spans
 from trivet.errors import ModelError
 
@@ -45,10 +43,14 @@ class Pooling(nn.Module):
         return cat([POOLERS[mode](spans, states) for mode in self.modes], dim=-1)
 
 
-def read_pooling(model_dir: Path) -> Pooling:
-    """Return the pooling that a checkpoint's files state.
+class PooledHead(nn.Module):
+    """Pooling, and layers over the pooled vector: ``forward(states (N, H), spans) -> (S, outputs) fp32``."""
 
-    Raises:
-        ModelError: see `read_pooling_modes`; or a mode is not supported.
-    """
-    return Pooling(read_pooling_modes(model_dir))
+    def __init__(self, pooling: Pooling, steps: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.steps = pooling, steps
+
+    def forward(self, states: Tensor, spans: Spans) -> Tensor:
+        """See the class."""
+        outputs: Tensor = self.steps(self.pooling(states, spans))
+        return outputs

@@ -11,7 +11,7 @@ from trivet.config import Precision
 from trivet.engine.backend import OneStep
 from trivet.engine.batch.layout import BINNED, PADDED
 from trivet.engine.batch.token_batch import TokenBatch
-from trivet.engine.openvino.ir_cache import INT8_GROUP_SIZE, MODEL_FILE
+from trivet.engine.openvino.ir_cache import HEAD_FILE, INT8_GROUP_SIZE, MODEL_FILE
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.telemetry import forbid_telemetry
 from trivet.messages import Floats
@@ -68,6 +68,12 @@ class OpenVinoBackend:
         model = core.read_model(ir_dir / MODEL_FILE)
         compiled = core.compile_model(model, "CPU", settings_for(precision, threads))
         self._request = compiled.create_infer_request()
+        head = ir_dir / HEAD_FILE
+        self._head = (
+            core.compile_model(head, "CPU", settings_for("fp32", threads)).create_infer_request()
+            if head.exists()
+            else None
+        )
         self._input_names = [port.get_any_name() for port in compiled.inputs]
         self.layout = BINNED if "first_token_indices" in self._input_names else PADDED
         self._token_budget = token_budget
@@ -88,13 +94,17 @@ class OpenVinoBackend:
     def _infer(self, batch: TokenBatch) -> Floats:
         available = batch.binned() if self.layout is BINNED else batch.padded()
         self._request.infer({name: available[name] for name in self._input_names}, share_inputs=True)
+        last = self._request
+        if self._head is not None:
+            self._head.infer([last.get_output_tensor(0).data], share_inputs=True)
+            last = self._head
         # The output tensor is reused by the next forward: copy.
-        outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
+        outputs: Floats = np.array(last.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
 
     def close(self) -> None:
-        """Drop the graph and its buffers."""
-        del self._request
+        """Drop the graphs and their buffers."""
+        del self._request, self._head
 
 
 def warmup_batch() -> TokenBatch:

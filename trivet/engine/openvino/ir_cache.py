@@ -28,6 +28,8 @@ from trivet.config import Task
 from trivet.errors import ModelError
 
 MODEL_FILE = "openvino_model.xml"
+HEAD_FILE = "openvino_head.xml"
+"""The head of a reranker or classifier, which runs in fp32; absent where the model cannot be divided."""
 META_FILE = "meta.json"
 
 IrPrecision = Literal["fp32", "bf16", "int8"]
@@ -74,7 +76,14 @@ def converter_versions() -> dict[str, str]:
     return {name: version(name) for name in _VERSIONED}
 
 
-def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir: Path | None = None) -> str:
+def ir_key(
+    model_dir: Path,
+    task: Task,
+    precision: IrPrecision,
+    digest_cache_dir: Path | None = None,
+    *,
+    template: str | None = None,
+) -> str:
     """Return a hexadecimal SHA-256 over everything that the converted graph depends on.
 
     Hashing gigabytes takes seconds. With ``digest_cache_dir`` a file's digest is kept there and reused as long as the
@@ -85,27 +94,31 @@ def ir_key(model_dir: Path, task: Task, precision: IrPrecision, digest_cache_dir
     """
     read_config(model_dir)  # refuses a directory that is no checkpoint
     key = hashlib.sha256()
-    for part in (task, precision, *(f"{name}={number}" for name, number in sorted(converter_versions().items()))):
+    versions = (f"{name}={number}" for name, number in sorted(converter_versions().items()))
+    for part in (task, precision, template or "", *versions):
         key.update(part.encode() + b"\0")
     for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):
         key.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    for file in _files_that_matter(model_dir):
+    for file in _files_that_matter(model_dir, template):
         digest = bytes.fromhex(kept_digest(file, digest_cache_dir))
         key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + digest)
     return key.hexdigest()
 
 
-def ensure_ir(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path) -> Path:
+def ensure_ir(
+    model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path, *, template: str | None = None
+) -> Path:
     """Return the IR folder of a checkpoint; convert it first if there is none yet.
 
     Several processes may call this at the same time: one converts, the others wait. Progress goes to the log.
+    `template` is that of `load_torch_model`, which decides which words a causal reranker answers with.
 
     Raises:
         ModelError: the checkpoint cannot be converted; the message is the converter's.
     """
     model_dir = model_dir.resolve()
     cache_dir.mkdir(parents=True, exist_ok=True)
-    key = ir_key(model_dir, task, precision, cache_dir / "digests")
+    key = ir_key(model_dir, task, precision, cache_dir / "digests", template=template)
     ir_dir = cache_dir / f"{model_dir.name}-{task}-{precision}-{key[:16]}"
     if ir_dir.is_dir():
         return ir_dir
@@ -117,16 +130,19 @@ def ensure_ir(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Pa
         lock.acquire()
     try:
         if not ir_dir.is_dir():
-            _convert_in_subprocess(model_dir, task, precision, ir_dir)
+            _convert_in_subprocess(model_dir, task, precision, ir_dir, template)
     finally:
         lock.release()
     return ir_dir
 
 
-def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path) -> None:
+def _convert_in_subprocess(
+    model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path, template: str | None
+) -> None:
     logger.info("converting %s to OpenVINO %s, once; kept in %s", model_dir.name, precision, ir_dir.parent)
     command = [sys.executable, "-m", "trivet.engine.openvino.export.convert"]
     command += ["--model", str(model_dir), "--task", task, "--precision", precision, "--out", str(ir_dir)]
+    command += [] if template is None else ["--template", template]
     # The child must find the same trivet as this process, installed or not.
     search_path = [str(Path(trivet.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search_path))}
@@ -146,11 +162,12 @@ def _convert_in_subprocess(model_dir: Path, task: Task, precision: IrPrecision, 
         )
 
 
-def _files_that_matter(model_dir: Path) -> Iterable[Path]:
-    """Weights, and the JSON files that the loader reads. The tokenizer does not change the graph."""
+def _files_that_matter(model_dir: Path, template: str | None) -> Iterable[Path]:
+    """Weights, and the JSON files that the loader reads. The tokenizer matters only where it gives words their ids."""
     yield model_dir / "config.json"
-    for optional in (SHARD_INDEX, "modules.json"):
+    for optional in (SHARD_INDEX, "modules.json", *(["tokenizer.json"] if template is not None else [])):
         if (model_dir / optional).is_file():
             yield model_dir / optional
-    yield from sorted(model_dir.glob("*/config.json"))
+    for pattern in ("*/config.json", "*/*.safetensors"):  # of the modules of sentence-transformers
+        yield from sorted(model_dir.glob(pattern))
     yield from find_weight_files(model_dir)

@@ -132,7 +132,8 @@ class SectionedBackend:
         self._meta = meta
         self._sections = [graph(section_name(index)) for index in range(len(meta.layer_types) + 1)]
         self._attention = graph(ATTENTION)
-        self._head = graph(HEAD)
+        # In bf16 many scores would be equal.
+        self._head = _Graph(core, ir_dir / f"{HEAD}.xml", settings_for("fp32", threads), held_as)
         self._rotary = read_rotary(ir_dir)
         self._token_budget = token_budget
         self.device = f"cpu (openvino {precision})"

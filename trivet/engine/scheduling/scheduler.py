@@ -19,7 +19,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trivet.engine.backend import Backend, Pending
 from trivet.engine.batch.token_batch import TokenBatch, build_batch
@@ -52,11 +52,11 @@ Entry = tuple[Job, int]
 
 @dataclass(slots=True, eq=False)
 class _Forward:
-    """One batch on its way through the device."""
+    """One batch on its way through the device; it is built in the thread that launches it."""
 
     entries: list[Entry]
-    batch: TokenBatch
-    where: list[int]
+    _batch: TokenBatch | None = None
+    where: list[int] = field(default_factory=list)
     """For each entry, the index of its sequence in the batch."""
     pending: Pending | None = None
     began_s: float | None = None
@@ -64,6 +64,17 @@ class _Forward:
     """Time in which the device computed this forward and no other."""
     others_s: float = 0.0
     """Time in which it was paused for shorter batches."""
+
+    @property
+    def batch(self) -> TokenBatch:
+        """The batch, once it is built."""
+        assert self._batch is not None
+        return self._batch
+
+    def build(self, pad_id: int) -> TokenBatch:
+        """Lay the entries' sequences end to end."""
+        self._batch, self.where = build_batch([job.sequences[index] for job, index in self.entries], pad_id)
+        return self._batch
 
     def is_abandoned(self) -> bool:
         """Whether all callers have left."""
@@ -189,9 +200,8 @@ class Scheduler:
 
     async def _run(self, entries: list[Entry]) -> None:
         """Compute one batch; deliver its outputs, or end its jobs with the error."""
+        forward = _Forward(entries)
         try:
-            batch, where = build_batch([job.sequences[index] for job, index in entries], self._pad_id)
-            forward = _Forward(entries, batch, where)
             outputs = await self._compute(forward)
         except asyncio.CancelledError:
             _fail(entries, EngineError(_CLOSED))  # waiting jobs are failed by `close`
@@ -208,7 +218,7 @@ class Scheduler:
             _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
         else:
             if outputs is None:
-                self.metrics.abandoned(batch)
+                self.metrics.abandoned(forward.batch)
                 return
             self._failures = 0
             self._account(forward)
@@ -238,8 +248,9 @@ class Scheduler:
     def _advance(self, forward: _Forward) -> Floats | None:
         """Launch a forward or compute its next step. Called in a thread."""
         if forward.pending is None:
+            batch = forward.build(self._pad_id)
             with self._launching:
-                forward.pending = self._backend.launch(forward.batch)
+                forward.pending = self._backend.launch(batch)
         return forward.pending.step()
 
     async def _let_shorter_ones_run(self, forward: _Forward) -> None:

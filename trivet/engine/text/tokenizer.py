@@ -13,7 +13,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
+from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
+from tokenizers.normalizers import Sequence as NormalizerSequence
 
+from trivet.checkpoint.tokenizer_settings import TokenizerSettings
 from trivet.engine.text.segments import (
     SEGMENT_CHARACTERS,
     SHARED_CHARACTERS,
@@ -86,10 +89,15 @@ class TextTokenizer:
         file = path / "tokenizer.json"
         if not file.is_file():
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
+        settings = TokenizerSettings.read(path)
         try:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises nothing more specific
             raise ModelError(f"{file} is no tokenizer: {error}") from error
+        tokenizer.normalizer = _normalizer(tokenizer.normalizer, settings)
+        if pad_id is None and not tokenizer.padding:
+            known = (tokenizer.token_to_id(token) for token in settings.padding_tokens)
+            pad_id = next((int(found) for found in known if found is not None), None)
         return cls(tokenizer, pad_id=pad_id)
 
     def check_ids(self, entries: int, source: Path) -> None:
@@ -199,6 +207,23 @@ def _tokens(text: str, encoding: Encoding) -> tuple[Token, ...]:
         else Token(token_id, text[start:stop], False, start, stop)
         for token_id, token, is_special, (start, stop) in shown
     )
+
+
+def _normalizer(stated: Normalizer | None, settings: TokenizerSettings) -> Normalizer | None:
+    """What prepares a text: as tokenizer.json states, with the changes that the reference libraries make."""
+    if settings.bert is not None and isinstance(stated, BertNormalizer):
+        stated = BertNormalizer(
+            clean_text=stated.clean_text,
+            handle_chinese_chars=settings.bert.separates_chinese,
+            strip_accents=settings.bert.strip_accents,
+            lowercase=settings.bert.lowercase,
+        )
+    if not settings.lowercases:
+        return stated
+    steps: list[Normalizer] = [] if stated is None else [stated]
+    if isinstance(stated, NormalizerSequence):
+        steps = [stated[at] for at in range(len(stated))]
+    return stated if any(isinstance(step, Lowercase) for step in steps) else NormalizerSequence([Lowercase(), *steps])
 
 
 def _find_pad_id(tokenizer: Tokenizer) -> int:

@@ -22,6 +22,8 @@ from trivet.starter import prepare_starter
 
 import openvino  # isort: skip - after trivet, which shuts its telemetry
 
+pytestmark = pytest.mark.slow  # each test traces and compiles a model
+
 LENGTHS = (1, 5, 300, 37, 129, 2, 64, 65, 200)
 
 

@@ -75,6 +75,7 @@ def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: s
 # ── 16 bits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_500_documents_have_500_scores(tmp_path: Path, dtype: torch.dtype) -> None:
     """shared/cases, 2: a head in bf16 gave 159 scores, ties of eleven."""
@@ -115,6 +116,7 @@ def _python(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow  # each starts an interpreter that imports torch
 @pytest.mark.parametrize(
     ("write", "task"),
     [

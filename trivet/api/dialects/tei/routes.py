@@ -16,6 +16,7 @@ from trivet.api.answers import LabelScore, Vector, json_response, label_scores
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
+from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
@@ -38,7 +39,7 @@ class _TruncatingBody(_Body):
     truncation_direction: Literal["Left", "Right", "left", "right"] = "Right"
 
     def long_input(self, service: Service, options: CallOptions) -> LongInput:
-        """The policy that `truncate` means."""
+        """Return the policy that `truncate` means."""
         if not self.truncate or service.settings.truncate_means == "window":
             return options.long_input
         if self.truncation_direction.lower() == "left":
@@ -163,7 +164,6 @@ class TeiToken(BaseModel):
 
 async def _embed(service: Service, body: TeiEmbedBody, options: CallOptions) -> Response:
     started_s = time.monotonic()
-    service.check_count(len(body.inputs), "inputs")
     request = EmbedRequest(
         tuple(body.inputs),
         prompt_name=body.prompt_name,
@@ -174,9 +174,9 @@ async def _embed(service: Service, body: TeiEmbedBody, options: CallOptions) -> 
         no_store=options.no_store,
         inputs_field="inputs",
     )
-    routed = await service.call(request, options)
+    _, routed, headers = await embed(service, request, options)
     vectors = np.ascontiguousarray(routed.result.vectors)  # orjson needs it, and a Matryoshka slice is not
-    return json_response(vectors, headers=tei_headers([routed], started_s, body.inputs))
+    return json_response(vectors, headers={**headers, **tei_headers([routed], started_s, body.inputs)})
 
 
 async def rerank(service: Service, body: TeiRerankBody, options: CallOptions) -> Response:
@@ -246,7 +246,7 @@ async def _tokenize(service: Service, body: TeiTokenizeBody) -> Response:
 
 
 def tei_router(service: Service) -> APIRouter:
-    """All routes but `/rerank`, which is shared."""
+    """Build all routes but `/rerank`, which is shared."""
     router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference"])
 
     def documented(path: str, answer: Any) -> dict[int | str, dict[str, Any]]:

@@ -6,5 +6,6 @@ is refused with a reason, and keeps the path through transformers, `trivet.engin
 """
 
 from trivet.engine.models.flat.architectures import UnsupportedArchitecture, supports, unsupported_reason
+from trivet.engine.models.flat.refusal import padded_because
 
-__all__ = ["UnsupportedArchitecture", "supports", "unsupported_reason"]
+__all__ = ["UnsupportedArchitecture", "padded_because", "supports", "unsupported_reason"]

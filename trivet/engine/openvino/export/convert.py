@@ -38,15 +38,16 @@ import openvino  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from trivet.checkpoint.templates import KNOWN  # noqa: E402
 from trivet.config import TASKS, Task  # noqa: E402
 from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
-from trivet.engine.models.last_layer import replace_last_layer  # noqa: E402
-from trivet.engine.models.load import Embedder, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.engine.models.load import PooledModel, SequenceClassifier, load_torch_model  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
-from trivet.engine.openvino.export.last_product import SumOfProducts  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
-from trivet.engine.openvino.ir_cache import MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
+from trivet.engine.openvino.export.split import split_head  # noqa: E402
+from trivet.engine.openvino.ir_cache import HEAD_FILE, MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
+from trivet.engine.openvino.sections_meta import HEAD  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
 
 _CHECK_LENGTHS = (150, 70)
@@ -57,7 +58,7 @@ _LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0
 near zero: it catches a graph that computes something else, whose error is about 1."""
 
 
-def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) -> None:
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, *, template: str | None = None) -> None:
     """Write the IR of one checkpoint to ``out_dir``, which must not exist.
 
     Peak memory is about twice the checkpoint's size. Half of it is the checkpoint itself, mapped.
@@ -67,14 +68,13 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
     """
     started = time.monotonic()
     _say(f"loading {model_dir} as a {task}")
-    model = load_torch_model(model_dir, task, torch.float32, for_export=True)
+    model = load_torch_model(model_dir, task, torch.float32, template=template, for_export=True)
     example = _example_batch(model.architecture.vocab_size)
     padded = _tensors(example.padded())
     with torch.inference_mode():
         expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
-    if isinstance(model, SequenceClassifier) and precision != "fp32":
-        replace_last_layer(model, SumOfProducts)
 
+    has_scores = task != "embedder"
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
@@ -83,9 +83,9 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path) 
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
         elif can_be_packed(model):
-            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial)
+            _write_whole(PackedModel(model), _tensors(example.binned()), precision, partial, has_scores=has_scores)
         else:
-            _write_whole(model, padded, precision, partial)
+            _write_whole(model, padded, precision, partial, has_scores=has_scores)
         del model
         gc.collect()
         _say("checking against torch")
@@ -110,14 +110,19 @@ def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
 
 
 def _write_whole(
-    model: Embedder | SequenceClassifier | PackedModel,
+    model: PooledModel | SequenceClassifier | PackedModel,
     inputs: dict[str, torch.Tensor],
     precision: IrPrecision,
     folder: Path,
+    *,
+    has_scores: bool,
 ) -> None:
     _say("tracing")
     example = {name: inputs[name] for name in model.input_names}
     graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
+    if has_scores and (parts := split_head(graph)) is not None:
+        graph, head = parts
+        _write(head, "fp32", folder / HEAD_FILE)
     if precision == "int8":
         _say("compressing weights to int8")
     _write(graph, precision, folder / MODEL_FILE)
@@ -125,7 +130,8 @@ def _write_whole(
 
 def _write_part(part: sections.Part, precision: IrPrecision, folder: Path) -> None:
     _say(f"tracing {part.name}")
-    _write(_trace(part.module, part.example, part.dynamic, part.outputs), precision, folder / f"{part.name}.xml")
+    kept = "fp32" if part.name == HEAD else precision
+    _write(_trace(part.module, part.example, part.dynamic, part.outputs), kept, folder / f"{part.name}.xml")
 
 
 def _trace(
@@ -187,6 +193,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--precision", choices=get_args(IrPrecision), required=True)
+    parser.add_argument("--template", choices=KNOWN, help="of a causal reranker whose files have none")
     parser.add_argument("--out", type=Path, required=True, help="folder to create")
     args = parser.parse_args()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when load.py imports transformers
@@ -195,7 +202,7 @@ def main() -> int:
     if args.out.exists():
         parser.error(f"{args.out} exists")
     try:
-        convert(args.model, args.task, args.precision, args.out)
+        convert(args.model, args.task, args.precision, args.out, template=args.template)
     except TrivetError as error:
         _say(f"error: {error.message}")
         return 1

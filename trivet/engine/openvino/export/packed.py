@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from trivet.engine.batch.packing import WIDEST
-from trivet.engine.models.load import Embedder, SequenceClassifier
+from trivet.engine.models.load import PooledModel, SequenceClassifier
 from trivet.engine.models.nomic_moe import NomicMoeModel
 from trivet.engine.models.spans import BinSpans
 
@@ -38,12 +38,12 @@ class PackedModel(nn.Module):
     The result equals that of the model for the same sequences padded: (S, D) or (S, labels) fp32.
     """
 
-    def __init__(self, model: Embedder | SequenceClassifier) -> None:
+    def __init__(self, model: PooledModel | SequenceClassifier) -> None:
         super().__init__()
         self.model = model
         types = ("token_type_ids",) if "token_type_ids" in model.input_names else ()
         self.input_names = ("input_ids", "positions", "sequence_ids", "first_token_indices", *types)
-        self._encoder: Any = model.encoder if isinstance(model, Embedder) else model.model.base_model
+        self._encoder: Any = model.encoder if isinstance(model, PooledModel) else model.model.base_model
         self._first_position = model.architecture.first_position
 
     def forward(
@@ -67,17 +67,17 @@ class PackedModel(nn.Module):
                 **types,
             ).last_hidden_state
         tokens = hidden.flatten(0, 1)  # (B·W, H)
-        if isinstance(self.model, Embedder):
-            pooled: Tensor = self.model.pooling(tokens, BinSpans(sequence_ids, positions, first_token_indices))
+        if isinstance(self.model, PooledModel):
+            pooled: Tensor = self.model.head(tokens, BinSpans(sequence_ids, positions, first_token_indices))
             return pooled
         return _logits(self.model.model, tokens[first_token_indices][:, None]).float()
 
 
-def can_be_packed(model: Embedder | SequenceClassifier) -> bool:
+def can_be_packed(model: PooledModel | SequenceClassifier) -> bool:
     """Whether the model takes masks and positions from outside."""
     architecture = model.architecture
     positions = architecture.max_tokens or 0
-    if isinstance(model, Embedder) and isinstance(model.encoder, NomicMoeModel):
+    if isinstance(model, PooledModel) and isinstance(model.encoder, NomicMoeModel):
         return positions >= WIDEST  # its positions count from the bin's beginning
     known = architecture.model_type in _MODEL_TYPES and not architecture.is_decoder
     return known and architecture.has_absolute_positions and positions <= _MOST_POSITIONS

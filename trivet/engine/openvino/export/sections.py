@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.models.load import Embedder, SequenceClassifier
+from trivet.engine.models.load import PooledModel, SequenceClassifier
 from trivet.engine.models.pooling import Pooling
 from trivet.engine.models.rotary import TableRotary, rotate
 from trivet.engine.models.spans import BinSpans
@@ -142,8 +142,8 @@ class Attention(nn.Module):
         return attn_output.transpose(1, 2)  # (B, Tq, h, D)
 
 
-class EmbedderHead(nn.Module):
-    """An embedder's pooling."""
+class VectorHead(nn.Module):
+    """Pooling, and what follows it."""
 
     def __init__(self, pooling: nn.Module) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class ClassifierHead(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.pooling = EmbedderHead(Pooling((model.config.classifier_pooling,)))
+        self.pooling = VectorHead(Pooling((model.config.classifier_pooling,)))
         self.dense, self.classifier = model.head, model.classifier
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
@@ -169,12 +169,12 @@ class ClassifierHead(nn.Module):
         return logits.float()
 
 
-def can_be_cut(model: Embedder | SequenceClassifier) -> bool:
+def can_be_cut(model: PooledModel | SequenceClassifier) -> bool:
     """Whether `parts` knows this model: a ModernBERT with the plain rotary positions."""
     return isinstance(getattr(_encoder(model), "rotary_emb", None), TableRotary)
 
 
-def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
+def parts(model: PooledModel | SequenceClassifier) -> Iterator[Part]:
     """Yield all parts in the order in which they first run."""
     encoder = _encoder(model)
     config = encoder.config
@@ -206,7 +206,7 @@ def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
         ("attn_output",),
         {"query": (0, 1), "key": (0, 1), "value": (0, 1), "attn_mask": (0, 2, 3)},
     )
-    head = EmbedderHead(model.pooling) if isinstance(model, Embedder) else ClassifierHead(model.model)
+    head = VectorHead(model.head) if isinstance(model, PooledModel) else ClassifierHead(model.model)
     mask = torch.ones(2, tokens, dtype=torch.int64)
     yield Part(
         HEAD,
@@ -217,7 +217,7 @@ def parts(model: Embedder | SequenceClassifier) -> Iterator[Part]:
     )
 
 
-def describe(model: Embedder | SequenceClassifier) -> SectionsMeta:
+def describe(model: PooledModel | SequenceClassifier) -> SectionsMeta:
     """Return the facts that the runtime needs beside the graphs."""
     encoder = _encoder(model)
     config = encoder.config
@@ -229,13 +229,13 @@ def describe(model: Embedder | SequenceClassifier) -> SectionsMeta:
     )
 
 
-def rotary_tables(model: Embedder | SequenceClassifier) -> dict[str, Any]:
+def rotary_tables(model: PooledModel | SequenceClassifier) -> dict[str, Any]:
     """Return `<layer type>_cos` and `_sin`, each (positions, D) fp32 numpy."""
     return {name: table.numpy() for name, table in _encoder(model).rotary_emb.named_buffers()}
 
 
-def _encoder(model: Embedder | SequenceClassifier) -> Any:
-    return model.encoder if isinstance(model, Embedder) else getattr(model.model, "model", None)
+def _encoder(model: PooledModel | SequenceClassifier) -> Any:
+    return model.encoder if isinstance(model, PooledModel) else getattr(model.model, "model", None)
 
 
 def _cut_linear(linear: nn.Linear, count: int) -> list[nn.Linear]:

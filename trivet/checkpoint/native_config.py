@@ -1,0 +1,139 @@
+"""Translates config.json of families that were published with remote code into the fields of transformers' own classes.
+
+Remote code is never run. Where transformers computes the same model natively, only names and defaults differ; a field
+that chooses a formula which the native class does not have is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trivet.checkpoint.files import CheckpointMismatch
+
+_BIDIRECTIONAL = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Decoders that transformers computes both ways where `is_causal` is false."""
+_KNOWS_BIDIRECTIONAL = frozenset({"gemma2", "gemma3", "gemma3_text", "embedding_gemma2"})
+"""Families that have `use_bidirectional_attention` themselves."""
+
+_NEW_PINNED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("gelu",),
+    "layer_norm_type": ("layer_norm",),
+    "logn_attention_scale": (False,),
+    "pack_qkv": (True,),
+    "position_embedding_type": ("rope",),
+}
+_NOMIC_PINNED: dict[str, tuple[Any, ...]] = {
+    "activation_function": ("swiglu",),
+    "causal": (False,),
+    "mlp_fc1_bias": (False,),
+    "mlp_fc2_bias": (False,),
+    "parallel_block": (False,),
+    "prenorm": (False,),
+    "qkv_proj_bias": (False,),
+    "rotary_emb_fraction": (1.0,),
+    "rotary_emb_interleaved": (False,),
+    "rotary_emb_scale_base": (None,),
+    "rotary_scaling_factor": (None,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "scale_attn_weights": (True,),
+    "use_rms_norm": (False, None),
+}
+_NOMIC_NAMES = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "intermediate_size": "n_inner",
+    "layer_norm_eps": "layer_norm_epsilon",
+}
+
+
+def native_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the fields with which transformers computes this model, `model_type` among them.
+
+    Args:
+        config: the content of config.json.
+
+    Returns:
+        None if transformers reads config.json right as it is.
+
+    Raises:
+        CheckpointMismatch: a field asks for something that the native class does not compute; the message names it.
+    """
+    match config.get("model_type"):
+        case "new":
+            return _gte(config)
+        case "gte" if config.get("rope_scaling"):
+            return _gte(config)
+        case "nomic_bert" if "n_embd" in config and not config.get("num_experts"):
+            return _nomic(config)
+    return _bidirectional(config)
+
+
+def _gte(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`new` of Alibaba-NLP. Fixed NTK scaling turns at base · factor, all frequencies divided by factor^(2/head size):
+    the native class has that as linear scaling."""
+    _check(config, _NEW_PINNED)
+    scaling = config.get("rope_scaling") or {"type": "ntk", "factor": 1.0}
+    kind = scaling.get("type", scaling.get("rope_type"))
+    if kind != "ntk" or set(scaling) - {"type", "rope_type", "factor"}:
+        raise CheckpointMismatch(
+            f"config.json: rope_scaling is {scaling!r}; of `new` only type ntk with a factor is known"
+        )
+    factor = float(scaling["factor"])
+    head_size = config["hidden_size"] // config["num_attention_heads"]
+    rope: dict[str, Any] = {"rope_theta": float(config["rope_theta"]) * factor, "rope_type": "default"}
+    if factor != 1.0:
+        rope |= {"rope_type": "linear", "factor": factor ** (2 / head_size)}
+    return _without(config, "auto_map", "rope_scaling", "rope_theta", *_NEW_PINNED.keys() - {"hidden_act"}) | {
+        "model_type": "gte",
+        "rope_parameters": rope,
+    }
+
+
+def _nomic(config: Mapping[str, Any]) -> dict[str, Any]:
+    """nomic_bert by GPT-2's field names. The native class has other names, and defaults that hide a missing one."""
+    _check(config, _NOMIC_PINNED)
+    missing = [name for name in (*_NOMIC_NAMES.values(), "rotary_emb_base") if name not in config]
+    if missing:
+        raise CheckpointMismatch(f"config.json of a nomic_bert states no {', '.join(missing)}")
+    multiple = config.get("pad_vocab_size_multiple") or 1
+    return {
+        **{native: config[name] for native, name in _NOMIC_NAMES.items()},
+        "model_type": "nomic_bert",
+        "vocab_size": -(-config["vocab_size"] // multiple) * multiple,
+        "type_vocab_size": config.get("type_vocab_size", 2),
+        "max_position_embeddings": config.get("n_positions", 8192),
+        "hidden_act": "silu",
+        "pad_token_id": config.get("pad_token_id") or 0,
+        "rope_parameters": {"rope_type": "default", "rope_theta": float(config["rotary_emb_base"])},
+    }
+
+
+def _bidirectional(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Decoders that attend both ways: transformers knows the field of Gemma alone."""
+    model_type = str(config.get("model_type"))
+    if model_type == "llama_bidirec":
+        return _without(config, "auto_map") | {"model_type": "llama", "is_causal": False}
+    if not config.get("use_bidirectional_attention") or model_type in _KNOWS_BIDIRECTIONAL:
+        return None
+    if model_type not in _BIDIRECTIONAL:
+        raise CheckpointMismatch(
+            f"config.json: use_bidirectional_attention is not known for model_type {model_type}; it is for "
+            f"{', '.join(sorted(_BIDIRECTIONAL | _KNOWS_BIDIRECTIONAL))}"
+        )
+    return _without(config, "auto_map") | {"is_causal": False}
+
+
+def _check(config: Mapping[str, Any], pinned: Mapping[str, tuple[Any, ...]]) -> None:
+    wrong = [
+        f"{name} is {config[name]!r}, only {' or '.join(map(repr, allowed))} is computed"
+        for name, allowed in pinned.items()
+        if name in config and config[name] not in allowed
+    ]
+    if wrong:
+        raise CheckpointMismatch(f"config.json of {config.get('model_type')}: {'; '.join(wrong)}")
+
+
+def _without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in names}

@@ -1,0 +1,135 @@
+"""What a checkpoint's files do with a pooled vector: layers of sentence-transformers, and heads that give scores.
+
+All of it computes in fp32, whatever the precision of the encoder: a score that is rounded to 16 bits has few distinct
+values, and the work is one vector of each sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trivet.checkpoint.files import SINGLE_FILE, CheckpointMismatch, find_weight_files
+from trivet.checkpoint.modules import Dense, LayerNorm, Normalize, Step
+from trivet.errors import ModelError
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    name: getattr(nn, name) for name in ("Identity", "Tanh", "GELU", "ReLU", "SiLU", "Sigmoid")
+}
+
+
+def build_steps(steps: Iterable[Step]) -> nn.Sequential:
+    """Load the layers behind the pooling: ``(S, inputs) fp32 -> (S, outputs) fp32``.
+
+    Raises:
+        ModelError: an activation is not known, or a folder lacks its tensors.
+    """
+    return nn.Sequential(*map(_built, steps))
+
+
+def _built(step: Step) -> nn.Module:
+    match step:
+        case Dense():
+            return _DenseLayer(step)
+        case LayerNorm(folder, size):
+            tensors = read_tensors(folder, ["norm.weight", "norm.bias"])
+            norm = nn.LayerNorm(size)
+            norm.load_state_dict({key.removeprefix("norm."): tensor for key, tensor in tensors.items()})
+            return norm
+        case Normalize():
+            return UnitLength()
+
+
+class _DenseLayer(nn.Module):
+    def __init__(self, step: Dense) -> None:
+        super().__init__()
+        package, _, activation = step.activation.rpartition(".")
+        if not package.startswith("torch.nn") or activation not in _ACTIVATIONS:
+            raise ModelError(
+                f"{step.folder / 'config.json'}: activation_function {step.activation} is not supported: "
+                f"{', '.join(_ACTIVATIONS)} of torch.nn are"
+            )
+        projects = step.has_residual and step.inputs != step.outputs
+        names = ["linear.weight", *(["linear.bias"] if step.has_bias else [])]
+        tensors = read_tensors(step.folder, [*names, *(["residual.weight"] if projects else [])])
+        self.linear = linear_of(tensors["linear.weight"], tensors.get("linear.bias"))
+        self.activation = _ACTIVATIONS[activation]()
+        self.residual: nn.Module | None = None
+        if step.has_residual:
+            self.residual = linear_of(tensors["residual.weight"]) if projects else nn.Identity()
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        found: Tensor = self.activation(self.linear(vectors))
+        return found if self.residual is None else found + self.residual(vectors)
+
+
+class UnitLength(nn.Module):
+    """``(S, H) -> (S, H)`` of length 1."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """See the class."""
+        return functional.normalize(vectors, dim=-1)
+
+
+class WordLogits(nn.Module):
+    """The logit of one word as the next, less that of another: ``(S, H) -> (S, 1)``.
+
+    It holds the rows of these words alone, out of a language-model head of the whole vocabulary.
+    """
+
+    def __init__(self, rows: Sequence[Tensor], softcap: float | None) -> None:
+        super().__init__()
+        self.linear = linear_of(torch.stack(list(rows)))
+        self.softcap = softcap
+        """Largest logit of models that squash theirs by a hyperbolic tangent."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """See the class."""
+        logits: Tensor = self.linear(vectors)  # (S, 1 or 2)
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits if logits.shape[1] == 1 else logits[:, :1] - logits[:, 1:]
+
+
+def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    """Make a linear layer of tensors, (outputs, inputs) and (outputs,), in fp32."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight = nn.Parameter(weight.float(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.float(), requires_grad=False)
+    return layer
+
+
+def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """Read some tensors of a folder's safetensors files, in fp32.
+
+    Raises:
+        ModelError: the files are missing or are pickles.
+        CheckpointMismatch: a tensor is missing; the message names it.
+    """
+    found: dict[str, Tensor] = {}
+    for file in find_weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            found |= {name: opened.get_tensor(name).float() for name in names if name in opened.keys()}  # noqa: SIM118
+    if missing := [name for name in names if name not in found]:
+        raise CheckpointMismatch(f"{folder / SINGLE_FILE} has no {', '.join(missing)}")
+    return found
+
+
+def read_rows(folder: Path, name: str, rows: Sequence[int]) -> list[Tensor]:
+    """Read some rows of a large matrix, each (columns,) fp32, without reading the others.
+
+    Raises:
+        ModelError: as `read_tensors`.
+    """
+    for file in find_weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            if name in opened.keys():  # noqa: SIM118 - not a mapping
+                matrix = opened.get_slice(name)
+                return [matrix[row : row + 1][0].float() for row in rows]
+    raise CheckpointMismatch(f"{folder / SINGLE_FILE} has no {name}")
