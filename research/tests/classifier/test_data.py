@@ -12,6 +12,7 @@ from research.classifier.captions import conflicts, cut_short, follows, invent, 
 from research.classifier.data import ENTAILED, cut_signature, reversed_rows
 from research.classifier.defaults import Default, default_examples, find_defaults, signature
 from research.classifier.publish import found as found_of_kinds
+from research.classifier.publish import topic_accuracy
 from research.relations.pairs import Pair
 from research.relations.prose_pairs import NliRow
 
@@ -113,3 +114,15 @@ def test_the_card_counts_pairs_over_the_kinds_it_speaks_of() -> None:
              "unrelated/hard-class": [1.0, 1], "unrelated/easy-leads": [0.0, 9]}  # fmt: skip
     told = found_of_kinds({"accuracy_by_kind": kinds})
     assert (told["dependency"], told["unrelated_code"], told["template_opposite"]) == ("4 of 6", "3 of 9", "0 of 0")
+
+
+def test_the_card_states_topics_as_the_library_reads_them() -> None:
+    figures = {
+        f"{length} tokens, window {window}, {way}": {"accuracy": accuracy}
+        for length, window, way, accuracy in (
+            (60, 128, "max", 0.9), (60, 128, "mean", 0.1),
+            (600, 128, "max", 0.2), (600, 128, "mean", 0.3), (600, 512, "max", 0.8), (600, 512, "mean", 0.4),
+        )
+    }  # fmt: skip
+    assert topic_accuracy(figures, 60) == 0.9
+    assert topic_accuracy(figures, 600) == 0.8
