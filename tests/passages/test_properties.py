@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.passages import counters
@@ -26,6 +26,9 @@ TEXTS = st.one_of(st.text(max_size=400), st.lists(FRAGMENTS, max_size=60).map("\
 COUNTERS = st.sampled_from([counters.words, counters.with_spaces, counters.some_bytes])
 
 
+@example(text="0:0:0:0:0:0:0:0\r\ufeff0", kind="bash", count=counters.words, max_tokens=16)
+@example(text="0))))))))))))))\ufeff}", kind="bash", count=counters.words, max_tokens=16)
+@example(text="0:0:0:0:0:0:0;0{\ufeff", kind="bash", count=counters.words, max_tokens=16)
 @given(text=TEXTS, kind=st.sampled_from(sorted(FORMATS)), count=COUNTERS, max_tokens=st.integers(16, 80))
 def test_passages_cover_the_text_in_order_within_the_limit(
     text: str, kind: str, count: CountTokens, max_tokens: int

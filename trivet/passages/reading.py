@@ -35,6 +35,17 @@ class CodeReader(Protocol):
         ...
 
 
+_MARK = "\ufeff"
+"""The byte order mark."""
+_SPACE = "\x1c"
+"""A space to Python that texts hardly ever hold."""
+
+
+def _with_marks(count_tokens: CountTokens) -> CountTokens:
+    """Count the tokens of texts whose byte order marks have been replaced."""
+    return lambda pieces: count_tokens([piece.replace(_SPACE, _MARK) for piece in pieces])
+
+
 def passages_of(
     text: str,
     count_tokens: CountTokens,
@@ -70,6 +81,10 @@ def passages_of(
     if max_tokens < LEAST_MAX_TOKENS:
         raise ValueError(f"max_tokens is {max_tokens}; a passage needs a limit of at least {LEAST_MAX_TOKENS} tokens")
     text = _SURROGATE.sub("\ufffd", text)  # tokenizers take none
+    if _MARK in text[1:]:
+        # It is invisible there, but no space to Python: one stands for it, except where tokens are counted.
+        text = text[:1] + text[1:].replace(_MARK, _SPACE)
+        count_tokens = _with_marks(count_tokens)
     of_format = format_of(text, path, kind)
     found: list[Passage] = []
     line = 1
