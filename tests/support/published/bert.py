@@ -203,7 +203,7 @@ def write_electra(folder: Path) -> None:
     weights.save(folder)
 
 
-# ── settings that are easily missed: shared/cases 3 and 4 ───────────────────────────────────────────────────────────
+# ── settings that are easily missed ───────────────────────────────────────────────────────────
 
 
 def write_lower_cased(folder: Path) -> None:

@@ -110,7 +110,7 @@ def _write_classifier(folder: Path, seed: int, positions: int, labels: dict[str,
     weights.save(folder)
 
 
-# ── settings that are easily missed: shared/cases 4 ─────────────────────────────────────────────────────────────────
+# ── settings that are easily missed ─────────────────────────────────────────────────────────────────
 
 
 def write_limit_of_its_own_name(folder: Path) -> None:

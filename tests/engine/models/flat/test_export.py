@@ -115,7 +115,7 @@ def test_pooling_modes(modes: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_a_head_of_its_own_keeps_500_scores_apart_in_bf16(tmp_path: Path) -> None:
-    """As one graph in bf16 the starter gives 139; shared/cases, 2."""
+    """As one graph in bf16 the starter gives 139."""
     folder = prepare_starter("reranker", tmp_path)
     query, documents = sequences((6,), 30_000)[0], sequences([12] * 500, 30_000, seed=1)
     parts = [torch.cat([query, document]) for document in documents]

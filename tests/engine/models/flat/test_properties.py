@@ -78,7 +78,7 @@ def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: s
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_500_documents_have_500_scores(tmp_path: Path, dtype: torch.dtype) -> None:
-    """shared/cases, 2: a head in bf16 gave 159 scores, ties of eleven."""
+    """A head in bf16 gave 159 scores, ties of eleven."""
     model = load_flat_model(prepare_starter("reranker", tmp_path), "reranker", dtype)
     query, documents = sequences((6,), 30_000)[0], sequences([12] * 500, 30_000, seed=1)
     parts = [torch.cat([query, document]) for document in documents]

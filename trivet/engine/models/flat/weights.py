@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.errors import ModelError
 
 OTHER_USES: Final = re.compile(
     r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier"
@@ -107,7 +108,10 @@ def _stored_tensors(
     stored: dict[str, _Stored] = {}
     twice: list[str] = []
     for file in files:
-        handle: Any = opened.enter_context(safe_open(file, framework="pt"))
+        try:
+            handle: Any = opened.enter_context(safe_open(file, framework="pt"))
+        except SafetensorError as error:
+            raise ModelError(f"{file} is no safetensors file, or not a whole one: {error}") from error
         for name in handle.keys():  # noqa: SIM118 - not a dict
             plain = _plain_name(name, prefixes)
             if plain in stored:
