@@ -18,6 +18,7 @@ from deployments.embedder import Embedder
 from deployments.environment.variables import explain, missing_variables, shipped_variables
 from deployments.ingress import Ingress
 from deployments.lanes import bound_lanes
+from deployments.nodes import gpus_per_node
 from deployments.options import ingress_options, replica_options
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
@@ -51,7 +52,9 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
     run_id = uuid.uuid4().hex[:12]
     handles: dict[Task, dict[str, serve.Application]] = {
         model.task: {
-            lane: deployment(model, replica_options(args, model.task, lane, cluster_gpus)).bind(args, lane, run_id)
+            lane: deployment(model, replica_options(args, model.task, lane, cluster_gpus, gpus_per_node())).bind(
+                args, lane, run_id
+            )
             for lane in lanes
         }
         for model in models

@@ -12,12 +12,13 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from deployments.router import NODES
+from deployments.router import REPLICAS
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
+from trivet.gpu import GpuId
 from trivet.messages import (
     EngineRequest,
     EngineResult,
@@ -29,7 +30,7 @@ from trivet.messages import (
     TokenizeResult,
 )
 from trivet.metrics import REROUTES, MetricsSink
-from trivet.vram.snapshot import Placement, placement_for
+from trivet.vram.snapshot import Placement, next_choice, placement_for
 
 logger = logging.getLogger("ray.serve")
 
@@ -69,8 +70,8 @@ class RayDispatcher:
         reroute: Reroute | None = None
         reply: EngineResult | TrivetError
         placement = self._placement(task)
-        if placement is not None and placement.nodes:
-            reply, cause = await self._on_gpu(task, request, placement.nodes)
+        if placement is not None and placement.gpus:
+            reply, cause = await self._on_gpu(task, request, placement.gpus)
             if isinstance(reply, GpuUnavailable):
                 reroute = Reroute(cause, reply.reason)
                 logger.warning("rerouted to cpu: %s", reply.reason)
@@ -87,12 +88,14 @@ class RayDispatcher:
         return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
 
     async def _on_gpu(
-        self, task: Task, request: EngineRequest, nodes: tuple[str, ...]
+        self, task: Task, request: EngineRequest, gpus: Mapping[GpuId, tuple[str, ...]]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask nodes with room until one does not refuse; return its answer, or why all refused and the last cause."""
+        """Ask GPUs with room until one does not refuse; return its answer, or why all refused and the last cause."""
         refusals: list[str] = []
+        left = dict(gpus)
         while True:
-            call = partial(self._run[task]["gpu"].remote, **{NODES: nodes})
+            replicas = tuple(replica for ids in gpus.values() for replica in ids)
+            call = partial(self._run[task]["gpu"].remote, **{REPLICAS: replicas})
             try:
                 reply: EngineResult | TrivetError = await self._reply(task, "gpu", call, request)
             except Unavailable as error:
@@ -100,16 +103,15 @@ class RayDispatcher:
             if not isinstance(reply, GpuUnavailable):
                 return reply, ""
             refusals.append(reply.reason)
-            others = tuple(node for node in nodes if node != reply.node)
-            if not others or others == nodes:
+            if reply.gpu is None or left.pop(reply.gpu, None) is None or not left:
                 return GpuUnavailable("; ".join(refusals)), "gpu_refused"
-            logger.warning("asking another node's GPU: %s", reply.reason)
-            nodes = others
+            logger.warning("asking another GPU: %s", reply.reason)
+            gpus = next_choice(left, reply.gpu)
 
     def lane(self, task: Task) -> Lane:
         """Return the lane that a request to this model would be sent to now."""
         placement = self._placement(task)
-        return "gpu" if placement is not None and placement.nodes else "cpu"
+        return "gpu" if placement is not None and placement.gpus else "cpu"
 
     def snapshot_age_s(self) -> float | None:
         """Return the age of the oldest snapshot, or the time since the start if one is missing; None without a GPU."""
@@ -186,8 +188,8 @@ class RayDispatcher:
             return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
         models, now_s = tuple(self._handles), time.monotonic()
         gpus = tuple(
-            gpu_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
-            for node, snapshot in self._feed.latest.items()
+            gpu_status(snapshot, models, now_s, self._config, gpu=gpu, node=self._feed.node_name(gpu.node))
+            for gpu, snapshot in self._feed.latest.items()
         )
         return ServiceStatus(gpus=gpus, policy=self._config.vram)
 

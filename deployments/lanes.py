@@ -1,11 +1,13 @@
 """Maps lanes to this cluster: which lanes are bound, and which backend runs in each."""
 
+import os
 import time
 from dataclasses import dataclass
 
-from deployments.vram.simulated_gpu import simulated_ledger
+from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.engine.cuda.identity import current_gpu_uuid
 from trivet.engine.engine import Engine
 from trivet.engine.open import (
     open_cpu_engine,
@@ -24,8 +26,10 @@ class OpenLane:
 
     engine: Engine
     gpu: GpuLaneBackend | None = None
+    gpu_uuid: str = ""
+    """UUID of the GPU that the GPU backend computes on; empty on the CPU lane."""
 
-    def report(self, task: Task, pid: int) -> ReplicaReport | None:
+    def report(self, task: Task, pid: int, replica: str = "") -> ReplicaReport | None:
         """Build this process's report to the VRAM actor; None on the CPU lane."""
         if self.gpu is None:
             return None
@@ -33,6 +37,8 @@ class OpenLane:
         return ReplicaReport(
             model=task,
             pid=pid,
+            gpu=self.gpu_uuid,
+            replica=replica,
             at_s=time.monotonic(),
             held_bytes=memory.held_bytes,
             reusable_bytes=memory.reusable_bytes,
@@ -54,14 +60,26 @@ def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
     return ("gpu", "cpu")
 
 
-def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str) -> OpenLane:
-    """Open the engine of one model on one lane; `run_id` identifies the application's run."""
+def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str | None = None) -> OpenLane:
+    """Open the engine of one model on one lane.
+
+    Args:
+        config: of the application.
+        task: the model's.
+        lane: the device.
+        run_id: identifies the application's run.
+        gpu: UUID of the GPU that the VRAM actor gave this process, on a node with several. None: the one that Ray gave.
+    """
     if lane == "cpu":
         return OpenLane(open_cpu_engine(config, task))
     prepared = prepare_model(config, task)
     if config.device == "simulated":
-        backend, precision = open_simulated_backend(config, prepared, simulated_ledger(config, run_id))
+        uuid = gpu or simulated_gpus(config)[0]
+        backend, precision = open_simulated_backend(config, prepared, simulated_ledger(config, run_id, uuid))
     else:
+        if gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # CUDA reads it when it is first used, which is below
         backend, precision = open_cuda_backend(config, prepared)
+        uuid = current_gpu_uuid()
     backend.reload()  # if there is no room yet, it starts without its weights, and the CPU replica serves
-    return OpenLane(open_engine(config, prepared, backend, precision), backend)
+    return OpenLane(open_engine(config, prepared, backend, precision), backend, uuid)

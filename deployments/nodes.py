@@ -20,6 +20,12 @@ def gpu_nodes(config: AppConfig) -> dict[str, str]:
     return {node["NodeID"]: node["NodeName"] for node in with_gpu}
 
 
+def gpus_per_node() -> int:
+    """Return the largest number of GPUs of any live node, at least 1. Blocks while it queries the cluster."""
+    nodes = cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
+    return max((int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]), default=1) or 1
+
+
 def this_node() -> str:
     """Return the id of the node that this process runs on."""
     return str(ray.get_runtime_context().get_node_id())

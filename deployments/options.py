@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from deployments.router import GpuNodeRouter
+from deployments.router import GpuRouter
 from trivet.config import AppConfig, Lane, Task
 
 _HEALTH = {
@@ -26,7 +26,9 @@ def deployment_name(task: Task, lane: Lane) -> str:
     return task if lane == "gpu" else f"{task}-cpu"
 
 
-def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: float) -> dict[str, Any]:
+def replica_options(
+    config: AppConfig, task: Task, lane: Lane, cluster_gpus: float, gpus_per_node: int = 1
+) -> dict[str, Any]:
     """Return the options of one model's deployment on one lane.
 
     Reserves almost no CPU; otherwise six replicas would never schedule on two cores. The engine limits threads instead.
@@ -42,6 +44,9 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
     elif config.device != "simulated" or cluster_gpus:
         gpus = config.model_for(task).gpu_fraction
         env |= _CUDA_ALLOCATOR
+    if config.device == "simulated":
+        gpus_per_node = len(config.simulated.all_gpus())
+        gpus /= gpus_per_node  # one GPU of the cluster stands for all the simulated ones of its node
     options: dict[str, Any] = {
         "name": deployment_name(task, lane),
         "num_replicas": config.cpu.replicas,
@@ -53,8 +58,9 @@ def replica_options(config: AppConfig, task: Task, lane: Lane, cluster_gpus: flo
     if lane == "gpu":
         options |= {
             "num_replicas": config.gpu.replicas,
-            "max_replicas_per_node": 1,  # decisions are per node, and two replicas on a node would share one GPU
-            "request_router_config": {"request_router_class": GpuNodeRouter},
+            # One per GPU and model: the node's VRAM actor gives each replica its GPU.
+            "max_replicas_per_node": gpus_per_node,
+            "request_router_config": {"request_router_class": GpuRouter},
         }
     return options
 

@@ -21,11 +21,13 @@ from deployments.nodes import this_node
 from deployments.observability.logs import send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import ReplicaSample, Sampler
+from deployments.vram.assigned import take_gpu
 from deployments.vram.controller import GpuController
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.engine import ResultFuture
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
+from trivet.gpu import GpuId
 from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
 
 logger = logging.getLogger("ray.serve")
@@ -69,7 +71,10 @@ class ModelReplica:
         send_library_logs_to_serve()
         self._config = config
         sink = RaySink()
-        self._lane = await asyncio.to_thread(self._open, config, lane, run_id)
+        self._keeper: GpuController | None = None
+        app_name = serve.get_replica_context().app_name
+        gpu = await take_gpu(self.task, app_name, config, run_id) if lane == "gpu" else None
+        self._lane = await asyncio.to_thread(self._open, config, lane, run_id, gpu)
         self._engine = self._lane.engine
         self._engine.scheduler.metrics = EngineMetrics(sink, model=self.task, lane=lane)
         self._engine.start()
@@ -77,12 +82,9 @@ class ModelReplica:
         self._sampler.start()
         self._forward_limit_s = config.serving.forward_limit_s
         self._waiting_for_collector: dict[int, float] = {}
-        self._node = this_node()
-        self._keeper: GpuController | None = None
+        self._gpu = GpuId(this_node(), self._lane.gpu_uuid) if self._lane.gpu is not None else None
         if self._lane.gpu is not None:
-            self._keeper = GpuController(
-                self._lane, self.task, serve.get_replica_context().app_name, config, run_id, sink
-            )
+            self._keeper = GpuController(self._lane, self.task, app_name, config, run_id, sink)
             self._keeper.start()
         try:
             await asyncio.to_thread(self._engine.warm_up)
@@ -92,9 +94,9 @@ class ModelReplica:
             "%s ready on %s after %.1f s", self._engine.card.name, self._engine.device, time.monotonic() - started_s
         )
 
-    def _open(self, config: AppConfig, lane: Lane, run_id: str) -> OpenLane:
+    def _open(self, config: AppConfig, lane: Lane, run_id: str, gpu: str | None) -> OpenLane:
         """Open the engine of this lane without starting it; blocking."""
-        return open_lane(config, self.task, lane, run_id)
+        return open_lane(config, self.task, lane, run_id, gpu)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply the deployment's `user_config`; Serve calls this at the start and whenever it changes.
@@ -119,8 +121,8 @@ class ModelReplica:
             call.admitted(future)
         return futures
 
-    async def run(self, request: EngineRequest, nodes: Sequence[str] = ()) -> EngineResult | TrivetError:
-        """Answer one request, or return its error. `nodes` is for the router: the nodes to choose from."""
+    async def run(self, request: EngineRequest, replicas: Sequence[str] = ()) -> EngineResult | TrivetError:
+        """Answer one request, or return its error. `replicas` is for the router: the ids to choose from."""
         call = _Call(request)
         self._waiting_for_collector[id(call)] = time.monotonic()
         try:
@@ -135,7 +137,7 @@ class ModelReplica:
         try:
             return await future
         except GpuUnavailable as error:
-            return GpuUnavailable(error.reason, node=self._node)
+            return GpuUnavailable(error.reason, gpu=self._gpu)
         except TrivetError as error:
             return error
 

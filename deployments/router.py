@@ -1,20 +1,20 @@
-"""Routes a request to a GPU replica on one of the nodes that the caller names."""
+"""Routes a request to one of the GPU replicas that the caller names."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 from typing_extensions import override
 
-NODES = "nodes"
-"""The keyword argument of a replica's `run` that names the nodes, which the router reads."""
+REPLICAS = "replicas"
+"""The keyword argument of a replica's `run` that names the replicas to choose from, which the router reads."""
 
 
-class GpuNodeRouter(RequestRouter):
-    """Chooses the better of two random replicas among those on the nodes that a request names.
+class GpuRouter(RequestRouter):
+    """Chooses the better of two random replicas among those that a request names.
 
     Does not use Serve's FIFO mix-in, which hands a replica found for one request to the oldest waiting one: the replica
-    may be on a node that the other request must avoid.
+    may be on a GPU that the other request must avoid.
     """
 
     @override
@@ -22,12 +22,12 @@ class GpuNodeRouter(RequestRouter):
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
         """Return two random replicas, of which Serve takes the one with the shorter queue."""
-        nodes = pending_request.kwargs.get(NODES, ()) if pending_request is not None else ()
-        # If no node has a replica any more, any replica will do: the CPU replica serves requests that it rejects.
-        candidates = on_nodes(candidate_replicas, nodes) or candidate_replicas
+        ids = pending_request.kwargs.get(REPLICAS, ()) if pending_request is not None else ()
+        # If none of them is there any more, any replica will do: another lane serves requests that it rejects.
+        candidates = named(candidate_replicas, ids) or candidate_replicas
         return [random.sample(candidates, min(2, len(candidates)))]
 
 
-def on_nodes(replicas: list[RunningReplica], nodes: Sequence[str]) -> list[RunningReplica]:
-    """Return the replicas that run on one of these nodes."""
-    return [replica for replica in replicas if replica.node_id in nodes]
+def named(replicas: list[RunningReplica], ids: Collection[str]) -> list[RunningReplica]:
+    """Return the replicas with one of these ids."""
+    return [replica for replica in replicas if replica.replica_id.unique_id in ids]

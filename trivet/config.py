@@ -30,6 +30,9 @@ TASKS: tuple[Task, ...] = ("embedder", "reranker", "classifier")
 Lane = Literal["gpu", "cpu"]
 """The device that serves a request: a GPU replica of its model, or a CPU replica."""
 
+GpuPlacement = Literal["spread", "pack"] | dict[Task, Annotated[int, Field(ge=0)]]
+"""How the models' replicas are divided among the GPUs of a node."""
+
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 
 MIB = 1024**2
@@ -111,7 +114,11 @@ class GpuConfig(_Frozen):
     """Batches of up to this many tokens are replayed as CUDA graphs, which saves the time of launching them. The graphs
     take as much memory on the GPU as a forward of this size; 0 switches them off."""
     replicas: PositiveInt = 1
-    """GPU replicas of each model, at most one per node. Set it to the number of the cluster's GPU nodes."""
+    """GPU replicas of each model, at most one per GPU. Set it to the number of the cluster's GPUs to use them all for
+    every model."""
+    placement: GpuPlacement = "spread"
+    """On a node with several GPUs a replica takes the GPU with the fewest models (`spread`), the first one (`pack`), or
+    the one of this index (`{embedder: 0, reranker: 1}`; models that are not named are spread)."""
 
 
 class VramConfig(_Frozen):
@@ -147,15 +154,32 @@ class VramConfig(_Frozen):
         return self
 
 
-class SimulatedConfig(_Frozen):
-    """The modelled GPU of `device: simulated`."""
-
-    RENAMED = {"foreign": "external"}
+class SimulatedGpuConfig(_Frozen):
+    """One modelled GPU. A size alone stands for a GPU without an external process."""
 
     vram: ByteSize = ByteSize(8 * 1024 * MIB)
     """Size of the GPU."""
     external: tuple[tuple[NonNegativeFloat, ByteSize], ...] = ((0.0, ByteSize(0)),)
     """Memory of an external process: pairs of seconds after the service is ready, and bytes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_size(cls, given: Any) -> Any:
+        return {"vram": given} if isinstance(given, str | int) else given
+
+
+class SimulatedConfig(SimulatedGpuConfig):
+    """The modelled GPUs of `device: simulated`."""
+
+    RENAMED = {"foreign": "external"}
+
+    gpus: tuple[SimulatedGpuConfig, ...] = ()
+    """The GPUs of every node, such as `[8GiB, 8GiB]` or `[{vram: 8GiB, external: …}, …]`. Empty: one GPU, with `vram`
+    and `external`."""
+
+    def all_gpus(self) -> tuple[SimulatedGpuConfig, ...]:
+        """Return the GPUs of every node."""
+        return self.gpus or (SimulatedGpuConfig(vram=self.vram, external=self.external),)
 
 
 class WindowConfig(_Frozen):
@@ -289,9 +313,13 @@ class AppConfig(_Frozen):
 
     @model_validator(mode="after")
     def _fractions_fit_one_gpu(self) -> Self:
-        total = sum(self.model_for(task).gpu_fraction for task in TASKS)
-        if total > 1.0 + 1e-9:
-            raise ValueError(
-                f"gpu_fraction of the three models adds up to {total:.2f}, but one GPU has 1.0: lower one of them"
-            )
+        # By index, models may be on different GPUs; one that has no index may come to any of them.
+        by_index = self.gpu.placement if isinstance(self.gpu.placement, dict) else {}
+        for index in set(by_index.values()) or {0}:
+            tasks = [task for task in TASKS if by_index.get(task, index) == index]
+            total = sum(self.model_for(task).gpu_fraction for task in tasks)
+            if total > 1.0 + 1e-9:
+                raise ValueError(
+                    f"gpu_fraction of {', '.join(tasks)} adds up to {total:.2f}, but one GPU has 1.0: lower one of them"
+                )
         return self

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from trivet.gpu import GpuId
+
 
 class TrivetError(Exception):
     """Base of everything Trivet raises on purpose."""
@@ -117,13 +119,13 @@ class Unavailable(TrivetError):
 class GpuUnavailable(TrivetError):
     """The GPU lane cannot do this work now; `reason` is a human-readable explanation.
 
-    `node` is the id of the cluster's node that refused, where there is a cluster: another node may have room.
+    `gpu` is the GPU that refused, where it is known: another one may have room.
     """
 
-    def __init__(self, reason: str, *, node: str | None = None) -> None:
+    def __init__(self, reason: str, *, gpu: GpuId | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.node = node
+        self.gpu = gpu
 
 
 class EngineError(TrivetError):

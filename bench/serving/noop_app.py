@@ -13,7 +13,7 @@ from trivet.config import AppConfig, Lane
 
 
 class _Noop(ModelReplica):
-    def _open(self, config: AppConfig, lane: Lane, run_id: str) -> OpenLane:
+    def _open(self, config: AppConfig, lane: Lane, run_id: str, gpu: str | None) -> OpenLane:
         return OpenLane(open_noop_engine(config, self.task))
 
 

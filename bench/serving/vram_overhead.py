@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from trivet.config import TASKS
+from trivet.gpu import GpuId
 from trivet.vram.snapshot import placement_for
 from trivet.vram.types import Decision, Observation, Snapshot
 
@@ -26,7 +27,7 @@ def snapshot(lane: str) -> Snapshot:
 
 def main() -> None:
     for lane in ("gpu", "cpu"):
-        latest = {"node": snapshot(lane)}
+        latest = {GpuId("node", "GPU-0"): snapshot(lane)}
         took_ns = np.empty(ROUNDS)
         for index in range(ROUNDS):
             started_ns = time.perf_counter_ns()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 
+from ray import serve
 from ray.exceptions import RayError
 
 from deployments.lanes import OpenLane
@@ -31,6 +32,7 @@ class GpuController:
         self._task = task
         self._sink = sink
         self._actor_args = (this_node(), app_name, config, run_id)
+        self._replica = serve.get_replica_context().replica_tag
         self._feed = VramFeed(*self._actor_args)
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -52,7 +54,7 @@ class GpuController:
             await asyncio.sleep(_STEP_S)
 
     async def _apply_decision(self) -> None:
-        snapshot = self._feed.latest
+        snapshot = self._feed.latest.get(self._lane.gpu_uuid)
         decision = snapshot.decisions.get(self._task) if snapshot is not None else None
         if decision is None or decision.offloaded == self._gpu.offloaded:
             return
@@ -67,7 +69,7 @@ class GpuController:
                 logger.warning("%s: back on the GPU, but its first forward failed: %s", self._task, error.reason)
 
     async def _report(self) -> None:
-        report = self._lane.report(self._task, os.getpid())
+        report = self._lane.report(self._task, os.getpid(), self._replica)
         assert report is not None
         try:
             actor = await asyncio.to_thread(vram_actor, *self._actor_args)

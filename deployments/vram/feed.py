@@ -9,7 +9,9 @@ from ray.exceptions import RayError
 
 from deployments.nodes import gpu_nodes
 from deployments.vram.actor import vram_actor
+from deployments.vram.probes import UNNAMED_GPU
 from trivet.config import AppConfig
+from trivet.gpu import GpuId
 from trivet.vram.types import Snapshot
 
 logger = logging.getLogger("ray.serve")
@@ -19,12 +21,15 @@ _NODES_INTERVAL_S = 2.0
 
 
 class VramFeed:
-    """Long-polls one node's actor. `latest` is None until the first answer, and becomes stale if the actor is lost."""
+    """Long-polls one node's actor. `latest`, by the GPU's UUID, is empty until the first answer.
+
+    A snapshot becomes stale if the actor is lost, or no longer reads its GPU.
+    """
 
     def __init__(self, node: str, app_name: str, config: AppConfig, run_id: str) -> None:
         self._actor_args = (node, app_name, config, run_id)
         self._task: asyncio.Task[None] | None = None
-        self.latest: Snapshot | None = None
+        self.latest: Mapping[str, Snapshot] = {}
 
     def start(self) -> None:
         """Start polling, on the running event loop."""
@@ -36,15 +41,16 @@ class VramFeed:
             self._task.cancel()
 
     async def _follow(self) -> None:
-        seen: tuple[int, float] | None = None
+        seen: dict[str, tuple[int, float]] = {}
         lost = False
         while True:
             try:
                 actor = await asyncio.to_thread(vram_actor, *self._actor_args)
                 while True:
-                    snapshot = await actor.next_snapshot.remote(seen)
-                    seen = (snapshot.version, snapshot.at_s)
-                    self.latest = snapshot.received(time.monotonic())
+                    sent = await actor.next_snapshots.remote(seen)
+                    now_s = time.monotonic()
+                    self.latest = {gpu: self._stamped(gpu, snapshot, seen, now_s) for gpu, snapshot in sent.items()}
+                    seen = {gpu: (snapshot.version, snapshot.at_s) for gpu, snapshot in sent.items()}
                     if lost:
                         logger.info("the VRAM actor answers again")
                         lost = False
@@ -53,6 +59,12 @@ class VramFeed:
                     logger.warning("the VRAM actor does not answer (%s); the last decision holds for now", error)
                     lost = True
                 await asyncio.sleep(_RETRY_S)
+
+    def _stamped(self, gpu: str, snapshot: Snapshot, seen: Mapping[str, tuple[int, float]], now_s: float) -> Snapshot:
+        """Return a snapshot with the time at which it was first received: a repeated one is as old as it was."""
+        if seen.get(gpu) == (snapshot.version, snapshot.at_s):
+            return snapshot.received(self.latest[gpu].at_s)
+        return snapshot.received(now_s)
 
 
 class ClusterFeed:
@@ -67,9 +79,15 @@ class ClusterFeed:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def latest(self) -> Mapping[str, Snapshot | None]:
-        """The latest snapshot by node; None for a node whose actor has not answered yet."""
-        return {node: feed.latest for node, feed in self._feeds.items()}
+    def latest(self) -> Mapping[GpuId, Snapshot | None]:
+        """The latest snapshot by GPU; None for the GPU of a node whose actor has not answered yet."""
+        latest: dict[GpuId, Snapshot | None] = {}
+        for node, feed in self._feeds.items():
+            if not feed.latest:
+                latest[GpuId(node, UNNAMED_GPU)] = None
+            for gpu, snapshot in feed.latest.items():
+                latest[GpuId(node, gpu)] = snapshot
+        return latest
 
     def node_name(self, node: str) -> str | None:
         """Return the human-readable name of a node; None if it is the only node and needs no name."""

@@ -51,6 +51,14 @@ def test_a_simulated_gpu_books_nothing_where_there_is_none() -> None:
     assert options["ray_actor_options"]["num_gpus"] == 0
 
 
+def test_a_model_has_as_many_gpu_replicas_on_a_node_as_the_node_has_gpus() -> None:
+    assert replica_options(AppConfig(), "embedder", "gpu", 2, gpus_per_node=2)["max_replicas_per_node"] == 2
+    simulated = AppConfig.model_validate({"device": "simulated", "simulated": {"gpus": ["8GiB", "8GiB"]}})
+    options = replica_options(simulated, "embedder", "gpu", cluster_gpus=1)
+    assert options["max_replicas_per_node"] == 2
+    assert options["ray_actor_options"]["num_gpus"] == 0.15, "the cluster's GPU stands for both"
+
+
 def test_the_builder_is_typed_at_run_time() -> None:
     # With postponed annotations Ray would pass a raw dict and validate nothing.
     assert inspect.signature(app.build).parameters["args"].annotation is AppConfig

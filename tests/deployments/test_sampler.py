@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,20 @@ from deployments.observability.sampler import IngressSample, ReplicaSample, Samp
 from tests.support.memory_sink import MemorySink
 from trivet.config import TASKS, AppConfig, Lane
 from trivet.errors import GpuUnavailable
+from trivet.gpu import GpuId
 from trivet.messages import EmbedRequest, EmbedResult, StageTimings, Usage
 from trivet.metrics import LANE_ON_GPU, OOM_SPLITS, REROUTES, RESIDENT, SNAPSHOT_AGE
 from trivet.vram.types import Cause, Decision, Observation, Snapshot
 
+A, B, C, D = GpuId("n", "a"), GpuId("m", "b"), GpuId("n", "c"), GpuId("m", "d")
 ANSWER = EmbedResult(np.zeros((1, 2), dtype=np.float32), Usage(1, (1,), (False,), 1), StageTimings(), "somewhere")
 
 
 @dataclass
 class Feed:
-    """A feed that does not change: the latest snapshot of every GPU node."""
+    """A feed that does not change: the latest snapshot of every GPU."""
 
-    latest: dict[str, Snapshot | None]
+    latest: dict[GpuId, Snapshot | None]
 
 
 class Handle:
@@ -37,10 +39,10 @@ class Handle:
         self._replies = list(replies)
         self.run = self
         self.asked: list[tuple[str, ...]] = []
-        """The nodes that each call named."""
+        """The replicas that each call named."""
 
-    async def remote(self, request: object, nodes: tuple[str, ...] = ()) -> object:
-        self.asked.append(nodes)
+    async def remote(self, request: object, replicas: tuple[str, ...] = ()) -> object:
+        self.asked.append(replicas)
         reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         if isinstance(reply, DeploymentUnavailableError):
             raise reply
@@ -77,7 +79,7 @@ async def test_reroutes_are_counted_by_their_cause(
     lane: Lane, cause: Cause, gpu_reply: object, counted: str | None
 ) -> None:
     sink = MemorySink()
-    routed = await dispatcher(sink, gpu_reply, Feed({"a": snapshot(lane, cause)})).call(EmbedRequest(("a",)))
+    routed = await dispatcher(sink, gpu_reply, Feed({A: snapshot(lane, cause)})).call(EmbedRequest(("a",)))
     assert routed.lane == ("gpu" if counted is None else "cpu")
     assert sink.touched() == (set() if counted is None else {REROUTES.name})
     assert sink.value(REROUTES, model="embedder", cause=counted or "none") == (0 if counted is None else 1)
@@ -86,40 +88,40 @@ async def test_reroutes_are_counted_by_their_cause(
 async def test_a_lost_gpu_replica_is_a_cause_of_its_own() -> None:
     sink = MemorySink()
     lost = DeploymentUnavailableError.__new__(DeploymentUnavailableError)
-    await dispatcher(sink, lost, Feed({"a": snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
+    await dispatcher(sink, lost, Feed({A: snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
     assert sink.value(REROUTES, model="embedder", cause="gpu_lost") == 1
 
 
-async def test_a_node_that_refuses_hands_over_to_the_next_and_the_last_to_the_cpu() -> None:
-    room = snapshot("gpu", "room")
-    handle = Handle(GpuUnavailable("b is full", node="b"), ANSWER)
+async def test_a_gpu_that_refuses_hands_over_to_the_next_and_the_last_to_the_cpu() -> None:
+    a, b, c = (replace(snapshot("gpu", "room"), replicas={"embedder": (name,)}) for name in "abc")
+    handle = Handle(GpuUnavailable("a is full", gpu=A), GpuUnavailable("c is full", gpu=C), ANSWER)
     sink = MemorySink()
-    asking = dispatcher(sink, handle, Feed({"a": room, "b": room, "c": snapshot("cpu", "low_memory")}))
+    asking = dispatcher(sink, handle, Feed({A: a, B: b, C: c, D: snapshot("cpu", "low_memory")}))
     routed = await asking.call(EmbedRequest(("a",)))
     assert (routed.lane, routed.reroute_reason) == ("gpu", None)
-    assert handle.asked == [("a", "b"), ("a",)]
+    assert handle.asked == [("a", "b", "c"), ("c",), ("b",)], "the other GPU of its node comes before another node"
     assert sink.touched() == set()
 
-    full = Handle(GpuUnavailable("b is full", node="b"), GpuUnavailable("a is full", node="a"))
-    routed = await dispatcher(sink, full, Feed({"a": room, "b": room})).call(EmbedRequest(("a",)))
+    full = Handle(GpuUnavailable("b is full", gpu=B), GpuUnavailable("a is full", gpu=A))
+    routed = await dispatcher(sink, full, Feed({A: a, B: b})).call(EmbedRequest(("a",)))
     assert (routed.lane, routed.reroute_reason) == ("cpu", "b is full; a is full")
     assert full.asked == [("a", "b"), ("a",)]
     assert sink.value(REROUTES, model="embedder", cause="gpu_refused") == 1
 
 
-async def test_a_refusal_from_an_unnamed_node_is_not_repeated() -> None:
-    elsewhere = Handle(GpuUnavailable("full", node="z"))
-    routed = await dispatcher(MemorySink(), elsewhere, Feed({"a": snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
+async def test_a_refusal_from_an_unnamed_gpu_is_not_repeated() -> None:
+    elsewhere = Handle(GpuUnavailable("full", gpu=GpuId("z", "GPU-z")))
+    routed = await dispatcher(MemorySink(), elsewhere, Feed({A: snapshot("gpu", "room")})).call(EmbedRequest(("a",)))
     assert routed.lane == "cpu"
     assert len(elsewhere.asked) == 1
 
 
 def test_the_ingress_reports_its_lanes_and_the_age_of_its_snapshot() -> None:
     sink = MemorySink()
-    IngressSample(sink, dispatcher(sink, ANSWER, Feed({"a": snapshot("gpu", "room")})))()
+    IngressSample(sink, dispatcher(sink, ANSWER, Feed({A: snapshot("gpu", "room")})))()
     assert sink.value(LANE_ON_GPU, model="reranker") == 1
     assert sink.value(RESIDENT, process="ingress") > 1024**2
-    IngressSample(sink, dispatcher(sink, ANSWER, Feed({"a": None})))()
+    IngressSample(sink, dispatcher(sink, ANSWER, Feed({A: None})))()
     assert sink.value(LANE_ON_GPU, model="reranker") == 0
     assert 0 <= sink.value(SNAPSHOT_AGE) < 60  # since the start, as long as no news has come
 

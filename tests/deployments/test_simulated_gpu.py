@@ -1,12 +1,14 @@
-"""Both lanes with a simulated GPU: under memory pressure work moves to the CPU replica with a reason, and returns."""
+"""Two simulated GPUs: work moves from a full or lost one to the other, and to the CPU only if both are full."""
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,9 +20,11 @@ from ray.util import list_named_actors
 from deployments.nodes import this_node
 from deployments.vram.actor import NAMESPACE, actor_name
 from tests.deployments.conftest import Client, Run
+from trivet.simulation.ledger import Ledger, SimulatedGpu
 
 pytestmark = pytest.mark.ray
 
+GIB = 1024**3
 NO_CACHE = {"cache-control": "no-store"}  # no lane computes a cached vector
 
 
@@ -29,7 +33,8 @@ def client(run_app: Run) -> Client:
     return run_app(
         "simulated",
         device="simulated",
-        simulated={"vram": "8GiB", "external": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]},
+        gpu={"replicas": 2},
+        simulated={"gpus": [{"vram": "8GiB", "external": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]}] * 2},
         vram={"dwell_s": 2, "probe_interval_s": 0.1, "offload_after_s": None},
     )
 
@@ -45,12 +50,33 @@ def embed_until(client: Client, wanted: Callable[[httpx.Response], bool], timeou
         assert time.monotonic() < deadline_s, f"still {dict(answer.headers)}"
 
 
-def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Client) -> None:
+def on_a_gpu(answer: httpx.Response) -> bool:
+    return answer.headers["x-trivet-device"].startswith("simulated:")
+
+
+def on_both_gpus(client: Client) -> None:
+    for gpu in ("simulated:0", "simulated:1"):
+        embed_until(client, lambda answer, gpu=gpu: answer.headers["x-trivet-device"] == gpu, timeout_s=120)  # type: ignore[misc]
+
+
+def gpu_state(client: Client, uuid: str) -> dict[str, Any]:
+    (gpu,) = (gpu for gpu in client.get("/v1/status").json()["gpus"] if gpu["uuid"] == uuid)
+    return dict(gpu)
+
+
+def first_ledger() -> Ledger:
+    """Open the ledger of the first GPU of the module's service, the last that was started."""
+    paths = Path(tempfile.gettempdir()).glob(f"trivet-*-{this_node()[:12]}-0.ledger")
+    newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
+    return Ledger(newest, SimulatedGpu(total_bytes=8 * GIB), time.monotonic)
+
+
+def test_all_lanes_are_bound_and_work_is_rerouted_and_returns(client: Client) -> None:
     deployments = set(serve.status().applications["simulated"].deployments)
     models = {"embedder", "reranker", "classifier"}
     assert deployments == {"ingress", *models, *(f"{model}-cpu" for model in models)}
 
-    on_gpu = embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    on_gpu = embed_until(client, on_a_gpu)
     assert "x-trivet-reroute-reason" not in on_gpu.headers
     ready = client.get("/readyz").json()
     assert set(ready["models"]["embedder"]["lanes"]) == {"gpu", "cpu"}
@@ -61,22 +87,56 @@ def test_all_six_replicas_are_bound_and_work_is_rerouted_and_returns(client: Cli
     vectors = [answer.json()["data"][0]["embedding"] for answer in (on_gpu, squeezed)]
     assert sum(a * b for a, b in zip(*vectors, strict=True)) == pytest.approx(1.0, abs=1e-3)
 
-    returned = embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    returned = embed_until(client, on_a_gpu)
     assert "x-trivet-reroute-reason" not in returned.headers
 
 
 def test_a_killed_vram_actor_restarts_and_loses_no_request(client: Client) -> None:
-    embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+    embed_until(client, on_a_gpu)
     actor = ray.get_actor(actor_name("simulated", this_node()), namespace=NAMESPACE)
     killed = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
     with ThreadPoolExecutor() as others, load(client, others) as answered:
         os.kill(killed, signal.SIGKILL)
         # Every request is served in the meantime: first by the last decision, then conservatively by the CPU.
         embed_until(client, lambda answer: "x-trivet-reroute-reason" in answer.headers)
-        embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:0")
+        embed_until(client, on_a_gpu)
     assert ray.get(actor.__ray_call__.remote(lambda _: os.getpid())) != killed
     assert len(answered) > 50
     assert set(answered) == {200}
+
+
+def test_a_full_gpu_hands_its_work_to_the_other_gpu_and_none_to_the_cpu(client: Client) -> None:
+    on_both_gpus(client)
+    ledger = first_ledger()
+    ledger.attach("external")
+    ledger.reserve("external", ledger.view().free_bytes - GIB // 16)
+    try:
+        embed_until(client, lambda _: gpu_state(client, "simulated:0")["free_bytes"] < GIB // 2)
+        for _ in range(20):
+            answer = client.post("/v1/embeddings", json={"input": "which GPU am I on?"}, headers=NO_CACHE)
+            assert answer.headers["x-trivet-device"] == "simulated:1"
+            assert "x-trivet-reroute-reason" not in answer.headers
+    finally:
+        ledger.detach("external")
+        ledger.close()
+    on_both_gpus(client)
+
+
+def test_a_lost_gpu_fails_no_request_and_is_used_again_when_it_is_back(client: Client) -> None:
+    on_both_gpus(client)
+    path = first_ledger().path
+    lost = path.with_name(f"{path.name}.lost")
+    lost.touch()
+    try:
+        with ThreadPoolExecutor() as others, load(client, others) as answered:
+            embed_until(client, lambda _: gpu_state(client, "simulated:0")["unknown_reason"] is not None)
+            embed_until(client, lambda answer: answer.headers["x-trivet-device"] == "simulated:1")
+            time.sleep(4)  # longer than Serve needs to see that a replica has lost its GPU
+        assert len(answered) > 20
+        assert set(answered) == {200}
+    finally:
+        lost.unlink()
+    on_both_gpus(client)
 
 
 def test_the_actor_exits_after_its_application(client: Client) -> None:

@@ -80,7 +80,7 @@ def on_gpu(client: Client) -> bool:
 def gpu_of(node: str) -> Ledger:
     """Attach this process, as an external one, to the simulated GPU of a node."""
     ledgers = [
-        Ledger(path, GPU, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}.ledger")
+        Ledger(path, GPU, time.monotonic) for path in Path(tempfile.gettempdir()).glob(f"trivet-*-{node[:12]}-0.ledger")
     ]
     (ledger,) = (ledger for ledger in ledgers if ledger.view().rows)  # earlier applications of this node are gone
     ledger.attach("external")

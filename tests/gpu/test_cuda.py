@@ -225,7 +225,9 @@ def test_a_poisoned_context_is_a_fault_and_no_crash(tmp_path: Path) -> None:
 def test_nvml_sees_this_process_as_ours() -> None:
     held = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
     registry = Registry()
-    registry.report(ReplicaReport(model="embedder", pid=os.getpid(), at_s=time.monotonic(), held_bytes=held.nbytes))
+    registry.report(
+        ReplicaReport(model="embedder", pid=os.getpid(), gpu="", at_s=time.monotonic(), held_bytes=held.nbytes)
+    )
     observation = NvmlProbe(registry, time.monotonic, timeout_s=10).read()
     assert observation.known, observation.unknown_reason
     assert observation.ours_bytes["embedder"] >= held.nbytes

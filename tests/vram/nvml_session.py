@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trivet.vram.nvml import GpuUnreadable, list_gpus
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry, ReplicaReport
 
@@ -35,7 +36,7 @@ def play(script: dict[str, Any]) -> dict[str, Any]:
     registry = Registry(is_alive=lambda _pid: True)
     probe = NvmlProbe(registry, lambda: now_s, device=script["device"], timeout_s=script["timeout_s"])
     for report in script["reports"]:
-        registry.report(ReplicaReport(at_s=now_s, **report))
+        registry.report(ReplicaReport(**({"at_s": now_s, "gpu": "GPU-0"} | report)))
     steps = []
     for step in script["steps"]:
         show(step["scenario"])
@@ -48,7 +49,14 @@ def play(script: dict[str, Any]) -> dict[str, Any]:
                 time.sleep(0.002)
                 observation = probe.read()
         steps.append(asdict(observation) | {"took_s": took_s})
-    return {"steps": steps, "log": records.lines, "threads": [t.name for t in threading.enumerate()]}
+    return {"steps": steps, "gpus": listed(), "log": records.lines, "threads": [t.name for t in threading.enumerate()]}
+
+
+def listed() -> Any:
+    try:
+        return list_gpus()
+    except GpuUnreadable as error:
+        return error.reason
 
 
 def show(scenario: dict[str, Any]) -> None:

@@ -84,6 +84,14 @@ int nvmlDeviceGetName(void *device, char *name, unsigned size) {
     return enter("name");
 }
 
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = (unsigned)number("gpus", 1); return enter("count"); }
+
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned size) {
+    if (device == (void *)&gpu) snprintf(uuid, size, "GPU-0");
+    else snprintf(uuid, size, "MIG-%ld", (long)((char *)device - mig_instance));
+    return SUCCESS;
+}
+
 int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending) {
     (void)device;
     *current = *pending = number("mig_instances", -1) >= 0;

@@ -6,11 +6,19 @@ from trivet.vram.registry import Registry, ReplicaReport, process_exists
 
 
 def report(
-    pid: int, model: str = "embedder", *, at_s: float = 0.0, reusable: int = 0, offloaded: bool = False
+    pid: int,
+    model: str = "embedder",
+    *,
+    gpu: str = "GPU-a",
+    at_s: float = 0.0,
+    reusable: int = 0,
+    offloaded: bool = False,
 ) -> ReplicaReport:
     return ReplicaReport(
         model=model,
         pid=pid,
+        gpu=gpu,
+        replica=f"replica-{pid}",
         at_s=at_s,
         held_bytes=600 * MIB,
         reusable_bytes=reusable,
@@ -58,6 +66,37 @@ def test_the_report_of_a_process_that_died_is_dropped() -> None:
     assert registry.view(0.0).present() == {"reranker"}
     alive.remove(2)
     assert registry.view(0.0).present() == frozenset()
+
+
+def test_reports_count_on_their_own_gpu_and_a_process_may_serve_several_models() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(report(1, reusable=200 * MIB))
+    registry.report(report(1, "reranker", reusable=100 * MIB))
+    registry.report(report(2, gpu="GPU-b", offloaded=True))
+    first, second = (registry.view(0.0, gpu) for gpu in ("GPU-a", "GPU-b"))
+    assert first.reusable_bytes() == {"embedder": 200 * MIB, "reranker": 100 * MIB}
+    assert first.owner(1) == "embedder, reranker"
+    assert first.offloaded() == frozenset()
+    assert first.replicas() == {"embedder": ("replica-1",), "reranker": ("replica-1",)}
+    assert second.offloaded() == {"embedder"}
+    assert (second.owner(1), second.replicas()) == (None, {"embedder": ("replica-2",)})
+
+
+def test_a_gpu_is_given_away_until_its_process_ends() -> None:
+    alive = {1, 2, 3}
+    registry = Registry(is_alive=alive.__contains__)
+    gpus = ("GPU-a", "GPU-b")
+    assert [registry.assign(pid, "embedder", gpus, "spread") for pid in (1, 2, 3)] == ["GPU-a", "GPU-b", None]
+    assert registry.assign(1, "embedder", gpus, "spread") == "GPU-a", "asked again, it keeps its GPU"
+    alive.remove(2)
+    assert registry.assign(3, "embedder", gpus, "spread", unreadable={"GPU-b"}) is None
+    assert registry.assign(3, "embedder", gpus, "spread") == "GPU-b"
+
+
+def test_an_actor_that_lost_its_memory_learns_the_gpus_from_the_reports() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(report(1))
+    assert registry.assign(2, "embedder", ("GPU-a", "GPU-b"), "pack") == "GPU-b"
 
 
 def test_a_process_exists_until_it_has_ended() -> None:

@@ -1,9 +1,14 @@
 import pickle
 import timeit
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.vram.fakes import GIB, look
+from trivet.gpu import GpuId
 from trivet.vram.policy import PolicyConfig, decide, initial_state
-from trivet.vram.snapshot import decision_for, next_snapshot, placement_for
+from trivet.vram.snapshot import decision_for, next_choice, next_snapshot, placement_for
 from trivet.vram.types import Observation, Snapshot
 
 GRACE_S = 5.0
@@ -41,15 +46,19 @@ def test_an_unknown_model_goes_to_the_cpu() -> None:
         assert decision_for(missing, "unknown", 100.0, GRACE_S).lane == "cpu"
 
 
-def test_a_request_goes_to_the_nodes_with_room_and_to_the_cpu_only_where_there_is_none() -> None:
-    room, none, silent = snapshot(), snapshot(free_bytes=0), None
+A, B, C = GpuId("one", "GPU-a"), GpuId("one", "GPU-b"), GpuId("two", "GPU-a")
 
-    both = placement_for({"a": room, "b": none, "c": room}, "embedder", 101.0, GRACE_S)
-    assert both.nodes == ("a", "c")
+
+def test_a_request_goes_to_the_gpus_with_room_and_to_the_cpu_only_where_there_is_none() -> None:
+    none, silent = snapshot(free_bytes=0), None
+    room = replace(snapshot(), replicas={"embedder": ("r1",), "reranker": ("r2",)})
+
+    both = placement_for({A: room, B: none, C: room}, "embedder", 101.0, GRACE_S)
+    assert both.gpus == {A: ("r1",), C: ("r1",)}
     assert both.decision is room.decisions["embedder"]
 
-    nowhere = placement_for({"a": none, "b": silent, "c": none}, "embedder", 101.0, GRACE_S)
-    assert nowhere.nodes == ()
+    nowhere = placement_for({A: none, B: silent, C: none}, "embedder", 101.0, GRACE_S)
+    assert nowhere.gpus == {}
     assert nowhere.decision.lane == "cpu"
     assert nowhere.decision.cause == "low_memory"
     assert nowhere.decision.reason.split("; ") == [
@@ -58,7 +67,42 @@ def test_a_request_goes_to_the_nodes_with_room_and_to_the_cpu_only_where_there_i
     ]
 
     assert placement_for({}, "embedder", 101.0, GRACE_S).decision.cause == "no_reading"
-    assert placement_for({"a": none}, "embedder", 101.0, GRACE_S).decision is none.decisions["embedder"]
+    assert placement_for({A: none}, "embedder", 101.0, GRACE_S).decision is none.decisions["embedder"]
+
+
+def test_a_gpu_that_cannot_be_read_serves_only_where_no_other_has_room() -> None:
+    lost = replace(snapshot(), observation=Observation.unknown(at_s=100.0, device="0", reason="lost"))
+    assert set(placement_for({A: lost, B: snapshot()}, "embedder", 101.0, GRACE_S).gpus) == {B}
+    assert set(placement_for({A: lost, B: snapshot(free_bytes=0)}, "embedder", 101.0, GRACE_S).gpus) == {A}
+
+
+def test_a_gpu_without_a_replica_of_the_model_is_no_reason() -> None:
+    full = snapshot(free_bytes=0)
+    observation = look(100.0, GIB, present=frozenset())
+    state = decide(PolicyConfig(), initial_state(["embedder"], 0.0), observation, 100.0)
+    elsewhere = next_snapshot(None, state, observation, 100.0, heartbeat_s=1.0)
+    assert placement_for({A: elsewhere, B: full}, "embedder", 101.0, GRACE_S).decision is full.decisions["embedder"]
+    assert placement_for({A: elsewhere}, "embedder", 101.0, GRACE_S).decision.cause == "absent"
+
+
+def test_after_a_refusal_another_gpu_of_the_node_comes_before_another_node() -> None:
+    assert set(next_choice({B: ("r",), C: ("s",)}, A)) == {B}
+    assert set(next_choice({C: ("s",)}, A)) == {C}
+
+
+@given(st.dictionaries(st.sampled_from([A, B, C]), st.sampled_from([0, 700 << 20, 4 * GIB])), st.integers(0, 8))
+def test_the_cpu_serves_exactly_if_no_gpu_has_room_and_more_memory_never_takes_a_gpu_away(
+    free: dict[GpuId, int], age_s: int
+) -> None:
+    now_s = 100.0 + age_s
+    snapshots = {gpu: snapshot(free_bytes=free_bytes) for gpu, free_bytes in free.items()}
+    placement = placement_for(snapshots, "embedder", now_s, GRACE_S)
+    with_room = {gpu for gpu, free_bytes in free.items() if free_bytes >= GIB and age_s <= GRACE_S}
+    assert set(placement.gpus) == with_room
+    assert placement.decision.lane == ("gpu" if with_room else "cpu")
+    for gpu in free:
+        more = placement_for(snapshots | {gpu: snapshot(free_bytes=8 * GIB)}, "embedder", now_s, GRACE_S)
+        assert set(placement.gpus) <= set(more.gpus)
 
 
 def test_the_receiver_measures_age_on_its_own_clock() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trivet.config import AppConfig, VramConfig
+from trivet.gpu import GpuId
 from trivet.vram.snapshot import decision_for
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
@@ -14,6 +15,8 @@ class GpuStatus:
 
     device: str
     """Human-readable label, such as "simulated:0"."""
+    gpu: GpuId | None
+    """None where the state is not of a cluster's GPU."""
     simulated: bool
     """Whether the GPU is simulated: its bytes are only numbers, and the work runs on the CPU."""
     observation: Observation | None
@@ -39,7 +42,13 @@ class ServiceStatus:
 
 
 def gpu_status(
-    snapshot: Snapshot | None, models: Sequence[str], now_s: float, config: AppConfig, *, node: str | None = None
+    snapshot: Snapshot | None,
+    models: Sequence[str],
+    now_s: float,
+    config: AppConfig,
+    *,
+    gpu: GpuId | None = None,
+    node: str | None = None,
 ) -> GpuStatus:
     """Describe a GPU by its latest snapshot. The snapshot's arrival and `now_s` are times of the receiver's clock.
 
@@ -51,6 +60,7 @@ def gpu_status(
     if snapshot is None:
         return GpuStatus(
             device=("simulated" if simulated else "GPU") + on_node,
+            gpu=gpu,
             simulated=simulated,
             observation=None,
             age_s=None,
@@ -60,6 +70,7 @@ def gpu_status(
     age_s = now_s - snapshot.at_s
     return GpuStatus(
         device=snapshot.device + on_node,
+        gpu=gpu,
         simulated=simulated,
         observation=snapshot.observation,
         age_s=age_s,

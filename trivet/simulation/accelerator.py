@@ -8,6 +8,7 @@ from trivet.engine.backend import Backend, BackendOutOfMemory, OneStep, Pending
 from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
+from trivet.errors import GpuUnavailable
 from trivet.simulation.ledger import Ledger
 from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.planning.facts import Dtype, ModelFacts
@@ -18,7 +19,6 @@ SIMULATED_DTYPE: Dtype = "bf16"
 class SimulatedAccelerator:
     """An `Accelerator` over a CPU backend and a shared ledger."""
 
-    fault = None
     in_flight = 1
 
     def __init__(
@@ -43,11 +43,21 @@ class SimulatedAccelerator:
         self._model = model
         self._bytes_per_token = facts.activation_bytes_per_token(SIMULATED_DTYPE)
         self._weights_bytes = facts.weights_bytes(SIMULATED_DTYPE)
-        self.device = "simulated:0"
+        self.device = ledger.gpu.name
+        self._fault: str | None = None
         ledger.attach(model, cap_bytes=cap_bytes)
+
+    @property
+    def fault(self) -> str | None:
+        """Why this process cannot use the modelled GPU any more: it was lost under a forward."""
+        return self._fault
 
     def launch(self, batch: TokenBatch) -> Pending:
         """Reserve the memory that the forward would take on a GPU, and run it on the CPU to its end."""
+        if self._ledger.lost:
+            self._fault = f"{self.device} is lost"
+        if self._fault is not None:
+            raise GpuUnavailable(f"{self._model}: {self._fault}")
         try:
             with self._ledger.holding(self._model, self.layout.cost(batch.lengths) * self._bytes_per_token):
                 outputs = self._inner.launch(batch).result()

@@ -55,6 +55,8 @@ class SimulatedGpu:
 
     total_bytes: int
     external: tuple[tuple[float, int], ...] = ()
+    name: str = "simulated:0"
+    """The GPU's name on its node, which is also its UUID."""
     context_bytes: int = DEFAULT_CONTEXT_BYTES
 
     def __post_init__(self) -> None:
@@ -132,6 +134,16 @@ class Ledger:
     def gpu(self) -> SimulatedGpu:
         """The modelled GPU."""
         return self._gpu
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def lost(self) -> bool:
+        """Whether the driver says that the GPU is lost: while a file `<path>.lost` exists."""
+        return self._path.with_name(f"{self._path.name}.lost").exists()
 
     def start(self) -> None:
         """Start the external process's schedule now; later calls, from any process, change nothing."""
@@ -288,14 +300,16 @@ class Ledger:
 class SimulatedProbe:
     """Reads a simulated GPU, as `NvmlProbe` reads a real one."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], *, device: str = "simulated:0") -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._device = device
+        self._device = ledger.gpu.name
 
     def read(self) -> Observation:
-        """Return the ledger's state now; unknown if its file cannot be read."""
+        """Return the ledger's state now; unknown if the GPU is lost, or its file cannot be read."""
         now_s = self._clock()
+        if self._ledger.lost:
+            return Observation.unknown(at_s=now_s, device=self._device, reason=f"{self._device}: GPU is lost")
         try:
             view = self._ledger.view()
         except sqlite3.Error as error:

@@ -19,6 +19,6 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
         facts_from_directory(prepared.source.path),
         layout=FLAT if prepared.padded_because is None else PADDED,
         model=task,
-        cap_bytes=int(config.model_for(task).gpu_fraction * config.simulated.vram),
+        cap_bytes=int(config.model_for(task).gpu_fraction * ledger.gpu.total_bytes),
     )
     return open_gpu_lane(config, prepared, accelerator, forward_s=None), precision

@@ -9,6 +9,7 @@ also counts processes that the driver's list hides. Otherwise it is the sum of t
 is incomplete too, it is None. `attribution_note` states what was missing.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ class GpuReading:
     """The driver's figures for one GPU, before its processes are attributed to ours or to others."""
 
     device: str
+    uuid: str
+    """The GPU's UUID, by which replicas report."""
     total_bytes: int
     free_bytes: int
     reserved_bytes: int
@@ -40,12 +43,15 @@ def attribute(
 ) -> Observation:
     """Combine the driver's `reading` with the replicas' reports into one observation."""
     listed = dict(reading.processes)
+    models_of = Counter(pid for pid, _ in registry.reports)
     ours: dict[str, int] = {}
     estimated: list[str] = []
     unsized: list[str] = []
-    for pid, report in registry.reports.items():
+    for (pid, _), report in registry.reports.items():
         used_bytes = listed.get(pid)
-        if used_bytes is None and report.held_bytes is not None:
+        if used_bytes is not None:
+            used_bytes //= models_of[pid]  # the driver does not say which of its models a process's memory belongs to
+        elif report.held_bytes is not None:
             used_bytes = report.held_bytes + context_bytes
             estimated.append(report.model)
         if used_bytes is None:

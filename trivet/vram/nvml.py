@@ -45,8 +45,8 @@ class NvmlSession:
     """One device, opened. `device` is an NVML index, a "GPU-…" UUID or a "MIG-…" UUID.
 
     Indices follow the PCI bus, which CUDA's numbering need not do: on a node with several GPUs use the UUID.
-    The index of a GPU that is partitioned with MIG stands for its only instance. With several instances it is refused,
-    because the parent's totals describe none of them.
+    The index or UUID of a GPU that is partitioned with MIG stands for its only instance. With several instances it is
+    refused, because the parent's totals describe none of them.
     """
 
     def __init__(self, device: int | str) -> None:
@@ -56,6 +56,7 @@ class NvmlSession:
             raise GpuUnreadable(f"NVML: {error}", lost=True) from error
         try:
             self._handle = _open(device)
+            self._uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
             self.label = f"{device}: {pynvml.nvmlDeviceGetName(self._handle)}"
         except pynvml.NVMLError as error:
             self.close()
@@ -73,6 +74,7 @@ class NvmlSession:
         processes, list_error = _processes(self._handle)
         return GpuReading(
             device=self.label,
+            uuid=self._uuid,
             total_bytes=memory.total,
             free_bytes=memory.free,
             reserved_bytes=getattr(memory, "reserved", 0),  # only the second version of the struct has it
@@ -89,10 +91,42 @@ class NvmlSession:
                 raise GpuUnreadable(f"NVML: shutdown: {error}", lost=True) from error
 
 
+def list_gpus() -> tuple[tuple[str, ...], ...]:
+    """Return per GPU, in the driver's order, its UUID, or the UUIDs of its MIG instances; nothing for a lost one.
+
+    Raises:
+        GpuUnreadable: the driver cannot be asked.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise GpuUnreadable(f"NVML: {error}", lost=True) from error
+    try:
+        return tuple(_uuids_at(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        raise GpuUnreadable(f"NVML: list of GPUs: {error}", lost=True) from error
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _uuids_at(index: int) -> tuple[str, ...]:
+    try:
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handles = list(_mig_instances(gpu)) if _mig_enabled(gpu) else [gpu]
+        return tuple(str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles)
+    except pynvml.NVMLError as error:
+        if error.value in _SESSION_LOST:
+            return ()  # one lost GPU must not hide the others; it is listed again when it is back
+        raise
+
+
 def _open(device: int | str) -> Any:
     if isinstance(device, str):
-        return pynvml.nvmlDeviceGetHandleByUUID(device)
-    gpu = pynvml.nvmlDeviceGetHandleByIndex(device)
+        gpu = pynvml.nvmlDeviceGetHandleByUUID(device)
+        if device.startswith("MIG-"):
+            return gpu
+    else:
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(device)
     if not _mig_enabled(gpu):
         return gpu
     instances = list(_mig_instances(gpu))

@@ -61,7 +61,7 @@ class NvmlProbe:
         self._session: NvmlSession | None = None
         self._failed_open: tuple[float, str] | None = None  # when and why
         self._logged_reason: str | None = None  # None while the GPU is readable
-        self._ever_read = False
+        self._label: str | None = None  # as the driver names the device, once it was read
 
     def read(self) -> Observation:
         """Return the GPU's state now; unknown if it cannot be read within `timeout_s`."""
@@ -78,7 +78,13 @@ class NvmlProbe:
             return self._unknown(f"NVML binding failed: {error!r}")
         now_s = self._clock()
         self._note_readable(reading)
-        return attribute(reading, self._registry.view(now_s), at_s=now_s, context_bytes=self._context_bytes)
+        return attribute(
+            reading, self._registry.view(now_s, self._gpu(reading)), at_s=now_s, context_bytes=self._context_bytes
+        )
+
+    def _gpu(self, reading: GpuReading) -> str | None:
+        """Return the UUID whose reports count: that of the device. None for an index, which only one GPU can have."""
+        return reading.uuid if isinstance(self._device, str) else None
 
     def _look(self) -> GpuReading:
         """Read the GPU, after opening it if necessary. Runs on the driver thread."""
@@ -107,10 +113,10 @@ class NvmlProbe:
         if reason != self._logged_reason:
             log.warning("GPU %s cannot be read: %s", self._device, reason)
             self._logged_reason = reason
-        return Observation.unknown(at_s=self._clock(), device=str(self._device), reason=reason)
+        return Observation.unknown(at_s=self._clock(), device=self._label or str(self._device), reason=reason)
 
     def _note_readable(self, reading: GpuReading) -> None:
-        if self._logged_reason is not None or not self._ever_read:
-            log.info("GPU %s is readable%s", reading.device, " again" if self._ever_read else "")
+        if self._logged_reason is not None or self._label is None:
+            log.info("GPU %s is readable%s", reading.device, "" if self._label is None else " again")
         self._logged_reason = None
-        self._ever_read = True
+        self._label = reading.device

@@ -1,16 +1,24 @@
-"""Collects the reports of our GPU replicas, which the probe joins with the driver's figures.
+"""Collects the reports of our GPU replicas, which the probes join with the driver's figures.
 
 Only a replica itself knows which part of its used memory its allocator holds unused, whether its weights are on the
-GPU, and its PID. A report older than `max_age_s` still identifies the owner of a PID, but its allocator figures no
-longer count: memory that was reported unused and may be gone must not keep a model on the GPU.
+GPU, its GPU and its PID. A report older than `max_age_s` still identifies the owner of a PID, but its allocator figures
+no longer count: memory that was reported unused and may be gone must not keep a model on the GPU.
+
+The key is (PID, model), because one process may serve several models.
 
 Thread-safe. Starts no thread and queries no process.
 """
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from trivet.config import GpuPlacement
+from trivet.vram.assignment import choose_gpu
+
+ReplicaKey = tuple[int, str]
+"""The PID and the model of a replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,11 @@ class ReplicaReport:
 
     model: str
     pid: int
+    gpu: str
+    """UUID of the GPU that the replica computes on."""
     at_s: float
+    replica: str = ""
+    """The replica's id with Serve, by which the ingress chooses it."""
     held_bytes: int | None = None
     """Memory that the replica's allocator took from the GPU (torch: `memory_reserved`), without its CUDA context; None
     while unknown."""
@@ -28,7 +40,6 @@ class ReplicaReport:
     weights_bytes: int = 0
     """Size of the weights on the GPU, also while they are offloaded."""
     offloaded: bool = False
-    """Whether the weights are off the GPU now."""
 
 
 def process_exists(pid: int) -> bool:
@@ -43,7 +54,7 @@ def process_exists(pid: int) -> bool:
 
 
 class Registry:
-    """The latest report of every GPU replica on this node.
+    """The latest report of every GPU replica on this node, and the GPU that each replica was given.
 
     `max_age_s`: how long allocator figures count. `is_alive` detects PIDs that are gone, so that reports of killed
     replicas are removed.
@@ -52,41 +63,77 @@ class Registry:
     def __init__(self, *, max_age_s: float = 10.0, is_alive: Callable[[int], bool] = process_exists) -> None:
         self._max_age_s = max_age_s
         self._is_alive = is_alive
-        self._reports: dict[int, ReplicaReport] = {}
+        self._reports: dict[ReplicaKey, ReplicaReport] = {}
+        self._assigned: dict[ReplicaKey, str] = {}
         self._lock = threading.Lock()
 
     def report(self, report: ReplicaReport) -> None:
-        """Store a replica's report; it replaces the earlier report of the same PID."""
+        """Store a replica's report; it replaces the earlier report of the same PID and model."""
         with self._lock:
-            self._reports[report.pid] = report
+            self._reports[report.pid, report.model] = report
+            self._assigned[report.pid, report.model] = report.gpu
 
-    def view(self, now_s: float) -> "RegistryView":
-        """Return the reports at `now_s`, without those of processes that are gone."""
+    def assign(
+        self,
+        pid: int,
+        model: str,
+        gpus: Sequence[str],
+        placement: GpuPlacement,
+        unreadable: Collection[str] = (),
+    ) -> str | None:
+        """Give process `pid` a GPU for `model`, and remember it until the process ends; see `choose_gpu`.
+
+        Returns None while none is free for this model.
+        """
         with self._lock:
-            for pid in [pid for pid in self._reports if not self._is_alive(pid)]:
-                del self._reports[pid]
-            reports = dict(self._reports)
-        fresh = [pid for pid, report in reports.items() if now_s - report.at_s <= self._max_age_s]
-        return RegistryView(reports=reports, fresh_pids=frozenset(fresh))
+            self._drop_dead()
+            held: dict[str, set[str]] = {}
+            for (holder, held_model), gpu in self._assigned.items():
+                if holder != pid or held_model != model:
+                    held.setdefault(gpu, set()).add(held_model)
+            chosen = choose_gpu(gpus, held, model, placement, unreadable)
+            if chosen is not None:
+                self._assigned[pid, model] = chosen
+            return chosen
+
+    def view(self, now_s: float, gpu: str | None = None) -> "RegistryView":
+        """Return the reports at `now_s` of the replicas on one GPU (None: on any), without those that are gone."""
+        with self._lock:
+            self._drop_dead()
+            reports = {key: report for key, report in self._reports.items() if gpu in (None, report.gpu)}
+        fresh = [key for key, report in reports.items() if now_s - report.at_s <= self._max_age_s]
+        return RegistryView(reports=reports, fresh=frozenset(fresh))
+
+    def _drop_dead(self) -> None:
+        dead = {pid for pid, _ in (*self._reports, *self._assigned) if not self._is_alive(pid)}
+        self._reports = {key: report for key, report in self._reports.items() if key[0] not in dead}
+        self._assigned = {key: gpu for key, gpu in self._assigned.items() if key[0] not in dead}
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryView:
-    """The registry at one moment. `fresh_pids` are the PIDs whose allocator figures still count."""
+    """The registry at one moment. `fresh` are the replicas whose allocator figures still count."""
 
-    reports: Mapping[int, ReplicaReport]
-    fresh_pids: frozenset[int]
+    reports: Mapping[ReplicaKey, ReplicaReport]
+    fresh: frozenset[ReplicaKey]
 
     def owner(self, pid: int) -> str | None:
-        """Return the model that runs in process `pid`, or None if the process is external."""
-        report = self.reports.get(pid)
-        return report.model if report else None
+        """Return the models that run in process `pid`, or None if the process is external."""
+        return ", ".join(sorted(model for holder, model in self.reports if holder == pid)) or None
+
+    def replicas(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids of the replicas per model."""
+        ids: dict[str, tuple[str, ...]] = {}
+        for report in self.reports.values():
+            if report.replica:
+                ids[report.model] = (*ids.get(report.model, ()), report.replica)
+        return ids
 
     def reusable_bytes(self) -> dict[str, int]:
         """Return the unused memory per model: the minimum over its replicas, since a request may go to any of them."""
         least: dict[str, int] = {}
-        for pid, report in self.reports.items():
-            reusable = report.reusable_bytes if pid in self.fresh_pids and not report.offloaded else 0
+        for key, report in self.reports.items():
+            reusable = report.reusable_bytes if key in self.fresh and not report.offloaded else 0
             least[report.model] = min(least.get(report.model, reusable), reusable)
         return least
 

@@ -1,13 +1,14 @@
 """Snapshots of the decisions: when the VRAM actor sends one, and how the ingress reads it. Pure and cheap.
 
 A snapshot is sent whenever a decision changes, and at least every `heartbeat_s`. The ingress keeps the last snapshot of
-every GPU node and calls `placement_for` for every request, without any remote call. A snapshot older than the grace
+every GPU and calls `placement_for` for every request, without any remote call. A snapshot older than the grace
 period sends requests to the CPU.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from trivet.gpu import GpuId
 from trivet.units import format_seconds
 from trivet.vram.policy import PolicyState
 from trivet.vram.types import Decision, Observation, Snapshot
@@ -51,29 +52,39 @@ def decision_for(snapshot: Snapshot | None, model: str, now_s: float, grace_s: f
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a request for one model goes now: to the GPU of one of `nodes`, or to the CPU if `nodes` is empty."""
+    """Where a request for one model goes now: to one of `gpus`, or to the CPU if there is none."""
 
-    nodes: tuple[str, ...]
+    gpus: Mapping[GpuId, tuple[str, ...]]
+    """The GPUs with room, and the ids of the model's replicas on each."""
     decision: Decision
-    """The decision of the first of `nodes`; for the CPU, the reasons why no node's GPU is used."""
+    """The decision of the first GPU; for the CPU, the reasons why no GPU is used."""
 
 
-def placement_for(snapshots: Mapping[str, Snapshot | None], model: str, now_s: float, grace_s: float) -> Placement:
-    """Return where a request for `model` goes now, by the latest snapshot of every GPU node.
+def placement_for(snapshots: Mapping[GpuId, Snapshot | None], model: str, now_s: float, grace_s: float) -> Placement:
+    """Return where a request for `model` goes now, by the latest snapshot of every GPU.
 
-    Every node decides about its own GPU. A request goes to the CPU only if no node has room.
+    Decisions are made for each GPU separately. A request goes to the CPU only if no GPU has room. A GPU that could not
+    be read last time (its last decision holds for the grace period) is used only if no other has room.
     """
-    decisions = {node: decision_for(latest, model, now_s, grace_s) for node, latest in snapshots.items()}
-    nodes = tuple(node for node, decision in decisions.items() if decision.lane == "gpu")
-    if nodes:
-        return Placement(nodes, decisions[nodes[0]])
+    decisions = {gpu: decision_for(latest, model, now_s, grace_s) for gpu, latest in snapshots.items()}
+    room = {gpu: latest for gpu, latest in snapshots.items() if latest is not None and decisions[gpu].lane == "gpu"}
+    if room:
+        readable = {gpu: latest for gpu, latest in room.items() if latest.observation.known} or room
+        gpus = {gpu: latest.replicas.get(model, ()) for gpu, latest in readable.items()}
+        return Placement(gpus, decisions[next(iter(gpus))])
     if not decisions:
-        return Placement((), decision_for(None, model, now_s, grace_s))
-    first, *others = decisions.values()
-    if not others:
-        return Placement((), first)
-    reasons = dict.fromkeys(decision.reason for decision in (first, *others))
-    return Placement((), replace(first, reason="; ".join(reasons)))
+        return Placement({}, decision_for(None, model, now_s, grace_s))
+    # A GPU that this model was not placed on says nothing about why the others are not used.
+    placed = [decision for decision in decisions.values() if decision.cause != "absent"] or list(decisions.values())
+    if len(placed) == 1:
+        return Placement({}, placed[0])
+    reasons = dict.fromkeys(decision.reason for decision in placed)
+    return Placement({}, replace(placed[0], reason="; ".join(reasons)))
+
+
+def next_choice(left: Mapping[GpuId, tuple[str, ...]], refused: GpuId) -> Mapping[GpuId, tuple[str, ...]]:
+    """Return which of the GPUs that are `left` to ask after one refused: those of its node, else all of them."""
+    return {gpu: replicas for gpu, replicas in left.items() if gpu.node == refused.node} or left
 
 
 def _on_cpu(model: str, now_s: float, why: str) -> Decision:

@@ -120,7 +120,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All decisions at one moment, as the ingress and the replicas receive them.
+    """All decisions about one GPU at one moment, as the ingress and the replicas receive them.
 
     `version` grows by one whenever a decision changed; a heartbeat repeats a version with a later `at_s`.
     """
@@ -130,6 +130,8 @@ class Snapshot:
     device: str
     decisions: Mapping[str, Decision]
     observation: Observation
+    replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per model: the ids of its replicas on this GPU, as far as they have reported."""
     tenants: tuple[Tenant, ...] = ()
     """Models of the configured Ollama server, which are part of the external memory; empty if none is configured."""
 

@@ -47,6 +47,7 @@ class GpuAnswer(TypedDict):
     """One GPU. Where it could not be read, sizes are 0 and `unknown_reason` says why."""
 
     device: str
+    uuid: str | None
     simulated: bool
     age_s: float | None
     unknown_reason: str | None
@@ -199,6 +200,7 @@ def gpu_answer(gpu: GpuStatus) -> GpuAnswer:
     seen = gpu.observation
     return {
         "device": gpu.device,
+        "uuid": gpu.gpu.uuid if gpu.gpu else None,
         "simulated": gpu.simulated,
         "age_s": gpu.age_s,
         "unknown_reason": "no reading has arrived yet" if seen is None else seen.unknown_reason,
@@ -219,7 +221,12 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Mo
     healths = readiness.lanes.get(task, {})
     named = next((health.card for health in healths.values() if health.card is not None), None)
     # Several GPUs serve a model as one: it is on the GPU as long as any of them takes it.
-    chosen = min(service.gpus, key=lambda gpu: gpu.decisions[task].lane != "gpu", default=None)
+    # A GPU that has no replica of it explains least why it is on the CPU.
+    chosen = min(
+        service.gpus,
+        key=lambda gpu: (gpu.decisions[task].lane != "gpu", gpu.decisions[task].cause == "absent"),
+        default=None,
+    )
     decision = chosen.decisions[task] if chosen else None
     summary = traffic.rolling.summary()
     series = traffic.rolling.series()
