@@ -19,10 +19,12 @@ from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig, Task
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.engine.cuda.identity import current_gpu_uuid
 from trivet.engine.models.flat.load import load_flat_model
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
 from trivet.errors import GpuUnavailable
 from trivet.messages import EmbedRequest, EngineRequest, EngineResult, RerankRequest
+from trivet.vram.nvml import list_gpus
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry, ReplicaReport
 
@@ -220,6 +222,10 @@ for _ in range(2):
 def test_a_poisoned_context_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _POISONS, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True", "True"], done.stderr[-2000:]
+
+
+def test_the_driver_lists_the_gpu_by_the_uuid_that_a_replica_reports() -> None:
+    assert current_gpu_uuid() in [uuid for gpu in list_gpus() for uuid in gpu]
 
 
 def test_nvml_sees_this_process_as_ours() -> None:

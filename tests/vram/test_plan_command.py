@@ -62,3 +62,15 @@ def test_assumptions_can_be_changed() -> None:
 )
 def test_wrong_usage_has_its_own_exit_code(arguments: list[str]) -> None:
     assert CliRunner().invoke(APP, arguments).exit_code == 2
+
+
+def test_models_are_divided_among_several_gpus() -> None:
+    ran = CliRunner().invoke(APP, ["--gpus", "4GiB,4GiB,1GiB", "--models", FLAGSHIP])
+    assert ran.exit_code == 0, ran.output
+    assert all(name in ran.stdout for name in FLAGSHIP.split(","))
+    assert ran.stdout.count("the GPU  ") == 2
+    assert "GPU 2: no model" in ran.stdout
+    refused = CliRunner().invoke(APP, ["--gpus", "2GiB,1GiB", "--models", FLAGSHIP])
+    assert refused.exit_code == 1
+    assert "no way to divide them among GPUs of 2 GiB, 1 GiB fits" in refused.stderr
+    assert CliRunner().invoke(APP, ["--gpus", "8GiB", "--vram", "8GiB", "--models", FLAGSHIP]).exit_code == 2
