@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from trivet.api.answers import Vector, json_response
 from trivet.api.embedding import embed
@@ -67,13 +67,13 @@ class OllamaShowBody(_Body):
 
 
 class OllamaEmbedAnswer(TypedDict):
-    """Vectors of length 1; durations in nanoseconds."""
+    """Vectors of length 1; durations in nanoseconds. As from Ollama, an empty input is answered without the counts."""
 
     model: str
     embeddings: list[Vector]
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int
+    total_duration: NotRequired[int]
+    load_duration: NotRequired[int]
+    prompt_eval_count: NotRequired[int]
 
 
 class OllamaEmbeddingsAnswer(TypedDict):
