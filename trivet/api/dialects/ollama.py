@@ -40,7 +40,7 @@ class OllamaEmbedBody(_Body):
     """`POST /api/embed`. Without input nothing is embedded: clients load a model that way."""
 
     model: str
-    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text])] = Field(
+    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text] | None)] = Field(
         default_factory=list
     )
     truncate: bool | None = None
