@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-gpu help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -31,7 +31,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites that need other programs or more time; each has a target below.
-SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models
+SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models or packaging
 
 # First what needs no Ray, in two processes that take over each other's files; then one cluster with both cores.
 test: setup lint types contracts docs ## Lint, types, import contracts, documentation, and the main test suite
@@ -88,6 +88,9 @@ test-models: setup ## Every row of tests/models/STATES.md: published layouts, lo
 
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
 	$(BIN)/python -m pytest -m hostile tests
+
+test-packaging: setup ## Build the wheel, install it into new environments, and serve from an empty folder (installs torch)
+	$(BIN)/python -m pytest -m packaging tests/packaging
 
 stress: setup ## Three minutes of everything at twice the capacity: CPU, simulated GPU, naive server
 	$(BIN)/python -m bench.resilience.stress cpu
