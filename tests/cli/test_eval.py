@@ -186,4 +186,4 @@ def test_no_server(run: Run, own: list[str]) -> None:
     with closed_port() as nowhere:
         result = run("eval", *own, "--timeout", "1", server=nowhere)
     assert result.exit_code == 1
-    assert "does not answer" in result.stderr
+    assert "nothing answers at" in result.stderr
