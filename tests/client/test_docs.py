@@ -68,7 +68,7 @@ def test_commands_run(commands: str, environment: dict[str, str], tmp_path: Path
 
 def test_the_extra_on_the_page_exists() -> None:
     [install] = [block for block in blocks("bash") if INSTALL in block]
-    [extra] = re.findall(r"\.\[(\w+)\]", install)
+    [extra] = re.findall(r"trivet\[(\w+)\]", install)
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert re.search(rf"^{extra} = \[", project, re.MULTILINE)
 

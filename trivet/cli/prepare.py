@@ -1,18 +1,16 @@
 """`trivet prepare`: downloads, verifies and converts the configured models, so that serving starts quickly."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 from rich.console import Console
 
-from trivet.cli.config_file import read_serve_file
+from trivet.cli.config_file import ConfigArgument, ConfigOption, chosen_file, read_serve_file
 from trivet.config import TASKS
 from trivet.errors import TrivetError
 
 
 def prepare_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
 ) -> None:
     """Download, verify and convert the configured models, as `serve` would at its first start."""
     from trivet.engine.open import prepare_model
@@ -20,8 +18,9 @@ def prepare_command(
     from trivet.engine.openvino.ir_cache import ensure_ir
 
     console = Console(stderr=True)
+    path = chosen_file(config, config_option)
     try:
-        settings = read_serve_file(config).config
+        settings = read_serve_file(path).config
         precision = resolve_precision(settings.cpu.precision)
         for task in TASKS:
             console.print(f"{task}: looking for {settings.model_for(task).model}")

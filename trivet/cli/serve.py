@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -12,7 +13,16 @@ import httpx
 import typer
 from rich.console import Console
 
-from trivet.cli.config_file import ServeFile, read_serve_file
+from trivet.cli.config_file import (
+    ConfigArgument,
+    ConfigOption,
+    DeviceOption,
+    HostOption,
+    PortOption,
+    ServeFile,
+    chosen_file,
+    read_serve_file,
+)
 from trivet.errors import ConfigError
 from trivet.paths import cache_dir
 
@@ -45,7 +55,11 @@ class _Stopped(BaseException):
 
 
 def serve_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    device: DeviceOption = None,
     ray_env: Annotated[
         Path | None,
         typer.Option(help="File of variables for Ray's processes. Default: the one that ships with Trivet."),
@@ -59,32 +73,46 @@ def serve_command(
 ) -> None:
     """Serve until Ctrl-C."""
     console = Console(stderr=True)
+    path = chosen_file(config, config_option)
     _handle_signals()
     try:
-        code = _serve(config, ray_env, lean, console)
+        try:
+            file = read_serve_file(path, host=host, port=port, device=device)
+        except ConfigError as error:
+            _fail(console, error.message)
+        code = _serve(file, ray_env, lean, console)
     except _Stopped as stopped:  # before the service was started
         code = stopped.exit_code
     raise typer.Exit(code)
 
 
-def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> int:
+def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) -> int:
     from deployments.environment.exposure import exposure_warning
     from deployments.environment.variables import SHIPPED_FILE, read_variables
     from deployments.service.supervisor import Supervisor
     from trivet.api.key_ring import ENVIRONMENT_VARIABLE
 
     try:
-        file = read_serve_file(config)
         variables = read_variables((ray_env or SHIPPED_FILE).read_text(encoding="utf-8"))
-    except (ConfigError, OSError) as error:
+    except OSError as error:
         _fail(console, str(error))
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
     if _is_taken(file):
-        _fail(console, f"port {file.port} is in use: stop that process, or change http_options.port")
+        _fail(console, f"port {file.port} is in use: stop that process, or choose another port with --port")
     cache = cache_dir(file.config.serving.cache_dir)
-    service = Supervisor(file.path, file.url, file.port, variables, cache, lean, bool(keys))
+    service = Supervisor(
+        file.text(),
+        file.url,
+        file.port,
+        variables,
+        cache,
+        lean,
+        bool(keys),
+        Path.cwd() if file.has_own_application else None,
+    )
+    _announce(file, os.environ, console)
     try:
         service.start(os.environ, programs=Path(sys.executable).parent, home=Path.home())
     except (ConfigError, OSError) as error:
@@ -95,6 +123,19 @@ def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> 
         return _run(service, file, console)
     except _Stopped as stopped:
         return _stop(service, console) or stopped.exit_code
+
+
+def _announce(file: ServeFile, environ: Mapping[str, str], console: Console) -> None:
+    """Say which configuration applies, and what of the environment does not."""
+    if file.is_shipped:
+        console.print("serving with the defaults; `trivet init` writes a serve_config.yaml to change them")
+    if environ.get("RAY_ADDRESS", "local") != "local":
+        console.print(
+            f"RAY_ADDRESS={environ['RAY_ADDRESS']} is not used: the service starts a cluster of its own "
+            "(docs/cluster.md says how to deploy to a running one)",
+            markup=False,
+            highlight=False,
+        )
 
 
 def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:

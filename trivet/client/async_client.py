@@ -40,6 +40,7 @@ class AsyncClient:
         self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
         self._http = httpx.AsyncClient(**self._connection.http_options(), transport=transport)
         self._http.headers.update(headers or {})
+        self._http.event_hooks = {"response": [self._connection.note_answer_async]}
 
     embed = async_method(calls.embed)
     rerank = async_method(calls.rerank)

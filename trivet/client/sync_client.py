@@ -44,6 +44,7 @@ class Client:
     ) -> None:
         self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
         self._http = httpx.Client(**self._connection.http_options())
+        self._http.event_hooks = {"response": [self._connection.note_answer]}
 
     embed = method(calls.embed)
     rerank = method(calls.rerank)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ import trivet
 from trivet.checkpoint.digest_cache import kept_digest
 from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.config import Task
-from trivet.errors import ModelError
+from trivet.errors import ConfigError, ModelError
 
 MODEL_FILE = "openvino_model.xml"
 HEAD_FILE = "openvino_head.xml"
@@ -48,7 +48,8 @@ _SOURCES = (
     "engine/openvino/sections_meta.py",
 )
 """Code that decides what a graph computes, and how its folder is laid out."""
-_VERSIONED = ("openvino", "nncf", "torch", "transformers")
+_VERSIONED = ("openvino", "torch", "transformers")
+_VERSIONED_INT8 = (*_VERSIONED, "nncf")
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,17 @@ class IrMeta:
         (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def converter_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide what a graph computes."""
-    return {name: version(name) for name in _VERSIONED}
+def converter_versions(precision: IrPrecision) -> dict[str, str]:
+    """Return the versions of the libraries that decide what a graph computes.
+
+    Raises:
+        ConfigError: one of them is not installed, such as nncf, which compresses the weights at `int8`.
+    """
+    try:
+        return {name: version(name) for name in (_VERSIONED_INT8 if precision == "int8" else _VERSIONED)}
+    except PackageNotFoundError as error:
+        extra = "int8" if precision == "int8" else "serve"
+        raise ConfigError(f"precision {precision} needs {error.name}: pip install 'trivet[{extra}]'") from error
 
 
 def ir_key(
@@ -94,7 +103,7 @@ def ir_key(
     """
     read_config(model_dir)  # refuses a directory that is no checkpoint
     key = hashlib.sha256()
-    versions = (f"{name}={number}" for name, number in sorted(converter_versions().items()))
+    versions = (f"{name}={number}" for name, number in sorted(converter_versions(precision).items()))
     for part in (task, precision, template or "", *versions):
         key.update(part.encode() + b"\0")
     for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):

@@ -90,7 +90,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, 
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
-        IrMeta(model_dir.name, task, precision, error, converter_versions()).write(partial)
+        IrMeta(model_dir.name, task, precision, error, converter_versions(precision)).write(partial)
         partial.rename(out_dir)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
