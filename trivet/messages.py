@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from trivet.config import Task
+from trivet.config import Output, Task
 
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
 Priority = Literal["interactive", "bulk"]
 
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,27 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseVector:
+    """The weights above 0 of a text over a vocabulary: token ids, ascending, and their weights, each (entries,)."""
+
+    indices: Ids
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedResult:
-    """`vectors` is (inputs, dimensions) float32."""
+    """What was asked for, by input; the other fields are empty.
+
+    `vectors` is (inputs, dimensions) float32. `sparse` has a vector over the vocabulary for each input. `tokens` has
+    an array for each input, (tokens that count, dimensions) float32.
+    """
 
     vectors: Floats
     usage: Usage
     timings: StageTimings
     device: str
+    sparse: tuple[SparseVector, ...] = ()
+    tokens: tuple[Floats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +152,11 @@ EngineRequest = Request[EngineResult]
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest(Request[EmbedResult]):
-    """Texts to embed. `prompt_name` overrides the prompt that `input_type` selects from the model's files."""
+    """Texts to embed. `prompt_name` overrides the prompt that `input_type` selects from the model's files.
+
+    `output` is what to make of each text: one vector, weights by token id, or a vector of each token. A model gives
+    those of its card. `dimensions` and `normalize` are of the one vector alone.
+    """
 
     task: ClassVar[Task] = "embedder"
     result_type: ClassVar[type[EngineResult]] = EmbedResult
@@ -148,6 +167,7 @@ class EmbedRequest(Request[EmbedResult]):
     dimensions: int | None = None
     normalize: bool | None = None
     """None: as the model's own files say."""
+    output: Output = "dense"
 
     @property
     @override
@@ -273,6 +293,8 @@ class ModelCard:
     """Vector sizes below `dimensions` for which the model was trained."""
     pooling: str | None = None
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
+    outputs: tuple[Output, ...] = ()
+    """What an embedder can make of a text, the most usual first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,4 +101,4 @@ class TokensReference:
 
     def tokens(self, texts: Sequence[str], side: Side = None) -> list[Floats]:
         """(tokens, dimensions) of each text."""
-        return [vectors.numpy() for vectors in _of_side(self._model, side)(list(texts), convert_to_tensor=True)]
+        return list(_of_side(self._model, side)(list(texts), convert_to_numpy=True))
