@@ -139,12 +139,20 @@ class Request(Generic[ResultT_co]):
         """Size of the texts that the model reads."""
         raise NotImplementedError
 
+    @property
+    def held_characters(self) -> int:
+        """Characters as which the request counts while it is open: more than it has, where its result is large."""
+        return self.characters
+
     def checked(self, reply: object) -> ResultT_co:
         """`reply` as this request's type of result; TypeError if it is another one."""
         if not isinstance(reply, self.result_type):
             raise TypeError(f"{type(self).__name__} was answered with {type(reply).__name__}")
         return cast("ResultT_co", reply)
 
+
+_HELD_PER_CHARACTER = 256
+"""A token of four characters has a vector of up to 4 KiB."""
 
 EngineRequest = Request[EngineResult]
 """A request of any kind."""
@@ -173,6 +181,11 @@ class EmbedRequest(Request[EmbedResult]):
     @override
     def characters(self) -> int:
         return sum(map(len, self.texts))
+
+    @property
+    @override
+    def held_characters(self) -> int:
+        return self.characters * (_HELD_PER_CHARACTER if self.output == "tokens" else 1)
 
 
 @dataclass(frozen=True, slots=True)
