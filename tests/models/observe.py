@@ -174,11 +174,14 @@ def _reranker(served: Served, reference: Reference, texts: Sequence[str]) -> Ite
     for query in (QUERY, texts[0]):
         documents = [text for text in texts if _fits(served, query, text)]
         expected = reference.logits(query, documents)
+        scores = reference.scores(query, documents) if hasattr(reference, "scores") else 1 / (1 + np.exp(-expected))
         for name, chosen in _mixes(len(documents)):
-            result = served(RerankRequest(query, tuple(documents[at] for at in chosen)))
+            # A late-interaction reference cuts queries and documents at lengths of its own.
+            asked = RerankRequest(query, tuple(documents[at] for at in chosen), long_input="truncate")
+            result = served(asked)
             assert isinstance(result, RerankResult)
             yield f"logits, {name}", _largest(result.logits, expected[chosen])
-            yield f"scores, {name}", _largest(result.scores, 1 / (1 + np.exp(-expected[chosen])))
+            yield f"scores, {name}", _largest(result.scores, scores[chosen])
 
 
 def _classifier(served: Served, reference: Reference, texts: Sequence[str]) -> Iterator[tuple[str, float]]:

@@ -19,6 +19,7 @@ from tests.models.formulas import AnswerReference, FormulaEmbedder, M3Reference,
 from tests.models.lanes import Lane
 from tests.models.library import (
     CrossEncoderReference,
+    MaxSimReference,
     SentenceTransformerReference,
     SparseReference,
     TokensReference,
@@ -150,14 +151,10 @@ ENCODERS = [
     ),
     Row(
         "jina-embeddings-v2-base-en", _formula(formulas.jina_v2), jina.write_jina_v2,
-        refused("missing tensors: embeddings.position_embeddings.weight"),
-        needs="a module with ALiBi and a gated feed-forward block",
         also="jina-embeddings-v2-small-en, -base-de, -base-zh",
     ),
     Row(
         "jina-embeddings-v2-base-code", _formula(formulas.jina_v2), jina.write_jina_v2_code,
-        refused("missing tensors: embeddings.position_embeddings.weight"),
-        needs="the same module with normed queries and keys, a norm more and the other half gated",
     ),
     Row("jina-embeddings-v3-hf", EMBEDDER, jina.write_jina_v3_hf),
     Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert),
@@ -284,6 +281,13 @@ SEVERAL_VECTORS = [
     Row(
         "a ColBERT saved by sentence-transformers 6", Question("embedder", TokensReference, "tokens", sides=True),
         several_vectors.write_colbert_modules,
+    ),
+    Row(
+        "colbertv2.0, as reranker", Question("reranker", MaxSimReference), several_vectors.write_colbert_stanford,
+    ),
+    Row(
+        "GTE-ModernColBERT-v1, as reranker", Question("reranker", MaxSimReference),
+        several_vectors.write_colbert_pylate,
     ),
     Row(
         "potion-base-8M", EMBEDDER, several_vectors.write_model2vec, refused("chains StaticEmbedding → Normalize"),

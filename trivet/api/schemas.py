@@ -80,6 +80,8 @@ class EmbeddingsBody(BaseModel):
     dimensions: Count | None = None
     input_type: InputType | None = None
     long_input: LongInput | None = None
+    instruction: Text | None = None
+    """What the search is for: it replaces the task in the prompt for queries of models that were trained with one."""
     output: Output = "dense"
     """One vector of each text, weights by token id, or a vector of each token: what the model gives."""
 

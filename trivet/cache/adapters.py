@@ -99,7 +99,15 @@ class EmbedAdapter(Adapter[EmbedRequest, EmbedResult]):
     @override
     def shared(self, request: EmbedRequest) -> Fields:
         prompt = request.prompt_name or request.input_type
-        return ("embed", request.output, prompt, str(request.dimensions), str(request.normalize), request.long_input)
+        return (
+            "embed",
+            request.output,
+            prompt,
+            request.instruction,
+            str(request.dimensions),
+            str(request.normalize),
+            request.long_input,
+        )
 
     @override
     def inputs(self, request: EmbedRequest) -> list[Fields]:

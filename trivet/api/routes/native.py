@@ -101,6 +101,7 @@ def _embed_request(body: EmbeddingsBody, texts: Sequence[str], options: CallOpti
         input_type=body.input_type,
         dimensions=body.dimensions,
         output=body.output,
+        instruction=body.instruction,
         long_input=body.long_input or options.long_input,
         priority=options.priority,
         no_store=options.no_store,

@@ -12,6 +12,7 @@ transformers alone would fill it with random numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
+from trivet.checkpoint.jina_bert import is_jina_bert
 from trivet.checkpoint.m3 import M3Heads
 from trivet.checkpoint.modules import STANFORD, LogitScore, read_modules
 from trivet.checkpoint.native_config import native_config
@@ -30,6 +32,7 @@ from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.checkpoint.templates import KNOWN
 from trivet.config import Task
 from trivet.engine.models import banded
+from trivet.engine.models.jina_bert import load_jina_bert
 from trivet.engine.models.masks import FAMILIES, LayerMasks
 from trivet.engine.models.nomic_moe import load_nomic_moe
 from trivet.engine.models.outputs import M3Tokens, SpladeModel, TokenModel
@@ -123,15 +126,24 @@ def load_torch_model(
     """
     architecture = Architecture.read(path)
     find_weight_files(path)
-    if is_nomic_moe(architecture.config):
+    own = _own_encoder(architecture)
+    if own is not None:
+        name, load = own
         if task != "embedder":
-            raise ModelError(f"{path} is a nomic v2 MoE, an embedder; it cannot serve as a {task}")
+            raise ModelError(f"{path} is a {name}, an embedder; it cannot serve as a {task}")
         modules = read_modules(path, task)
         steps = build_steps(modules.steps_before_windows)
-        model: TorchModel = PooledModel(load_nomic_moe(path, dtype), Pooling(modules.pooling), architecture, steps)
+        model: TorchModel = PooledModel(load(path, dtype), Pooling(modules.pooling), architecture, steps)
     else:
         model = _LoadedBy(path, architecture, task, dtype, for_export=for_export).model(recipe)
     return model.eval().requires_grad_(False)
+
+
+def _own_encoder(architecture: Architecture) -> tuple[str, Callable[[Path, torch.dtype], nn.Module]] | None:
+    """The name and the loader of an encoder that transformers does not have, or reads wrong."""
+    if is_nomic_moe(architecture.config):
+        return "nomic v2 MoE", load_nomic_moe
+    return ("BERT with ALiBi", load_jina_bert) if is_jina_bert(architecture.config) else None
 
 
 class _LoadedBy:

@@ -16,6 +16,7 @@ from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.engine.text.turns import Steps
 from trivet.errors import InvalidInput
 from trivet.messages import EmbedRequest, EmbedResult, Floats, InputType, SparseVector, StageTimings, Usage
+from trivet.prompts import instructed_prompt
 
 _NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
@@ -160,6 +161,8 @@ class EmbedTask(TaskBase[EmbedRequest]):
             )
 
     def _prompt(self, request: EmbedRequest) -> str:
+        if request.instruction is not None:
+            return self._instructed(request, request.instruction)
         try:
             if request.prompt_name:
                 return self.files.prompt(request.prompt_name)
@@ -170,6 +173,20 @@ class EmbedTask(TaskBase[EmbedRequest]):
                 field="prompt_name" if request.prompt_name else "input_type",
                 code="unknown_prompt",
             ) from None
+
+    def _instructed(self, request: EmbedRequest, instruction: str) -> str:
+        if request.prompt_name or request.input_type == "document":
+            other = "prompt_name" if request.prompt_name else "input_type document"
+            raise InvalidInput(f"instruction is for queries; it does not go with {other}", field="instruction")
+        prompt = instructed_prompt(self.files.prompts, instruction)
+        if prompt is None:
+            raise InvalidInput(
+                "no prompt of this model says what a search is for, so an instruction has no place in it; the "
+                'configuration can give one (embedder.prompts: {query: "Instruct: …\\nQuery: "})',
+                field="instruction",
+                code="no_instruction",
+            )
+        return prompt
 
     def _dimensions(self, request: EmbedRequest) -> int:
         full = self.files.dimensions
