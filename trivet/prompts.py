@@ -14,7 +14,7 @@ _WITH_INSTRUCTION = (
     re.compile(r"(?P<before>Instruct: ?)(?P<task>.*?)(?P<after>\s*\nQuery: ?)", re.DOTALL),
     re.compile(r"(?P<before>task: )(?P<task>.*?)(?P<after> \| query: ?)", re.DOTALL),
 )
-"""Prompts of queries that say what the search is for: those of Qwen3, e5-mistral and gte-Qwen2, and EmbeddingGemma's."""
+"""Prompts of queries that say what a search is for: those of Qwen3, e5-mistral and gte-Qwen2, and of EmbeddingGemma."""
 
 
 def instructed_prompt(prompts: Mapping[str, str], instruction: str) -> str | None:

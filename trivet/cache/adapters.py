@@ -99,15 +99,8 @@ class EmbedAdapter(Adapter[EmbedRequest, EmbedResult]):
     @override
     def shared(self, request: EmbedRequest) -> Fields:
         prompt = request.prompt_name or request.input_type
-        return (
-            "embed",
-            request.output,
-            prompt,
-            request.instruction,
-            str(request.dimensions),
-            str(request.normalize),
-            request.long_input,
-        )
+        numbers = (request.output, str(request.dimensions), str(request.normalize))
+        return ("embed", prompt, request.instruction, *numbers, request.long_input)
 
     @override
     def inputs(self, request: EmbedRequest) -> list[Fields]:
