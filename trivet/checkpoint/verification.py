@@ -9,7 +9,7 @@ from trivet.checkpoint.files import PICKLE_PATTERNS
 from trivet.errors import ModelError
 from trivet.units import format_bytes
 
-_READ = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", *PICKLE_PATTERNS)
+_READ = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.metadata", *PICKLE_PATTERNS)
 """Files of a checkpoint that may be read."""
 _NAMED = 5
 
