@@ -1,7 +1,7 @@
 """Serve and use embedding, reranking and classification models.
 
-`serve`, `stop`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`, `relate`
-and `index` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
+`serve`, `stop`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`,
+`relate`, `index` and `search` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
 """
 
 from typing import Annotated
@@ -20,6 +20,7 @@ from trivet.cli.plan import plan_command
 from trivet.cli.prepare import prepare_command
 from trivet.cli.relate import relate_command
 from trivet.cli.rerank import rerank_command
+from trivet.cli.search import search_command
 from trivet.cli.serve import serve_command
 from trivet.cli.stop import stop_command
 
@@ -35,6 +36,7 @@ main.command("rerank")(rerank_command)
 main.command("classify")(classify_command)
 main.command("relate")(relate_command)
 main.command("index")(index_command)
+main.command("search")(search_command)
 main.command("eval")(eval_command)
 main.command("mcp")(mcp_command)
 

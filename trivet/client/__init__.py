@@ -25,6 +25,7 @@ from trivet.client.answers import (
     Relations,
     ServedModel,
     Service,
+    TokenCounts,
 )
 from trivet.client.async_client import AsyncClient
 from trivet.client.bulk import Batch, BatchLimits, Progress
@@ -74,5 +75,6 @@ __all__ = [
     "ServerFailed",
     "Service",
     "TimedOut",
+    "TokenCounts",
     "Unreachable",
 ]

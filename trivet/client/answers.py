@@ -181,6 +181,19 @@ class Relations(Answer):
     tokens: Tokens
 
 
+def _lengths(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(tokens, list) for tokens in value):
+        raise ValueError("must be a list of tokens for each text")
+    return tuple(len(tokens) for tokens in value)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts(Answer):
+    """The number of tokens of each text."""
+
+    counts: Annotated[tuple[int, ...], BeforeValidator(_lengths)]
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model of the server."""

@@ -45,6 +45,7 @@ class AsyncClient:
     rerank = async_method(calls.rerank)
     classify = async_method(calls.classify)
     relate = async_method(calls.relate)
+    count_tokens = async_method(calls.count_tokens)
     models = async_method(calls.models)
     ready = async_method(calls.ready)
 

@@ -49,6 +49,7 @@ class Client:
     rerank = method(calls.rerank)
     classify = method(calls.classify)
     relate = method(calls.relate)
+    count_tokens = method(calls.count_tokens)
     models = method(calls.models)
     ready = method(calls.ready)
 

@@ -10,6 +10,7 @@ Nothing here computes a vector. All of it blocks.
 from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, NotAnIndex, OtherModel
 from trivet.index.identity import IndexModel
 from trivet.index.names import shown
+from trivet.index.patterns import path_matcher
 from trivet.index.plan import FileState, Plan, digest_of
 from trivet.index.reader import FileMatch, Hit, IndexReader
 from trivet.index.texts import FileText, read_text
@@ -32,6 +33,7 @@ __all__ = [
     "Plan",
     "Skipped",
     "digest_of",
+    "path_matcher",
     "read_text",
     "shown",
     "walk",
