@@ -1,7 +1,7 @@
 """Serve and use embedding, reranking and classification models.
 
 `serve`, `stop`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`,
-`relate`, `index` and `search` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
+`relate`, `graph`, `index` and `search` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
 """
 
 from typing import Annotated
@@ -13,6 +13,7 @@ from trivet.cli.classify import classify_command
 from trivet.cli.doctor import doctor_command
 from trivet.cli.embed import embed_command
 from trivet.cli.eval import eval_command
+from trivet.cli.graph import graph_command
 from trivet.cli.index import index_command
 from trivet.cli.key import key_command
 from trivet.cli.mcp import mcp_command
@@ -35,6 +36,7 @@ main.command("embed")(embed_command)
 main.command("rerank")(rerank_command)
 main.command("classify")(classify_command)
 main.command("relate")(relate_command)
+main.command("graph")(graph_command)
 main.command("index")(index_command)
 main.command("search")(search_command)
 main.command("eval")(eval_command)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.errors import MalformedAnswer, TimedOut, Unreachable, error_of
+from trivet.client.errors import ClientError, MalformedAnswer, TimedOut, Unreachable, error_of
 from trivet.client.retries import Attempts, Retries
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -114,9 +114,14 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     if response.status_code in call.answers_also_at:
         with suppress(MalformedAnswer):
             return call.read(response.content, response.headers)
+    raise error_in(call, response)
+
+
+def error_in(call: Call[AnswerT], response: httpx.Response) -> ClientError:
+    """Return the error in a response, whose body has been read."""
     error = error_of(response.status_code, response.headers, response.content)
     error.renumber(call.start)
-    raise error
+    return error
 
 
 def _is_loopback(host: str) -> bool:
