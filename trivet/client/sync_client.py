@@ -68,19 +68,26 @@ class Client:
                 return answer_in(call, response)
         raise AssertionError("stamina raises the last error")
 
+    def lines(self, call: Call[AnswerT]) -> Generator[str, None, None]:
+        """Send one call whose answer is a stream, and yield its lines as they arrive. Use it with `closing`.
+
+        It is retried until the stream begins, not after. Raises ClientError.
+        """
+        attempts = self._connection.attempts(call)
+        opened = closing(self._opened(call, attempts))
+        with opened as response, translated_errors(self._connection.url, attempts.left_s()):
+            for line in response.iter_lines():
+                if line.strip():
+                    yield line
+
     def graph(
         self, documents: Sequence[GraphDocument], **options: Unpack[GraphOptions]
     ) -> Generator[GraphEvent, None, None]:
         """Do the same as `AsyncClient.graph`. Use it with `closing`."""
-        call = graph(documents, **options)
-        attempts = self._connection.attempts(call)
         ended = False
-        with (
-            closing(self._opened(call, attempts)) as response,
-            translated_errors(self._connection.url, attempts.left_s()),
-        ):
-            for line in response.iter_lines():
-                event = event_of(line) if line.strip() else None
+        with closing(self.lines(graph(documents, **options))) as lines:
+            for line in lines:
+                event = event_of(line)
                 if event is not None:
                     ended = isinstance(event, GraphSummary)
                     yield event
