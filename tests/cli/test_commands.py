@@ -151,7 +151,16 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
     lines = records(result)
     assert len(lines) == 2
     assert "repo/a.py" not in {line["path"] for line in lines}
-    assert set(lines[0]) == {"path", "relation", "confidence", "scores", "relevance", "windows", "truncated"}
+    assert set(lines[0]) == {
+        "path",
+        "relation",
+        "confidence",
+        "scores",
+        "relevance",
+        "windows",
+        "truncated",
+        "evidence",
+    }
     assert set(lines[0]["scores"]) == {"same", "other"}
     assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
 

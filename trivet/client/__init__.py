@@ -14,6 +14,7 @@ from trivet.client.answers import (
     Edge,
     Embedding,
     Embeddings,
+    Evidence,
     LabelScore,
     LaneState,
     Models,
@@ -25,6 +26,7 @@ from trivet.client.answers import (
     Relations,
     ServedModel,
     Service,
+    Span,
     TokenCounts,
 )
 from trivet.client.async_client import AsyncClient
@@ -42,14 +44,12 @@ from trivet.client.errors import (
 )
 from trivet.client.graph import (
     DocumentDone,
-    Evidence,
     GraphDocument,
     GraphEdge,
     GraphEvent,
     GraphProgress,
     GraphSummary,
     RefusedDocument,
-    Span,
 )
 from trivet.client.retries import Retries
 from trivet.client.sync_client import Client

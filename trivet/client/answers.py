@@ -147,6 +147,30 @@ class Classification(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a document."""
+
+    start: int
+    """Position of the first character."""
+    end: int
+    start_line: int
+    """Counted from 1."""
+    end_line: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two passages that speak for an edge, and what they say."""
+
+    source: Span
+    target: Span
+    relation: str
+    confidence: float
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """The relation of a source to a target; indices are positions in the call."""
 
@@ -161,6 +185,8 @@ class Edge:
     """Relevance of the target to the source, 0..1; None if the call had `pairs`."""
     windows: int
     truncated: bool
+    evidence: tuple[Evidence, ...] = ()
+    """The passages that speak for the edge, the strongest pair first; empty from a server that reads texts whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from trivet.client.answers import Answer
+from trivet.client.answers import Answer, Evidence
 from trivet.client.calls import Call, Priority
 from trivet.client.errors import Busy, ClientError, MalformedAnswer, Refused, ServerFailed, TimedOut
 
@@ -24,30 +24,6 @@ class GraphDocument:
     text: str
     path: str | None = None
     kind: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A part of a document."""
-
-    start: int
-    """Position of the first character."""
-    end: int
-    start_line: int
-    """Counted from 1."""
-    end_line: int
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Two passages that speak for an edge, and what they say."""
-
-    source: Span
-    target: Span
-    relation: str
-    confidence: float
-    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
