@@ -9,7 +9,7 @@ const STROKES = [null, "9 5", "2 6", "12 4 2 4", "5 3", "1 4"];
 const COLOURS = 6;
 const WIDTH = 1000;
 const HEIGHT = 640;
-const RADIUS = 6;
+const RADIUS = 5;
 const LABELS = 24;
 const ROWS = 200;
 const ROUNDS = 160;
@@ -95,6 +95,7 @@ export function showGraph(place, graph) {
     table.replaceChildren(tableOf(visible.slice(0, ROWS), looks, (edge) => {
       drawing.mark(edge);
       showEvidence(evidence, edge, looks);
+      evidence.scrollIntoView({ block: "nearest" });
     }));
   }
 
@@ -159,7 +160,7 @@ function filtersOf(edges, looks, changed) {
     /** @param {Edge} edge */
     passes: (edge) =>
       boxes.get(edge.relation)?.checked &&
-      edge.confidence >= slider.value / 100 &&
+      Math.round(100 * edge.confidence) >= slider.value && // as it is shown
       `${edge.source}\n${edge.target}`.toLowerCase().includes(name.value.trim().toLowerCase()),
   };
 }
@@ -329,15 +330,21 @@ function relax(places, lines) {
   }
 }
 
-/** Fits the places into the drawing. @param {Place[]} places */
+/**
+ * Fits the places into the drawing. Half of a position is its rank, which gives dense parts more room and keeps a few
+ * distant places from pressing the others together.
+ * @param {Place[]} places
+ */
 function stretch(places) {
   const fit = (/** @type {"x" | "y"} */ axis, /** @type {number} */ size, /** @type {number} */ before, /** @type {number} */ after) => {
-    const all = places.map((place) => place[axis]);
-    const [least, most] = [Math.min(...all), Math.max(...all)];
-    for (const place of places) {
+    const ordered = [...places].sort((one, other) => one[axis] - other[axis]);
+    const last = ordered.length - 1;
+    const [least, most] = last >= 0 ? [ordered[0][axis], ordered[last][axis]] : [0, 0];
+    ordered.forEach((place, rank) => {
       const share = most > least ? (place[axis] - least) / (most - least) : 0.5;
-      place[axis] = before + share * (size - before - after);
-    }
+      const among = last > 0 ? rank / last : 0.5;
+      place[axis] = before + ((share + among) / 2) * (size - before - after);
+    });
   };
   fit("x", WIDTH, 30, 150); // names stand to the right of their places
   fit("y", HEIGHT, 24, 24);
@@ -475,7 +482,7 @@ function passage(path, span) {
  */
 function tableOf(edges, looks, choose) {
   if (edges.length === 0) return el("p", { class: "evidence-hint" }, "No relation passes the filters.");
-  const head = ["From", "Relation", "To", "Confidence"].map((name) => el("th", { scope: "col" }, name));
+  const head = ["From", "Relation", "To", "Confidence"].map((name) => el("th", { scope: "col", class: name === "Confidence" && "number" }, name));
   const rows = edges.map((edge) => {
     const button = el("button", { type: "button", class: "edge-choice", "data-relation": looks.get(edge.relation)?.colour }, shown(edge.relation));
     button.addEventListener("click", () => choose(edge));
