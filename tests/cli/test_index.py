@@ -35,6 +35,7 @@ def embedded(dispatcher: FakeDispatcher) -> int:
     return sum(len(request.texts) for request in dispatcher.requests if isinstance(request, EmbedRequest))
 
 
+@pytest.mark.slow
 def test_passages_have_places_vectors_and_the_titles_around_them(
     run: Run, folder: Path, dispatcher: FakeDispatcher
 ) -> None:
@@ -144,6 +145,7 @@ def many(tmp_path: Path) -> int:
     return 100
 
 
+@pytest.mark.slow
 def test_the_vectors_of_a_failed_run_are_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
     with served(create_app(StopsMidway(), ApiSettings())) as url:
         result = run("index", "many", server=url)
@@ -201,6 +203,7 @@ def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: in
     assert len(paths(index)) == 32
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_depth_is_read(run: Run, tmp_path: Path) -> None:
     deepest = tmp_path / "deep"
     deepest.mkdir()
