@@ -57,7 +57,9 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("rerank", CALLS, "Sort texts by their relevance to a query."),
     Entry("classify", CALLS, "Label texts."),
     Entry("relate", CALLS, "Find the relations of one text to others."),
-    Entry("index", CALLS, "Embed files in chunks, as JSON lines.", "index"),
+    Entry("graph", CALLS, "Find the relations between the files of a folder.", "index"),
+    Entry("index", CALLS, "Keep the passages and vectors of a folder in one file.", "index"),
+    Entry("search", CALLS, "Find the passages of an index that answer a question.", "index"),
     Entry("mcp", CALLS, "Offer the models as tools to a coding agent.", "mcp"),
     Entry("eval", QUALITY, "Measure models on labelled texts.", "eval"),
 )

@@ -14,6 +14,7 @@ from trivet.client.answers import (
     Edge,
     Embedding,
     Embeddings,
+    Evidence,
     LabelScore,
     LaneState,
     Models,
@@ -25,6 +26,8 @@ from trivet.client.answers import (
     Relations,
     ServedModel,
     Service,
+    Span,
+    TokenCounts,
 )
 from trivet.client.async_client import AsyncClient
 from trivet.client.bulk import Batch, BatchLimits, Progress
@@ -40,6 +43,15 @@ from trivet.client.errors import (
     TimedOut,
     Unreachable,
 )
+from trivet.client.graph import (
+    DocumentDone,
+    GraphDocument,
+    GraphEdge,
+    GraphEvent,
+    GraphProgress,
+    GraphSummary,
+    RefusedDocument,
+)
 from trivet.client.retries import Retries
 from trivet.client.sync_client import Client
 
@@ -53,9 +65,16 @@ __all__ = [
     "Client",
     "ClientError",
     "Denied",
+    "DocumentDone",
     "Edge",
     "Embedding",
     "Embeddings",
+    "Evidence",
+    "GraphDocument",
+    "GraphEdge",
+    "GraphEvent",
+    "GraphProgress",
+    "GraphSummary",
     "LabelScore",
     "LaneState",
     "MalformedAnswer",
@@ -69,12 +88,15 @@ __all__ = [
     "Ranking",
     "Readiness",
     "Refused",
+    "RefusedDocument",
     "RelationPair",
     "Relations",
     "Retries",
     "ServedModel",
     "ServerFailed",
     "Service",
+    "Span",
     "TimedOut",
+    "TokenCounts",
     "Unreachable",
 ]

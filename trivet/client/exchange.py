@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.errors import MalformedAnswer, NotListening, TimedOut, Unreachable, error_of
+from trivet.client.errors import ClientError, MalformedAnswer, NotListening, TimedOut, Unreachable, error_of
 from trivet.client.retries import Attempts, Contact, Retries
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -125,9 +125,14 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     if response.status_code in call.answers_also_at:
         with suppress(MalformedAnswer):
             return call.read(response.content, response.headers)
+    raise error_in(call, response)
+
+
+def error_in(call: Call[AnswerT], response: httpx.Response) -> ClientError:
+    """Return the error in a response, whose body has been read."""
     error = error_of(response.status_code, response.headers, response.content)
     error.renumber(call.start)
-    raise error
+    return error
 
 
 def _remedy(url: str) -> str:

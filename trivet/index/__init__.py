@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, NotAnIndex, OtherModel
 from trivet.index.identity import IndexModel
 from trivet.index.names import shown
+from trivet.index.patterns import path_matcher
 from trivet.index.plan import FileState, Plan, digest_of
 from trivet.index.texts import FileText, read_text
 from trivet.index.walking import Skipped, walk
@@ -48,6 +49,7 @@ __all__ = [
     "Plan",
     "Skipped",
     "digest_of",
+    "path_matcher",
     "read_text",
     "shown",
     "walk",
