@@ -5,13 +5,13 @@ Only the embedder is listed, since Ollama has no route that another of the model
 
 import hashlib
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from trivet.api.answers import Vector, json_response
 from trivet.api.embedding import embed
