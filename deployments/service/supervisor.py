@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import Variable, absolute_variables, cluster_environment, python_path
 from deployments.haproxy.door import KEYS_VARIABLE
-from deployments.service.folder import folder_variables, keep_logs, make_run_folder
+from deployments.service.folder import OUTPUT_FILE, folder_variables, keep_logs, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of
 from deployments.service.processes import end, processes_in
@@ -98,17 +98,25 @@ class Supervisor:
         assert self._folder is not None
         file = self._folder / "serve_config.yaml"
         file.write_text(self.serve_file, encoding="utf-8")
-        serve = Path(sys.executable).with_name("serve")
-        run = [sys.executable, "-m", "deployments.lean"] if self.lean else [str(serve), "run"]
         # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once. Ray puts the folder
         # that it was started in first on its workers' module path; from the caller's folder they would take any app.py.
-        return subprocess.Popen(
-            [*run, str(file)],
-            cwd=self._folder,
-            env=self.environment,
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
+        with (self._folder / OUTPUT_FILE).open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "deployments.run", str(file), *(["--lean"] if self.lean else [])],
+                cwd=self._folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        assert self._folder is not None
+        return self._folder
 
     @property
     def pid(self) -> int:

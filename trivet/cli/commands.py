@@ -49,6 +49,8 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("serve", SERVER, "Serve until Ctrl-C.", "serve"),
     Entry("stop", SERVER, "Finish open requests and stop a service.", "serve"),
     Entry("init", SERVER, "Write a commented configuration with every default."),
+    Entry("status", SERVER, "Show what a running service reports."),
+    Entry("dashboard", SERVER, "Print the link to Ray's dashboard, and how to log in.", "serve"),
     Entry("prepare", SERVER, "Download, verify and convert the configured models.", "serve"),
     Entry("plan", SERVER, "Divide a GPU among models."),
     Entry("doctor", SERVER, "Check a configuration against this machine.", "serve"),

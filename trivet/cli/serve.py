@@ -3,13 +3,13 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import httpx
 import typer
 from rich.console import Console
 
@@ -23,6 +23,8 @@ from trivet.cli.config_file import (
     chosen_file,
     read_serve_file,
 )
+from trivet.cli.preparing import prepare_models
+from trivet.cli.progress_of_start import StartProgress
 from trivet.errors import ConfigError
 from trivet.paths import cache_dir
 
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _FINISH_LIMIT_S = 20.0
 """How long open requests may take before the service stops."""
+_LAST_LINES = 20
+"""Lines of `serve run` that are shown if it ends before the service is ready."""
 _INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended. A SIGTERM is a supervisor's ordinary stop: 0."""
 
 WELCOME = """
 Trivet listens on {url}  (Ctrl-C stops it)
-Live status and a playground: {url}/ui
+Live status and a playground: {url}/ui{key}
+Ray's dashboard: {dashboard}
 
 curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
   "query": "how do I retry a failed HTTP request",
@@ -102,6 +107,9 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
     if _is_taken(file):
         _fail(console, f"port {file.port} is in use: stop that process, or choose another port with --port")
     cache = cache_dir(file.config.serving.cache_dir)
+    _announce(file, os.environ, console)
+    if code := _prepared(file, cache):
+        return code
     service = Supervisor(
         file.text(),
         file.url,
@@ -112,7 +120,6 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
         bool(keys),
         Path.cwd() if file.has_own_application else None,
     )
-    _announce(file, os.environ, console)
     try:
         service.start(os.environ, programs=Path(sys.executable).parent, home=Path.home())
     except (ConfigError, OSError) as error:
@@ -120,7 +127,7 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
     try:
         if service.cleared:
             console.print(f"ended {service.cleared} processes that a killed service had left")
-        return _run(service, file, console)
+        return _run(service, file, bool(keys), console)
     except _Stopped as stopped:
         return _stop(service, console) or stopped.exit_code
 
@@ -138,22 +145,51 @@ def _announce(file: ServeFile, environ: Mapping[str, str], console: Console) -> 
         )
 
 
-def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
+def _prepared(file: ServeFile, cache: Path) -> int:
+    """Prepare the models, and end the program that does so if a signal arrives; return its exit code."""
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        return prepare_models(file, cache, running.append)
+    except _Stopped:
+        for child in running:
+            child.terminate()
+            child.wait()
+        raise
+
+
+def _run(service: "Supervisor", file: ServeFile, has_keys: bool, console: Console) -> int:
     """Wait until every model is ready, announce the URL, and watch the service until it ends."""
+    from deployments.service.folder import last_lines
+
     ready = False
+    progress = StartProgress(file.url, console)
+    console.print("starting Ray and the models")
     while (code := service.exit_code()) is None:
         if (lost := service.check()) is not None:
             console.print(f"[red]error:[/red] {lost}, has ended: the service stops. A supervisor may start it again.")
             _show_logs(service.fail(), console)
             return 1
-        if not ready and _is_ready(file):
+        if not ready and progress.is_ready():
             ready = True
-            typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped, so that the command can be copied
+            typer.echo(_welcome(service, file, has_keys), err=True)  # not wrapped, so that the command can be copied
         time.sleep(_POLL_S)
     if not ready:
+        for line in last_lines(service.folder, _LAST_LINES):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"[red]error:[/red] the service ended before it was ready (exit code {code})")
     _show_logs(service.fail(), console)
     return code or int(not ready)
+
+
+def _welcome(service: "Supervisor", file: ServeFile, has_keys: bool) -> str:
+    from deployments.service.folder import dashboard_of
+
+    dashboard = dashboard_of(service.folder)
+    return WELCOME.format(
+        url=file.url,
+        key="  (asks for a key)" if has_keys else "",
+        dashboard=f"{dashboard}  (`trivet dashboard` says how to log in)" if dashboard else "none (--lean)",
+    )
 
 
 def _show_logs(kept: Path | None, console: Console) -> None:
@@ -192,14 +228,6 @@ def _is_taken(file: ServeFile) -> bool:
     with socket.socket(family) as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((file.connect_host, file.port)) == 0
-
-
-def _is_ready(file: ServeFile) -> bool:
-    try:
-        # Without a proxy from the environment, which could not reach a port of this machine.
-        return httpx.get(f"{file.url}/readyz", timeout=5.0, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False  # not listening yet
 
 
 def _fail(console: Console, message: str) -> NoReturn:
