@@ -11,7 +11,7 @@ from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
-from trivet.folders.searching import candidates_for
+from trivet.folders.searching import candidates_for, fused
 from trivet.messages import EmbedRequest, ModelCard, RerankRequest
 
 
@@ -42,14 +42,14 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
 
 
 def test_long_passages_are_shortened_unless_they_are_wanted_whole(run: Run, notes: Path) -> None:
-    short = run("search", "notes", "def area(r):", "-k", "1").stdout
+    short = run("search", "notes", "def area(r):", "--path", "*.py").stdout
     assert "… 14 more lines" in short
     assert "line 19" not in short
-    assert "line 19" in run("search", "notes", "def area(r):", "-k", "1", "--full").stdout
+    assert "line 19" in run("search", "notes", "def area(r):", "--path", "*.py", "--full").stdout
 
 
 def test_json_has_the_whole_passages(run: Run, notes: Path) -> None:
-    [found] = records(run("search", "notes/.trivet/index.sqlite", "def area(r):", "-k", "1", "--json"))
+    [found] = records(run("search", "notes/.trivet/index.sqlite", "def area(r):", "--path", "*.py", "--json"))
     assert list(found) == ["path", "start_line", "end_line", "title", "kind", "score", "similarity", "text"]
     assert (found["path"], found["start_line"], found["end_line"]) == ("area.py", 1, 22)
     assert found["text"] == (notes / "area.py").read_text().rstrip("\n")
@@ -78,14 +78,23 @@ class Contrary(FakeDispatcher):
         return routed
 
 
-def test_the_reranker_orders_what_the_embedder_finds(run: Run, notes: Path) -> None:
+def test_the_orders_of_both_models_are_fused(run: Run, notes: Path) -> None:
+    """The reranker, which is contrary, gets as much of a say as the embedder."""
     with served(create_app(Contrary(), ApiSettings())) as url:
         question = "flour and salt"
-        last = records(run("search", "notes", question, "--json", server=url))[-1]
-        assert last["path"] == "notes/docs/bread.md"
-        first = records(run("search", "notes", question, "--json", "--no-rerank", server=url))[0]
-        assert first["path"] == "notes/docs/bread.md"
-        assert first["score"] == first["similarity"]
+        found = records(run("search", "notes", question, "--json", server=url))
+        assert found[0]["score"] < found[1]["score"] or found[1]["score"] < found[2]["score"]
+        similar = records(run("search", "notes", question, "--json", "--no-rerank", server=url))
+        assert similar[0]["path"] == "notes/docs/bread.md"
+        assert [one["score"] for one in similar] == [one["similarity"] for one in similar]
+
+
+@pytest.mark.parametrize(
+    ("reranked", "order"),
+    [([0, 1, 2], [0, 1, 2]), ([1, 0], [0, 1]), ([2, 1, 0], [0, 2, 1]), ([3, 0, 1, 2], [0, 3, 1, 2])],
+)
+def test_ranks_are_fused(reranked: list[int], order: list[int]) -> None:
+    assert fused(reranked) == order
 
 
 def test_more_candidates_than_results_are_reranked() -> None:

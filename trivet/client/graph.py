@@ -139,19 +139,22 @@ def graph(
         priority: `bulk` gives precedence to interactive requests.
         timeout_s: Deadline of the whole call in seconds.
     """
-    body: dict[str, Any] = {
-        "documents": [{name: value for name, value in asdict(one).items() if value is not None} for one in documents],
-        "done": sorted(done),
-        "relations": None if relations is None else dict(relations),
-        "passage_pairs": passage_pairs,
-        "neighbours": neighbours,
-        "per_document": per_document,
-        "threshold": threshold,
-        "min_relevance": min_relevance,
-        "include_unrelated": include_unrelated or None,
-    }
-    body = {name: value for name, value in body.items() if value is not None and value != []}
+    body = _without_none(
+        documents=[_without_none(**asdict(one)) for one in documents],
+        done=sorted(done) or None,
+        relations=None if relations is None else dict(relations),
+        passage_pairs=passage_pairs,
+        neighbours=neighbours,
+        per_document=per_document,
+        threshold=threshold,
+        min_relevance=min_relevance,
+        include_unrelated=include_unrelated or None,
+    )
     return Call(PATH, GraphAnswer, body, timeout_s, priority)
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def event_of(line: str) -> GraphEvent | None:
