@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
@@ -25,6 +26,8 @@ from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.head import HeadMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
 from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
+from trivet.api.openapi import completed
+from trivet.api.routes.docs import docs_router
 from trivet.api.routes.health import health_router
 from trivet.api.routes.native import native_router
 from trivet.api.routes.relations import relations_router
@@ -37,6 +40,16 @@ from trivet.dispatch.admission import AdmittingDispatcher
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import Dispatcher, ModelServer
 from trivet.dispatch.traffic import MeasuringDispatcher, Traffic
+
+
+class _Application(FastAPI):
+    """FastAPI's, with a more complete OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, built once."""
+        if not self.openapi_schema:
+            self.openapi_schema = completed(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
@@ -52,8 +65,10 @@ def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry 
         if results is not None:
             await results.close()
 
-    app = FastAPI(
+    app = _Application(
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN; `trivet.api.routes.docs` has others
+        redoc_url=None,
         title="Trivet",
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
@@ -157,4 +172,5 @@ def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
         shared_router(service),
         status_router(service.info, traffic, service.settings),
         ui_router(),
+        docs_router(),
     ]
