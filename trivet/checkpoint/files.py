@@ -14,6 +14,8 @@ from trivet.errors import ModelError
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLE_PATTERNS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+READ_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.metadata", *PICKLE_PATTERNS)
+"""Files of a checkpoint that may be read."""
 
 
 class CheckpointMismatch(ModelError):

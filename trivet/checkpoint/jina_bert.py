@@ -58,4 +58,5 @@ class JinaBertConfig:
                 )
         if config["hidden_size"] % config["num_attention_heads"]:
             raise CheckpointMismatch("config.json: hidden_size is no multiple of num_attention_heads")
-        return cls(*(config[name] for name in _SIZES), float(config.get("layer_norm_eps", 1e-12)))
+        sizes: list[int] = [config[name] for name in _SIZES]
+        return cls(*sizes, layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)))  # type: ignore[misc]

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.checkpoint.digest_cache import kept_digest
+from trivet.checkpoint.files import READ_PATTERNS
 from trivet.checkpoint.m3 import HEADS
 from trivet.checkpoint.unpickle import has_pickles, unpickled
 from trivet.config import Task
@@ -55,16 +57,16 @@ def locate_model(
 def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow_pickle: bool) -> ModelSource:
     if spec == "starter":
         path = prepare_starter(task, cache)
-        return ModelSource(f"trivet-starter-{task}", path, _revision(path))
+        return ModelSource(f"trivet-starter-{task}", path, _revision(path, cache))
     directory = Path(spec).expanduser()
     if directory.is_dir():
-        return ModelSource(directory.name, directory, _revision(directory))
+        return ModelSource(directory.name, directory, _revision(directory, cache))
     if directory.is_absolute() or spec.startswith((".", "~")):
         raise ModelError(f"{task}.model: there is no directory {spec}")
     if models_dir is not None:
         kept = models_dir / spec
         if kept.is_dir() and kept.resolve().is_relative_to(models_dir.resolve()):
-            return ModelSource(spec, kept, _revision(kept))
+            return ModelSource(spec, kept, _revision(kept, cache))
     return _from_hub(spec, task, (*_WANTED_FILES, *_PICKLES) if allow_pickle else _WANTED_FILES)
 
 
@@ -83,11 +85,13 @@ def _from_hub(repo_id: str, task: Task, wanted: tuple[str, ...]) -> ModelSource:
     return ModelSource(repo_id, path, path.name)
 
 
-def _revision(path: Path) -> str:
-    """A short fingerprint of a directory, from the name, size and modification time of its files."""
+def _revision(path: Path, cache: Path) -> str:
+    """A short fingerprint of the content of a directory's model files, wherever the directory is and whatever its age.
+
+    Digests are kept in `cache`, so that only files that changed are read.
+    """
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            status = file.stat()
-            digest.update(f"{file.relative_to(path)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    for file in sorted({file for pattern in READ_PATTERNS for file in path.rglob(pattern) if file.is_file()}):
+        content = kept_digest(file, cache / "digests")
+        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\0".encode())
     return digest.hexdigest()[:12]

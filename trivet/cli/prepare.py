@@ -32,9 +32,7 @@ def prepare_command(config: ConfigArgument = None, config_option: ConfigOption =
             say(f"{step}: {prepared.verification}")
             say(f"{step}: converting for the CPU at {precision}, unless it is in the cache")
             started_s = time.monotonic()
-            ir_dir = ensure_ir(
-                prepared.source.path, task, precision, prepared.cache, template=prepared.files.template_name
-            )
+            ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache, recipe=prepared.files.recipe)
             took_s = time.monotonic() - started_s
             say(f"{step}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir} ({took_s:.0f} s)")
     except TrivetError as error:

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 import trivet
 from trivet.client import AsyncClient, ClientError, Edge
 from trivet.client.calls import Pair, RelationPair
+from trivet.mcp.arguments import PlainlySpokenServer
 from trivet.mcp.folder import Folder
 from trivet.mcp.folder_tools import INSTRUCTIONS as FOLDER_INSTRUCTIONS
 from trivet.mcp.folder_tools import add_folder_tools
@@ -152,7 +153,7 @@ class PremisePair(TypedDict):
 def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer[Any]:
     """Build the MCP server over a client, which the caller must close, and a folder, if tools are to read one."""
     instructions = INSTRUCTIONS if folder is None else f"{FOLDER_INSTRUCTIONS} {INSTRUCTIONS}"
-    server: MCPServer[Any] = MCPServer(
+    server: MCPServer[Any] = PlainlySpokenServer(
         "trivet", title="Trivet", version=trivet.__version__, instructions=instructions, log_level="WARNING"
     )
     if folder is not None:

@@ -219,6 +219,14 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
         return [_tokens(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
+    def first_unknown(self, ids: Iterable[int]) -> int | None:
+        """Return the first id that no token has; None if all have one."""
+        return next((token_id for token_id in ids if self._tokenizer.id_to_token(token_id) is None), None)
+
+    def text(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of tokens, as far as the tokenizer keeps it: many lose case and spaces."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
     @property
     def special_ids(self) -> list[int]:
         """Ids around a text, and those for padding and for what the vocabulary lacks."""

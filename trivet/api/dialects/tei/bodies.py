@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from trivet.api.fields import Flag
 from trivet.api.options import CallOptions
 from trivet.api.service import Service
 from trivet.errors import InvalidInput
@@ -19,13 +20,13 @@ class TeiBody(BaseModel):
 class TruncatingBody(TeiBody):
     """A body that says what becomes of long texts."""
 
-    truncate: bool | None = None
-    truncation_direction: Literal["Left", "Right", "left", "right"] = "Right"
+    truncate: Flag | None = None
+    truncation_direction: Literal["Left", "Right", "left", "right"] | None = "Right"
 
     def long_input(self, service: Service, options: CallOptions) -> LongInput:
         """Return the policy that `truncate` means."""
         if not self.truncate or service.settings.truncate_means == "window":
             return options.long_input
-        if self.truncation_direction.lower() == "left":
+        if self.truncation_direction in ("Left", "left"):
             raise InvalidInput("texts are cut on the right only", field="truncation_direction")
         return "truncate"
