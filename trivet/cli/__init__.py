@@ -1,7 +1,8 @@
 """Serve and use embedding, reranking and classification models.
 
 `serve`, `stop`, `prepare`, `plan`, `doctor` and `key` are for running a server; `embed`, `rerank`, `classify`, `relate`
-and `index` send requests to one; `eval` measures one; `mcp` offers one to a coding agent.
+and `index` send requests to one; `eval` measures one; `verify` compares its models
+with the reference libraries; `mcp` offers one to a coding agent.
 """
 
 from typing import Annotated
@@ -22,6 +23,7 @@ from trivet.cli.relate import relate_command
 from trivet.cli.rerank import rerank_command
 from trivet.cli.serve import serve_command
 from trivet.cli.stop import stop_command
+from trivet.cli.verify import verify_command
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 main.command("serve")(serve_command)
@@ -36,6 +38,7 @@ main.command("classify")(classify_command)
 main.command("relate")(relate_command)
 main.command("index")(index_command)
 main.command("eval")(eval_command)
+main.command("verify")(verify_command)
 main.command("mcp")(mcp_command)
 
 

@@ -28,7 +28,7 @@ def prepare_command(
             prepared = prepare_model(settings, task)  # the hub's client draws its own bars
             console.print(f"{task}: {prepared.verification}", markup=False, highlight=False)
             with console.status(f"{task}: converting for the CPU at {precision}, unless it is cached"):
-                ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache)
+                ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache, recipe=prepared.files.recipe)
             console.print(f"{task}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir}")
     except TrivetError as error:
         console.print(f"[red]error:[/red] {error.message}")
