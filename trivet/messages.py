@@ -329,6 +329,11 @@ class ModelCard:
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
     outputs: tuple[Output, ...] = ()
     """What an embedder can make of a text, the most usual first."""
+    weights_bytes: int | None = None
+    """Size of the weights on disk."""
+    licence: str | None = None
+    """As the model's card states it; None if it does not."""
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

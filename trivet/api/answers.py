@@ -154,6 +154,10 @@ class ModelEntry(TypedDict):
     """What an embedder can make of a text."""
     labels: list[str] | None
     precision: str
+    weights_bytes: int | None
+    licence: str | None
+    """As the model's card states it."""
+    languages: list[str] | None
     gpu_layout: str
     """`packed`: a GPU computes sequences laid end to end. `padded: …`: why it pads them."""
 
@@ -185,6 +189,9 @@ def model_entry(card: ModelCard) -> ModelEntry:
         "outputs": list(card.outputs) or None,
         "labels": list(card.labels) or None,
         "precision": card.precision,
+        "weights_bytes": card.weights_bytes,
+        "licence": card.licence,
+        "languages": list(card.languages) or None,
         "gpu_layout": "packed" if card.padded_because is None else f"padded: {card.padded_because}",
     }
 

@@ -58,5 +58,12 @@ class JinaBertConfig:
                 )
         if config["hidden_size"] % config["num_attention_heads"]:
             raise CheckpointMismatch("config.json: hidden_size is no multiple of num_attention_heads")
-        sizes: list[int] = [config[name] for name in _SIZES]
-        return cls(*sizes, layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)))  # type: ignore[misc]
+        return cls(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            intermediate_size=config["intermediate_size"],
+            token_types=config["type_vocab_size"],
+            layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        )

@@ -16,7 +16,7 @@ from trivet.starter import prepare_starter
 
 logger = logging.getLogger(__name__)
 
-_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "*.metadata", "1_Pooling/*.json")
+_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "*.metadata", "README.md")
 """Never code (.py), and pickles only of models that the configuration names."""
 _PICKLES = ("pytorch_model*.bin", *(f"{name}.pt" for name in HEADS))
 

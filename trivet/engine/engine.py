@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
+from trivet.checkpoint.card import StatedFacts, weights_bytes
 from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import Backend
@@ -124,6 +125,7 @@ class Engine:
         )
         self.has_answered = False
         """Whether the warm-up's forward has succeeded."""
+        stated = StatedFacts.read(files.path)
         self.card = ModelCard(
             task=files.task,
             name=name,
@@ -135,6 +137,9 @@ class Engine:
             prompts=files.prompts,
             padded_because=padded_because(files.path, files.task, files.recipe),
             outputs=files.outputs,
+            weights_bytes=weights_bytes(files.path),
+            licence=stated.licence,
+            languages=stated.languages,
             default_prompt_name=files.default_prompt_name,
             trained_dimensions=files.trained_dimensions,
             pooling="+".join(files.pooling) or None,
