@@ -29,19 +29,12 @@ def prepare_command(config: ConfigArgument = None, config_option: ConfigOption =
             step = f"{task}, {number} of {len(TASKS)}"
             say(f"{step}: looking for {settings.model_for(task).model}")
             prepared = prepare_model(settings, task)  # the hub's client draws its own bars
-<<<<<<< HEAD
             say(f"{step}: {prepared.verification}")
             say(f"{step}: converting for the CPU at {precision}, unless it is in the cache")
             started_s = time.monotonic()
             ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache, recipe=prepared.files.recipe)
             took_s = time.monotonic() - started_s
             say(f"{step}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir} ({took_s:.0f} s)")
-=======
-            console.print(f"{task}: {prepared.verification}", markup=False, highlight=False)
-            with console.status(f"{task}: converting for the CPU at {precision}, unless it is cached"):
-                ir_dir = ensure_ir(prepared.source.path, task, precision, prepared.cache, recipe=prepared.files.recipe)
-            console.print(f"{task}: {prepared.source.name} is ready for the CPU at {precision} in {ir_dir}")
->>>>>>> models
     except TrivetError as error:
         say(f"error: {error.message}")
         raise typer.Exit(1) from error

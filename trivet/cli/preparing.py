@@ -1,7 +1,7 @@
 """Prepares the configured models before the service starts, in a program of its own that shows its progress.
 
 Replicas would prepare them too, but out of sight: a missing model or library would only be found in their logs, while
-the service starts indefinitely. What was prepared once is not looked at again until the configuration or Trivet
+the service starts indefinitely. A configuration that was prepared once is not prepared again until it or Trivet
 changes.
 """
 
