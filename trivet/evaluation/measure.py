@@ -41,7 +41,7 @@ class Measured:
 
     set_name: str
     way: str
-    """`embedder`, `embedder, int8` and `embedder, binary` (with smaller vectors), `reranker`, `embedder → reranker` (the
+    """`embedder`, `embedder, int8` and `embedder, binary` (smaller vectors), `reranker`, `embedder → reranker` (the
     reranker's order), `embedder + reranker` (both orders fused) or `classifier`."""
     items: int
     """Number of queries, pairs or texts in the set."""
