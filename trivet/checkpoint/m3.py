@@ -41,8 +41,7 @@ class M3Heads:
         """
         if self.vectors is None:
             return 0
-        # The cache of converted models needs the names of the heads alone, and starts no library for them.
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError, safe_open  # only here: looking a converted model up needs no numpy
 
         try:
             with safe_open(self.vectors, framework="numpy") as opened:
