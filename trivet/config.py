@@ -165,6 +165,13 @@ class WindowConfig(_Frozen):
     """Tokens that adjacent windows share."""
 
 
+class PassagesConfig(_Frozen):
+    """How texts are divided for relations and graphs."""
+
+    max_tokens: Annotated[int, Field(ge=32)] = 200
+    """Estimated tokens of a passage, at most. Lowered where a model reads less."""
+
+
 class LimitsConfig(_Frozen):
     """Limits of requests and queues; the ingress rejects a request that exceeds them."""
 
@@ -263,6 +270,7 @@ class AppConfig(_Frozen):
     vram: VramConfig = VramConfig()
     simulated: SimulatedConfig = SimulatedConfig()
     windows: WindowConfig = WindowConfig()
+    passages: PassagesConfig = PassagesConfig()
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
     api: ApiConfig = ApiConfig()

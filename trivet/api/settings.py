@@ -25,7 +25,11 @@ class ApiSettings:
     max_elements: int = 32_768
     """JSON values in one body."""
     expansion: ExpansionLimits = field(default_factory=ExpansionLimits)
+    max_request_tokens: int = 1_000_000
+    """Of one call to a model."""
     request_timeout_s: float = 300.0
+    passage_tokens: int = 200
+    """Estimated tokens of a passage, at most."""
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     no_relation: str | None = "unrelated"
     threshold: float = 0.0
@@ -65,7 +69,9 @@ class ApiSettings:
             max_inputs=config.limits.max_inputs,
             max_elements=config.limits.max_elements,
             expansion=ExpansionLimits(config.limits.max_expanded_characters, config.limits.max_sequences),
+            max_request_tokens=config.limits.max_request_tokens,
             request_timeout_s=config.limits.request_timeout_s,
+            passage_tokens=config.passages.max_tokens,
             relations=dict(config.relations),
             no_relation=config.no_relation,
             threshold=_threshold(config),

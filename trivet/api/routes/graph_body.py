@@ -102,7 +102,7 @@ class GraphEvidence(TypedDict):
 
 
 class EdgeEvent(TypedDict):
-    """A relation between two documents: `source` is the first text of the relation's hypothesis, `target` the second."""
+    """A relation: `source` is the first text of its hypothesis, `target` the second."""
 
     event: Literal["edge"]
     source: str
