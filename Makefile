@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export RAY_USAGE_STATS_ENABLED := 0
@@ -12,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-gpu help setup serve test test-fast test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu checks help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -24,6 +25,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(DOCS_READY): $(READY)
+	$(PIP) -c constraints.txt -e '.[docs]'
+	touch $@
+
 setup: $(READY) ## Create .venv and install the pinned dependencies
 
 serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 until Ctrl-C
@@ -33,9 +38,15 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 # Suites that need other programs or more time; each has a target below.
 SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models
 
-# First what needs no Ray, in two processes that take over each other's files; then one cluster with both cores.
-test: setup lint types contracts docs ## Lint, types, import contracts, documentation, and the main test suite
+# The Ray tests wait for processes more than they compute, so the checks, which use one core, run beside them. What needs
+# no Ray follows in two processes that take over each other's files.
+test: setup $(DOCS_READY) ## Lint, types, import contracts, documentation, and the main test suite
+	$(MAKE) --jobs=2 --output-sync=line test-ray checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not (ray or $(SPECIAL))'
+
+checks: lint types contracts docs
+
+test-ray: setup ## The tests that start a Ray cluster
 	$(BIN)/python -m pytest -m 'ray and not ($(SPECIAL))'
 
 test-fast: setup ## The fast tests: no Ray, no slow tests
@@ -59,8 +70,7 @@ test-fuzz: setup ## 10,000 generated requests from the OpenAPI schema
 test-prometheus: setup ## All queries of panels and alerts in a real Prometheus (apt-get install prometheus)
 	$(BIN)/python -m pytest -m prometheus tests/ops
 
-docs: setup ## Build the documentation in strict mode
-	$(PIP) -c constraints.txt -e '.[docs]'
+docs: $(DOCS_READY) ## Build the documentation in strict mode
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench-peers: setup ## Install the libraries that the benchmark compares with into .cache/peers
@@ -84,7 +94,7 @@ chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; upd
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
 
 test-models: setup ## Every row of tests/models/STATES.md: published layouts, loaded and converted, against the reference libraries
-	$(BIN)/python -m pytest -n 2 -m models tests/models
+	$(BIN)/python -m pytest -n 2 -m models tests/models tests/engine
 
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
 	$(BIN)/python -m pytest -m hostile tests

@@ -186,30 +186,39 @@ def comments() -> Iterator[Text]:
 
 
 def strings(path: Path, *, docstrings: bool) -> Iterator[tuple[int, str]]:
-    """The string literals of a module: those that stand alone as a statement, or all others.
+    """The string literals of a module: those that stand alone as a statement, or all others."""
+    for line, text, alone in _literals(path):
+        if alone == docstrings:
+            yield line, text
+
+
+@cache
+def _literals(path: Path) -> list[tuple[int, str, bool]]:
+    """Line, text, and whether it stands alone, of every string literal.
 
     Former configuration keys (`RENAMED = {former: present}`) are not read: they have to name what was retired.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     former = {
         id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RENAMED"]
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "RENAMED"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in former:
-            continue
-        if (id(node) in alone) == docstrings:
-            yield node.lineno, node.value
+    return [
+        (node.lineno, node.value, id(node) in alone)
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in former
+    ]
 
 
-def findings(texts: Iterable[Text], terms: Iterable[Term]) -> list[str]:
+def findings(texts: Iterable[Text], terms: tuple[Term, ...]) -> list[str]:
     """`file:line: "what was found": write …` for each use of a retired term."""
     found = []
+    any_term = _compiled("|".join(term.pattern for term in terms))
     for path, first_line, text in texts:
-        for term in terms:
+        for term in terms if any_term.search(text) else ():
             for match in term.found_in(text):
                 line = first_line + text.count("\n", 0, match.start())
                 words = " ".join(match[0].split())

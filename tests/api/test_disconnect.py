@@ -93,6 +93,7 @@ def post(client: httpx.AsyncClient, *texts: str, **headers: str) -> "asyncio.Tas
     return asyncio.create_task(client.post("/v1/embeddings", json={"input": list(texts)}, headers=headers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache_bytes", [0, 1024**2], ids=["plain", "cached"])
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
 async def test_sequences_of_a_caller_who_disconnected_never_run(cache_bytes: int, accept: str) -> None:

@@ -43,6 +43,7 @@ async def test_each_call_is_answered(client: httpx.AsyncClient, path: str, body:
     assert response.status_code == 200, response.text
 
 
+@pytest.mark.slow
 def test_each_route_has_a_call() -> None:
     called = {(path, "get" if body is None else "post") for path, body in _curls()}
     named = {("/v1/models/{model_id}" if path == "/v1/models/embedder" else path, method) for path, method in called}

@@ -65,6 +65,7 @@ def test_the_same_seed_writes_the_same_requests() -> None:
     assert [first.next() for _ in range(50)] == [again.next() for _ in range(50)]
 
 
+@pytest.mark.slow
 def test_every_kind_of_request_is_written() -> None:
     writer = Writer(0)
     asked = [writer.next() for _ in range(600)]

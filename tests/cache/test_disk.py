@@ -122,6 +122,7 @@ def _write(folder: Path, start: int) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_processes_write_side_by_side(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path, start)) for start in (0, 1000)]

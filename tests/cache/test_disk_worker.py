@@ -122,6 +122,7 @@ async def test_a_disk_that_hangs_is_not_waited_for_nor_queued_up_for(tmp_path: P
     store.close()
 
 
+@pytest.mark.slow
 async def test_a_locked_file_costs_a_write_and_no_more(tmp_path: Path) -> None:
     sink = MemorySink()
     async with worker_on(tmp_path, sink) as worker:

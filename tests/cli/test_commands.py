@@ -200,6 +200,7 @@ def test_no_server_ends_with_1_and_says_where_it_looked(run: Run) -> None:
     assert "retrying in" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_reported_and_retried(run: Run) -> None:
     with served(create_app(FailsAtFirst([Overloaded("full", retry_after_s=0.1)]), ApiSettings())) as busy:
         result = run("embed", "-", stdin="text", server=busy)
@@ -212,6 +213,7 @@ def test_numbers_have_no_more_digits_than_float32(run: Run) -> None:
     assert max(len(number) for number in json.loads(line, parse_float=str)["embedding"]) <= 14
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_is_not_an_error(url: str, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("a line\n" * 5000)
     script = f"{sys.executable} -m trivet embed --lines lines.txt | head -n 1; exit ${{PIPESTATUS[0]}}"

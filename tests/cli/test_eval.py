@@ -115,6 +115,7 @@ def test_texts_with_their_labels(run: Run, tmp_path: Path) -> None:
     assert (line["accuracy"], line["macro-F1"]) == (1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_the_bundled_sets_are_the_default(run: Run) -> None:
     lines = records(run("eval", "--limit", "4", "--json"))
     assert [(line["set"], line["way"]) for line in lines] == [
@@ -144,6 +145,7 @@ def test_a_narrow_console_truncates_no_figure(run: Run, own: list[str]) -> None:
     assert ["mine.jsonl", "embedder", "2", "1.000", "1.000", "1.000"] in [row[:6] for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra `eval`")
 def test_the_plot_shows_each_set_and_combination(run: Run, own: list[str], tmp_path: Path) -> None:
     assert run("eval", *own, "--set", "topics", "--limit", "8", "--plot", "out.svg").exit_code == 0
@@ -179,6 +181,7 @@ def test_a_relation_that_the_server_does_not_know(run: Run, tmp_path: Path) -> N
     assert "knows no relation 'cousin', only dependency, expansion, contradiction, unrelated" in result.stderr
 
 
+@pytest.mark.slow
 def test_no_server(run: Run, own: list[str]) -> None:
     with closed_port() as nowhere:
         result = run("eval", *own, "--timeout", "1", server=nowhere)

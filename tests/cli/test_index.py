@@ -104,6 +104,7 @@ class Upgraded(FakeDispatcher):
         return cards
 
 
+@pytest.mark.slow
 def test_vectors_of_another_model_or_length_are_not_kept(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
     (tmp_path / "a.txt").write_text("text")
     assert run("index", "a.txt", "--out", "i.jsonl").exit_code == 0
@@ -134,6 +135,7 @@ def many(tmp_path: Path) -> int:
     return 600
 
 
+@pytest.mark.slow
 def test_the_vectors_of_a_failed_run_are_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
     broken = StopsMidway()
     with served(create_app(broken, ApiSettings())) as url:
@@ -147,6 +149,7 @@ def test_the_vectors_of_a_failed_run_are_kept(run: Run, tmp_path: Path, many: in
     assert len(index(tmp_path / "i.jsonl")) == many
 
 
+@pytest.mark.slow
 def test_a_line_that_was_cut_off_is_dropped(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
     assert run("index", "many", "--out", "i.jsonl").exit_code == 0
     whole = (tmp_path / "i.jsonl").read_bytes()
@@ -188,6 +191,7 @@ class Slow(FakeDispatcher):
         return await super().call(request)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: int) -> None:
     with served(create_app(Slow(), ApiSettings())) as url:
         command = [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(tmp_path / "i.jsonl")]
@@ -213,6 +217,7 @@ def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: in
     assert len(index(tmp_path / "i.jsonl")) == 128
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_depth_is_read(run: Run, tmp_path: Path) -> None:
     deepest = tmp_path / "deep"
     deepest.mkdir()

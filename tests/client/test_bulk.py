@@ -46,6 +46,7 @@ def requests_of(dispatcher: FakeDispatcher) -> list[EmbedRequest]:
     return [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
 
 
+@pytest.mark.slow
 def test_embeds_many(client: Client, dispatcher: FakeDispatcher) -> None:
     seen: list[Progress] = []
     answer = client.embed_many(TEXTS, limits=BatchLimits(inputs=100), on_progress=seen.append, input_type="document")
@@ -58,6 +59,7 @@ def test_embeds_many(client: Client, dispatcher: FakeDispatcher) -> None:
     assert (seen[-1].total, seen[-1].tokens) == (3000, answer.tokens)
 
 
+@pytest.mark.slow
 async def test_embeds_many_without_blocking(url: str, dispatcher: FakeDispatcher) -> None:
     seen: list[Progress] = []
     async with AsyncClient(url) as client:
@@ -100,6 +102,7 @@ class ConcurrencyMeter(FakeDispatcher):
         return await super().call(request)
 
 
+@pytest.mark.slow
 async def test_at_most_the_given_number_of_requests_is_in_flight() -> None:
     dispatcher = ConcurrencyMeter()
     with served(create_app(dispatcher, ApiSettings())) as url:
@@ -127,6 +130,7 @@ def test_texts_may_be_a_generator_that_is_read_as_needed(client: Client) -> None
     batches.close()
 
 
+@pytest.mark.slow
 def test_a_busy_server_delays_a_bulk_but_does_not_break_it() -> None:
     dispatcher = FailsAtFirst([Overloaded("full", retry_after_s=0.1)] * 3)
     with served(create_app(dispatcher, ApiSettings())) as url, Client(url) as client:
@@ -143,6 +147,7 @@ def test_an_error_names_the_text_by_its_position_among_all(client: Client) -> No
     assert caught.value.message.startswith("input[217]: ")
 
 
+@pytest.mark.slow
 async def test_an_error_ends_the_open_requests(url: str) -> None:
     async with AsyncClient(url) as client:
         with pytest.raises(Refused, match=r"input\[3\]"):

@@ -38,6 +38,7 @@ def busy(status: int, retry_after: str | None) -> Response:
     return JSONResponse({"error": {"message": "full", "code": "overloaded"}}, status, headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [Overloaded("full", retry_after_s=0.5), Unavailable("no lane", retry_after_s=0.5)])
 def test_waits_for_the_servers_retry_after(error: Overloaded | Unavailable) -> None:
     dispatcher = FailsAtFirst([error])
@@ -49,6 +50,7 @@ def test_waits_for_the_servers_retry_after(error: Overloaded | Unavailable) -> N
     assert dispatcher.asked == 2
 
 
+@pytest.mark.slow
 async def test_waits_for_the_servers_retry_after_without_blocking() -> None:
     dispatcher = FailsAtFirst([Overloaded("full", retry_after_s=0.5)])
     with served(create_app(dispatcher, ApiSettings())) as url:
@@ -59,6 +61,7 @@ async def test_waits_for_the_servers_retry_after_without_blocking() -> None:
     assert dispatcher.asked == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("retry_after", [None, "0", "soon"])
 def test_gives_up_after_the_last_attempt(status: int, retry_after: str | None) -> None:
@@ -80,6 +83,7 @@ def test_does_not_wait_beyond_the_deadline() -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_each_attempt_sends_the_remaining_time() -> None:
     server = Scripted(busy(503, "0.3"), busy(503, "0.3"), busy(400, None))
     with served(server.app) as url, Client(url) as client, pytest.raises(Refused):
@@ -152,6 +156,7 @@ def test_a_closed_port_is_unreachable() -> None:
         client.embed(["a"])
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_retried() -> None:
     dispatcher = FakeDispatcher()
     app = create_app(dispatcher, ApiSettings())
@@ -185,6 +190,7 @@ def test_a_lone_surrogate_is_refused_before_it_is_sent(client: Client, dispatche
     assert dispatcher.requests == []
 
 
+@pytest.mark.slow
 def test_keys() -> None:
     key = new_key()
     ring = KeyRing.parse(f"me {hash_key(key)}", origin="test")
@@ -205,6 +211,7 @@ def answer(*items: object, **fields: object) -> bytes:
     return json.dumps({"data": items, "model": "m", "usage": {"total_tokens": 1}, **fields}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -259,6 +266,7 @@ def test_a_proxys_error_keeps_its_status_and_text(proxy_error: str) -> None:
 STARTING = JSONResponse({"status": "starting", "models": {}}, 503)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("response", "message"),
     [

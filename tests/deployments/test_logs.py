@@ -13,6 +13,7 @@ from trivet.api.middleware.telemetry import RequestLine
 from trivet.dispatch.traffic import CallLog
 
 
+@pytest.mark.slow
 async def test_a_single_line_is_written_within_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -75,6 +75,7 @@ async def test_work_of_a_lost_replica_is_sent_again(error: Exception) -> None:
     assert handle.calls == 3
 
 
+@pytest.mark.slow
 async def test_exhausted_retries_are_503_with_retry_after() -> None:
     handle = Handle(ActorDiedError())
     with pytest.raises(Unavailable) as raised:
@@ -91,6 +92,7 @@ async def test_a_full_replica_is_not_asked_again() -> None:
     assert raised.value.retry_after_s >= 1
 
 
+@pytest.mark.slow
 async def test_a_callers_deadline_ends_the_retries() -> None:
     handle = Handle(ActorDiedError())
     with pytest.raises(TimeoutError):

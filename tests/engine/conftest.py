@@ -22,16 +22,25 @@ MINILM = Path(package_file).parent / "model"
 Ask = Callable[..., Any]
 
 
+class Checkpoints(dict[str, Path]):
+    """Directories by name, each written when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(minilm=MINILM)
+        self._folder = folder
+
+    def __missing__(self, name: str) -> Path:
+        if name.startswith("starter-"):
+            self[name] = prepare_starter(name.removeprefix("starter-"), self._folder / "starter")
+        else:
+            self[name] = write_checkpoint(name, "tiny", self._folder / name, seed=7)
+        return self[name]
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories by name: the real MiniLM and starters, and small checkpoints of the flagships' architectures."""
-    made = tmp_path_factory.mktemp("checkpoints")
-    small = {
-        name: write_checkpoint(name, "tiny", made / name, seed=7)
-        for name in ("nomic-embed-text-v2-moe", "bge-reranker-base", "ModernBERT-large-zeroshot-v2.0")
-    }
-    starters = {f"starter-{task}": prepare_starter(task, made / "starter") for task in ("reranker", "classifier")}
-    return {"minilm": MINILM, **small, **starters}
+    """The real MiniLM, `starter-reranker` and `starter-classifier`, and the flagships' architectures, small."""
+    return Checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 class Engines:

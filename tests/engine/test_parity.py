@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sentence_transformers import CrossEncoder, SentenceTransformer
-from transformers import pipeline
 
 from tests.engine.conftest import Engines
 from trivet.messages import (
@@ -43,17 +41,23 @@ def embed(ask: Engines, path: Path, texts: tuple[str, ...], precision: str = "fp
 
 
 def test_embeddings_equal_sentence_transformers(ask: Engines, checkpoints: dict[str, Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
     expected = SentenceTransformer(str(checkpoints["minilm"]), device="cpu").encode(list(TEXTS))
     np.testing.assert_allclose(embed(ask, checkpoints["minilm"], TEXTS), expected, atol=1e-4)
 
 
 def test_embeddings_in_bf16_point_the_same_way(ask: Engines, checkpoints: dict[str, Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
     expected = SentenceTransformer(str(checkpoints["minilm"]), device="cpu").encode(list(TEXTS))
     cosine = (embed(ask, checkpoints["minilm"], TEXTS, "bf16") * expected).sum(axis=1)
     assert cosine.min() >= 0.9995
 
 
 def test_matryoshka_slices_then_renormalises(ask: Engines, checkpoints: dict[str, Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
     reference = SentenceTransformer(str(checkpoints["minilm"]), device="cpu", truncate_dim=64)
     expected = reference.encode(list(TEXTS), normalize_embeddings=True)
     np.testing.assert_allclose(embed(ask, checkpoints["minilm"], TEXTS, dimensions=64), expected, atol=1e-4)
@@ -61,6 +65,8 @@ def test_matryoshka_slices_then_renormalises(ask: Engines, checkpoints: dict[str
 
 @pytest.mark.parametrize("name", ["starter-reranker", "bge-reranker-base"])
 def test_rerank_equals_cross_encoder(ask: Engines, checkpoints: dict[str, Path], name: str) -> None:
+    from sentence_transformers import CrossEncoder
+
     query, documents = TEXTS[0], TEXTS[1:]
     reference = CrossEncoder(str(checkpoints[name]), device="cpu")
     expected = reference.predict([(query, document) for document in documents])
@@ -75,6 +81,8 @@ def test_rerank_equals_cross_encoder(ask: Engines, checkpoints: dict[str, Path],
 def test_classification_equals_the_zero_shot_pipeline(
     ask: Engines, checkpoints: dict[str, Path], name: str, labels: tuple[str, ...], multi_label: bool
 ) -> None:
+    from transformers import pipeline
+
     reference = pipeline("zero-shot-classification", model=str(checkpoints[name]), device="cpu")
     expected = []
     for text in TEXTS:

@@ -151,6 +151,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # Python's own way recurses
 
 
+@pytest.mark.slow
 def test_folders_nested_deeper_than_python_s_stack(deep: Path) -> None:
     assert len(found(deep)) == 1200
 

@@ -196,6 +196,7 @@ WRITE = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 7, 40])
 def test_a_killed_writer_leaves_what_it_has_written(tmp_path: Path, after: int) -> None:
     path = tmp_path / "x"

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_says_what_to_install() -> None:
     # A separate interpreter in which `mcp` cannot be imported.
     program = "import sys; sys.modules['mcp'] = None; from trivet.cli import main; main(['mcp'])"

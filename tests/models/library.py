@@ -5,13 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
 from torch import nn
-from transformers import pipeline
 
 from trivet.messages import Floats
 
@@ -21,15 +19,16 @@ Side = Literal["query", "document"] | None
 Sparse = dict[int, float]
 """Weight by token id."""
 
-ModelT = TypeVar("ModelT", SentenceTransformer, CrossEncoder, SparseEncoder, MultiVectorEncoder)
 
+def _load(kind: str, path: Path) -> Any:
+    # Collecting the tests imports this file, and importing sentence-transformers takes 8 s of CPU time.
+    import sentence_transformers
 
-def _load(kind: type[ModelT], path: Path) -> ModelT:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # transformers 5 would compute in the dtype of the file.
         fp32 = {"dtype": torch.float32}
-        return kind(str(path), device="cpu", local_files_only=True, model_kwargs=fp32)
+        return getattr(sentence_transformers, kind)(str(path), device="cpu", local_files_only=True, model_kwargs=fp32)
 
 
 def _of_side(model: Any, side: Side) -> Any:
@@ -40,7 +39,7 @@ class SentenceTransformerReference:
     """`SentenceTransformer.encode`, `encode_query` and `encode_document`."""
 
     def __init__(self, path: Path) -> None:
-        self._model = _load(SentenceTransformer, path)
+        self._model = _load("SentenceTransformer", path)
 
     @property
     def limit_tokens(self) -> int:
@@ -57,7 +56,7 @@ class CrossEncoderReference:
     """`CrossEncoder.predict` without its activation."""
 
     def __init__(self, path: Path) -> None:
-        self._model = _load(CrossEncoder, path)
+        self._model = _load("CrossEncoder", path)
 
     def logits(self, query: str, documents: Sequence[str]) -> Floats:
         """(documents,), or (documents, labels) where the library sees several labels."""
@@ -70,6 +69,8 @@ class ZeroShotReference:
     """The zero-shot-classification pipeline of transformers."""
 
     def __init__(self, path: Path) -> None:
+        from transformers import pipeline
+
         self._pipeline = pipeline("zero-shot-classification", model=str(path), device="cpu", dtype=torch.float32)
 
     def scores(self, texts: Sequence[str], labels: Sequence[str], template: str, *, multi_label: bool) -> Floats:
@@ -85,7 +86,7 @@ class SparseReference:
     """`SparseEncoder.encode`, as weights by token id."""
 
     def __init__(self, path: Path) -> None:
-        self._model = _load(SparseEncoder, path)
+        self._model = _load("SparseEncoder", path)
 
     def sparse(self, texts: Sequence[str], side: Side = None) -> list[Sparse]:
         """Of each text."""
@@ -97,7 +98,7 @@ class TokensReference:
     """`MultiVectorEncoder.encode_query` and `encode_document`: a vector for each token that counts."""
 
     def __init__(self, path: Path) -> None:
-        self._model = _load(MultiVectorEncoder, path)
+        self._model = _load("MultiVectorEncoder", path)
 
     def tokens(self, texts: Sequence[str], side: Side = None) -> list[Floats]:
         """(tokens, dimensions) of each text."""

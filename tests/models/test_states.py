@@ -43,6 +43,7 @@ def _is_quick(row: Row, lane: Lane) -> bool:
     return lane == "torch" and row.model in QUICK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "lane"), _parameters())
 def test_a_checkpoint_in_the_published_layout(row: Row, lane: Lane, written: Checkpoints, converted: Path) -> None:
     expected = row.state(lane)

@@ -118,6 +118,7 @@ def test_plain_text_has_no_headings() -> None:
     assert [title for _, title in found(text, path="x.txt")] == [None, None]
 
 
+@pytest.mark.slow
 def test_lines_are_counted_across_segments() -> None:
     text = "".join(f"line {index} of many in a long file\n" for index in range(60_000))
     assert len(text) > 2**20

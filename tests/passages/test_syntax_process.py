@@ -52,6 +52,7 @@ def test_it_ends_when_it_is_closed(reader: SyntaxProcess) -> None:
     assert reader.block(CODE, "python", 16) is not None, "and is started again when it is needed again"
 
 
+@pytest.mark.slow
 def test_a_text_that_takes_all_memory_is_divided_by_its_lines(reader: SyntaxProcess) -> None:
     text = "class A {\n  int a = b;\n}\n" + "x=>" * 4000  # needs gigabytes
     assert reader.block(text, "java", 16) is None
@@ -61,6 +62,7 @@ def test_a_text_that_takes_all_memory_is_divided_by_its_lines(reader: SyntaxProc
     assert reader.block(CODE, "python", 16) is not None
 
 
+@pytest.mark.slow
 def test_a_text_that_takes_all_time_is_stopped(reader: SyntaxProcess) -> None:
     reader.block(CODE, "python", 16)
     pid = pid_of(reader)
@@ -70,6 +72,7 @@ def test_a_text_that_takes_all_time_is_stopped(reader: SyntaxProcess) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_ended_by_the_deadline(reader: SyntaxProcess) -> None:
     reader.block(CODE, "python", 16)
     reader._deadline_s = 0.5

@@ -55,6 +55,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
+@pytest.mark.slow
 def test_a_pickle_is_refused(pickled: Path, tmp_path: Path) -> None:
     prepared = prepare_model(config(pickled, tmp_path / "cache"), "reranker")
     with pytest.raises(ModelError, match=r"pytorch_model\.bin is a pickle.*pickled_models"):

@@ -67,6 +67,7 @@ print(constants.HF_HUB_DISABLE_TELEMETRY)
 """
 
 
+@pytest.mark.slow
 def test_the_hubs_client_sends_no_telemetry(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DO_NOT_TRACK"))}
     environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}

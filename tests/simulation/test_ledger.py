@@ -284,6 +284,7 @@ def tenants(tmp_path: Path) -> Iterator[tuple[Tenant, Tenant]]:
         tenant.kill()
 
 
+@pytest.mark.slow
 def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenants: tuple[Tenant, Tenant]) -> None:
     embedder, reranker = tenants
     watcher = Ledger(tmp_path / "gpu.db", SimulatedGpu(total_bytes=1000, context_bytes=10), time.monotonic)

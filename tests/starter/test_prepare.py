@@ -43,6 +43,7 @@ def test_an_unknown_task_is_refused(cache: Path) -> None:
         prepare_starter("summariser", cache)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_preparing_needs_no_torch_transformers_or_ray() -> None:
     code = (
         "import sys, trivet.starter; print(sorted({'torch', 'transformers', 'ray', 'tokenizers'} & set(sys.modules)))"
@@ -62,6 +63,7 @@ def test_shipped_models_are_small_described_and_measured(task: str) -> None:
         assert f"## {heading}" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TRAINED_TASKS)
 def test_shipped_models_load_with_transformers(task: str, cache: Path) -> None:
     from transformers import AutoModelForSequenceClassification

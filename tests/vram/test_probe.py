@@ -134,6 +134,7 @@ def test_no_driver_library_is_an_observation_and_one_log_line(play: Play, tmp_pa
     assert result["log"] == ["WARNING GPU 0 cannot be read: NVML: NVML Shared Library Not Found"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [
@@ -176,6 +177,7 @@ def test_a_lost_gpu_is_reopened_but_not_at_every_read(play: Play) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_hung_driver_costs_one_timeout_and_one_thread(play: Play) -> None:
     hung = HEALTHY | {"hang": "memory"}
     result = play(

@@ -35,6 +35,7 @@ def test_a_filled_batch_begins_with_the_batch_and_has_the_bucket_s_size(lengths:
     assert set(boundaries[len(lengths) + 1 :]) == {512}
 
 
+@pytest.mark.slow
 @given(lengths_lists)
 @pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe"])
 def test_fillers_change_no_result(tiny_programs: dict[str, FlatProgram], name: str, lengths: list[int]) -> None:

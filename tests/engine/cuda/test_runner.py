@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
@@ -41,6 +40,8 @@ def tokenizer(path: Path, task: Task) -> TextTokenizer:
 
 @pytest.mark.slow
 def test_embeddings_equal_sentence_transformers(checkpoints: dict[str, Path]) -> None:
+    from sentence_transformers import SentenceTransformer
+
     path = checkpoints["minilm"]
     tokens = tokenizer(path, "embedder")
     batch, _ = build_batch(
@@ -54,6 +55,8 @@ def test_embeddings_equal_sentence_transformers(checkpoints: dict[str, Path]) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["starter-reranker", "bge-reranker-base"])
 def test_rerank_logits_equal_the_cross_encoders(checkpoints: dict[str, Path], name: str) -> None:
+    from sentence_transformers import CrossEncoder
+
     path = checkpoints[name]
     tokens = tokenizer(path, "reranker")
     query, *documents = tokens.encode(TEXTS)
@@ -134,6 +137,7 @@ def test_a_flat_program_leaves_and_returns_without_a_copy_on_the_host(checkpoint
     np.testing.assert_array_equal(opened.launch(batch).result(), before)
 
 
+@pytest.mark.slow
 def test_several_batches_in_flight_keep_their_outputs(checkpoints: dict[str, Path]) -> None:
     opened = accelerator(checkpoints["minilm"], "embedder")
     batches = [TokenBatch.of([np.arange(1000, 1000 + n, dtype=np.int32)]) for n in (4, 9, 30)]

@@ -44,6 +44,7 @@ def _copy(source: Path, to: Path, **config: Any) -> Path:
 # ── parity ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task"),
     [("bge-reranker-base", "reranker"), ("ModernBERT-large-zeroshot-v2.0", "classifier")],
@@ -60,6 +61,7 @@ def test_logits_equal_transformers(checkpoints: dict[str, Path], name: str, task
     assert model.input_names == ("input_ids", "attention_mask")
 
 
+@pytest.mark.slow
 def test_embedder_equals_sentence_transformers(checkpoints: dict[str, Path]) -> None:
     from sentence_transformers import SentenceTransformer
 
@@ -90,6 +92,7 @@ def test_token_types_are_an_input_where_the_model_has_two(tmp_path: Path) -> Non
     assert not torch.allclose(model(ids, mask), expected), "the types must make a difference for this test to mean much"
 
 
+@pytest.mark.slow
 def test_bf16_weights_answer_in_fp32(checkpoints: dict[str, Path]) -> None:
     model = load_torch_model(checkpoints["bge-reranker-base"], "reranker", torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}

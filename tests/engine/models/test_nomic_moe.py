@@ -147,6 +147,7 @@ def _random_sequences(lengths: list[int], seed: int = 0) -> list[list[int]]:
 # ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_matches_the_float64_reference_in_a_batch_of_mixed_lengths(
     model: NomicMoeModel, weights: dict[str, Array], config: dict[str, Any]
 ) -> None:
@@ -157,6 +158,7 @@ def test_matches_the_float64_reference_in_a_batch_of_mixed_lengths(
         np.testing.assert_allclose(hidden[row, : len(sequence)].numpy(), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_and_other_sequences_change_nothing(model: NomicMoeModel) -> None:
     short, long = _random_sequences([9, 40])
     alone = model(*_padded([short]))
@@ -254,6 +256,7 @@ def test_a_field_whose_absence_means_something_else_is_required(damaged: Callabl
         load_nomic_moe(damaged(drop=field))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "named"),
     [

@@ -15,9 +15,9 @@ DOCUMENTS = tuple(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_500_documents_have_500_scores(tmp_path: Path, precision: Precision) -> None:
-    config = AppConfig.model_validate({"cpu": {"precision": precision}, "serving": {"cache_dir": str(tmp_path)}})
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.models)])
+def test_500_documents_have_500_scores(ir_cache: Path, precision: Precision) -> None:
+    config = AppConfig.model_validate({"cpu": {"precision": precision}, "serving": {"cache_dir": str(ir_cache)}})
 
     async def rerank() -> RerankResult:
         engine = open_cpu_engine(config, "reranker")

@@ -2,6 +2,7 @@
 preparing a replica may call it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import trivet
@@ -18,16 +19,22 @@ FREE_CACHE_ALLOWED = {
 }
 
 
+@cache
+def calls() -> list[tuple[str, str, str]]:
+    """(method, file, function) of every call of a method in the product's code."""
+    return [
+        (node.func.attr, file.relative_to(ROOT).as_posix(), function.name)
+        for file in (*ROOT.glob("trivet/**/*.py"), *ROOT.glob("deployments/**/*.py"))
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+
+
 def callers(method: str) -> set[tuple[str, str]]:
     """(file, function) of every call of a method of that name in the product's code."""
-    found = set()
-    for file in (*ROOT.glob("trivet/**/*.py"), *ROOT.glob("deployments/*.py")):
-        for function in ast.walk(ast.parse(file.read_text())):
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                for node in ast.walk(function):
-                    if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == method:
-                        found.add((file.relative_to(ROOT).as_posix(), function.name))
-    return found
+    return {(file, function) for name, file, function in calls() if name == method}
 
 
 def test_one_place_per_device_returns_memory_to_the_driver() -> None:

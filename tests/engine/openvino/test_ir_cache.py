@@ -76,6 +76,7 @@ def test_a_library_version_changes_the_key(checkpoint: Path, monkeypatch: pytest
     assert ir_key(checkpoint, "reranker", "bf16") != before
 
 
+@pytest.mark.slow
 def test_a_remembered_digest_is_used_and_does_not_outlive_a_change(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

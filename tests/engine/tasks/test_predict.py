@@ -35,12 +35,14 @@ def _finish(job: Job, logits: list[list[float]]) -> PredictResult:
     return result
 
 
+@pytest.mark.slow
 def test_a_text_and_a_pair_are_a_sequence_each(task: PredictTask) -> None:
     job = _prepare(task, PairText("one"), PairText("one", "two"))
     assert len(job.sequences) == 2
     assert job.sequences[1].tokens > job.sequences[0].tokens
 
 
+@pytest.mark.slow
 def test_logits_and_their_softmax_in_the_order_of_the_labels(task: PredictTask) -> None:
     result = _finish(_prepare(task, PairText("one"), PairText("two")), [[2.0, 0.0], [0.0, 1.0]])
     assert len(result.labels) == 2

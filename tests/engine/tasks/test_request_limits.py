@@ -133,6 +133,7 @@ def test_the_field_of_the_inputs(request_: EngineRequest, field: str) -> None:
     assert request_.inputs_field == field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_",
     [

@@ -54,6 +54,7 @@ def test_batches_keep_the_order_and_the_limit(of: list[str], characters: int) ->
 NAMES = ["minilm", "nomic-embed-text-v2-moe", "bge-reranker-base", "ModernBERT-large-zeroshot-v2.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_are_those_of_the_whole_where_words_end(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
@@ -95,6 +96,7 @@ NORMAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NORMAL)
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_of_a_long_text_are_those_of_the_whole(

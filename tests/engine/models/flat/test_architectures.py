@@ -127,6 +127,7 @@ def test_a_head_that_is_not_used_is_not_judged() -> None:
     assert supports(MODERN | {"classifier_pooling": "max"}, "embedder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_flagships_are_supported(kind: Any, tmp_path: Path) -> None:
     task: Task = {"n": "embedder", "b": "reranker", "M": "classifier"}[kind[0]]  # type: ignore[assignment]

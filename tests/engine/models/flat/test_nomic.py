@@ -36,6 +36,7 @@ def moe(moe_files: Path) -> FlatModel:
     return load_flat_model(moe_files, "embedder")
 
 
+@pytest.mark.slow
 def test_moe_equals_the_float64_reference(moe: FlatModel, moe_files: Path) -> None:
     weights = {name: w.astype(np.float64) for name, w in load_numpy(moe_files / "model.safetensors").items()}
     config = json.loads((moe_files / "config.json").read_text())
@@ -45,6 +46,7 @@ def test_moe_equals_the_float64_reference(moe: FlatModel, moe_files: Path) -> No
     np.testing.assert_allclose(run(moe, parts[3:4]).numpy(), expected[3:4], **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_every_expert_is_used(moe: FlatModel) -> None:
     chosen: list[Tensor] = []
     experts: Any = moe.encoder.layers[1].feed_forward
@@ -183,6 +185,7 @@ def _write_published(folder: Path, model: Any) -> None:
     save_file(state, folder / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [_write_native, _write_saved, _write_published])
 def test_dense_equals_transformers(write: Callable[[Path, nn.Module], None], tmp_path: Path) -> None:
     plain = _native()

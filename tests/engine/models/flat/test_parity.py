@@ -30,6 +30,7 @@ def _means(model: nn.Module, parts: list[Tensor]) -> Tensor:
         return torch.cat([model(part[None]).last_hidden_state.mean(1) for part in parts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_embedders(family: str, tmp_path: Path) -> None:
     reference = write_family(family, tmp_path, labels=None)
@@ -41,6 +42,7 @@ def test_embedders(family: str, tmp_path: Path) -> None:
     assert expected.std(0).mean() > 0.01, "sequences must differ for this test to mean much"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "labels"), [("reranker", 1), ("classifier", 3)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_classifiers(family: str, task: Task, labels: int, tmp_path: Path) -> None:
@@ -61,6 +63,7 @@ def test_an_embedder_is_read_from_a_classifiers_files(family: str, tmp_path: Pat
     torch.testing.assert_close(run(load_flat_model(tmp_path, "embedder"), parts), expected, **TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TYPED)
 def test_token_types(family: str, tmp_path: Path) -> None:
     reference = write_family(family, tmp_path, labels=1)
@@ -87,6 +90,7 @@ def test_ids_and_positions_may_be_int32(tmp_path: Path) -> None:
     assert torch.equal(short, run(model, parts, types))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "task", "lengths"),
     [("bge-reranker-base", "reranker", SHORT), ("ModernBERT-large-zeroshot-v2.0", "classifier", LENGTHS)],
@@ -100,6 +104,7 @@ def test_flagships(kind: Any, task: Task, lengths: tuple[int, ...], tmp_path: Pa
     torch.testing.assert_close(run(load_flat_model(tmp_path, task), parts), _logits(reference, parts), **TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["reranker", "classifier"])
 def test_starters(task: Any, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
@@ -112,6 +117,7 @@ def test_starters(task: Any, tmp_path: Path) -> None:
     torch.testing.assert_close(run(load_flat_model(folder, task), parts, types), expected, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_the_starter_embedder_equals_sentence_transformers(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 

@@ -41,6 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatModel]:
     return loaded
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
 @given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=7), seed=st.integers(0, 999))
@@ -57,6 +58,7 @@ def test_order_and_other_sequences_change_nothing(
     torch.testing.assert_close(alone, together[-1:], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
 def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: str) -> None:
     """As a captured graph needs it: fillers in one more sequence, then sequences without tokens."""
