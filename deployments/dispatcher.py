@@ -19,6 +19,8 @@ from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
     EngineRequest,
     EngineResult,
     Health,
@@ -197,6 +199,15 @@ class RayDispatcher:
             request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
         )
         return result
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Turn token ids into texts, on the CPU replica as well."""
+        reply: DetokenizeResult | TrivetError = await self._reply(
+            request.task, "cpu", self._handles[request.task]["cpu"].detokenize.remote, request
+        )
+        if isinstance(reply, TrivetError):
+            raise reply
+        return reply
 
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:

@@ -215,6 +215,12 @@ class ApiConfig(_Frozen):
     """File of hashed bearer keys (`trivet key NAME` prints a line for it). Null: `$TRIVET_API_KEYS`, else no keys."""
     model_aliases: dict[str, str] = Field(default_factory=dict)
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
+    common_model_names: bool = False
+    """Accept the names that programs send by default (`text-embedding-3-small`, `rerank-v3.5`, …; the list is
+    `trivet/api/common_names.py`), each for the model of its task. `model_aliases` overrides them."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call the API from a browser (CORS), such as `http://localhost:3000`, or `*` for
+    all. Empty: none but the service's own page."""
     truncate_means: Literal["window", "truncate"] = "window"
     """Effect of `truncate: true` in the TEI dialect, whose clients send it by default."""
     untrained_dimensions: Literal["report", "refuse"] = "report"

@@ -255,6 +255,25 @@ class TokenizeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DetokenizeRequest:
+    """Token ids of one of the models to turn into texts; needs no forward, so it is no `Request`."""
+
+    ids: tuple[tuple[int, ...], ...]
+    task: Task = "embedder"
+    """Which model's tokenizer."""
+    skip_special_tokens: bool = True
+    ids_field: str = "ids"
+    """What errors call the ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizeResult:
+    """The text of each list of ids."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Describes the model that a replica serves."""
 

@@ -58,8 +58,17 @@ async def test_a_known_key_gets_in(guarded: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, _with(""), _with("wrong"), _with(KEY[:-1]), {"authorization": KEY}, {"authorization": f"Basic {KEY}"}],
-    ids=["none", "empty", "wrong", "shortened", "no scheme", "basic"],
+    [
+        {},
+        _with(""),
+        _with("wrong"),
+        _with(KEY[:-1]),
+        {"authorization": KEY},
+        {"authorization": f"Basic {KEY}"},
+        {"api-key": "wrong"},
+        {"x-api-key": ""},
+    ],
+    ids=["none", "empty", "wrong", "shortened", "no scheme", "basic", "another header", "another header, empty"],
 )
 async def test_anything_else_does_not(guarded: httpx.AsyncClient, headers: dict[str, str]) -> None:
     response = await guarded.post("/v1/embeddings", json={"input": "a"}, headers=headers)
@@ -68,13 +77,32 @@ async def test_anything_else_does_not(guarded: httpx.AsyncClient, headers: dict[
     assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/v1/models", "/info", "/nothing/here"])
-async def test_nothing_but_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("header", ["api-key", "x-api-key", "X-API-Key"])
+async def test_a_key_in_another_apis_header_is_taken(guarded: httpx.AsyncClient, header: str) -> None:
+    response = await guarded.post("/v1/embeddings", json={"input": "a"}, headers={header: KEY})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/info", "/version", "/reranker/info", "/docsx", "/nothing/here"])
+async def test_nothing_but_health_and_pages_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health"])
-async def test_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/health", "/ping", "/", "/reranker", "/embedder/", "/classifier/health"]
+)
+async def test_health_is_open(guarded: httpx.AsyncClient, method: str, path: str) -> None:
+    assert (await guarded.request(method, path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/embedder", "/embedder/"])
+async def test_embedding_on_a_path_of_health_needs_a_key(guarded: httpx.AsyncClient, path: str) -> None:
+    assert (await guarded.post(path, json={"inputs": "a"})).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+async def test_the_description_of_the_api_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 200
 
 

@@ -12,6 +12,8 @@ from trivet.errors import InputTooLong, TrivetError
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
+    DetokenizeRequest,
+    DetokenizeResult,
     EmbedRequest,
     EmbedResult,
     EngineRequest,
@@ -128,6 +130,9 @@ class FakeDispatcher:
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         return TokenizeResult(tuple(tokens_of(text, special=request.add_special_tokens) for text in request.texts))
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        return DetokenizeResult(tuple(" ".join(map(str, ids)) for ids in request.ids))
 
 
 def inputs_of(request: EngineRequest) -> list[str]:

@@ -1,12 +1,14 @@
 """Builds the FastAPI application over a model server."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 import trivet
@@ -20,9 +22,13 @@ from trivet.api.dialects.vllm import vllm_router
 from trivet.api.errors.handlers import install_error_handlers
 from trivet.api.json_route import JsonRoute
 from trivet.api.middleware.body_limit import BodyLimitMiddleware
+from trivet.api.middleware.content_encoding import ContentEncodingMiddleware
 from trivet.api.middleware.disconnect import DisconnectMiddleware
+from trivet.api.middleware.head import HeadMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
 from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
+from trivet.api.openapi import completed
+from trivet.api.routes.docs import docs_router
 from trivet.api.routes.health import health_router
 from trivet.api.routes.native import native_router
 from trivet.api.routes.relations import relations_router
@@ -35,6 +41,16 @@ from trivet.dispatch.admission import AdmittingDispatcher
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import Dispatcher, ModelServer
 from trivet.dispatch.traffic import MeasuringDispatcher, Traffic
+
+
+class _Application(FastAPI):
+    """FastAPI's, with a more complete OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, built once."""
+        if not self.openapi_schema:
+            self.openapi_schema = completed(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -57,8 +73,10 @@ def create_app(
             await results.close()
         traffic.close()
 
-    app = FastAPI(
+    app = _Application(
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN; `trivet.api.routes.docs` has others
+        redoc_url=None,
         title="Trivet",
         version=trivet.__version__,
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
@@ -80,14 +98,49 @@ def _middleware(settings: ApiSettings, telemetry: Telemetry) -> list[Middleware]
         Middleware(DisconnectMiddleware),
         # Reports every request, also those that the next two refuse.
         Middleware(TelemetryMiddleware, telemetry=telemetry),
+        # A browser sends no key when it asks whether a page may call, and shows a page only answers that allow it:
+        # refusals for want of a key included.
+        *_cors(settings.allowed_origins),
         # Without a valid key nothing of a body is read.
         *keys,
+        # The limit below counts what a body decodes to.
+        Middleware(ContentEncodingMiddleware, max_body_bytes=settings.max_body_bytes),
         # Wraps `receive`, so it comes before the routes, which read the body.
         Middleware(
             BodyLimitMiddleware,
             max_body_bytes=settings.max_body_bytes,
             max_open_bytes=settings.max_open_bodies_bytes,
         ),
+        Middleware(HeadMiddleware),
+    ]
+
+
+_EXPOSED_HEADERS = (
+    "retry-after",
+    "x-request-id",
+    "x-trivet-cache",
+    "x-trivet-cache-hits",
+    "x-trivet-device",
+    "x-trivet-dimensions",
+    "x-trivet-prompt",
+    "x-trivet-reroute-reason",
+    "x-trivet-truncated",
+    "x-trivet-windows",
+)
+"""Headers of answers that a page of another origin may read."""
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],
+            expose_headers=list(_EXPOSED_HEADERS),
+        )
     ]
 
 
@@ -127,4 +180,5 @@ def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
         shared_router(service),
         status_router(service.info, traffic, service.settings),
         ui_router(),
+        docs_router(),
     ]

@@ -17,7 +17,8 @@ from pydantic_core import PydanticCustomError
 
 from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
-from trivet.messages import InputType, LongInput, PairText
+from trivet.api.fields import Flag, MaybeEmptyText, TextKind
+from trivet.messages import LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -39,7 +40,10 @@ def _as_texts(value: Any) -> Any:
     if items and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
         raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
     if any(isinstance(item, list) for item in items):
-        raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+        nested = [inner for item in items if isinstance(item, list) for inner in item]
+        if any(isinstance(inner, int) and not isinstance(inner, bool) for inner in nested):
+            raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+        raise PydanticCustomError("nested_texts", 'lists are nested; send one flat list of texts: ["a", "b"]')
     return items
 
 
@@ -48,6 +52,16 @@ Texts = Annotated[
     BeforeValidator(_as_texts, json_schema_input_type=Text | Annotated[list[Text], Field(min_length=1)]),
 ]
 """One text or several."""
+
+MaybeEmptyTexts = Annotated[
+    list[MaybeEmptyText],
+    Field(min_length=1, fail_fast=True),
+    BeforeValidator(
+        _as_texts,
+        json_schema_input_type=MaybeEmptyText | Annotated[list[MaybeEmptyText], Field(min_length=1)],
+    ),
+]
+"""The same for dialects whose servers read an empty text like any other."""
 
 
 def _as_whole(value: Any) -> Any:
@@ -76,7 +90,7 @@ class EmbeddingsBody(BaseModel):
     model: str | None = None
     encoding_format: EncodingFormat = "float"
     dimensions: Count | None = None
-    input_type: InputType | None = None
+    input_type: TextKind = None
     long_input: LongInput | None = None
 
 
@@ -138,7 +152,7 @@ class ClassifyBody(BaseModel):
     input: Pairs
     labels: Labels
     hypothesis_template: Annotated[str, Field(pattern=r"\{\}")] = "This example is {}."
-    multi_label: bool = False
+    multi_label: Flag = False
     model: str | None = None
     long_input: LongInput | None = None
 

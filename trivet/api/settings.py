@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ByteSize
 
+from trivet.api.common_names import COMMON_NAMES
 from trivet.api.cost import ExpansionLimits
 from trivet.api.key_ring import KeySource, open_keys
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
@@ -34,6 +35,8 @@ class ApiSettings:
     """Least relevance of a candidate where a request gives none."""
     model_aliases: Mapping[str, str] = field(default_factory=dict)
     """More names that clients may send as `model`, each mapped to a served name or a task (`embedder`, …)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call the API; `*` means all."""
     truncate_means: Literal["window", "truncate"] = "window"
     """The meaning of `truncate: true` in the TEI dialect. Clients send it by default, rarely to lose text."""
     untrained_dimensions: Literal["report", "refuse"] = "report"
@@ -72,7 +75,8 @@ class ApiSettings:
             min_relevance=_min_relevance(config),
             max_concurrent_requests=config.serving.max_ongoing_requests,
             max_batch_tokens=config.cpu.token_budget,
-            model_aliases=dict(config.api.model_aliases),
+            model_aliases=_aliases(config),
+            allowed_origins=config.api.allowed_origins,
             truncate_means=config.api.truncate_means,
             untrained_dimensions=config.api.untrained_dimensions,
             keys=open_keys(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
@@ -81,6 +85,11 @@ class ApiSettings:
             cache_folder=_cache_folder(config),
             computed_with=_computed_with(config),
         )
+
+
+def _aliases(config: AppConfig) -> dict[str, str]:
+    common = COMMON_NAMES if config.api.common_model_names else {}
+    return {**common, **config.api.model_aliases}
 
 
 def _threshold(config: AppConfig) -> float:

@@ -25,9 +25,11 @@ from trivet.engine.text.memory import give_back
 from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.engine.text.turns import Steps, Turns
-from trivet.errors import TrivetError
+from trivet.errors import InvalidInput, TrivetError
 from trivet.messages import (
     ClassifyRequest,
+    DetokenizeRequest,
+    DetokenizeResult,
     EmbedRequest,
     EngineRequest,
     EngineResult,
@@ -207,6 +209,23 @@ class Engine:
             return TokenizeResult(tuple(shown))
 
         return await asyncio.wrap_future(self._turns.submit(tokens()))
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Return the texts of this model's token ids; needs no forward. InvalidInput: it has no such id."""
+
+        def texts() -> Steps[DetokenizeResult]:
+            found = []
+            for ids in request.ids:
+                yield len(ids)
+                unknown = self._tokenizer.unknown_id(ids)
+                if unknown is not None:
+                    raise InvalidInput(
+                        f"the tokenizer of {self.card.name} has no token {unknown}", field=request.ids_field
+                    )
+                found.append(self._tokenizer.text(ids, skip_special_tokens=request.skip_special_tokens))
+            return DetokenizeResult(tuple(found))
+
+        return await asyncio.wrap_future(self._turns.submit(texts()))
 
     def warm_up(self) -> None:
         """Run one forward, blocking. A replica is ready only once this has worked."""

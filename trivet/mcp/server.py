@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 import trivet
 from trivet.client import AsyncClient, ClientError
 from trivet.client.calls import Pair, RelationPair
+from trivet.mcp.arguments import PlainlySpokenServer
 
 T = TypeVar("T")
 
@@ -136,7 +137,7 @@ class PremisePair(TypedDict):
 
 def build_server(client: AsyncClient) -> MCPServer[Any]:
     """Build the MCP server over a client, which the caller must close."""
-    server: MCPServer[Any] = MCPServer(
+    server: MCPServer[Any] = PlainlySpokenServer(
         "trivet", title="Trivet", version=trivet.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
 

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from trivet.api.answers import Vector, json_response
 from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Flag, TextKind
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.schemas import Count, Text
@@ -43,7 +44,8 @@ class OllamaEmbedBody(_Body):
     input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text])] = Field(
         default_factory=list
     )
-    truncate: bool | None = None
+    input_type: TextKind = None
+    truncate: Flag | None = None
     """False refuses a text that is too long. Otherwise it is read in windows unless a header asks for truncation."""
     dimensions: Count | None = None
 
@@ -170,6 +172,7 @@ def ollama_router(service: Service) -> APIRouter:
             return json_response({"model": body.model, "embeddings": []})
         request = EmbedRequest(
             tuple(body.input),
+            input_type=body.input_type,
             dimensions=body.dimensions,
             normalize=True,
             long_input=body.long_input(options),

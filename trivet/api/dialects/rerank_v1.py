@@ -7,15 +7,14 @@ know, so the answer has the fields of all three.
 from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
-from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Documents, Flag, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
 from trivet.api.ranking import rank
@@ -26,60 +25,22 @@ from trivet.messages import LongInput
 PATH = "/v1/rerank"
 
 
-def _has_text(document: dict[str, str]) -> dict[str, str]:
-    if not any(document.values()):
-        raise PydanticCustomError("document_without_text", "the document has no text in any field")
-    return document
-
-
-_MaybeEmpty = Annotated[str, Field(min_length=0)]  # the constraint makes pydantic check it for lone surrogates
-
-DocumentObject = Annotated[
-    dict[_MaybeEmpty, _MaybeEmpty],
-    AfterValidator(_has_text),
-    Field(json_schema_extra={"not": {"additionalProperties": {"maxLength": 0}}}),
-]
-"""A document with fields, at least one of them not empty."""
-
-
-def _kind_of(document: Any) -> str:
-    return f"{TAG_PREFIX}object" if isinstance(document, dict) else f"{TAG_PREFIX}text"
-
-
-Document = Annotated[
-    Annotated[Text, Tag(f"{TAG_PREFIX}text")] | Annotated[DocumentObject, Tag(f"{TAG_PREFIX}object")],
-    Discriminator(_kind_of),
-]
-
-
 class RerankBody(BaseModel):
     """A query and the documents to sort. Other fields of the three dialects (`max_chunks_per_doc`, …) are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     query: Text
-    documents: Annotated[list[Document], Field(min_length=1, fail_fast=True)]
+    documents: Documents
     model: str | None = None
     top_n: Count | None = None
     rank_fields: Annotated[list[str], Field(min_length=1, max_length=64, fail_fast=True)] | None = None
-    return_documents: bool | None = None
+    return_documents: Flag | None = None
     long_input: LongInput | None = None
 
     def texts(self) -> list[str]:
-        """Return the text of each document that the model reads.
-
-        Of an object these are the `rank_fields`, else `text`, else all fields. A single field is read unchanged,
-        several as `name: value` lines.
-        """
-        return [document if isinstance(document, str) else self._read(document) for document in self.documents]
-
-    def _read(self, document: dict[str, str]) -> str:
-        filled = {name: value for name, value in document.items() if value}
-        ranked = [name for name in dict.fromkeys(self.rank_fields or ("text",)) if name in filled]
-        names = ranked or list(filled)
-        if len(names) == 1:
-            return filled[names[0]]
-        return "\n".join(f"{name}: {filled[name]}" for name in names)
+        """Return the text of each document that the model reads."""
+        return read_documents(self.documents, self.rank_fields)
 
 
 class RerankItem(TypedDict):
@@ -89,7 +50,7 @@ class RerankItem(TypedDict):
     relevance_score: float
     windows: int
     truncated: bool
-    document: NotRequired[dict[str, str]]
+    document: NotRequired[dict[str, Any]]
 
 
 class RerankAnswer(TypedDict):

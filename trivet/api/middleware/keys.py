@@ -1,4 +1,4 @@
-"""Checks the bearer key of each request and its caller's limits. No key is ever logged.
+"""Checks the key of each request and its caller's limits. No key is ever logged.
 
 Limits hold per process: each of several ingress replicas counts for itself.
 """
@@ -12,8 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem
 from trivet.api.key_ring import ApiKey, KeySource
-from trivet.api.scope import HEALTH_PATHS, is_page
+from trivet.api.scope import is_health, is_page
 from trivet.dispatch.caller import begin_caller
+
+_KEY_HEADERS = frozenset({b"api-key", b"x-api-key"})
+"""Azure's clients send the first, several others the second."""
 
 
 class KeyUsage:
@@ -63,7 +66,10 @@ def _unauthorized(message: str) -> Problem:
 
 
 class KeyMiddleware:
-    """ASGI middleware: 401 without a valid `Authorization: Bearer …`, 429 over the key's own limits."""
+    """ASGI middleware: 401 without a valid key, 429 over the key's own limits.
+
+    A key comes as `Authorization: Bearer …`, `api-key: …` or `x-api-key: …`.
+    """
 
     def __init__(self, app: ASGIApp, *, keys: KeySource, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -74,10 +80,10 @@ class KeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or refuse it in the error shape of its path before its body is read."""
-        if scope["type"] != "http" or scope["path"] in HEALTH_PATHS or is_page(scope["path"]):
+        if scope["type"] != "http" or is_health(scope["method"], scope["path"]) or is_page(scope["path"]):
             await self._app(scope, receive, send)
             return
-        presented = _bearer(scope["headers"])
+        presented = _presented(scope["headers"])
         if presented is None:
             await _refuse(_unauthorized("send a key: `Authorization: Bearer …`"), scope, receive, send)
             return
@@ -111,9 +117,14 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
     await answer(scope, receive, send)
 
 
-def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def _presented(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the key of a request: a bearer's, or the value of a header that other APIs' clients use."""
+    other = None
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.decode("latin-1").partition(" ")
-            return key.strip() if scheme.lower() == "bearer" and key.strip() else None
-    return None
+            if scheme.lower() == "bearer" and key.strip():
+                return key.strip()
+        elif name in _KEY_HEADERS:
+            other = value.decode("latin-1").strip() or None
+    return other

@@ -4,7 +4,7 @@ It needs the `tokenizers` library alone; a serving process does not import trans
 from content, because they are added to each window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -192,6 +192,14 @@ class TextTokenizer:
         """Return each text as tokens with their character ranges, in human-readable form."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
         return [_tokens(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def unknown_id(self, ids: Iterable[int]) -> int | None:
+        """Return the first id that no token has; None if all have one."""
+        return next((token_id for token_id in ids if self._tokenizer.id_to_token(token_id) is None), None)
+
+    def text(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of tokens, as far as the tokenizer keeps it: many lose case and spaces."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
     @property
     def raw(self) -> Tokenizer:
