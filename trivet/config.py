@@ -265,7 +265,7 @@ class CacheConfig(_Frozen):
     """The cache of results, keyed by their inputs. With `memory` and `disk` both 0 there is no cache."""
 
     memory: ByteSize = ByteSize(64 * MIB)
-    """Memory for results in each ingress. 0: none."""
+    """Memory for results in each ingress, and size of a file that the ingresses of a machine share. 0: none."""
     disk: ByteSize = ByteSize(0)
     """Size of the results file, which survives restarts. 0: none."""
     dir: str | None = None

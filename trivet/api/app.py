@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -57,11 +58,17 @@ class _Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry | None = None) -> FastAPI:
-    """Build the whole HTTP side. It needs only a model server, so tests and other servers run it without Ray."""
+def create_app(
+    models: ModelServer, settings: ApiSettings, telemetry: Telemetry | None = None, *, shared_folder: Path | None = None
+) -> FastAPI:
+    """Build the whole HTTP side. It needs only a model server, so tests and other servers run it without Ray.
+
+    `shared_folder` is a private folder of this run. The applications of all processes that are given the same one serve
+    as one: they share cached results and counts. None: this application alone.
+    """
     telemetry = telemetry or Telemetry()
-    results = open_results(settings.cache, settings.cache_folder, telemetry.sink)
-    traffic = Traffic(telemetry.clock, time.time)
+    results = open_results(settings.cache, settings.cache_folder, telemetry.sink, shared_folder=shared_folder)
+    traffic = Traffic(telemetry.clock, time.time, shared_folder)
     service = Service(_dispatcher(models, results, traffic, settings, telemetry), models, settings)
 
     @asynccontextmanager
@@ -69,6 +76,7 @@ def create_app(models: ModelServer, settings: ApiSettings, telemetry: Telemetry 
         yield
         if results is not None:
             await results.close()
+        traffic.close()
 
     app = _Application(
         lifespan=lifespan,

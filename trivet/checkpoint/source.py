@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivet.checkpoint.digest_cache import kept_digest
-from trivet.checkpoint.files import READ_PATTERNS
+from trivet.checkpoint.digest_cache import digests_dir, kept_digest
+from trivet.checkpoint.files import readable_files
 from trivet.checkpoint.m3 import HEADS
 from trivet.checkpoint.unpickle import has_pickles, unpickled
 from trivet.config import Task
@@ -23,7 +23,7 @@ _PICKLES = ("pytorch_model*.bin", *(f"{name}.pt" for name in HEADS))
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A checkpoint on this machine. `name` is its human-readable name; `revision` changes with its files."""
+    """A checkpoint on this machine. `name` is human-readable; `revision` changes with the content of its files."""
 
     name: str
     path: Path
@@ -85,13 +85,14 @@ def _from_hub(repo_id: str, task: Task, wanted: tuple[str, ...]) -> ModelSource:
     return ModelSource(repo_id, path, path.name)
 
 
-def _revision(path: Path, cache: Path) -> str:
-    """A short fingerprint of the content of a directory's model files, wherever the directory is and whatever its age.
+def _revision(directory: Path, cache: Path) -> str:
+    """Return a short hash of the names and contents of the files that may be read.
 
-    Digests are kept in `cache`, so that only files that changed are read.
+    A copy has the same revision, on every machine and whatever the times of its files, so cached results stay valid.
+    The digests of unchanged files are kept, since hashing gigabytes takes seconds.
     """
-    digest = hashlib.sha256()
-    for file in sorted({file for pattern in READ_PATTERNS for file in path.rglob(pattern) if file.is_file()}):
-        content = kept_digest(file, cache / "digests")
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content}\0".encode())
-    return digest.hexdigest()[:12]
+    revision = hashlib.sha256()
+    for file in sorted(readable_files(directory)):
+        revision.update(file.relative_to(directory).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        revision.update(bytes.fromhex(kept_digest(file, digests_dir(cache))))
+    return revision.hexdigest()[:12]

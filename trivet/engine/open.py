@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.digest_cache import digests_dir
 from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.checkpoint.templates import known_name
@@ -60,7 +61,7 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
     allow_pickle = model.model in config.pickled_models
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
-    verification = verify(source.path, cache / "digests")
+    verification = verify(source.path, digests_dir(cache))
     logger.info("%s: %s", task, verification)
     files = ModelFiles.read(
         source.path,

@@ -70,7 +70,7 @@ class LaneState(TypedDict):
 
 
 class LastMinute(TypedDict):
-    """This process's calls to a model within 60 s; latencies are None where none was answered."""
+    """The service's calls to a model within 60 s; latencies are None where none was answered."""
 
     calls: int
     failed: int

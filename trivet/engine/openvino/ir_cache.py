@@ -22,7 +22,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 import trivet
-from trivet.checkpoint.digest_cache import kept_digest
+from trivet.checkpoint.digest_cache import digests_dir, kept_digest
 from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.checkpoint.m3 import HEADS
 from trivet.checkpoint.modules import METADATA_FILE
@@ -129,7 +129,7 @@ def ensure_ir(
     """
     model_dir = model_dir.resolve()
     cache_dir.mkdir(parents=True, exist_ok=True)
-    key = ir_key(model_dir, task, precision, cache_dir / "digests", recipe=recipe)
+    key = ir_key(model_dir, task, precision, digests_dir(cache_dir), recipe=recipe)
     ir_dir = cache_dir / f"{model_dir.name}-{task}-{precision}-{key[:16]}"
     if ir_dir.is_dir():
         return ir_dir
