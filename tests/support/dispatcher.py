@@ -169,7 +169,7 @@ def result_of(request: EngineRequest) -> EngineResult:
                 sparse = tuple(map(sparse_of, request.texts))
                 return EmbedResult(NO_VECTORS, usage, TIMINGS, DEVICE, sparse=sparse)
             if request.output == "tokens":
-                tokens = tuple(np.stack([vector_of(word) for word in text.split()]) for text in request.texts)
+                tokens = tuple(np.stack([vector_of(word) for word in text.split() or [text]]) for text in request.texts)
                 return EmbedResult(NO_VECTORS, usage, TIMINGS, DEVICE, tokens=tokens)
             vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
             return EmbedResult(vectors, usage, TIMINGS, DEVICE)

@@ -35,6 +35,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         },
         "pairs": {"pairs": [{"source": "The cache is on.", "target": "The cache is off."}]},
     },
+    "/v1/graph": {
+        "two files": {
+            "documents": [
+                {"id": "a.py", "path": "a.py", "text": "PI = 3.14159"},
+                {"id": "b.py", "path": "b.py", "text": "from a import PI\n\nprint(PI)"},
+            ],
+        },
+    },
     "/v1/rerank": {
         "texts": {**_RERANK, "top_n": 1, "return_documents": True},
         "objects": {"query": _QUERY, "documents": [{"title": "Retries", "text": _DOCUMENTS[0], "id": 7}]},

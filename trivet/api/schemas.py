@@ -217,7 +217,7 @@ class CandidatesBody(_RelationsBody):
     top_k: Count = 16
     min_relevance: Score | None = None
     """Least relevance of a candidate. Default: as configured."""
-    include_unrelated: bool = False
+    include_unrelated: Flag = False
     """Whether candidates without a relation become edges, too; else they are counted in `omitted`."""
 
     def cost(self, relations: Mapping[str, str]) -> Cost:

@@ -17,7 +17,7 @@ from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
-from trivet.api.schemas import Count, Texts
+from trivet.api.schemas import Count, MaybeEmptyTexts
 from trivet.api.service import Service
 from trivet.config import Output
 from trivet.messages import EmbedRequest
@@ -28,7 +28,7 @@ class VllmPoolingBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    input: Texts
+    input: MaybeEmptyTexts
     model: str | None = None
     task: Literal["embed", "token_embed"] | None = None
     dimensions: Count | None = None

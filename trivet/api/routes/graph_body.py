@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from trivet.api.errors.bodies import ErrorDetail
+from trivet.api.fields import Flag
 from trivet.api.schemas import Count, LabelName, Score, Text
 
 MAX_PER_DOCUMENT = 100
@@ -59,7 +60,7 @@ class GraphBody(BaseModel):
     """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""
     min_relevance: Score | None = None
     """Least relevance of a pair of passages. Default: as configured."""
-    include_unrelated: bool = False
+    include_unrelated: Flag = False
     """Whether pairs that are found unrelated become edges, too."""
     done: list[DocumentId] = []
     """Documents whose edges the caller has from an earlier run: those for which `document_done` came."""
