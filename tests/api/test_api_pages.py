@@ -59,3 +59,11 @@ async def test_every_example_is_answered(client: httpx.AsyncClient, path: str, b
 def test_the_document_says_how_to_send_a_key() -> None:
     assert SCHEMA["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert {"key": []} in SCHEMA["security"]
+
+
+def test_every_optional_field_may_be_null() -> None:
+    rerank = SCHEMA["components"]["schemas"]["RerankBody"]
+    optional = {name: field for name, field in rerank["properties"].items() if name not in rerank["required"]}
+    assert all({"type": "null"} in field["anyOf"] for field in optional.values())
+    assert {"return_documents", "top_n"} <= set(optional)
+    assert "anyOf" not in rerank["properties"]["query"]

@@ -87,7 +87,7 @@ DocumentObject = Annotated[
             "type": "object",
             "properties": {"text": {"type": "string", "minLength": 1}},
             "required": ["text"],
-            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            "additionalProperties": {"type": ["string", "boolean", "null"]},
         },
         mode="validation",
     ),
