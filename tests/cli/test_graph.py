@@ -71,7 +71,7 @@ def test_the_command_and_the_server_agree(run: Run, tmp_path: Path) -> None:
     assert graph["documents"] == ["area.py", "circle.py"]
     assert graph["edges"]
     evidence = graph["edges"][0]["evidence"][0]
-    assert {evidence["source"]["text"], evidence["target"]["text"]} <= {
+    assert {evidence[side]["text"].rstrip("\n") for side in ("source", "target")} <= {
         text.rstrip("\n") for path in folder.iterdir() for text in (path.read_text(),)
     }
     assert graph["summary"]["documents"] == 2
