@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 Task = Literal["embedder", "reranker", "classifier"]
 TASKS: tuple[Task, ...] = ("embedder", "reranker", "classifier")
 
+Output = Literal["dense", "sparse", "tokens"]
+"""What an embedder makes of a text: one vector, weights by token id, or a vector of each token."""
+
 Lane = Literal["gpu", "cpu"]
 """The device that serves a request: a GPU replica of its model, or a CPU replica."""
 
@@ -71,6 +74,9 @@ class EmbedderConfig(ModelConfig):
     the model's files."""
     dimensions: tuple[PositiveInt, ...] = ()
     """Smaller vector sizes that the model was trained for, besides those that its files state."""
+    splade: bool = False
+    """Whether a masked language model without `modules.json` is a SPLADE, which gives weights by token id. Models with
+    `splade` in their name are."""
 
 
 RerankTemplate = Literal["qwen3-reranker", "mxbai-rerank-v2", "bge-reranker-v2-gemma"]

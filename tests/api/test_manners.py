@@ -3,12 +3,14 @@
 import gzip
 import json
 import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from tests.api.conftest import Connect
+from tests.api.conftest import Connect, client_of
 from tests.api.test_dialect import BODIES
 from tests.support.dispatcher import EMBEDDER, FakeDispatcher
 from trivet.api.app import create_app
@@ -94,16 +96,14 @@ def test_flags_were_found() -> None:
     assert {name for _, _, name in FLAGS} >= {"return_documents", "raw_scores", "truncate", "normalize", "multi_label"}
 
 
+CONTENT_TYPES = [{}, *({"content-type": stated} for stated in ("application/x-www-form-urlencoded", "text/plain"))]
+
+
 @_each_request()
-@pytest.mark.parametrize(
-    "stated", [None, "application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"]
-)
-async def test_json_is_read_under_any_content_type(
-    client: httpx.AsyncClient, path: str, body: dict[str, Any], stated: str | None
-) -> None:
-    headers = {} if stated is None else {"content-type": stated}
-    response = await client.post(path, content=json.dumps(body), headers=headers)
-    assert response.status_code == 200, response.text
+async def test_json_is_read_under_any_content_type(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+    for headers in CONTENT_TYPES:
+        response = await client.post(path, content=json.dumps(body), headers=headers)
+        assert response.status_code == 200, response.text
 
 
 @_each_request()
@@ -117,15 +117,15 @@ async def test_a_page_must_state_that_it_sends_json(
     assert dispatcher.requests == []
 
 
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}
+
+
 @_each_request()
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
-async def test_a_compressed_body_is_read(
-    client: httpx.AsyncClient, path: str, body: dict[str, Any], encoding: str
-) -> None:
-    encode = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[encoding]
-    content = encode(json.dumps(body).encode())
-    response = await client.post(path, content=content, headers={"content-encoding": encoding})
-    assert response.status_code == 200, response.text
+async def test_a_compressed_body_is_read(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+    for encoding, encode in ENCODERS.items():
+        content = encode(json.dumps(body).encode())
+        response = await client.post(path, content=content, headers={"content-encoding": encoding})
+        assert response.status_code == 200, response.text
 
 
 @_each_request()
@@ -139,7 +139,7 @@ async def test_an_unknown_encoding_is_named(client: httpx.AsyncClient, path: str
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
 async def test_a_body_that_grows_too_large_is_refused_while_it_is_decoded(connect: Connect, encode: Any) -> None:
     client = connect(FakeDispatcher(), ApiSettings(max_body_bytes=512 * KIB))
-    bomb = encode(b'{"input": "' + b"x" * 64 * KIB * KIB + b'"}')
+    bomb = encode(b'{"input": "' + b"x" * 8 * KIB * KIB + b'"}')
     assert len(bomb) < 128 * KIB
     encoding = "gzip" if encode is gzip.compress else "deflate"
     response = await client.post("/v1/embeddings", content=bomb, headers={"content-encoding": encoding})
@@ -223,9 +223,16 @@ async def test_another_origin_is_not_allowed(allowing: httpx.AsyncClient, origin
     assert "access-control-allow-origin" not in response.headers
 
 
+@pytest.fixture(scope="module")
+def allowing_app() -> FastAPI:
+    settings = ApiSettings(allowed_origins=("https://notes.example",), keys=GUARDED)
+    return create_app(FakeDispatcher(), settings)
+
+
 @pytest.fixture
-def allowing(connect: Connect) -> httpx.AsyncClient:
-    return connect(FakeDispatcher(), ApiSettings(allowed_origins=("https://notes.example",), keys=GUARDED))
+async def allowing(allowing_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(allowing_app) as client:
+        yield client
 
 
 async def test_no_origin_is_allowed_unless_configured(client: httpx.AsyncClient, connect: Connect) -> None:
@@ -346,25 +353,25 @@ async def test_nested_texts_are_called_nested(client: httpx.AsyncClient, path: s
 NO_SENTENCES = ("Input should", "valid dictionary", "errors.pydantic.dev", "Field required", "validation error")
 
 
-@pytest.mark.parametrize("wrong", [5, "x", True, {}, [], [{}], {"a": 1}, 1.5, ""], ids=str)
+WRONG: list[Any] = [5, True, {}, [], [{}], {"a": 1}, ""]
+
+
 @_each_request()
-async def test_no_message_is_pydantics(client: httpx.AsyncClient, path: str, body: dict[str, Any], wrong: Any) -> None:
-    for field in [*body, *_optional(path, body)]:
-        response = await client.post(path, json={**body, field: wrong})
+async def test_no_message_is_pydantics(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+    bodies = [{**body, field: wrong} for field in [*body, *_optional(path, body)] for wrong in WRONG]
+    for sent in [*bodies, *WRONG]:
+        response = await client.post(path, json=sent)
+        assert response.status_code in (200, 400, 404, 422), response.text
         if response.status_code != 200:
-            assert response.status_code in (400, 404, 422), response.text
             assert not any(words in response.text for words in NO_SENTENCES), response.text
-    whole = await client.post(path, json=wrong)
-    assert whole.status_code in ((200, 400) if path == "/api/show" else (400, 422))  # whose fields are all optional
-    assert not any(words in whole.text for words in NO_SENTENCES), whole.text
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"x=1", b"\xff", b"[" * 5000])
 @pytest.mark.parametrize("path", sorted({path for path, _ in REQUESTS}))
-async def test_what_is_no_json_is_told_so(client: httpx.AsyncClient, path: str, content: bytes) -> None:
-    response = await client.post(path, content=content)
-    assert response.status_code in (400, 422)
-    assert "the body " in response.text
+async def test_what_is_no_json_is_told_so(client: httpx.AsyncClient, path: str) -> None:
+    for content in (b"", b"{", b"x=1", b"\xff", b"[" * 5000):
+        response = await client.post(path, content=content)
+        assert response.status_code in (400, 422)
+        assert "the body " in response.text
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/"])

@@ -161,7 +161,7 @@ def test_the_plot_shows_each_set_and_combination(run: Run, own: list[str], tmp_p
         (["--retrieval", "q"], "--retrieval and --corpus must be given together"),
         (["--relation", "a=b"], "--relation requires --pairs"),
         (["--plot", "picture.bmp"], "does not end in .svg, .png or .pdf"),
-        (["--config", "absent.yaml"], "absent.yaml is not a Serve config"),
+        (["--config", "absent.yaml"], "there is no file absent.yaml"),
         (["--url", "localhost"], "is not a URL"),
         (["--pairs", "absent"], "absent: No such file"),
         (["--texts", "bad"], "bad:2: label: Field required"),
@@ -186,4 +186,4 @@ def test_no_server(run: Run, own: list[str]) -> None:
     with closed_port() as nowhere:
         result = run("eval", *own, "--timeout", "1", server=nowhere)
     assert result.exit_code == 1
-    assert "does not answer" in result.stderr
+    assert "nothing answers at" in result.stderr

@@ -150,7 +150,9 @@ async def test_every_tool_answers(connect: Connect, url: str, dispatcher: FakeDi
 
 async def test_tools_and_arguments_have_descriptions(url: str) -> None:
     async with over_stdio(url) as client:
-        for tool in (await client.list_tools()).tools:
+        tools = (await client.list_tools()).tools
+        assert {"search", "related", "graph"}.isdisjoint(tool.name for tool in tools)  # there is no --root
+        for tool in tools:
             assert tool.description
             assert tool.output_schema is not None
             assert tool.annotations is not None

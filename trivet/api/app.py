@@ -18,7 +18,9 @@ from trivet.api.dialects.ollama import ollama_router
 from trivet.api.dialects.rerank_v1 import rerank_v1_router
 from trivet.api.dialects.shared import shared_router
 from trivet.api.dialects.tei.routes import tei_router
+from trivet.api.dialects.tei.tokens import tei_tokens_router
 from trivet.api.dialects.vllm import vllm_router
+from trivet.api.dialects.vllm_pooling import vllm_pooling_router
 from trivet.api.errors.handlers import install_error_handlers
 from trivet.api.json_route import JsonRoute
 from trivet.api.middleware.body_limit import BodyLimitMiddleware
@@ -176,7 +178,9 @@ def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
         rerank_v1_router(service),
         cohere_router(service),
         tei_router(service),
+        tei_tokens_router(service),
         vllm_router(service),
+        vllm_pooling_router(service),
         infinity_router(service),
         ollama_router(service),
         shared_router(service),

@@ -38,6 +38,8 @@ RULES: tuple[Rule, ...] = (
     Rule("/", "tei", "tei_rerank", ("texts",)),
     Rule("/", "tei", "tei_embed"),
     Rule("/embed", "tei", "tei_embed"),
+    Rule("/embed_sparse", "tei", "tei_embed_sparse"),
+    Rule("/embed_all", "tei", "tei_embed_all"),
     Rule("/predict", "tei", "tei_predict"),
     Rule("/similarity", "tei", "tei_similarity"),
     Rule("/tokenize", "vllm", "vllm_tokenize", ("prompt",)),
@@ -64,6 +66,7 @@ RULES: tuple[Rule, ...] = (
             Rule(path, "vllm", "vllm_score_texts"),
         )
     ),
+    Rule("/pooling", "vllm", "vllm_pooling"),
     Rule("/embeddings", "infinity", "infinity_embeddings"),
     Rule("/models", "infinity", "none"),
     Rule("/api/embed", "ollama", "ollama_embed"),

@@ -1,7 +1,7 @@
 """Request bodies of the native routes, with all validation that needs no configuration."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,12 +12,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.fields import Flag, MaybeEmptyText, TextKind
+from trivet.config import Output
 from trivet.messages import LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]
@@ -92,6 +94,18 @@ class EmbeddingsBody(BaseModel):
     dimensions: Count | None = None
     input_type: TextKind = None
     long_input: LongInput | None = None
+    instruction: Text | None = None
+    """What the search is for: it replaces the task in the prompt for queries of models that were trained with one."""
+    output: Output = "dense"
+    """One vector of each text, weights by token id, or a vector of each token: what the model gives."""
+
+    @model_validator(mode="after")
+    def _base64_is_for_vectors(self) -> Self:
+        if self.encoding_format == "base64" and self.output != "dense":
+            raise PydanticCustomError(
+                "encoding_format", "encoding_format base64 is for dense vectors; with this output leave it out"
+            )
+        return self
 
 
 class PairBody(BaseModel):

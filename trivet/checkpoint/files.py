@@ -14,7 +14,7 @@ from trivet.errors import ModelError
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLE_PATTERNS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_READ_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", *PICKLE_PATTERNS)
+_READ_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.metadata", *PICKLE_PATTERNS)
 
 
 class CheckpointMismatch(ModelError):

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from trivet.checkpoint.digest_cache import digests_dir, kept_digest
 from trivet.checkpoint.files import readable_files
-from trivet.checkpoint.unpickle import pickle_files, unpickled
+from trivet.checkpoint.m3 import HEADS
+from trivet.checkpoint.unpickle import has_pickles, unpickled
 from trivet.config import Task
 from trivet.errors import ModelError
 from trivet.starter import prepare_starter
 
 logger = logging.getLogger(__name__)
 
-_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "1_Pooling/*.json")
+_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "*.metadata", "README.md")
 """Never code (.py), and pickles only of models that the configuration names."""
-_PICKLES = ("pytorch_model*.bin",)
+_PICKLES = ("pytorch_model*.bin", *(f"{name}.pt" for name in HEADS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ def locate_model(
         ModelError: there is no such model here or at the hub, or its pickle holds more than tensors.
     """
     source = _found(spec, task, cache, models_dir, allow_pickle=allow_pickle)
-    if not allow_pickle or any(source.path.glob("*.safetensors")) or not pickle_files(source.path):
+    if not allow_pickle or not has_pickles(source.path):
         return source
     logger.warning("%s: reading the pickle of %s, which the configuration allows by name", task, source.name)
-    folder = unpickled(source.path, cache / f"{source.path.name}-unpickled-{source.revision[:16]}")
+    folder = unpickled(source.path, cache / f"{source.path.name}-safetensors-{source.revision[:16]}")
     return ModelSource(source.name, folder, source.revision)
 
 

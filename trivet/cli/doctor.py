@@ -7,18 +7,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trivet.cli.config_file import read_serve_file
-from trivet.doctor.checks import examine
-from trivet.doctor.machine import examine_machine
-from trivet.doctor.models import padded_models
+from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
 from trivet.errors import ConfigError
+from trivet.paths import cache_dir
 from trivet.units import format_bytes
 
 _MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
 
 
 def doctor_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
+    port: PortOption = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="Show the host memory of the service running on this machine instead.")
     ] = False,
@@ -28,11 +28,14 @@ def doctor_command(
     ] = False,
 ) -> None:
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
-    from trivet.paths import cache_dir
+    from trivet.doctor.checks import examine
+    from trivet.doctor.machine import examine_machine
+    from trivet.doctor.models import padded_models
 
     console = Console()
+    path = chosen_file(config, config_option)
     try:
-        file = read_serve_file(config)
+        file = read_serve_file(path, port=port)
     except ConfigError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error

@@ -48,12 +48,15 @@ def relate_command(
     key: Key = None,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Relate the source to candidates. Output lines have `path`, `relation`, `confidence`, `scores`, `relevance`, …"""
+    """Relate the source to files. Output lines have `path`, `relation`, `confidence`, `relevance`, `evidence`, …
+
+    The evidence is the passages of both texts that speak for the relation, with their lines.
+    """
     relations = hypotheses_of(relation) if relation else None
     console = Console(stderr=True)
     sources = read_texts([str(source)], console, lines=False, max_file_bytes=max_file_bytes)
     excluded = {source.resolve(): "it is the source", **written(out)}
-    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=excluded)
+    texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=excluded, data=lines)
     if not sources or not texts:
         fail(console, "nothing to relate")
     call = calls.relate(

@@ -26,6 +26,7 @@ from trivet.client.answers import (
     Readiness,
     Relations,
     Service,
+    TokenCounts,
 )
 from trivet.client.errors import MalformedAnswer, Refused
 
@@ -75,6 +76,8 @@ class Call(Generic[AnswerT]):
     start: int = 0
     """Position of the first input, if this call carries only a part of all inputs."""
     check: Callable[[AnswerT], None] = _unchecked
+    list_field: str | None = None
+    """The field of the answer that the body is, where the body is a list instead of an object."""
 
     @property
     def method(self) -> str:
@@ -96,7 +99,8 @@ class Call(Generic[AnswerT]):
         try:
             # Mypy mistakes the __hash__ of the answers' classes for that of their metaclass.
             adapter: TypeAdapter[AnswerT] = _adapter(self.answer)  # type: ignore[arg-type]
-            answer = adapter.validate_json(content, strict=True)
+            body = content if self.list_field is None else b'{"%b":%b}' % (self.list_field.encode(), content)
+            answer = adapter.validate_json(body, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the body"
@@ -272,6 +276,31 @@ def relate(
             raise MalformedAnswer(f"the answer of /v1/relations has an edge to none of the {targets} targets")
 
     return Call("/v1/relations", Relations, body, timeout_s, priority, check=check)
+
+
+def count_tokens(
+    texts: Sequence[str],
+    *,
+    model: str | None = None,
+    priority: Priority | None = None,
+    timeout_s: float | None = None,
+) -> Call[TokenCounts]:
+    """Count the tokens of texts, without special tokens.
+
+    Args:
+        texts: One or more texts, of at most 131,072 characters together.
+        model: Name of the model whose tokenizer counts; None: the embedder's.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
+    """
+    body = _without_none(inputs=_listed(texts, "texts"), add_special_tokens=False, model=model)
+    count = len(body["inputs"])
+
+    def check(answer: TokenCounts) -> None:
+        if len(answer.counts) != count:
+            raise MalformedAnswer(f"the answer of /tokenize has {len(answer.counts)} of {count} texts")
+
+    return Call("/tokenize", TokenCounts, body, timeout_s, priority, check=check, list_field="counts")
 
 
 def models(*, timeout_s: float | None = None) -> Call[Models]:

@@ -45,12 +45,17 @@ def examine_machine(ports: tuple[int, ...], cache_dir: Path) -> Machine:
         memory_bytes=memory.total,
         available_bytes=memory.available,
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
-        gpu=NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read(),
+        gpu=read_gpu(),
         ports_in_use=tuple(port for port in ports if _is_taken(port)),
         cache_dir=cache_dir,
         cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),
         disk_free_bytes=shutil.disk_usage(existing).free,
     )
+
+
+def read_gpu() -> Observation:
+    """Read this machine's first GPU; takes up to 10 s if its driver hangs."""
+    return NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read()
 
 
 def processor_flags(cpuinfo: str) -> frozenset[str]:

@@ -194,7 +194,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
     usage = routed.result.usage
     answer: InfinityEmbeddingsAnswer = {
         "object": "list",
-        "data": embedding_items(routed.result.vectors, usage, as_base64=body.encoding_format == "base64"),
+        "data": embedding_items(routed.result, as_base64=body.encoding_format == "base64"),
         "model": card.name,
         "usage": token_usage([usage]),
         "id": new_id("infinity"),

@@ -5,7 +5,7 @@ Only the embedder is listed, since Ollama has no route that another of the model
 
 import hashlib
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from fastapi import APIRouter
@@ -41,7 +41,7 @@ class OllamaEmbedBody(_Body):
     """`POST /api/embed`. Without input nothing is embedded: clients load a model that way."""
 
     model: str
-    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text])] = Field(
+    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text] | None)] = Field(
         default_factory=list
     )
     input_type: TextKind = None
@@ -69,13 +69,13 @@ class OllamaShowBody(_Body):
 
 
 class OllamaEmbedAnswer(TypedDict):
-    """Vectors of length 1; durations in nanoseconds."""
+    """Vectors of length 1; durations in nanoseconds. As from Ollama, an empty input is answered without the counts."""
 
     model: str
     embeddings: list[Vector]
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int
+    total_duration: NotRequired[int]
+    load_duration: NotRequired[int]
+    prompt_eval_count: NotRequired[int]
 
 
 class OllamaEmbeddingsAnswer(TypedDict):

@@ -9,7 +9,7 @@ input, since nothing shows whose vocabulary they belong to.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -29,6 +29,7 @@ from starlette.responses import RedirectResponse, Response
 
 from trivet.api.answers import LabelScore, Vector, json_response, label_scores
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.dialects.tei.bodies import TeiBody, TruncatingBody
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
 from trivet.api.embedding import embed
@@ -45,7 +46,6 @@ from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import (
     DetokenizeRequest,
     EmbedRequest,
-    LongInput,
     PairText,
     PredictRequest,
     TokenizeRequest,
@@ -56,27 +56,7 @@ TOKENIZE_MAX_CHARACTERS = 131_072
 """The description of a token is about thirty times the size of its text."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-TruncationDirection = Literal["Left", "Right", "left", "right"]
-
-
-class _TruncatingBody(_Body):
-    truncate: Flag | None = None
-    truncation_direction: TruncationDirection | None = "Right"
-
-    def long_input(self, service: Service, options: CallOptions) -> LongInput:
-        """Return the policy that `truncate` means."""
-        if not self.truncate or service.settings.truncate_means == "window":
-            return options.long_input
-        if self.truncation_direction in ("Left", "left"):
-            raise InvalidInput("texts are cut on the right only", field="truncation_direction")
-        return "truncate"
-
-
-class TeiEmbedBody(_TruncatingBody):
+class TeiEmbedBody(TruncatingBody):
     """`POST /embed`."""
 
     inputs: Texts
@@ -86,7 +66,7 @@ class TeiEmbedBody(_TruncatingBody):
     dimensions: Count | None = None
 
 
-class TeiRerankBody(_TruncatingBody):
+class TeiRerankBody(TruncatingBody):
     """`POST /rerank` with `texts`."""
 
     query: MaybeEmptyText
@@ -137,7 +117,7 @@ def _form_of(inputs: Any) -> str:
     return f"{TAG_PREFIX}batch" if is_batch else f"{TAG_PREFIX}pair"
 
 
-class TeiPredictBody(_TruncatingBody):
+class TeiPredictBody(TruncatingBody):
     """`POST /predict`: a text, one pair as a list of two, or a batch of lists of one or two."""
 
     inputs: Annotated[
@@ -160,27 +140,27 @@ class TeiPredictBody(_TruncatingBody):
         return tuple(PairText(*item) for item in (self.inputs if self.is_batch else [self.inputs]))
 
 
-class SimilarityInputs(_Body):
+class SimilarityInputs(TeiBody):
     """One text against others."""
 
     source_sentence: Text
     sentences: TextList
 
 
-class SimilarityParameters(_TruncatingBody):
+class SimilarityParameters(TruncatingBody):
     """How to embed them."""
 
     prompt_name: Text | None = None
 
 
-class TeiSimilarityBody(_Body):
+class TeiSimilarityBody(TeiBody):
     """`POST /similarity`."""
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
 
 
-class TeiTokenizeBody(_Body):
+class TeiTokenizeBody(TeiBody):
     """`POST /tokenize`. `model`, which TEI lacks, names the model whose tokenizer to use; default: the embedder."""
 
     inputs: Texts
@@ -195,7 +175,7 @@ def _as_lists(value: Any) -> Any:
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, fail_fast=True)]
 
 
-class TeiDecodeBody(_Body):
+class TeiDecodeBody(TeiBody):
     """`POST /decode`: ids of one text or of several. `model` as for `/tokenize`."""
 
     ids: Annotated[
