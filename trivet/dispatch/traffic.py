@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.lane_readings import READING_WORDS, LaneReadings
 from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.dispatch.reroute_log import REROUTE_WORDS, RerouteLog
 from trivet.dispatch.rolling_stats import TABLE_WORDS, Rolling
@@ -75,7 +76,7 @@ def begin_call_log(log: CallLog) -> None:
 
 
 _MODEL_WORDS = 1 + TABLE_WORDS
-BLOCK_BYTES = 8 * (len(TASKS) * _MODEL_WORDS + REROUTE_WORDS)
+BLOCK_BYTES = 8 * (len(TASKS) * _MODEL_WORDS + REROUTE_WORDS + READING_WORDS)
 """Size of a process's block."""
 
 
@@ -94,6 +95,7 @@ class Traffic:
             task: ModelTraffic(clock, blocks, index * _MODEL_WORDS) for index, task in enumerate(TASKS)
         }
         self.reroutes = RerouteLog(unix_clock, blocks, len(TASKS) * _MODEL_WORDS)
+        self.lanes = LaneReadings(clock, blocks, len(TASKS) * _MODEL_WORDS + REROUTE_WORDS)
 
 
 class ModelTraffic:
