@@ -31,7 +31,7 @@ class GraphDocument(BaseModel):
 
 
 GraphDocuments = Annotated[
-    list[Annotated[Any, WithJsonSchema({"$ref": "#/components/schemas/GraphDocument"})]],
+    list[Annotated[Any, WithJsonSchema(GraphDocument.model_json_schema())]],
     Field(min_length=1),
 ]
 """Checked one by one by the route, since a wrong document must not end the run of the others."""
