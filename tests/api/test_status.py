@@ -71,6 +71,26 @@ async def test_two_applications_of_one_service_report_the_same_traffic(tmp_path:
     assert len({status["models"]["embedder"]["last_minute"]["p95_ms"] for status in statuses}) == 1
 
 
+class Busier(FakeDispatcher):
+    """Its embedder has a longer queue each time that it is asked."""
+
+    asked = 0
+
+    async def readiness(self) -> Readiness:
+        self.asked += 1
+        known = await super().readiness()
+        health = replace(known.lanes["embedder"]["cpu"], waiting_tokens=100 * self.asked, rss_bytes=self.asked)
+        return replace(known, lanes={**known.lanes, "embedder": {"cpu": health}})
+
+
+async def test_two_applications_of_one_service_show_the_newest_reading_of_a_lane(tmp_path: Path) -> None:
+    dispatcher = Busier()
+    apps = [create_app(dispatcher, ApiSettings(), shared_folder=tmp_path) for _ in range(2)]
+    clients = [client_of(app) for app in apps]
+    seen = [(await status_of(clients[n % 2]))["models"]["embedder"]["lanes"]["cpu"] for n in range(4)]
+    assert [(lane["waiting_tokens"], lane["rss_bytes"]) for lane in seen] == [(100, 1), (200, 2), (200, 2), (200, 2)]
+
+
 async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
     dispatcher = FakeDispatcher(reroute_reason="no room")
     client = connect(dispatcher)

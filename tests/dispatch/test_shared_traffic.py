@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from trivet.dispatch.reroute_log import MAX_REASON_BYTES, MAX_REROUTES, Reroute, merged
-from trivet.dispatch.shared_blocks import SharedBlocks
-from trivet.dispatch.traffic import Traffic
+from trivet.dispatch.shared_blocks import SharedBlocks, open_blocks
+from trivet.dispatch.traffic import BLOCK_BYTES, Traffic
 
 NOW_S = 1000.0
 
@@ -20,15 +20,15 @@ Open = Callable[[], Traffic]
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Open]:
     """Opens the traffic of a further process of one service. Two of one process exclude each other as two would."""
-    opened: list[Traffic] = []
+    opened: list[SharedBlocks] = []
 
     def open_traffic() -> Traffic:
-        opened.append(Traffic(lambda: NOW_S, lambda: NOW_S, tmp_path / "shared"))
-        return opened[-1]
+        opened.append(SharedBlocks(tmp_path / "shared", BLOCK_BYTES))
+        return Traffic(lambda: NOW_S, lambda: NOW_S, opened[-1])
 
     yield open_traffic
-    for traffic in opened:
-        traffic.close()
+    for blocks in opened:
+        blocks.close()
 
 
 def calls_of(traffic: Traffic) -> tuple[int, int]:
@@ -61,7 +61,7 @@ def test_calls_in_flight_are_those_of_all_processes(opened: Open) -> None:
 
 
 def _count_and_be_killed(folder: Path) -> None:
-    traffic = Traffic(lambda: NOW_S, lambda: NOW_S, folder)
+    traffic = Traffic(lambda: NOW_S, lambda: NOW_S, SharedBlocks(folder, BLOCK_BYTES))
     traffic.models["embedder"].begin()
     traffic.models["embedder"].rolling.answered(0.01, tokens=1, rerouted=True)
     traffic.reroutes.add("embedder", "no room")
@@ -79,7 +79,7 @@ def test_a_killed_process_leaves_its_counts_but_nothing_in_flight(opened: Open, 
     assert [entry.requests for entry in survivor.reroutes.newest_first()] == [1]
 
     successor = opened()
-    assert successor.blocks.number == 1, "it takes the block over"
+    assert len(list((tmp_path / "shared").iterdir())) == 2, "it takes the block over"
     assert calls_of(survivor) == calls_of(successor) == (1, 1)
     successor.models["embedder"].rolling.answered(0.01, tokens=1, rerouted=False)
     successor.reroutes.add("embedder", "no room")
@@ -87,14 +87,13 @@ def test_a_killed_process_leaves_its_counts_but_nothing_in_flight(opened: Open, 
     assert [entry.requests for entry in survivor.reroutes.newest_first()] == [2]
 
 
-def test_a_process_that_ends_gives_its_block_up(opened: Open) -> None:
-    first, second = opened(), opened()
-    assert [block.alive for block in first.blocks.all()] == [True, True]
+def test_a_process_that_ends_gives_its_block_up(tmp_path: Path) -> None:
+    first, second = SharedBlocks(tmp_path, 64), SharedBlocks(tmp_path, 64)
+    assert [block.alive for block in first.all()] == [True, True]
     second.close()
-    assert [block.alive for block in first.blocks.all()] == [True, False]
-    assert first.blocks.is_alive(0)
-    assert not first.blocks.is_alive(1)
-    assert not first.blocks.is_alive(7)
+    assert [block.alive for block in first.all()] == [True, False]
+    assert [first.is_alive(number) for number in (0, 1, 7)] == [True, False, False]
+    assert SharedBlocks(tmp_path, 64).number == 1
 
 
 def test_blocks_of_another_size_are_left_alone(tmp_path: Path) -> None:
@@ -110,7 +109,6 @@ def test_a_process_alone_writes_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     alone.models["embedder"].rolling.answered(0.01, tokens=1, rerouted=False)
     alone.models["embedder"].begin()
     assert calls_of(alone) == (1, 1)
-    assert alone.blocks.is_alive(0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,3 +138,12 @@ def test_a_long_reason_is_cut_visibly(opened: Open) -> None:
     [cut] = traffic.reroutes.newest_first()
     assert cut.reason.endswith("é…")
     assert len(cut.reason.encode()) <= MAX_REASON_BYTES
+
+
+def test_without_a_folder_to_write_to_a_process_serves_alone_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocks = open_blocks(tmp_path / "file" / "shared", 64)
+    assert (blocks.number, blocks.folder) == (0, None)
+    assert "of this process alone" in caplog.text

@@ -44,7 +44,8 @@ from trivet.dispatch.admission import AdmittingDispatcher
 from trivet.dispatch.blending import BlendingDispatcher
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import Dispatcher, ModelServer
-from trivet.dispatch.traffic import MeasuringDispatcher, Traffic
+from trivet.dispatch.shared_blocks import SharedBlocks, open_blocks
+from trivet.dispatch.traffic import BLOCK_BYTES, MeasuringDispatcher, Traffic
 from trivet.metrics import MetricsSink
 
 
@@ -64,11 +65,12 @@ def create_app(
     """Build the whole HTTP side. It needs only a model server, so tests and other servers run it without Ray.
 
     `shared_folder` is a private folder of this run. The applications of all processes that are given the same one serve
-    as one: they share cached results and counts. None: this application alone.
+    as one: they share cached results, counts and the limits of keys. None: this application alone.
     """
     telemetry = telemetry or Telemetry()
     results = open_results(settings.cache, settings.cache_folder, telemetry.sink, shared_folder=shared_folder)
-    traffic = Traffic(telemetry.clock, time.time, shared_folder)
+    blocks = open_blocks(shared_folder, BLOCK_BYTES)
+    traffic = Traffic(telemetry.clock, time.time, blocks)
     service = Service(_dispatcher(models, results, traffic, settings, telemetry), models, settings)
 
     @asynccontextmanager
@@ -76,7 +78,7 @@ def create_app(
         yield
         if results is not None:
             await results.close()
-        traffic.close()
+        blocks.close()
 
     app = _Application(
         lifespan=lifespan,
@@ -87,7 +89,7 @@ def create_app(
         summary="Embedding, reranking and zero-shot relation classification from one small GPU.",
         # Serve opens the spans of a request. FastAPI's would add to each request's cost and hold its query string.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        middleware=_middleware(settings, telemetry),
+        middleware=_middleware(settings, telemetry, blocks),
         # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
         routes=_routes(service, traffic, telemetry.sink),
     )
@@ -95,9 +97,9 @@ def create_app(
     return app
 
 
-def _middleware(settings: ApiSettings, telemetry: Telemetry) -> list[Middleware]:
+def _middleware(settings: ApiSettings, telemetry: Telemetry, blocks: SharedBlocks) -> list[Middleware]:
     """Outermost first."""
-    keys = [] if settings.keys is None else [Middleware(KeyMiddleware, keys=settings.keys)]
+    keys = [] if settings.keys is None else [Middleware(KeyMiddleware, keys=settings.keys, blocks=blocks)]
     return [
         # A disconnect cancels everything below, and telemetry sees the cancellation.
         Middleware(DisconnectMiddleware),

@@ -6,6 +6,7 @@ takes it over and goes on counting. Blocks are numbered from 0 without a gap.
 """
 
 import fcntl
+import logging
 import mmap
 import os
 import weakref
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivet.errors import ConfigError
+logger = logging.getLogger(__name__)
 
 MAX_PROCESSES = 256
 """Processes that may serve as one on a machine. While an application is replaced there are twice as many as usual."""
@@ -68,13 +69,13 @@ class SharedBlocks:
                 another layout uses other files.
 
         Raises:
-            ConfigError: `MAX_PROCESSES` processes hold a block.
-            OSError: a file cannot be written.
+            OSError: a file cannot be written, or `MAX_PROCESSES` processes hold a block.
         """
-        self._folder = folder
+        self.folder = folder
         self._size_bytes = size_bytes
         self._others: dict[int, _File] = {}
         self._own: _File | None = None
+        self._used: set[str] = set()
         self.number = 0
         if folder is None:
             self.words = memoryview(mmap.mmap(-1, size_bytes)).cast("q")
@@ -90,12 +91,12 @@ class SharedBlocks:
             if file.lock():
                 return number, file
             file.close()
-        raise ConfigError(f"{MAX_PROCESSES} processes serve from {self._folder} already, the most that may share it")
+        raise OSError(f"{MAX_PROCESSES} processes serve from {self.folder} already, the most that may share it")
 
     def _open(self, number: int, flags: int = 0) -> _File | None:
         """Open a block; None if there is none."""
-        assert self._folder is not None
-        path = self._folder / f"counts-{self._size_bytes}-{number:03}"
+        assert self.folder is not None
+        path = self.folder / f"counts-{self._size_bytes}-{number:03}"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
         except FileNotFoundError:
@@ -130,10 +131,25 @@ class SharedBlocks:
         self._others[number] = file
         return file.is_held
 
+    def first_use(self, name: str) -> bool:
+        """Return whether this is the first call with that name: what is there is then an earlier process's."""
+        new = name not in self._used
+        self._used.add(name)
+        return new
+
     def close(self) -> None:
         """Give the block up, as a process does that ends."""
         if self._own is not None:
             self._own.close()
+
+
+def open_blocks(folder: Path | None, size_bytes: int) -> SharedBlocks:
+    """Open the blocks in a folder. If that fails, this process serves alone, and the log says why."""
+    try:
+        return SharedBlocks(folder, size_bytes)
+    except OSError as error:
+        logger.error("counts and the limits of keys are those of this process alone: %s", error)
+        return SharedBlocks(None, size_bytes)
 
 
 def _flock(descriptor: int, kind: int) -> bool:

@@ -7,9 +7,9 @@ which Prometheus adds up; the status page shows the sum over all processes.
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.lane_readings import READING_WORDS, LaneReadings
 from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.dispatch.reroute_log import REROUTE_WORDS, RerouteLog
 from trivet.dispatch.rolling_stats import TABLE_WORDS, Rolling
@@ -76,28 +76,26 @@ def begin_call_log(log: CallLog) -> None:
 
 
 _MODEL_WORDS = 1 + TABLE_WORDS
-_BLOCK_BYTES = 8 * (len(TASKS) * _MODEL_WORDS + REROUTE_WORDS)
+BLOCK_BYTES = 8 * (len(TASKS) * _MODEL_WORDS + REROUTE_WORDS + READING_WORDS)
+"""Size of a process's block."""
 
 
 class Traffic:
     """What `/v1/status` shows of the traffic: the calls of all processes that serve as one."""
 
     def __init__(
-        self, clock: Callable[[], float], unix_clock: Callable[[], float], shared_folder: Path | None = None
+        self, clock: Callable[[], float], unix_clock: Callable[[], float], blocks: SharedBlocks | None = None
     ) -> None:
-        """Count in the folder that the processes share; None: this process alone.
+        """Count in blocks of `BLOCK_BYTES`; None: this process alone.
 
         `clock` is monotonic and the same in every process of the machine.
         """
-        self.blocks = SharedBlocks(shared_folder, _BLOCK_BYTES)
+        blocks = blocks or SharedBlocks(None, BLOCK_BYTES)
         self.models: dict[Task, ModelTraffic] = {
-            task: ModelTraffic(clock, self.blocks, index * _MODEL_WORDS) for index, task in enumerate(TASKS)
+            task: ModelTraffic(clock, blocks, index * _MODEL_WORDS) for index, task in enumerate(TASKS)
         }
-        self.reroutes = RerouteLog(unix_clock, self.blocks, len(TASKS) * _MODEL_WORDS)
-
-    def close(self) -> None:
-        """Stop counting, as a process does that ends: its calls stay counted, and none of them is in flight."""
-        self.blocks.close()
+        self.reroutes = RerouteLog(unix_clock, blocks, len(TASKS) * _MODEL_WORDS)
+        self.lanes = LaneReadings(clock, blocks, len(TASKS) * _MODEL_WORDS + REROUTE_WORDS)
 
 
 class ModelTraffic:
