@@ -429,3 +429,18 @@ async def test_the_tokens_of_vllm_and_back(client: httpx.AsyncClient) -> None:
     assert (await client.post("/detokenize", json={"tokens": [3, 3]})).json() == {"prompt": "3 3"}
     assert (await client.post("/decode", json={"ids": [[1], [2, 3]]})).json() == ["1", "2 3"]
     assert set((await client.get("/version")).json()) == {"version"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/", "GET, HEAD, POST"), ("/v1/embeddings", "POST"), ("/healthz", "GET, HEAD")]
+)
+async def test_a_wrong_method_is_told_the_right_ones(client: httpx.AsyncClient, path: str, allowed: str) -> None:
+    response = await client.request("DELETE", path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+async def test_a_graph_of_blank_texts_ends_with_a_summary(client: httpx.AsyncClient) -> None:
+    blank = [{"id": "a", "text": " "}, {"id": "b", "text": "\n\n"}]
+    response = await client.post("/v1/graph", json={"documents": blank})
+    events = [json.loads(line)["event"] for line in response.text.splitlines()]
+    assert events == ["refused_document", "refused_document", "progress", "summary"]

@@ -34,10 +34,24 @@ schema = schemathesis.openapi.from_dict(published, config=config)
 OPERATIONS = sum(1 for methods in published["paths"].values() if "post" in methods)
 
 # What JSON Schema cannot say: two lists of texts must match in length; only one of two fields may be given; prompts and
-# dimensions are the model's own.
+# dimensions are the model's own; a label must be among the relations; what a document holds besides its text must be
+# fit to be returned.
 NOT_SAID_BY_THE_SCHEMA = {
     path: [positive_data_acceptance]
-    for path in ("/score", "/v1/score", "/embed", "/", "/similarity", "/embeddings", "/v1/embeddings", "/v2/embed")
+    for path in (
+        "/v1/graph",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/rerank",
+        "/score",
+        "/v1/score",
+        "/embed",
+        "/",
+        "/similarity",
+        "/embeddings",
+        "/v1/embeddings",
+        "/v2/embed",
+    )
 }
 
 DEADLINE = "x-request-timeout-seconds"

@@ -87,7 +87,7 @@ DocumentObject = Annotated[
             "type": "object",
             "properties": {"text": {"type": "string", "minLength": 1}},
             "required": ["text"],
-            "additionalProperties": {"type": ["string", "boolean", "null"]},
+            "additionalProperties": True,
         },
         mode="validation",
     ),

@@ -66,14 +66,15 @@ MaybeEmptyTexts = Annotated[
 """The same for dialects whose servers read an empty text like any other."""
 
 
-def _as_whole(value: Any) -> Any:
+def as_whole(value: Any) -> Any:
+    """Return 3 for 3.0: JSON has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[PositiveInt, BeforeValidator(_as_whole)]
+Count = Annotated[PositiveInt, BeforeValidator(as_whole)]
 """At least 1. JSON has one kind of number: 3.0 is 3."""
 
-CountOrZero = Annotated[NonNegativeInt, BeforeValidator(_as_whole)]
+CountOrZero = Annotated[NonNegativeInt, BeforeValidator(as_whole)]
 """The same, where 0 means all."""
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -205,7 +206,7 @@ class _RelationsBody(BaseModel):
     evidence: Literal["passages", "exhaustive"] | None = None
     """`passages`: long texts are related by their best pairs of passages. `exhaustive`: every window of a text meets
     every window of the other. Default: `passages`, and `exhaustive` where `long_input` is not `window`."""
-    passage_pairs: Annotated[Count, Field(le=16)] = 3
+    passage_pairs: Annotated[Count, Field(le=16, json_schema_extra={"maximum": 16})] = 3
     """Most pairs of passages that are classified per pair of texts."""
 
 

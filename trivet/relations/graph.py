@@ -175,7 +175,8 @@ class GraphRun:
             vectors[start : start + len(some_vectors)] = list(some_vectors)
             done += len(some_vectors)
             yield Progress("embed", done, len(self._passages))
-        matrix = unit(np.stack([vector for vector in vectors if vector is not None]))
+        known = [vector for vector in vectors if vector is not None]
+        matrix = unit(np.stack(known)) if known else np.zeros((0, 1), np.float32)  # every document was refused
         del vectors
         chosen = await asyncio.to_thread(self._chosen, matrix, divided)
         yield Progress("candidates", len(chosen), len(chosen))

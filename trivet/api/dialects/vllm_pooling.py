@@ -40,7 +40,7 @@ class VllmPooled(TypedDict):
 
     index: int
     object: str
-    data: Vector
+    data: Vector | list[Vector]
 
 
 class VllmPoolingAnswer(TypedDict):

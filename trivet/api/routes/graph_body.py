@@ -50,11 +50,11 @@ class GraphBody(BaseModel):
     """The labels that have no direction. Default: the configured ones, which matter only for labels that exist."""
     no_relation: LabelName | None = None
     """The label that says that nothing relates the texts, where the caller gives relations."""
-    passage_pairs: Annotated[Count, Field(le=MAX_PASSAGE_PAIRS)] = 3
+    passage_pairs: Annotated[Count, Field(le=MAX_PASSAGE_PAIRS, json_schema_extra={"maximum": MAX_PASSAGE_PAIRS})] = 3
     """Most pairs of passages that are classified per pair of documents."""
-    neighbours: Annotated[Count, Field(le=MAX_NEIGHBOURS)] = 8
+    neighbours: Annotated[Count, Field(le=MAX_NEIGHBOURS, json_schema_extra={"maximum": MAX_NEIGHBOURS})] = 8
     """Candidate passages per passage."""
-    per_document: Annotated[Count, Field(le=MAX_PER_DOCUMENT)] = 10
+    per_document: Annotated[Count, Field(le=MAX_PER_DOCUMENT, json_schema_extra={"maximum": MAX_PER_DOCUMENT})] = 10
     """Most edges that leave a document."""
     threshold: Score | None = None
     """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""

@@ -38,7 +38,7 @@ from trivet.api.fields import Flag, MaybeEmptyDocuments, MaybeEmptyText, TextKin
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import Count, Text, TextList, Texts
+from trivet.api.schemas import Count, Text, TextList, Texts, as_whole
 from trivet.api.scope import TASK_PREFIXES
 from trivet.api.service import Service, find_by_name
 from trivet.config import TASKS, Task
@@ -178,7 +178,9 @@ def _as_lists(value: Any) -> Any:
     return [value] if isinstance(value, list) and value and not isinstance(value[0], list) else value
 
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1, fail_fast=True)]
+TokenIds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(as_whole)]], Field(min_length=1, fail_fast=True)
+]
 
 
 class TeiDecodeBody(TeiBody):
