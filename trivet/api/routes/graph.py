@@ -32,6 +32,7 @@ from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES, GRAPH_PAIRS, MetricsSin
 from trivet.relations.division import Document, Excerpt, passage_tokens
 from trivet.relations.edges import Judgement
 from trivet.relations.graph import DocumentDone, GraphEdge, GraphQuery, GraphRun, Progress, most_tokens
+from trivet.wording import field_path, worded
 
 PATH = "/v1/graph"
 
@@ -99,8 +100,9 @@ def _checked(given: Sequence[Any]) -> tuple[list[GraphDocument], list[RefusedDoc
             _check_document(document, seen)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            wrong = InvalidInput(f"{where}: {first['msg']}", field="documents", index=index, code=str(first["type"]))
+            kind = str(first["type"])
+            message = f"{field_path(first['loc']) or 'document'}: {worded(kind, first.get('ctx', {}), first['msg'])}"
+            wrong = InvalidInput(message, field="documents", index=index, code=kind)
             refused.append(_refusal(index, item, wrong))
         except InvalidInput as error:
             error.index = index

@@ -69,8 +69,7 @@ class TeiEmbedBody(TruncatingBody):
 class TeiRerankBody(TruncatingBody):
     """`POST /rerank` with `texts`."""
 
-    # Published as not empty, since a schema cannot say that only one of both may be.
-    query: Annotated[MaybeEmptyText, WithJsonSchema({"type": "string", "minLength": 1})]
+    query: MaybeEmptyText
     texts: MaybeEmptyDocuments
     raw_scores: Flag = False
     return_text: Flag = False
@@ -107,12 +106,7 @@ def _not_empty(texts: list[str]) -> list[str]:
     return texts
 
 
-TextOrPair = Annotated[
-    list[MaybeEmptyText],
-    Field(min_length=1, max_length=2),
-    AfterValidator(_not_empty),
-    WithJsonSchema({"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 2}),
-]
+TextOrPair = Annotated[list[MaybeEmptyText], Field(min_length=1, max_length=2), AfterValidator(_not_empty)]
 """One side of a pair may be empty."""
 
 
