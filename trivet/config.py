@@ -82,8 +82,24 @@ class EmbedderConfig(ModelConfig):
 RerankTemplate = Literal["qwen3-reranker", "mxbai-rerank-v2", "bge-reranker-v2-gemma"]
 
 
+class BlendConfig(_Frozen):
+    """How the embedder's similarity enters a reranker's score: see `trivet.dispatch.blending.Blend`."""
+
+    cosine_weight: Annotated[float, Field(ge=0)]
+    """Weight of the cosine beside the logit. 0: the reranker alone."""
+    logit_floor: float | None = None
+    """Logits below it count as this much. Null: none do."""
+    scale: PositiveFloat = 1.0
+    """Factor of the sum, which calibrates the score."""
+    shift: float = 0.0
+    """Added to it."""
+
+
 class RerankerConfig(ModelConfig):
     """The reranker."""
+
+    blend: BlendConfig | None = None
+    """Adds the embedder's similarity to the score. Null: as the model's card says, which the starter's does."""
 
     template: RerankTemplate | None = None
     """The prompt of a causal reranker whose files have none. Null: by the model's name, if Trivet knows it."""
@@ -171,6 +187,13 @@ class WindowConfig(_Frozen):
     """Tokens that adjacent windows share."""
 
 
+class PassagesConfig(_Frozen):
+    """How texts are divided for relations and graphs."""
+
+    max_tokens: Annotated[int, Field(ge=32)] = 200
+    """Estimated tokens of a passage, at most. Lowered where a model reads less."""
+
+
 class LimitsConfig(_Frozen):
     """Limits of requests and queues; the ingress rejects a request that exceeds them."""
 
@@ -193,6 +216,10 @@ class LimitsConfig(_Frozen):
     """Maximum number of tokens in the queue of one replica; beyond it requests get 429 with Retry-After."""
     max_open_characters: PositiveInt = 64_000_000
     """Characters of all open requests to one model in one ingress; beyond it: 429 with Retry-After."""
+    max_graph_tokens: PositiveInt = 500_000_000
+    """Maximum number of tokens that one graph may take, estimated from the size of its documents."""
+    max_graphs: PositiveInt = 2
+    """Graphs that one ingress computes at a time; beyond it: 429 with Retry-After."""
     request_timeout_s: PositiveFloat = 300.0
     """Deadline of a request that does not set one."""
 
@@ -275,6 +302,7 @@ class AppConfig(_Frozen):
     vram: VramConfig = VramConfig()
     simulated: SimulatedConfig = SimulatedConfig()
     windows: WindowConfig = WindowConfig()
+    passages: PassagesConfig = PassagesConfig()
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
     api: ApiConfig = ApiConfig()
@@ -286,6 +314,8 @@ class AppConfig(_Frozen):
     """Label → the hypothesis about a pair of texts that the classifier scores for it."""
     no_relation: str | None = "unrelated"
     """The label of a long pair in which no window shows another relation. Null: there is no such label."""
+    symmetric_relations: tuple[str, ...] = ("contradiction", "unrelated")
+    """Labels without a direction: both texts may come first. Others are ignored where no relation has their name."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Default minimum confidence of an edge. Null: the calibrated threshold of the starter classifier."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -172,12 +172,12 @@ class EmbedRequest(Request[EmbedResult]):
     texts: tuple[str, ...]
     input_type: InputType | None = None
     prompt_name: str | None = None
-    instruction: str | None = None
-    """What the search is for, which replaces the task in the model's prompt for queries."""
     dimensions: int | None = None
     normalize: bool | None = None
     """None: as the model's own files say."""
     output: Output = "dense"
+    instruction: str | None = None
+    """What the search is for, which replaces the task in the model's prompt for queries."""
 
     @property
     @override

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.responses import JSONResponse
 
 from tests.cli.conftest import TAKEN, Run, records
 from tests.support.dispatcher import DEVICE, EMBEDDER, FakeDispatcher, vector_of
-from tests.support.serving import FailsAtFirst, closed_port, served
+from tests.support.serving import FailsAtFirst, Scripted, closed_port, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import EngineError, Overloaded
@@ -163,6 +164,26 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
     }
     assert set(lines[0]["scores"]) == {"same", "other"}
     assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
+
+
+def test_the_evidence_of_a_relation_has_lines_and_texts(run: Run, folder: Path) -> None:
+    def span(start: int, end: int, line: int) -> dict[str, int]:
+        return {"start": start, "end": end, "start_line": line, "end_line": line}
+
+    about = {"relation": "same", "confidence": 0.9, "relevance": 0.5}
+    evidence = {"source": span(0, 12, 1), "target": span(2, 6, 1), **about}
+    edge = {"source_index": 0, "target_index": 0, "scores": {"same": 0.9}, "windows": 1, "truncated": False, **about}
+    omitted = {"below_min_relevance": 0, "beyond_top_k": 0, "below_threshold": 0, "unrelated": 3}
+    answer = {"edges": [{**edge, "evidence": [evidence]}], "omitted": omitted, "usage": {"total_tokens": 9}}
+    server = Scripted(JSONResponse(answer))
+    with served(server.app) as url:
+        result = run("relate", "-s", "repo/a.py", "repo/b.md", "--include-unrelated", server=url)
+    [line] = records(result)
+    [shown] = line["evidence"]
+    assert shown["source"] == {"start_line": 1, "end_line": 1, "text": "def area(r):"}
+    assert shown["target"] == {"start_line": 1, "end_line": 1, "text": "Café"}
+    assert "3 unrelated" in result.stderr
+    assert run("relate", "-s", "repo", "repo/b.md").exit_code == 1
 
 
 def test_the_source_is_not_a_candidate_even_if_it_is_named(run: Run, folder: Path) -> None:

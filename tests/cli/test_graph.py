@@ -60,6 +60,23 @@ def test_an_interrupted_run_is_continued_by_the_same_command(run: Run, notes: Pa
     assert not (notes / "out.json.resume").exists()
 
 
+def test_the_command_and_the_server_agree(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "circle.py").write_text("PI = 3.14159\n")
+    (folder / "area.py").write_text("from circle import PI\n\ndef area(r):\n    return PI * r * r\n")
+    result = run("graph", "code", "--out", "out.json", "--threshold", "0", "--min-relevance", "0")
+    assert result.exit_code == 0, result.output
+    graph = json.loads((tmp_path / "out.json").read_text())
+    assert graph["documents"] == ["area.py", "circle.py"]
+    assert graph["edges"]
+    evidence = graph["edges"][0]["evidence"][0]
+    assert {evidence["source"]["text"], evidence["target"]["text"]} <= {
+        text.rstrip("\n") for path in folder.iterdir() for text in (path.read_text(),)
+    }
+    assert graph["summary"]["documents"] == 2
+
+
 def test_what_cannot_become_a_graph_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.txt").write_text("alone")

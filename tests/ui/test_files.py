@@ -82,6 +82,17 @@ def test_a_folder_becomes_a_graph(open_page: OpenPage, notes: Path) -> None:
     assert "secret" not in json.dumps(body)
 
 
+def test_the_page_and_the_service_agree(open_page: OpenPage, notes: Path) -> None:
+    """Without a route in between: the requests of the page reach the application."""
+    (notes / "f000.py").write_text("from f001 import PI\n\ndef area(r):\n    return PI * r * r\n")
+    (notes / "f001.py").write_text("PI = 3.14159\n")
+    page = open_page()
+    page.click("#tab-files")
+    page.set_input_files("#files-folder", notes)
+    page.wait_for_selector("#files-outcome .edge-count")
+    assert "between 4 files." in texts(page, "#files-outcome .edge-count")[0]
+
+
 def test_pointing_at_an_edge_shows_its_passages_side_by_side(open_page: OpenPage, notes: Path) -> None:
     page = open_page()
     Answers(page, lines_of(4))

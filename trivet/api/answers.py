@@ -92,6 +92,25 @@ class ClassifyAnswer(TypedDict):
     usage: TokenUsage
 
 
+class SpanAnswer(TypedDict):
+    """A passage of a text: characters `start` to `end` (excluded), lines from 1 (both included)."""
+
+    start: int
+    end: int
+    start_line: int
+    end_line: int
+
+
+class EvidenceAnswer(TypedDict):
+    """A pair of passages that shows the relation."""
+
+    source: SpanAnswer
+    target: SpanAnswer
+    relation: str
+    confidence: float
+    relevance: float | None
+
+
 class EdgeAnswer(TypedDict):
     """One relation; indices are positions in the request."""
 
@@ -103,6 +122,8 @@ class EdgeAnswer(TypedDict):
     relevance: float | None
     windows: int
     truncated: bool
+    evidence: list[EvidenceAnswer]
+    """The pairs of passages that show the relation; the first one gave the scores."""
 
 
 class Omitted(TypedDict):
@@ -111,6 +132,7 @@ class Omitted(TypedDict):
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int
 
 
 class StageTimes(TypedDict):
@@ -125,6 +147,7 @@ class RelationsTimes(TypedDict):
     """Milliseconds in all and, for each model that was needed, per stage."""
 
     total: float
+    embed: NotRequired[StageTimes]
     rerank: NotRequired[StageTimes]
     classify: NotRequired[StageTimes]
 

@@ -31,6 +31,7 @@ from trivet.api.middleware.keys import KeyMiddleware
 from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
 from trivet.api.openapi import completed
 from trivet.api.routes.docs import docs_router
+from trivet.api.routes.graph import graph_router
 from trivet.api.routes.health import health_router
 from trivet.api.routes.native import native_router
 from trivet.api.routes.relations import relations_router
@@ -40,10 +41,12 @@ from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
 from trivet.cache.store import ResultStore, open_results
 from trivet.dispatch.admission import AdmittingDispatcher
+from trivet.dispatch.blending import BlendingDispatcher
 from trivet.dispatch.caching import CachingDispatcher
 from trivet.dispatch.protocol import Dispatcher, ModelServer
 from trivet.dispatch.shared_blocks import SharedBlocks, open_blocks
 from trivet.dispatch.traffic import BLOCK_BYTES, MeasuringDispatcher, Traffic
+from trivet.metrics import MetricsSink
 
 
 class _Application(FastAPI):
@@ -88,7 +91,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=_middleware(settings, telemetry, blocks),
         # One flat list: routers that are included are searched twice per request, by FastAPI and again by Serve.
-        routes=_routes(service, traffic),
+        routes=_routes(service, traffic, telemetry.sink),
     )
     install_error_handlers(app)
     return app
@@ -159,21 +162,23 @@ def _dispatcher(
     # A cached result is no call to a model, so it is not counted as one.
     if results is not None:
         dispatcher = CachingDispatcher(dispatcher, models, results, settings.computed_with, telemetry.sink)
-    return dispatcher
+    # Both parts of a blended score come from the cache.
+    return dispatcher if settings.blend is None else BlendingDispatcher(dispatcher, settings.blend)
 
 
-def _routes(service: Service, traffic: Traffic) -> list[BaseRoute]:
-    routes = [route for router in _routers(service, traffic) for route in router.routes]
+def _routes(service: Service, traffic: Traffic, sink: MetricsSink) -> list[BaseRoute]:
+    routes = [route for router in _routers(service, traffic, sink) for route in router.routes]
     for route in routes:
         if isinstance(route, JsonRoute):
             route.max_elements = service.settings.max_elements
     return routes
 
 
-def _routers(service: Service, traffic: Traffic) -> list[APIRouter]:
+def _routers(service: Service, traffic: Traffic, sink: MetricsSink) -> list[APIRouter]:
     return [
         native_router(service),
         relations_router(service),
+        graph_router(service, sink),
         health_router(service),
         rerank_v1_router(service),
         cohere_router(service),

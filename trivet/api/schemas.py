@@ -199,8 +199,14 @@ class _RelationsBody(BaseModel):
 
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
     threshold: Score | None = None
-    """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""
+    """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's, and 0
+    for `pairs`, which are all answered."""
     long_input: LongInput | None = None
+    evidence: Literal["passages", "exhaustive"] | None = None
+    """`passages`: long texts are related by their best pairs of passages. `exhaustive`: every window of a text meets
+    every window of the other. Default: `passages`, and `exhaustive` where `long_input` is not `window`."""
+    passage_pairs: Annotated[Count, Field(le=16)] = 3
+    """Most pairs of passages that are classified per pair of texts."""
 
 
 class CandidatesBody(_RelationsBody):
@@ -211,6 +217,8 @@ class CandidatesBody(_RelationsBody):
     top_k: Count = 16
     min_relevance: Score | None = None
     """Least relevance of a candidate. Default: as configured."""
+    include_unrelated: bool = False
+    """Whether candidates without a relation become edges, too; else they are counted in `omitted`."""
 
     def cost(self, relations: Mapping[str, str]) -> Cost:
         """Compute what the request expands to with these relations."""
@@ -221,6 +229,8 @@ class PairsBody(_RelationsBody):
     """`POST /v1/relations`: given pairs, all of which are classified."""
 
     pairs: Annotated[list[RelationPair], Field(min_length=1, fail_fast=True)]
+    include_unrelated: Literal[True] = True
+    """Every pair is answered."""
 
     def cost(self, relations: Mapping[str, str]) -> Cost:
         """Compute what the request expands to with these relations."""

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from safetensors import SafetensorError, safe_open
-
 from trivet.errors import ModelError
 
 HEADS = ("sparse_linear", "colbert_linear")
@@ -43,6 +41,8 @@ class M3Heads:
         """
         if self.vectors is None:
             return 0
+        from safetensors import SafetensorError, safe_open  # only here: looking a converted model up needs no numpy
+
         try:
             with safe_open(self.vectors, framework="numpy") as opened:
                 return int(opened.get_slice("weight").get_shape()[0])

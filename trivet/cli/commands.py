@@ -64,7 +64,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("search", CALLS, "Find the passages of an index that answer a question.", "index"),
     Entry("mcp", CALLS, "Offer the models as tools to a coding agent.", "mcp"),
     Entry("eval", QUALITY, "Measure models on labelled texts.", "eval"),
-    Entry("verify", QUALITY, "Compare the models, as they are served, with the reference libraries.", "serve"),
+    Entry("verify", QUALITY, "Compare the served models with the reference libraries.", "serve"),
 )
 
 

@@ -157,6 +157,7 @@ class Span:
     """Counted from 1."""
     end_line: int
     text: str = ""
+    """Empty where the caller has the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,8 @@ class Omitted:
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int = 0
+    """Candidates that were compared and found unrelated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from trivet.client.errors import MalformedAnswer, Refused
 
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
+EvidenceKind = Literal["passages", "exhaustive"]
 Priority = Literal["interactive", "bulk"]
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -241,6 +242,9 @@ def relate(
     min_relevance: float | None = None,
     relations: Mapping[str, str] | None = None,
     threshold: float | None = None,
+    include_unrelated: bool | None = None,
+    passage_pairs: int | None = None,
+    evidence: EvidenceKind | None = None,
     long_input: LongInput | None = None,
     priority: Priority | None = None,
     timeout_s: float | None = None,
@@ -255,6 +259,10 @@ def relate(
         min_relevance: Omit candidates with a lower relevance, 0..1. None: the server's default.
         relations: Relation → hypothesis about (source, candidate). None: the server's relations.
         threshold: Omit edges with a lower confidence, 0..1. None: the server's default.
+        include_unrelated: Also return candidates that are found unrelated; they are only counted otherwise.
+        passage_pairs: Classify at most this many pairs of passages per pair of texts. None: the server's default.
+        evidence: Relate long texts by their best pairs of `passages`, or read every window against every other one
+            (`exhaustive`), which costs far more.
         long_input: How to treat texts longer than the model's limit.
         priority: `bulk` gives precedence to interactive requests.
         timeout_s: Deadline of the whole call in seconds.
@@ -267,6 +275,9 @@ def relate(
         min_relevance=min_relevance,
         relations=None if relations is None else dict(relations),
         threshold=threshold,
+        include_unrelated=include_unrelated,
+        passage_pairs=passage_pairs,
+        evidence=evidence,
         long_input=long_input,
     )
     targets = len(body.get("candidates") or body.get("pairs") or ())

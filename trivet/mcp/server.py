@@ -127,6 +127,7 @@ class CandidatesOmitted(TypedDict):
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int
 
 
 class RelateAnswer(TypedDict):
