@@ -58,7 +58,7 @@ test-research: setup ## The tests of model training and of building benchmark da
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-test-clients: setup ## The service with real client libraries (openai, cohere, langchain, llama-index, litellm, …)
+test-clients: setup ## The service with real client libraries (openai, cohere, langchain, haystack, litellm, …) and the examples of docs/integrations.md
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/integrations -o asyncio_mode=auto tests/integrations

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.router import NODES
+from deployments.service.ports import named_ports
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
@@ -58,6 +60,7 @@ class RayDispatcher:
         self._run = {task: {lane: handle.run for lane, handle in lanes.items()} for task, lanes in handles.items()}
         self._feed = feed
         self._config = config
+        self._ports = named_ports(os.environ)
         self._sink = sink
         self._started_s = time.monotonic()
         self._grace_s = config.vram.grace_s
@@ -185,13 +188,15 @@ class RayDispatcher:
     def status(self) -> ServiceStatus:
         """Describe the GPUs by the latest snapshots."""
         if self._feed is None:
-            return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
+            return ServiceStatus(
+                cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram, ports=self._ports
+            )
         models, now_s = tuple(self._handles), time.monotonic()
         gpus = tuple(
             gpu_status(snapshot, models, now_s, self._config, node=self._feed.node_name(node))
             for node, snapshot in self._feed.latest.items()
         )
-        return ServiceStatus(gpus=gpus, policy=self._config.vram)
+        return ServiceStatus(gpus=gpus, policy=self._config.vram, ports=self._ports)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens, on the CPU replica, since it needs no device."""

@@ -1,5 +1,6 @@
 """`/v1/relations` on long texts: the best pairs of passages speak, and an edge names them."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,9 @@ import pytest
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
 from trivet.api.settings import ApiSettings
+from trivet.errors import Unavailable
 from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
+from trivet.passages.estimate import estimated_tokens
 
 RELATIONS = {"tides": "moon and sea", "bread": "flour and oven", "none": "nothing"}
 NOTHING = ApiSettings(relations=RELATIONS, no_relation="none")
@@ -97,9 +100,47 @@ async def test_an_exhaustive_reading_states_its_cost(
 
 
 async def test_a_failing_model_is_reported_plainly(connect: Connect) -> None:
-    from trivet.errors import Unavailable
-
     answer = await connect(FakeDispatcher(error=Unavailable("no reranker"), answered_before_error=1)).post(
         "/v1/relations", json={"source": SOURCE, "candidates": [TARGET]}
     )
     assert answer.status_code == 503
+
+
+def tokens_read(requests: list[Any]) -> int:
+    """What the models read, as estimated: each text with its query, each pair once per hypothesis."""
+    tokens = 0
+    for request in requests:
+        match request:
+            case EmbedRequest():
+                tokens += sum(estimated_tokens(request.texts))
+            case RerankRequest():
+                tokens += len(request.documents) * estimated_tokens([request.query])[0]
+                tokens += sum(estimated_tokens(request.documents))
+            case ClassifyRequest():
+                texts = [text for pair in request.inputs for text in (pair.text, pair.text_pair or "")]
+                tokens += len(request.hypotheses) * sum(estimated_tokens(texts))
+    return tokens
+
+
+FOLDER = Path(__file__).parents[2] / "trivet" / "vram"
+
+
+async def test_a_folder_is_related_in_linear_cost(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    """A source of 11 KB and 20 files of 90 KB were refused: 1,284,822 tokens."""
+    source = (FOLDER / "policy.py").read_text(encoding="utf-8")
+    files = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.py")) if path.name != "policy.py"]
+    await relate(connect(dispatcher), source=source, candidates=[text for text in files if text.strip()])
+    read, size = tokens_read(dispatcher.requests), sum(estimated_tokens([source, *files]))
+    assert size > 20_000
+    # Each candidate costs its passages once, and three pairs of passages: 200 tokens a passage, five readings a pair.
+    assert read <= 2 * size + len(files) * 3 * 2 * 250 * 5
+
+
+async def test_24_kb_of_candidates_cost_less_than_40_000_tokens(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    """A source of 6 KB and 9 files of 24 KB took 601,648 tokens."""
+    source = (FOLDER / "policy.py").read_text(encoding="utf-8")[:6000]
+    files = [path.read_text(encoding="utf-8")[:2700] for path in sorted(FOLDER.rglob("*.py"))]
+    candidates = [text for text in files if len(text) > 2000][:9]
+    assert len(candidates) == 9
+    await relate(connect(dispatcher), source=source, candidates=candidates, top_k=3)
+    assert tokens_read(dispatcher.requests) <= 40_000

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from deployments.service.folder import DASHBOARD_FILE
@@ -14,6 +15,7 @@ from tests.cli.conftest import Run
 from tests.support.dispatcher import EMBEDDER
 from tests.support.serving import closed_port
 from trivet.cli import main
+from trivet.cli.commands import CommandGroup
 from trivet.cli.progress_of_start import describe
 
 
@@ -79,3 +81,19 @@ def test_the_start_is_described_by_what_it_waits_for() -> None:
     assert describe({"models": {"embedder": lanes(True)}}) is None
     assert describe({"error": {"message": "no ingress replica is available"}}) is None
     assert describe([]) is None
+
+
+def test_ctrl_c_in_any_command_ends_it_with_130() -> None:
+    app = typer.Typer(cls=CommandGroup)
+
+    @app.callback()
+    def options() -> None:
+        """Handle nothing: one command alone would not make a group."""
+
+    @app.command("wait")
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    result = CliRunner().invoke(app, ["wait"])
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"

@@ -28,7 +28,7 @@ def search_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines, with the whole passages.")] = False,
     full: Annotated[bool, typer.Option("--full", help=f"Show passages whole, not only {SHOWN_LINES} lines.")] = False,
-    rerank: Annotated[bool, typer.Option(help="Let the reranker's order of what the embedder finds count too.")] = True,
+    rerank: Annotated[bool, typer.Option(help="Let the reranker order what the embedder finds.")] = True,
     url: Url = None,
     key: Key = None,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,

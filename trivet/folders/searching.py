@@ -1,11 +1,6 @@
-"""Finds the passages of an index that answer a question: candidates by cosine, then both models' orders fused.
-
-Fused, because a small reranker alone may order worse than the embedder. Of the bundled questions, the starter models
-rank with an nDCG@10 of .955 fused, .915 by cosine and .916 by the reranker.
-"""
+"""Finds the passages of an index that answer a question: candidates by cosine, then the reranker's order."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivet.client import AsyncClient, Service
@@ -17,7 +12,6 @@ from trivet.passages import Passage
 
 _CANDIDATES_PER_RESULT = 3
 _LEAST_CANDIDATES = 24
-_RANK_OFFSET = 61  # 60 and the first rank
 _MOST_CANDIDATES = 256
 """What a search costs is the reranking of its candidates, of up to 192 tokens each."""
 
@@ -51,16 +45,6 @@ def candidates_for(k: int) -> int:
     return max(k, min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_RESULT * k)))
 
 
-def fused(reranked: Sequence[int]) -> list[int]:
-    """Fuse the reranker's order of candidates with their own order, 0, 1, …; where they are even, the own one decides.
-
-    By reciprocal ranks: Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
-    Learning Methods", 2009; the constant is theirs.
-    """
-    scores = {index: 1 / (_RANK_OFFSET + rank) + 1 / (_RANK_OFFSET + index) for rank, index in enumerate(reranked)}
-    return sorted(scores, key=lambda index: (-scores[index], index))
-
-
 async def search(
     client: AsyncClient, reader: IndexReader, question: str, k: int, *, path: str | None = None, rerank: bool = True
 ) -> SearchAnswer:
@@ -72,7 +56,7 @@ async def search(
         question: the question or topic.
         k: at least 1.
         path: a pattern as in `.gitignore`; only files that it matches are searched.
-        rerank: whether the reranker's order counts too.
+        rerank: whether the reranker orders the candidates.
 
     Raises:
         OtherModel: the index's vectors are of another model than the server's.
@@ -90,11 +74,9 @@ async def search(
     if not rerank or not hits:
         found = tuple(_found(hit, hit.score) for hit in hits)
         return SearchAnswer(found, 0, embedded.tokens, embedded.service)
-    ranking = await client.rerank(question, [Located(hit.passage, hit.text).titled for hit in hits])
-    relevance = {ranked.index: ranked.score for ranked in ranking.results}
-    order = fused([ranked.index for ranked in ranking.results])[:k]
+    ranking = await client.rerank(question, [Located(hit.passage, hit.text).titled for hit in hits], top_n=k)
     return SearchAnswer(
-        tuple(_found(hits[index], relevance[index]) for index in order),
+        tuple(_found(hits[ranked.index], ranked.score) for ranked in ranking.results),
         len(hits),
         embedded.tokens + ranking.tokens,
         joined_service([embedded.service, ranking.service]),

@@ -261,7 +261,7 @@ class GraphRun:
             ]
             self.counts.below_min_relevance += len(pairs) - len(relevant)
             yield Progress("rerank", done + len(pairs), total)
-            claims = await self._claims(relevant)
+            claims = await self._read(relevant)
             done += len(pairs)
             yield Progress("classify", done, total)
             for key in keys:
@@ -301,6 +301,34 @@ class GraphRun:
                 scores[number] = float(score)
         self.counts.pairs_considered += len(pairs)
         return scores
+
+    async def _read(self, relevant: Sequence[tuple[DocumentPair, _Pair, float]]) -> dict[DocumentPair, list[Claim]]:
+        """Classify the best pair of passages of each pair of documents, and more only where a link promises a relation.
+
+        Most pairs of documents have none, and reading is what costs.
+        """
+        waiting: defaultdict[DocumentPair, list[tuple[DocumentPair, _Pair, float]]] = defaultdict(list)
+        for item in sorted(relevant, key=lambda item: -item[2]):
+            waiting[item[0]].append(item)
+        claims: defaultdict[DocumentPair, list[Claim]] = defaultdict(list)
+        for _ in range(self._query.passage_pairs):
+            reading = [items.pop(0) for items in waiting.values() if items]
+            for key, found in (await self._claims(reading)).items():
+                claims[key] += found
+            waiting = defaultdict(
+                list,
+                {
+                    key: items
+                    for key, items in waiting.items()
+                    if items and items[0][1].directed and not self._is_related(claims[key])
+                },
+            )
+        return claims
+
+    def _is_related(self, claims: Sequence[Claim]) -> bool:
+        return any(
+            claim.relation != self._query.no_relation and claim.confidence >= self._query.threshold for claim in claims
+        )
 
     async def _claims(self, pairs: Sequence[tuple[DocumentPair, _Pair, float]]) -> dict[DocumentPair, list[Claim]]:
         """Classify pairs of passages: in both directions, unless a link gives the direction."""
@@ -359,7 +387,7 @@ def _partners(query: GraphQuery) -> int:
 
 def _similar_partners(query: GraphQuery) -> int:
     """Neighbours of a document that are read besides the linked ones."""
-    return max(1, query.per_document // 2)
+    return max(1, query.per_document // 4)
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:

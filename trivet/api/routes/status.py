@@ -138,6 +138,7 @@ class StatusAnswer(TypedDict):
     threshold: float
     min_relevance: float
     limits: LimitsAnswer
+    ports: dict[str, int]
 
 
 def status_router(
@@ -184,6 +185,7 @@ def status_router(
             "threshold": settings.threshold,
             "min_relevance": settings.min_relevance,
             "limits": {"max_inputs": settings.max_inputs, "max_body_bytes": settings.max_body_bytes},
+            "ports": dict(service.ports),
         }
         return json_response(answer, headers={"cache-control": "no-store"})
 
