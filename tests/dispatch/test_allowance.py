@@ -139,7 +139,7 @@ def test_processes_that_ask_at_the_same_time_get_exactly_the_limit(tmp_path: Pat
     assert 100 <= sum(caller.exitcode or 0 for caller in callers) <= 103
 
 
-def test_a_lock_that_is_kept_costs_milliseconds_and_refuses_nobody(opened: Open, tmp_path: Path) -> None:
+def test_a_lock_that_is_kept_costs_milliseconds_and_the_limit_holds(opened: Open, tmp_path: Path) -> None:
     allowance = opened(requests_per_minute=2)
     [file] = (tmp_path / "shared").glob("key*")
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Statistics of one model's calls for each of the last 120 seconds, of all processes that serve as one.
 
 Each second has a histogram of latencies whose steps grow by a tenth. So a percentile is off by at most 5 %, and memory
-is bounded by the number of steps, however many calls there are. A process counts in a table of its own, of 64-bit
+is bounded by the number of steps, however many calls there are. Each process counts in its own table of 64-bit
 integers, one row per second; readers add the tables up. Not thread-safe: for one event loop.
 """
 
