@@ -316,6 +316,9 @@ class AppConfig(_Frozen):
     """The label of a long pair in which no window shows another relation. Null: there is no such label."""
     symmetric_relations: tuple[str, ...] = ("contradiction", "unrelated")
     """Labels without a direction: both texts may come first. Others are ignored where no relation has their name."""
+    link_relation: str | None = "dependency"
+    """In graphs, the relation of code that uses what other code defines. Null, or where no relation has this name: the
+    classifier alone names it."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Default minimum confidence of an edge. Null: the calibrated threshold of the starter classifier."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None

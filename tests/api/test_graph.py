@@ -134,3 +134,13 @@ async def test_a_run_reports_to_metrics(dispatcher: FakeDispatcher) -> None:
     assert sink.value(GRAPH_DOCUMENTS, result="done") == 2
     assert sink.value(GRAPH_DOCUMENTS, result="refused") == 1
     assert sink.value(GRAPH_EDGES) == 1
+
+
+async def test_code_is_related_by_what_it_uses(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    twin = {"id": "twin.py", "path": "twin.py", "text": AREA["text"].replace("circle", "elsewhere")}
+    lines = await ask(connect(dispatcher, ApiSettings(threshold=0.9)), [AREA, CIRCLE, twin])
+    edges = of(lines, "edge")
+    assert [(edge["source"], edge["target"], edge["relation"]) for edge in edges] == [
+        ("area.py", "circle.py", "dependency")
+    ]
+    assert edges[0]["confidence"] >= 0.9

@@ -1,6 +1,6 @@
 """Which relation holds between two documents, and in which direction."""
 
-from trivet.relations.claims import Claim, claims_of, strongest
+from trivet.relations.claims import Claim, claims_of, linked_claim, strongest
 from trivet.relations.division import whole
 from trivet.relations.edges import Judgement
 
@@ -49,3 +49,11 @@ def test_duplicates_are_merged_and_directions_kept() -> None:
         [("uses", 0.9), ("uses", 0.7)], [("uses", 0.8)],
     ]  # fmt: skip
     assert counts(claim(PAST, "uses", 0.7), claim(BACK, "against", 0.9)) == [[("against", 0.9)]]
+
+
+def test_a_link_adds_to_what_the_classifier_says() -> None:
+    sure = linked_claim(PAST, judged(0.5, 0.3, 0.2), "uses")
+    assert (sure.relation, round(sure.confidence, 3), sure.directed) == ("uses", 0.95, True)
+    assert round(sum(sure.judgement.scores.values()), 6) == 1
+    assert linked_claim(PAST, judged(1.0, 0.0, 0.0), "uses").confidence == 1
+    assert round(linked_claim(PAST, judged(0.0, 0.9, 0.1), "uses").confidence, 3) == 0.9

@@ -40,6 +40,8 @@ class ApiSettings:
     no_relation: str | None = "unrelated"
     symmetric_relations: tuple[str, ...] = ("contradiction", "unrelated")
     """Labels without a direction."""
+    link_relation: str | None = "dependency"
+    """In graphs, the relation of code that uses what other code defines."""
     threshold: float = 0.0
     """Least confidence of an edge where a request gives none. It applies to the configured relations only."""
     min_relevance: float = 0.0
@@ -89,6 +91,7 @@ class ApiSettings:
             relations=dict(config.relations),
             no_relation=config.no_relation,
             symmetric_relations=config.symmetric_relations,
+            link_relation=config.link_relation,
             threshold=_threshold(config),
             min_relevance=_min_relevance(config),
             blend=_blend(config),

@@ -30,10 +30,10 @@ from trivet.messages import (
     RerankRequest,
     RerankResult,
 )
-from trivet.relations.claims import Claim, DocumentPair, claims_of, strongest
+from trivet.relations.claims import Claim, DocumentPair, claims_of, linked_claim, strongest
 from trivet.relations.division import Document, Excerpt, divide_all
 from trivet.relations.edges import Judgement, judgement_of
-from trivet.relations.links import Link, links
+from trivet.relations.links import Link, is_code, links
 from trivet.relations.nearest import neighbours, unit
 
 Stage = Literal["passages", "embed", "candidates", "rerank", "classify"]
@@ -60,6 +60,8 @@ class GraphQuery:
     threshold: float
     min_relevance: float
     passage_tokens: int
+    link_relation: str | None = None
+    """The relation of code that uses what other code defines. None: the classifier alone names it."""
     passage_pairs: int = 3
     neighbours: int = 8
     per_document: int = 10
@@ -153,6 +155,7 @@ class GraphRun:
         self._dispatcher = dispatcher
         self._documents = documents
         self._query = query
+        self._is_code = [is_code(document) for document in documents]
         self._passages: list[Excerpt] = []
         self._owners: list[int] = []
 
@@ -219,11 +222,16 @@ class GraphRun:
         chosen: dict[DocumentPair, list[_Pair]] = {}
         for key in sorted(self._partners(found, similar)):
             pairs = linked.get(key, [])
+            if not pairs and self._are_code(key):
+                continue  # similar code without a link: the classifier finds relations there at random
             if not pairs:
                 by_cosine = sorted(nearest[key].items(), key=lambda item: -item[1])[: self._query.passage_pairs]
                 pairs = [_Pair(first, second, directed=False) for (first, second), _ in by_cosine]
             chosen[key] = pairs
         return chosen
+
+    def _are_code(self, key: DocumentPair) -> bool:
+        return self._query.link_relation is not None and self._is_code[key[0]] and self._is_code[key[1]]
 
     def _partners(self, found: Sequence[Link], similar: Mapping[DocumentPair, float]) -> set[DocumentPair]:
         """Return the pairs of documents to read: of each document the strongest links and the nearest neighbours."""
@@ -234,6 +242,8 @@ class GraphRun:
             strengths[link.source].append((link.strength + similar.get(key, 0.0), key))
         nearest: defaultdict[int, list[tuple[float, DocumentPair]]] = defaultdict(list)
         for key, cosine in similar.items():
+            if self._are_code(key):
+                continue
             for index in key:
                 nearest[index].append((cosine, key))
         return {
@@ -353,7 +363,12 @@ class GraphRun:
         self.counts.pairs_classified += len(pairs)
         claims: defaultdict[DocumentPair, list[Claim]] = defaultdict(list)
         for number, judgements in judged.items():
-            claims[pairs[number][0]] += claims_of(judgements, self._query.symmetric)
+            key, pair, _ = pairs[number]
+            relation = self._query.link_relation
+            if pair.directed and relation is not None and self._are_code(key):
+                claims[key] += [linked_claim(*judgements[0], relation)]
+            else:
+                claims[key] += claims_of(judgements, self._query.symmetric)
         return claims
 
     async def _classified(self, orders: Sequence[tuple[int, int, int]]) -> Routed[ClassifyResult]:

@@ -58,7 +58,7 @@ def links(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) 
         documents: whose paths resolve imports.
         passages: of each document.
     """
-    code = [format_of(document.text, document.path, document.kind) in GRAMMARS for document in documents]
+    code = [is_code(document) for document in documents]
     defined = [
         _definitions(of_document) if is_code else {} for is_code, of_document in zip(code, passages, strict=True)
     ]
@@ -78,6 +78,11 @@ def links(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) 
             if code[index] or _is_telling(used):
                 found.append(Link(index, target, pairs, len(used) + (10 if target in imported else 0)))
     return found
+
+
+def is_code(document: Document) -> bool:
+    """Whether a document is in a programming language whose names are read."""
+    return format_of(document.text, document.path, document.kind) in GRAMMARS
 
 
 Uses = Mapping[str, Counter[int]]
@@ -137,8 +142,8 @@ def _best_passages(names: Uses, defined: Mapping[str, int]) -> tuple[tuple[int, 
 def _modules(documents: Sequence[Document], code: Sequence[bool]) -> dict[str, list[tuple[tuple[str, ...], int]]]:
     """Return the parts of each code document's path, by its last part."""
     modules: defaultdict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
-    for index, (document, is_code) in enumerate(zip(documents, code, strict=True)):
-        if document.path is None or not is_code:
+    for index, (document, of_code) in enumerate(zip(documents, code, strict=True)):
+        if document.path is None or not of_code:
             continue
         parts = PurePosixPath(document.path.replace("\\", "/")).with_suffix("").parts
         if parts and parts[-1] in _WHOLE_FOLDER:

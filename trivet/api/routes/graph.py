@@ -157,6 +157,7 @@ async def _query(
         threshold=threshold if body.threshold is None else body.threshold,
         min_relevance=settings.min_relevance if body.min_relevance is None else body.min_relevance,
         passage_tokens=passage_tokens(await service.info.models(), settings.passage_tokens),
+        link_relation=settings.link_relation if own and settings.link_relation in relations else None,
         passage_pairs=body.passage_pairs,
         neighbours=body.neighbours,
         per_document=body.per_document,
