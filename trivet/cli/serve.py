@@ -78,13 +78,12 @@ def serve_command(
 ) -> None:
     """Serve until Ctrl-C."""
     console = Console(stderr=True)
-    path = chosen_file(config, config_option)
+    try:
+        file = read_serve_file(chosen_file(config, config_option), host=host, port=port, device=device)
+    except ConfigError as error:
+        _fail(console, error.message)
     _handle_signals()
     try:
-        try:
-            file = read_serve_file(path, host=host, port=port, device=device)
-        except ConfigError as error:
-            _fail(console, error.message)
         code = _serve(file, ray_env, lean, console)
     except _Stopped as stopped:  # before the service was started
         code = stopped.exit_code
