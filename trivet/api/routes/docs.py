@@ -1,7 +1,7 @@
 """`/docs` (Swagger UI) and `/redoc`: the API's description as pages, served without any other server.
 
-The scripts come from the package `fastapi-offline`, which contains releases of Swagger UI and Redoc. FastAPI's own pages
-load them from a CDN.
+The scripts come from the package `fastapi-offline`, which contains releases of Swagger UI and Redoc. FastAPI's own
+pages load them from a CDN.
 """
 
 from functools import cache
