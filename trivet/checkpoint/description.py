@@ -104,7 +104,8 @@ class ModelFiles:
         if task == "embedder":
             _check_embedder(path, modules, settings)
             if late is not None:
-                return cls(**({"prompts": prompts or {}} | common), dimensions=0)
+                default = stated.get("default_prompt_name") if prompts is None else None
+                return cls(**({"prompts": prompts or {}} | common), dimensions=0, default_prompt_name=default)
             if modules.splade is not None:
                 common |= {"outputs": ("sparse",), "is_splade": True, "recipe": recipe if recipe == SPLADE else None}
             else:

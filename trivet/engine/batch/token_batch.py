@@ -111,6 +111,7 @@ class TokenBatch:
             By name: `input_ids`, `positions`, `sequence_ids` and `token_type_ids`, each (bins, width), and
             `first_token_indices` (S,). Unused places of a bin hold a valid token of sequence S, which does not exist.
         """
+        assert not self.unseen, "only the padded form can have tokens that nothing attends to"
         bins = pack(self.lengths)
         first = np.empty(len(self.lengths), dtype=np.int64)  # (S,): where each sequence begins in the flattened bins
         for at, indices in enumerate(bins.sequences):
