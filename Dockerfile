@@ -1,16 +1,20 @@
-# Trivet on the CPU. For a GPU, build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 and run with --gpus all.
+# Trivet on the CPU: docker build -t trivet . && docker run --rm --shm-size=1g -p 127.0.0.1:8000:8000 trivet
+# For a GPU, build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 --build-arg TORCH=https://pypi.org/simple,
+# and run with --gpus all.
 ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
+# The index that torch comes from; PyPI's build brings some gigabytes of CUDA libraries.
+ARG TORCH=https://download.pytorch.org/whl/cpu
 RUN apt-get update \
  && apt-get install --no-install-recommends -y python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 RUN python3 -m venv /app/.venv
-COPY pyproject.toml constraints.txt README.md LICENSE app.py ./
+COPY pyproject.toml constraints.txt README.md LICENSE app.py serve_config.yaml ./
 COPY trivet trivet
 COPY deployments deployments
-RUN /app/.venv/bin/pip install --no-cache-dir -c constraints.txt .
+RUN /app/.venv/bin/pip install --no-cache-dir --extra-index-url "${TORCH}" -c constraints.txt '.[serve,int8]'
 
 FROM ${BASE} AS run
 RUN apt-get update \
@@ -19,7 +23,6 @@ RUN apt-get update \
  && useradd --create-home --uid 10001 trivet
 WORKDIR /app
 COPY --from=build /app/.venv /app/.venv
-COPY --chown=trivet serve_config.yaml app.py ./
 COPY --chown=trivet configs configs
 # Converted models are in a volume, so that a new container does not convert them again.
 RUN mkdir /models && chown trivet /models
@@ -31,4 +34,5 @@ EXPOSE 8000
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
-CMD ["trivet", "serve", "configs/container.yaml"]
+# A serve_config.yaml that is mounted at /app/serve_config.yaml takes the place of the defaults.
+CMD ["trivet", "serve", "--host", "0.0.0.0"]

@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-gpu checks help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu checks help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -36,7 +36,7 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 	$(BIN)/trivet serve serve_config.yaml
 
 # Suites that need other programs or more time; each has a target below.
-SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models
+SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models or packaging
 
 # The Ray tests wait for processes more than they compute, so the checks, which use one core, run beside them. What needs
 # no Ray follows in two processes that take over each other's files.
@@ -58,7 +58,7 @@ test-research: setup ## The tests of model training and of building benchmark da
 test-gpu: setup ## The tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-test-clients: setup ## The service with real client libraries (openai, cohere, langchain, llama-index, litellm, …)
+test-clients: setup ## The service with real client libraries (openai, cohere, langchain, haystack, litellm, …) and the examples of docs/integrations.md
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	TRIVET_PYTHON=$(BIN)/python .venv-clients/bin/python -m pytest -c /dev/null --rootdir . --confcutdir tests/integrations -o asyncio_mode=auto tests/integrations
@@ -98,6 +98,9 @@ test-models: setup ## Every row of tests/models/STATES.md: published layouts, lo
 
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
 	$(BIN)/python -m pytest -m hostile tests
+
+test-packaging: setup ## Build the wheel, install it into new environments, and serve from an empty folder (installs torch)
+	$(BIN)/python -m pytest -m packaging tests/packaging
 
 stress: setup ## Three minutes of everything at twice the capacity: CPU, simulated GPU, naive server
 	$(BIN)/python -m bench.resilience.stress cpu

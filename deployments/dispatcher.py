@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.router import REPLICAS
+from deployments.service.ports import named_ports
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
@@ -20,6 +22,8 @@ from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.gpu import GpuId
 from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
     EngineRequest,
     EngineResult,
     Health,
@@ -57,6 +61,7 @@ class RayDispatcher:
         self._run = {task: {lane: handle.run for lane, handle in lanes.items()} for task, lanes in handles.items()}
         self._feed = feed
         self._config = config
+        self._ports = named_ports(os.environ)
         self._sink = sink
         self._started_s = time.monotonic()
         self._grace_s = config.vram.grace_s
@@ -185,13 +190,15 @@ class RayDispatcher:
     def status(self) -> ServiceStatus:
         """Describe the GPUs by the latest snapshots."""
         if self._feed is None:
-            return ServiceStatus(cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram)
+            return ServiceStatus(
+                cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram, ports=self._ports
+            )
         models, now_s = tuple(self._handles), time.monotonic()
         gpus = tuple(
             gpu_status(snapshot, models, now_s, self._config, gpu=gpu, node=self._feed.node_name(gpu.node))
             for gpu, snapshot in self._feed.latest.items()
         )
-        return ServiceStatus(gpus=gpus, policy=self._config.vram)
+        return ServiceStatus(gpus=gpus, policy=self._config.vram, ports=self._ports)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens, on the CPU replica, since it needs no device."""
@@ -199,6 +206,15 @@ class RayDispatcher:
             request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
         )
         return result
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Turn token ids into texts, on the CPU replica as well."""
+        reply: DetokenizeResult | TrivetError = await self._reply(
+            request.task, "cpu", self._handles[request.task]["cpu"].detokenize.remote, request
+        )
+        if isinstance(reply, TrivetError):
+            raise reply
+        return reply
 
 
 async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:

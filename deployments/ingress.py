@@ -8,6 +8,7 @@ from deployments.dispatcher import RayDispatcher
 from deployments.observability.logs import WRITE_EVERY_S, RequestLines, send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
 from deployments.observability.sampler import IngressSample, Sampler
+from deployments.shared_folder import shared_folder
 from deployments.vram.feed import ClusterFeed
 from trivet.api.app import create_app
 from trivet.api.middleware.telemetry import Telemetry
@@ -42,7 +43,8 @@ class Ingress:
         log = self._lines if self._config.telemetry.request_log else None
         # Serve's proxy puts the request id on the answer.
         telemetry = Telemetry(self._sink, log, answer_request_id=False)
-        return create_app(self._dispatcher, ApiSettings.from_config(self._config), telemetry)
+        settings = ApiSettings.from_config(self._config)
+        return create_app(self._dispatcher, settings, telemetry, shared_folder=shared_folder())
 
     def __del__(self) -> None:
         if hasattr(self, "_sampler"):  # absent where the constructor failed

@@ -28,7 +28,15 @@ from trivet.engine.engine import ResultFuture
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.errors import EngineError, GpuUnavailable, TrivetError
 from trivet.gpu import GpuId
-from trivet.messages import EngineRequest, EngineResult, Health, TokenizeRequest, TokenizeResult
+from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    EngineRequest,
+    EngineResult,
+    Health,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 logger = logging.getLogger("ray.serve")
 
@@ -144,6 +152,13 @@ class ModelReplica:
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into this model's tokens."""
         return await self._engine.tokenize(request)
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult | TrivetError:
+        """Turn this model's token ids into texts; an error travels as a value."""
+        try:
+            return await self._engine.detokenize(request)
+        except TrivetError as error:
+            return error
 
     async def health(self) -> Health:
         """Report this replica's state and its model."""

@@ -73,7 +73,7 @@ def test_shipped_files_validate_and_have_no_misspelt_field(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     assert set(content) <= SERVE_KEYS
     assert set(content["applications"][0]) <= APPLICATION_KEYS
-    expected_host = "0.0.0.0" if path.name in ("container.yaml", "cluster.yaml") else "127.0.0.1"
+    expected_host = "0.0.0.0" if path.name == "cluster.yaml" else "127.0.0.1"
     assert content["http_options"]["host"] == expected_host
     read_serve_file(path)
 

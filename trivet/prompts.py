@@ -1,5 +1,6 @@
 """Chooses the prompt in front of a text. Pure; the engine prepends it, and the HTTP side reports which it was."""
 
+import re
 from collections.abc import Mapping
 
 _ALIASES = {
@@ -7,6 +8,32 @@ _ALIASES = {
     "document": ("passage", "search_document", "corpus"),
     "passage": ("document",),
 }
+
+
+_WITH_INSTRUCTION = (
+    re.compile(r"(?P<before>Instruct: ?)(?P<task>.*?)(?P<after>\s*\nQuery: ?)", re.DOTALL),
+    re.compile(r"(?P<before>task: )(?P<task>.*?)(?P<after> \| query: ?)", re.DOTALL),
+)
+"""Prompts of queries that say what a search is for: those of Qwen3, e5-mistral and gte-Qwen2, and of EmbeddingGemma."""
+
+
+def instructed_prompt(prompts: Mapping[str, str], instruction: str) -> str | None:
+    """Return the model's prompt for queries with another task in it.
+
+    Args:
+        prompts: text by name.
+        instruction: what the search is for, such as "Given a bug report, find the code that causes it".
+
+    Returns:
+        None if no prompt of the model says what a search is for.
+    """
+    name = named_prompt(prompts, "query")
+    candidates = ([] if name is None else [prompts[name]]) + list(prompts.values())
+    for form in _WITH_INSTRUCTION:
+        for prompt in candidates:
+            if found := form.fullmatch(prompt):
+                return found["before"] + instruction + found["after"]
+    return None
 
 
 def named_prompt(prompts: Mapping[str, str], name: str) -> str | None:

@@ -4,6 +4,7 @@ The command line starts clusters with them. `app.build` logs which of them are m
 in another way. Imports no ray, and does not read the environment itself.
 """
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+from trivet.paths import service_folder
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1", "127.0.0.0/8", socket.gethostname())
@@ -58,8 +61,9 @@ def read_variables(text: str) -> list[Variable]:
 def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str], *, programs: Path) -> dict[str, str]:
     """Build the environment in which to start a cluster; the caller's `environ` takes precedence over the variables.
 
-    Unless `environ` sets an address, Ray starts a new cluster, because a running one would lack the variables. The name
-    of a program becomes its path in the folder `programs`, because Ray does not accept a bare name.
+    Ray starts a new cluster even if `environ` names the address of one, which would lack the variables and belong to
+    somebody else. The name of a program becomes its path in the folder `programs`, because Ray does not accept a bare
+    name.
     """
     listed = {
         variable.name: str(programs / variable.value)
@@ -67,7 +71,26 @@ def cluster_environment(variables: Sequence[Variable], environ: Mapping[str, str
         else variable.value
         for variable in variables
     }
-    return {"RAY_ADDRESS": "local", **listed, **environ, **without_proxies(environ)}
+    return {**listed, **environ, **without_proxies(environ), "RAY_ADDRESS": "local"}
+
+
+_PATH_VARIABLES = ("TRIVET_CACHE", "HF_HOME", "HF_HUB_CACHE", "RAY_AUTH_TOKEN_PATH", "TMPDIR")
+
+
+def absolute_variables(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return `environ` with relative paths joined to `folder`: the service does not run where it was started."""
+    paths = {name: environ[name] for name in _PATH_VARIABLES if environ.get(name) and environ[name][0] != "~"}
+    return {**environ, **{name: os.path.abspath(folder / path) for name, path in paths.items()}}
+
+
+def python_path(environ: Mapping[str, str], extra: Path | None = None) -> str:
+    """Return the service's `PYTHONPATH`: the folder of `app.py` and `deployments/` first, then the caller's folders.
+
+    `extra` is one more folder, the last.
+    """
+    callers = [part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    folders = [service_folder(), *map(Path, callers), *([] if extra is None else [extra])]
+    return os.pathsep.join(dict.fromkeys(str(folder.absolute()) for folder in folders))
 
 
 def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,10 @@ import tempfile
 from pathlib import Path
 
 PREFIX = "trivet-"
+DASHBOARD_FILE = "dashboard"
+"""In a run's folder: the address of Ray's dashboard, once it is known."""
+OUTPUT_FILE = "serve.log"
+"""In a run's folder: what `serve run` writes, of which `trivet serve` shows only what concerns its user."""
 _LONGEST_PATH = 30
 """HAProxy takes paths of sockets of up to 97 characters, of which Ray adds 57 for the id of the node; Ray's own sockets
 add 69 to the folder, of the kernel's 107."""
@@ -52,11 +56,28 @@ def keep_logs(folder: Path, destination: Path) -> Path | None:
     For a run that ended by itself: its folder is removed, and the logs explain why it ended.
     """
     logs = logs_of(folder).resolve()
-    if not logs.is_dir():
+    output = folder / OUTPUT_FILE
+    if not logs.is_dir() and not output.is_file():
         return None
     shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(logs, destination, symlinks=True, ignore=_not_files)
+    if logs.is_dir():
+        shutil.copytree(logs, destination, symlinks=True, ignore=_not_files)
+    if output.is_file():
+        destination.mkdir(parents=True, exist_ok=True)
+        shutil.copy(output, destination)
     return destination
+
+
+def dashboard_of(folder: Path) -> str | None:
+    """Return the address of a run's dashboard; None if it has none, or not yet."""
+    file = folder / DASHBOARD_FILE
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+
+def last_lines(folder: Path, number: int) -> list[str]:
+    """Return the last lines that `serve run` has written."""
+    file = folder / OUTPUT_FILE
+    return file.read_text(encoding="utf-8", errors="replace").splitlines()[-number:] if file.is_file() else []
 
 
 def _not_files(folder: str, names: list[str]) -> list[str]:

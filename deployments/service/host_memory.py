@@ -22,7 +22,7 @@ _SCRIPTS = (  # the first match in the command line counts; the raylet's command
     ("autoscaler", "ray autoscaler"),
     ("trivet serve", "trivet serve"),
     ("serve run", "serve run"),
-    ("deployments.lean", "serve run"),
+    ("deployments.run", "serve run"),
     ("multiprocessing", "ray dashboard"),  # the resource tracker of the dashboard's subprocesses
 )
 _ACTORS = {

@@ -73,6 +73,15 @@ def ports_of(environ: Mapping[str, str]) -> list[int]:
     return [*single, *range(first, last)]
 
 
+def named_ports(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the ports that these variables set, by purpose; `trivet serve` sets all of them."""
+    variables = {
+        **{role.variable: role.purpose for role in (*SINGLE, INGRESS_FIRST)},
+        INGRESS_LAST: "the ingress replicas, up to here",
+    }
+    return {purpose: int(environ[name]) for name, purpose in variables.items() if name in environ}
+
+
 def is_free_on_loopback(port: int) -> bool:
     """Return whether no process of this machine has the port: without `SO_REUSEPORT` a port in use cannot be bound."""
     with socket.socket() as candidate:

@@ -13,9 +13,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from deployments.environment.token import ensure_private_token, token_file
-from deployments.environment.variables import Variable, cluster_environment
+from deployments.environment.variables import Variable, absolute_variables, cluster_environment, python_path
 from deployments.haproxy.door import KEYS_VARIABLE
-from deployments.service.folder import folder_variables, keep_logs, make_run_folder
+from deployments.service.folder import OUTPUT_FILE, folder_variables, keep_logs, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of
 from deployments.service.processes import end, processes_in
@@ -32,13 +32,16 @@ _PR_SET_PDEATHSIG = 1
 class Supervisor:
     """One service, from its start to its end. Use `start`, `check` now and then, and `stop`."""
 
-    serve_file: Path
+    serve_file: str
+    """The text of the Serve config file."""
     url: str
     port: int
     variables: Sequence[Variable]
     cache_dir: Path
     lean: bool = False
     keys_required: bool = False
+    extra_path: Path | None = None
+    """A further folder of modules: where the configuration names an application other than Trivet's."""
     cleared: int = 0
     """Processes of dead services that the start has ended."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -62,11 +65,14 @@ class Supervisor:
                 self.cleared += clear(file, record)
             taken = [port for _, record in all_records(self.cache_dir) for port in record.ports]
             self._folder = make_run_folder()
-            own = folder_variables(self._folder)
-            own |= choose_ports(environ, taken)
+            own = choose_ports(environ, taken)
             if self.keys_required:
                 own[KEYS_VARIABLE] = "1"
-            self.environment = cluster_environment(self.variables, {**own, **environ}, programs=programs)
+            self.environment = cluster_environment(
+                self.variables, {**own, **absolute_variables(environ, Path.cwd())}, programs=programs
+            )
+            self.environment |= folder_variables(self._folder)
+            self.environment["PYTHONPATH"] = python_path(environ, self.extra_path)
             if token := token_file(self.environment, home):
                 ensure_private_token(token)
             self._child = self._run()
@@ -89,12 +95,28 @@ class Supervisor:
             ) from None
 
     def _run(self) -> "subprocess.Popen[bytes]":
-        serve = Path(sys.executable).with_name("serve")
-        run = [sys.executable, "-m", "deployments.lean"] if self.lean else [str(serve), "run"]
-        # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once.
-        return subprocess.Popen(
-            [*run, str(self.serve_file)], env=self.environment, start_new_session=True, preexec_fn=_end_with_parent
-        )
+        assert self._folder is not None
+        file = self._folder / "serve_config.yaml"
+        file.write_text(self.serve_file, encoding="utf-8")
+        # A session of its own: Ctrl-C reaches this process alone, and is passed on exactly once. Ray puts the folder
+        # that it was started in first on its workers' module path; from the caller's folder they would take any app.py.
+        with (self._folder / OUTPUT_FILE).open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "deployments.run", str(file), *(["--lean"] if self.lean else [])],
+                cwd=self._folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        assert self._folder is not None
+        return self._folder
 
     @property
     def pid(self) -> int:

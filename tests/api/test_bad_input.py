@@ -26,7 +26,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/v1/embeddings", {"input": []}, "input"),
     ("/v1/embeddings", {"input": ""}, "input[0]"),
     ("/v1/embeddings", {"input": ["a", ""]}, "input[1]"),
-    ("/v1/embeddings", {"input": None}, "input[0]"),
+    ("/v1/embeddings", {"input": None}, "input"),
     ("/v1/embeddings", {"input": 3.5}, "input[0]"),
     ("/v1/embeddings", {"input": {"text": "a"}}, "input[0]"),
     ("/v1/embeddings", {"input": ["a", None]}, "input[1]"),

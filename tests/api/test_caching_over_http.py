@@ -14,8 +14,10 @@ from trivet.config import AppConfig, CacheConfig
 MIB = 1024**2
 
 
-def client_of(dispatcher: FakeDispatcher, cache: CacheConfig, folder: Path = Path()) -> httpx.AsyncClient:
-    app = create_app(dispatcher, ApiSettings(cache=cache, cache_folder=folder))
+def client_of(
+    dispatcher: FakeDispatcher, cache: CacheConfig, folder: Path = Path(), *, shared_folder: Path | None = None
+) -> httpx.AsyncClient:
+    app = create_app(dispatcher, ApiSettings(cache=cache, cache_folder=folder), shared_folder=shared_folder)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://trivet")
 
 
@@ -106,3 +108,26 @@ def test_the_file_is_with_the_other_caches_unless_configured_otherwise(tmp_path:
 
     assert folder(serving={"cache_dir": str(tmp_path)}) == tmp_path / "results"
     assert folder(cache={"dir": str(tmp_path / "x")}) == tmp_path / "x"
+
+
+DISK = CacheConfig(memory=ByteSize(0), disk=ByteSize(MIB))
+
+
+@pytest.mark.parametrize("cache", [MEMORY, DISK], ids=["memory", "disk"])
+async def test_equal_requests_to_two_applications_of_one_service_are_computed_once(
+    cache: CacheConfig, tmp_path: Path
+) -> None:
+    dispatcher = FakeDispatcher()
+    clients = [client_of(dispatcher, cache, tmp_path / "disk", shared_folder=tmp_path / "shared") for _ in range(2)]
+    outcomes = [outcome(await embed(clients[number % 2], "a", "b")) for number in range(3)]
+    assert outcomes == [("miss", "0/2"), ("hit", "2/2"), ("hit", "2/2")]
+    assert outcome(await embed(clients[1], "b", "c")) == ("partial", "1/2")
+    assert outcome(await embed(clients[0], "c")) == ("hit", "1/1")
+    assert len(dispatcher.requests) == 2
+
+
+async def test_a_service_without_a_cache_shares_none(tmp_path: Path) -> None:
+    none = CacheConfig(memory=ByteSize(0))
+    clients = [client_of(FakeDispatcher(), none, shared_folder=tmp_path / "shared") for _ in range(2)]
+    assert [outcome(await embed(client, "a")) for client in clients] == [(None, None)] * 2
+    assert list((tmp_path / "shared").glob("results*")) == []

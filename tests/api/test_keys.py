@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from deployments.environment.exposure import exposure_warning
-from tests.api.conftest import Connect
+from tests.api.conftest import Connect, client_of
 from tests.support.dispatcher import FakeDispatcher
+from trivet.api.app import create_app
 from trivet.api.key_ring import (
     ENVIRONMENT_VARIABLE,
     LOOK_EVERY_S,
@@ -20,7 +21,6 @@ from trivet.api.key_ring import (
     new_key,
     open_keys,
 )
-from trivet.api.middleware.keys import KeyUsage
 from trivet.api.settings import ApiSettings
 from trivet.config import CacheConfig
 from trivet.errors import ConfigError
@@ -58,8 +58,17 @@ async def test_a_known_key_gets_in(guarded: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, _with(""), _with("wrong"), _with(KEY[:-1]), {"authorization": KEY}, {"authorization": f"Basic {KEY}"}],
-    ids=["none", "empty", "wrong", "shortened", "no scheme", "basic"],
+    [
+        {},
+        _with(""),
+        _with("wrong"),
+        _with(KEY[:-1]),
+        {"authorization": KEY},
+        {"authorization": f"Basic {KEY}"},
+        {"api-key": "wrong"},
+        {"x-api-key": ""},
+    ],
+    ids=["none", "empty", "wrong", "shortened", "no scheme", "basic", "another header", "another header, empty"],
 )
 async def test_anything_else_does_not(guarded: httpx.AsyncClient, headers: dict[str, str]) -> None:
     response = await guarded.post("/v1/embeddings", json={"input": "a"}, headers=headers)
@@ -68,13 +77,32 @@ async def test_anything_else_does_not(guarded: httpx.AsyncClient, headers: dict[
     assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/v1/models", "/info", "/nothing/here"])
-async def test_nothing_but_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("header", ["api-key", "x-api-key", "X-API-Key"])
+async def test_a_key_in_another_apis_header_is_taken(guarded: httpx.AsyncClient, header: str) -> None:
+    response = await guarded.post("/v1/embeddings", json={"input": "a"}, headers={header: KEY})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/info", "/version", "/reranker/info", "/docsx", "/nothing/here"])
+async def test_nothing_but_health_and_pages_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health"])
-async def test_health_is_open(guarded: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/health", "/ping", "/", "/reranker", "/embedder/", "/classifier/health"]
+)
+async def test_health_is_open(guarded: httpx.AsyncClient, method: str, path: str) -> None:
+    assert (await guarded.request(method, path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/embedder", "/embedder/"])
+async def test_embedding_on_a_path_of_health_needs_a_key(guarded: httpx.AsyncClient, path: str) -> None:
+    assert (await guarded.post(path, json={"inputs": "a"})).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+async def test_the_description_of_the_api_is_open(guarded: httpx.AsyncClient, path: str) -> None:
     assert (await guarded.get(path)).status_code == 200
 
 
@@ -99,44 +127,6 @@ async def test_no_key_is_ever_logged(guarded: httpx.AsyncClient, caplog: pytest.
     assert RING.keys[0].digest.hex() not in repr(RING)
 
 
-def test_the_rate_limit_refills_steadily() -> None:
-    clock = Clock()
-    usage = KeyUsage(ApiKey("ann", b"", requests_per_minute=30), clock)
-
-    def admitted() -> float | None:
-        with usage.admit() as problem:
-            return None if problem is None else problem.retry_after_s
-
-    assert [admitted() for _ in range(30)] == [None] * 30
-    assert admitted() == pytest.approx(2.0)  # one request every two seconds
-    clock.now_s += 1.0
-    assert admitted() == pytest.approx(1.0)
-    clock.now_s += 1.0
-    assert admitted() is None
-    clock.now_s += 3600.0
-    assert [admitted() for _ in range(31)].count(None) == 30  # an idle hour saves up no more than a minute's worth
-
-
-def test_the_limit_of_open_requests_counts_them_out_again() -> None:
-    usage = KeyUsage(ApiKey("ann", b"", concurrent=2), Clock())
-    with usage.admit() as first, usage.admit() as second:
-        assert first is None
-        assert second is None
-        with usage.admit() as third:
-            assert third is not None
-            assert third.status == 429
-    with usage.admit() as fourth:
-        assert fourth is None
-
-
-def test_a_failing_request_is_counted_out_too() -> None:
-    usage = KeyUsage(ApiKey("ann", b"", concurrent=1), Clock())
-    with pytest.raises(ValueError, match="no"), usage.admit():
-        raise ValueError("no")
-    with usage.admit() as problem:
-        assert problem is None
-
-
 async def test_over_its_rate_a_key_gets_a_retry_after(connect: Connect) -> None:
     ring = KeyRing.parse(f"ann {hash_key(KEY)} requests_per_minute=2", origin="t")
     client = connect(FakeDispatcher(), ApiSettings(keys=ring))
@@ -145,6 +135,14 @@ async def test_over_its_rate_a_key_gets_a_retry_after(connect: Connect) -> None:
     response = await client.post("/embed", json={"inputs": "a"}, headers=_with(KEY))
     assert response.json()["error_type"] == "Overloaded"
     assert 1 <= int(response.headers["retry-after"]) <= 30
+
+
+async def test_two_applications_of_one_service_count_a_key_together(tmp_path: Path) -> None:
+    ring = KeyRing.parse(f"ann {hash_key(KEY)} requests_per_minute=5", origin="t")
+    apps = [create_app(FakeDispatcher(), ApiSettings(keys=ring), shared_folder=tmp_path) for _ in range(2)]
+    clients = [client_of(app) for app in apps]
+    statuses = [(await clients[n % 2].get("/v1/models", headers=_with(KEY))).status_code for n in range(7)]
+    assert statuses == [200] * 5 + [429] * 2
 
 
 def test_keys_come_from_a_file_or_the_environment(tmp_path: Path) -> None:

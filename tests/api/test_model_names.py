@@ -7,7 +7,9 @@ import pytest
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import EMBEDDER, RERANKER, FakeDispatcher
+from trivet.api.common_names import COMMON_NAMES
 from trivet.api.settings import ApiSettings
+from trivet.config import ApiConfig, AppConfig
 
 SETTINGS = ApiSettings(model_aliases={"text-embedding-3-small": "embedder", "Rerank-V3.5": RERANKER.name})
 
@@ -57,6 +59,24 @@ async def test_a_model_of_another_task_is_refused(client: httpx.AsyncClient) -> 
     response = await client.post("/v1/embeddings", json={"input": "a", "model": RERANKER.name})
     assert response.json()["error"]["code"] == "model_not_found"
     assert EMBEDDER.name in response.json()["error"]["message"]
+
+
+async def test_the_refusal_says_what_is_served_and_how_to_accept_the_name(client: httpx.AsyncClient) -> None:
+    message = (await client.post("/v1/embeddings", json={"input": "a", "model": "gpt-5"})).json()["error"]["message"]
+    for served in (EMBEDDER.name, RERANKER.name, "api.model_aliases: {gpt-5: embedder}", "api.common_model_names"):
+        assert served in message
+
+
+@pytest.mark.parametrize(("name", "task"), COMMON_NAMES.items())
+async def test_the_usual_names_are_accepted_by_one_setting(connect: Connect, name: str, task: str) -> None:
+    settings = ApiSettings.from_config(AppConfig(api=ApiConfig(common_model_names=True)))
+    assert (await connect(FakeDispatcher(), settings).get(f"/v1/models/{name}")).json()["task"] == task
+
+
+def test_an_alias_overrides_a_usual_name() -> None:
+    config = ApiConfig(common_model_names=True, model_aliases={"bge-m3": "reranker"})
+    assert ApiSettings.from_config(AppConfig(api=config)).model_aliases["bge-m3"] == "reranker"
+    assert "bge-m3" not in ApiSettings.from_config(AppConfig()).model_aliases
 
 
 async def test_tei_takes_any_name(client: httpx.AsyncClient) -> None:

@@ -22,9 +22,15 @@ async def relate(connect: Connect, settings: ApiSettings, **body: Any) -> dict[s
 
 
 async def test_the_configured_threshold_holds_where_none_is_given(connect: Connect) -> None:
-    answer = await relate(connect, NEVER, pairs=PAIRS)
+    answer = await relate(connect, NEVER, source="a b", candidates=["a b", "c d"])
     assert answer["edges"] == []
     assert answer["omitted"]["below_threshold"] == 2
+
+
+async def test_given_pairs_are_all_answered(connect: Connect) -> None:
+    answer = await relate(connect, NEVER, pairs=PAIRS)
+    assert [edge["source_index"] for edge in answer["edges"]] == [0, 1]
+    assert (await relate(connect, NEVER, pairs=PAIRS, threshold=0.99))["omitted"]["below_threshold"] == 2
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,7 @@ async def test_the_configured_threshold_holds_where_none_is_given(connect: Conne
 async def test_it_yields_to_the_request_and_to_relations_it_was_not_measured_for(
     connect: Connect, body: dict[str, Any]
 ) -> None:
-    answer = await relate(connect, NEVER, pairs=PAIRS, **body)
+    answer = await relate(connect, NEVER, source="a b", candidates=["a b", "c d"], **body)
     assert len(answer["edges"]) == 2
     assert answer["omitted"]["below_threshold"] == 0
 

@@ -8,15 +8,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.conftest import Connect
+from tests.api.conftest import Connect, client_of
 from tests.support.dispatcher import FakeDispatcher
 from tests.ui.simulated import SimulatedDispatcher
+from trivet.api.app import create_app
 from trivet.api.routes.status import gpu_answer
+from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, AppConfig
 from trivet.dispatch.protocol import Readiness
 from trivet.dispatch.readiness_cache import CachedReadiness
+from trivet.dispatch.reroute_log import MAX_REROUTES
 from trivet.dispatch.status import cpu_only_reason, gpu_status
-from trivet.dispatch.traffic import MAX_REROUTES, MeasuringDispatcher, RerouteLog, Traffic
+from trivet.dispatch.traffic import MeasuringDispatcher, Traffic
 from trivet.errors import InvalidInput, Overloaded
 from trivet.messages import EmbedRequest
 from trivet.metrics import NO_METRICS
@@ -52,6 +55,40 @@ async def test_traffic_shows(connect: Connect, dispatcher: FakeDispatcher) -> No
     assert models["reranker"]["last_minute"]["calls"] == 1
     assert models["classifier"]["last_minute"]["calls"] == 1
     assert models["classifier"]["in_flight"] == 0
+
+
+async def test_two_applications_of_one_service_report_the_same_traffic(tmp_path: Path) -> None:
+    dispatcher = FakeDispatcher(reroute_reason="no room")
+    apps = [create_app(dispatcher, ApiSettings(), shared_folder=tmp_path) for _ in range(2)]
+    clients = [client_of(app) for app in apps]
+    for number in range(7):
+        await clients[number % 2].post("/v1/embeddings", json={"input": "a b"})
+    statuses = [await status_of(clients[number % 2]) for number in range(10)]
+    for status in statuses:
+        minute = status["models"]["embedder"]["last_minute"]
+        assert (minute["calls"], minute["rerouted"], minute["tokens"]) == (7, 7, 14)
+        assert [reroute["requests"] for reroute in status["reroutes"]] == [7]
+    assert len({status["models"]["embedder"]["last_minute"]["p95_ms"] for status in statuses}) == 1
+
+
+class Busier(FakeDispatcher):
+    """Its embedder has a longer queue each time that it is asked."""
+
+    asked = 0
+
+    async def readiness(self) -> Readiness:
+        self.asked += 1
+        known = await super().readiness()
+        health = replace(known.lanes["embedder"]["cpu"], waiting_tokens=100 * self.asked, rss_bytes=self.asked)
+        return replace(known, lanes={**known.lanes, "embedder": {"cpu": health}})
+
+
+async def test_two_applications_of_one_service_show_the_newest_reading_of_a_lane(tmp_path: Path) -> None:
+    dispatcher = Busier()
+    apps = [create_app(dispatcher, ApiSettings(), shared_folder=tmp_path) for _ in range(2)]
+    clients = [client_of(app) for app in apps]
+    seen = [(await status_of(clients[n % 2]))["models"]["embedder"]["lanes"]["cpu"] for n in range(4)]
+    assert [(lane["waiting_tokens"], lane["rss_bytes"]) for lane in seen] == [(100, 1), (200, 2), (200, 2), (200, 2)]
 
 
 async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
@@ -146,7 +183,7 @@ async def test_a_callers_mistake_is_no_failure_and_an_overload_is() -> None:
 
 def test_the_reroute_log_is_bounded_and_newest_first() -> None:
     moments = iter(range(10_000))
-    log = RerouteLog(lambda: float(next(moments)))
+    log = Traffic(lambda: 0.0, lambda: float(next(moments))).reroutes
     for number in range(3 * MAX_REROUTES):
         log.add("embedder", f"reason {number}")
         log.add("reranker", "always the same")

@@ -28,7 +28,16 @@ async def test_embed_passes_its_parameters_on(client: httpx.AsyncClient, dispatc
     answer = (await client.post("/embed", json=body, headers={"x-trivet-priority": "bulk"})).json()
     assert len(answer[0]) == 5
     assert dispatcher.requests == [
-        EmbedRequest(("a",), None, "query", 5, False, long_input="window", priority="bulk", inputs_field="inputs")
+        EmbedRequest(
+            ("a",),
+            None,
+            "query",
+            dimensions=5,
+            normalize=False,
+            long_input="window",
+            priority="bulk",
+            inputs_field="inputs",
+        )
     ]
 
 

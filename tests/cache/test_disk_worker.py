@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.cache.entries import entry, key
 from tests.support.memory_sink import MemorySink
 from trivet.cache.disk import FILE_NAME, DiskStore, Found
 from trivet.cache.disk_worker import MAX_WAITING, DiskWorker
+from trivet.cache.entry import Entry
 from trivet.cache.store import MemoryStore, ResultStore
 from trivet.metrics import CACHE_DISK_FAILURES
 
@@ -137,6 +138,41 @@ async def test_a_locked_file_costs_a_write_and_no_more(tmp_path: Path) -> None:
         worker.put({key(3): entry(3)})
         assert set(await worker.get([key(1), key(2), key(3)])) == {key(1), key(3)}
     assert failures(sink, "OperationalError") == 1
+
+
+async def test_another_process_finds_what_was_waited_for(tmp_path: Path) -> None:
+    sink = MemorySink()
+    async with worker_on(tmp_path, sink) as worker:
+        await ResultStore(MemoryStore(MIB), worker, shared=True).put({key(1): entry(1)})
+        other = DiskStore(tmp_path, MIB, durable=False)
+        assert set(other.get([key(1)]).entries) == {key(1)}
+        other.close()
+    assert sink.touched() == frozenset()
+
+
+class SlowStore(DiskStore):
+    """Writes wait for `gate`."""
+
+    def __init__(self, folder: Path, gate: threading.Event) -> None:
+        super().__init__(folder, MIB)
+        self._gate = gate
+
+    def put(self, entries: Mapping[bytes, Entry]) -> None:
+        self._gate.wait(timeout=30)
+        super().put(entries)
+
+
+async def test_a_slow_write_is_not_waited_for_and_not_lost(tmp_path: Path) -> None:
+    sink, gate = MemorySink(), threading.Event()
+    worker = DiskWorker(lambda: SlowStore(tmp_path, gate), sink)
+    await worker.put_and_wait({key(1): entry(1)})
+    assert failures(sink, "slow") == 1
+    leaving = asyncio.create_task(worker.put_and_wait({key(2): entry(2)}))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    gate.set()
+    assert set(await worker.get([key(1), key(2)])) == {key(1), key(2)}
+    await worker.close()
 
 
 async def test_a_closed_worker_is_empty(tmp_path: Path) -> None:

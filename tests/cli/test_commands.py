@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.responses import JSONResponse
 
 from tests.cli.conftest import TAKEN, Run, records
 from tests.support.dispatcher import DEVICE, EMBEDDER, FakeDispatcher, vector_of
-from tests.support.serving import FailsAtFirst, closed_port, served
+from tests.support.serving import FailsAtFirst, Scripted, closed_port, served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import EngineError, Overloaded
@@ -32,7 +33,7 @@ def test_embeds_a_folder_and_says_what_it_skipped(run: Run, folder: Path) -> Non
         "repo/sub/secret.txt: ignored by git's rules",
         "repo/empty.txt: empty",
         "repo/latin.txt: not UTF-8",
-        "repo/picture.png: binary",
+        "repo/picture.png: a picture",
         "repo/link.py: a link",
     ):
         assert f"skipped {skipped}\n" in result.stderr
@@ -70,7 +71,7 @@ def test_many_skips_are_counted_by_reason(run: Run, tmp_path: Path) -> None:
     result = run("embed", "many")
     assert len(records(result)) == 1
     assert result.stderr.count("skipped many/") == 10
-    assert "skipped 25 in all: 25 binary" in result.stderr
+    assert "skipped 25 in all: a picture (25)" in result.stderr
 
 
 def test_lines_of_stdin(run: Run, dispatcher: FakeDispatcher) -> None:
@@ -113,6 +114,26 @@ def test_reranks_over_several_requests(run: Run, tmp_path: Path, dispatcher: Fak
     assert {request.priority for request in requests} == {"bulk"}
 
 
+def test_files_are_sorted_by_their_best_passage(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Bread\n\nflour and salt\n")
+    memory = f"## Memory\n\nhow is free VRAM measured {'here ' * 90}"
+    (folder / "b.md").write_text(f"# Long\n\n{'nothing else ' * 200}\n\n{memory}\n")
+    (folder / "free.svg").write_text("<svg><text>how is free VRAM measured</text></svg>")
+    (folder / "rows.csv").write_text("how is free VRAM measured")
+    result = run("rerank", "-q", "how is free VRAM measured", "docs")
+    first, second = records(result)
+    assert list(first) == ["path", "start_line", "end_line", "score", "text"]
+    assert (first["path"], first["start_line"], first["end_line"]) == ("docs/b.md", 5, 7)
+    assert first["text"] == memory.rstrip()
+    assert second["path"] == "docs/a.md"
+    assert "skipped docs/free.svg: a picture" in result.stderr
+    assert "skipped docs/rows.csv: data" in result.stderr
+    named = records(run("rerank", "-q", "how is free VRAM measured", "docs/rows.csv", "docs/a.md", "--top", "1"))
+    assert [line["path"] for line in named] == ["docs/rows.csv"]
+
+
 def test_classifies(run: Run, dispatcher: FakeDispatcher) -> None:
     result = run(
         "classify", "-", "--lines", "-l", "sports", "-l", "food=they are cooking", "--template", "{}", "--multi-label",
@@ -131,9 +152,38 @@ def test_relates_a_file_to_the_others_of_its_folder(run: Run, folder: Path) -> N
     lines = records(result)
     assert len(lines) == 2
     assert "repo/a.py" not in {line["path"] for line in lines}
-    assert set(lines[0]) == {"path", "relation", "confidence", "scores", "relevance", "windows", "truncated"}
+    assert set(lines[0]) == {
+        "path",
+        "relation",
+        "confidence",
+        "scores",
+        "relevance",
+        "windows",
+        "truncated",
+        "evidence",
+    }
     assert set(lines[0]["scores"]) == {"same", "other"}
     assert f"{len(TAKEN) - 3} beyond top k" in result.stderr
+
+
+def test_the_evidence_of_a_relation_has_lines_and_texts(run: Run, folder: Path) -> None:
+    def span(start: int, end: int, line: int) -> dict[str, int]:
+        return {"start": start, "end": end, "start_line": line, "end_line": line}
+
+    about = {"relation": "same", "confidence": 0.9, "relevance": 0.5}
+    evidence = {"source": span(0, 12, 1), "target": span(2, 6, 1), **about}
+    edge = {"source_index": 0, "target_index": 0, "scores": {"same": 0.9}, "windows": 1, "truncated": False, **about}
+    omitted = {"below_min_relevance": 0, "beyond_top_k": 0, "below_threshold": 0, "unrelated": 3}
+    answer = {"edges": [{**edge, "evidence": [evidence]}], "omitted": omitted, "usage": {"total_tokens": 9}}
+    server = Scripted(JSONResponse(answer))
+    with served(server.app) as url:
+        result = run("relate", "-s", "repo/a.py", "repo/b.md", "--include-unrelated", server=url)
+    [line] = records(result)
+    [shown] = line["evidence"]
+    assert shown["source"] == {"start_line": 1, "end_line": 1, "text": "def area(r):"}
+    assert shown["target"] == {"start_line": 1, "end_line": 1, "text": "Café"}
+    assert "3 unrelated" in result.stderr
+    assert run("relate", "-s", "repo", "repo/b.md").exit_code == 1
 
 
 def test_the_source_is_not_a_candidate_even_if_it_is_named(run: Run, folder: Path) -> None:
@@ -181,7 +231,7 @@ def test_nothing_to_do_ends_with_1(run: Run, tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"\0")
     result = run("embed", "p.png")
     assert result.exit_code == 1
-    assert "skipped p.png: binary" in result.stderr
+    assert "skipped p.png: a picture" in result.stderr
     assert "nothing to embed" in result.stderr
 
 
@@ -191,13 +241,13 @@ def test_a_refusal_ends_with_1_and_names_the_field(run: Run) -> None:
     assert "error: input[0] has" in result.stderr
 
 
-@pytest.mark.slow
-def test_no_server_ends_with_1_and_says_where_it_looked(run: Run) -> None:
+def test_no_server_ends_with_1_and_says_what_to_do(run: Run) -> None:
     with closed_port() as nowhere:
         result = run("embed", "-", stdin="text", server=nowhere)
     assert result.exit_code == 1
-    assert f"error: {nowhere} does not answer" in result.stderr
-    assert "retrying in" in result.stderr
+    assert result.stderr.startswith(f"error: nothing answers at {nowhere}")
+    assert "start the service with `trivet serve`" in result.stderr
+    assert "retrying" not in result.stderr
 
 
 @pytest.mark.slow

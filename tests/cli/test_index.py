@@ -1,31 +1,33 @@
-"""`trivet index`: embeds new chunks, keeps existing vectors, and never damages a file that is not an index."""
+"""`trivet index`: embeds what has changed, goes on where a run ended, and never damages a file that is no index."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import TAKEN, Run
-from tests.support.dispatcher import EMBEDDER, FakeDispatcher, inputs_of
+from tests.support.dispatcher import EMBEDDER, FakeDispatcher, inputs_of, vector_of
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
-from trivet.cli.index_file import IndexFile
-from trivet.cli.output import json_line
 from trivet.dispatch.protocol import Routed
 from trivet.errors import EngineError
+from trivet.folders.indexing import index_path
+from trivet.index import IndexReader, IndexWriter
 from trivet.messages import EmbedRequest, ModelCard, Request, ResultT
 
+INDEXED = [path.removeprefix("repo/") for path in TAKEN]
 
-def index(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+
+def paths(index: Path) -> list[str]:
+    with IndexReader(index) as reader:
+        return sorted(reader.files())
 
 
 def embedded(dispatcher: FakeDispatcher) -> int:
@@ -33,66 +35,70 @@ def embedded(dispatcher: FakeDispatcher) -> int:
     return sum(len(request.texts) for request in dispatcher.requests if isinstance(request, EmbedRequest))
 
 
-def test_records_say_where_each_chunk_is(run: Run, folder: Path, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
-    (folder / "long.py").write_text("".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(100)))
-    result = run("index", "repo", "--out", "index.jsonl", "--chunk-characters", "200", "--text")
+@pytest.mark.slow
+def test_passages_have_places_vectors_and_the_titles_around_them(
+    run: Run, folder: Path, dispatcher: FakeDispatcher
+) -> None:
+    methods = "".join(f"    def f{n}(self):\n        return {' '.join('x' * 90)}\n\n" for n in range(9))
+    (folder / "long.py").write_text(f"class Long:\n{methods}")
+    result = run("index", "repo")
     assert result.exit_code == 0, result.output
-    records = index(tmp_path / "index.jsonl")
-    assert sorted({record["path"] for record in records}) == sorted([*TAKEN, "repo/long.py"])
-    for record in records:
-        lines = (tmp_path / record["path"]).read_text().splitlines(keepends=True)
-        assert "".join(lines[record["start_line"] - 1 : record["end_line"]]) == record["text"]
-        assert (record["model"], record["revision"]) == (EMBEDDER.name, EMBEDDER.revision)
-        assert len(record["embedding"]) == EMBEDDER.dimensions
+    assert f"{len(TAKEN) + 1} files indexed ({len(TAKEN) + 1} new, 0 changed, 0 removed)" in result.stderr
+    with IndexReader(index_path(folder)) as reader:
+        assert (reader.model.name, reader.model.revision) == (EMBEDDER.name, EMBEDDER.revision)
+        counts = reader.files()
+        assert sorted(counts) == sorted([*INDEXED, "long.py"])
+        assert counts["long.py"] > 3
+        hits = reader.search(vector_of("def f7(self):"), 3, "long.py")
+        hit = next(hit for hit in hits if "def f7" in hit.text)
+        lines = (folder / "long.py").read_text().split("\n")
+        assert hit.text == "\n".join(lines[hit.passage.first_line - 1 : hit.passage.last_line])
+        assert hit.passage.title == "class Long"
+        assert reader.search(vector_of(f"{hit.passage.title}\n{hit.text}"), 1)[0].score == pytest.approx(1, abs=1e-3)
     requests = [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
     assert {(request.input_type, request.priority) for request in requests} == {("document", "bulk")}
 
 
-def test_a_second_run_embeds_only_what_is_new(
-    run: Run, folder: Path, tmp_path: Path, dispatcher: FakeDispatcher
-) -> None:
-    assert run("index", "repo", "--out", "repo/index.jsonl").exit_code == 0
-    first = (folder / "index.jsonl").read_text()
+def test_a_second_run_embeds_only_what_is_new(run: Run, folder: Path, dispatcher: FakeDispatcher) -> None:
+    assert run("index", "repo").exit_code == 0
     count = embedded(dispatcher)
     assert count == len(TAKEN)
-
-    result = run("index", "repo", "--out", "repo/index.jsonl")
-    assert f"{len(TAKEN)} chunks, 0 of them to embed" in result.stderr
+    result = run("index", "repo")
+    assert f"{len(TAKEN)} files indexed (0 new, 0 changed, 0 removed); 0 passages embedded" in result.stderr
     assert embedded(dispatcher) == count
-    assert (folder / "index.jsonl").read_text() == first  # the index is not indexed, although it is in the folder
+    assert paths(index_path(folder)) == sorted(INDEXED)  # the index is not indexed, although it is in the folder
 
     (folder / "sub" / "z.py").rename(folder / "moved.py")
     (folder / "a.py").write_text("changed = True\n")
-    assert run("index", "repo", "--out", "repo/index.jsonl").exit_code == 0
-    assert embedded(dispatcher) == count + 1  # a file that moved keeps its vector
-    paths = [record["path"] for record in index(folder / "index.jsonl")]
-    assert paths == sorted({*TAKEN, "repo/moved.py"} - {"repo/sub/z.py"})
+    result = run("index", "repo")
+    assert "(1 new, 1 changed, 1 removed)" in result.stderr
+    assert embedded(dispatcher) == count + 1  # a file that moved keeps its vectors
+    assert paths(index_path(folder)) == sorted({*INDEXED, "moved.py"} - {"sub/z.py"})
+    with IndexReader(index_path(folder)) as reader:
+        assert reader.search(vector_of("PI = 3.14"), 1)[0].path == "moved.py"
 
 
-def test_the_index_is_not_indexed_even_if_it_is_named(run: Run, folder: Path) -> None:
-    assert run("index", "repo/a.py", "--out", "repo/i.jsonl").exit_code == 0
-    (folder / "i.jsonl.partial").write_text("what a failed run left")
-    named = ["repo/a.py", "repo/i.jsonl", "repo/i.jsonl.partial"]  # as a shell expands repo/*
-    assert run("index", *named, "--out", "repo/i.jsonl").exit_code == 0
-    assert [record["path"] for record in index(folder / "i.jsonl")] == ["repo/a.py"]
+def test_an_index_may_be_in_the_folder_and_ignores_itself(run: Run, folder: Path) -> None:
+    for _ in range(2):
+        assert run("index", "repo", "--out", "repo/i.trivet").exit_code == 0
+    assert paths(folder / "i.trivet") == sorted(INDEXED)
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("i.trivet")) == ["i.trivet"]
+    assert run("index", "repo").exit_code == 0
+    assert (folder / ".trivet" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_name_that_is_not_utf8_is_skipped(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_pictures_and_binary_files_are_skipped_and_counted(run: Run, folder: Path) -> None:
+    (folder / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><text>free VRAM</text></svg>")
+    (folder / "drawing.xml").write_text("<?xml version='1.0'?>\n<!-- a --><svg><text>free VRAM</text></svg>")
+    (folder / "data.bin").write_bytes(b"\0\1")
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
-    result = run("index", "repo", "--out", "i.jsonl")
+    result = run("index", "repo")
     assert result.exit_code == 0, result.output
+    for line in ("drawing.svg: a picture", "drawing.xml: a picture", "data.bin: binary", "picture.png: a picture"):
+        assert f"skipped repo/{line}\n" in result.stderr
+    assert "skipped 11 in all: ignored by git's rules (3), a picture (3)," in result.stderr
     assert r"skipped repo/caf\xe9.txt: its name is not UTF-8" in result.stderr
-    assert sorted(record["path"] for record in index(tmp_path / "i.jsonl")) == sorted(TAKEN)
-
-
-def test_the_same_text_in_two_places_is_embedded_once(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
-    (tmp_path / "one.txt").write_text("same")
-    (tmp_path / "two.txt").write_text("same")
-    assert run("index", "one.txt", "two.txt", "--out", "i.jsonl").exit_code == 0
-    assert embedded(dispatcher) == 1
-    one, two = index(tmp_path / "i.jsonl")
-    assert (one["path"], two["path"]) == ("one.txt", "two.txt")
-    assert one["embedding"] == two["embedding"]
+    assert paths(index_path(folder)) == sorted(INDEXED)
 
 
 class Upgraded(FakeDispatcher):
@@ -104,86 +110,66 @@ class Upgraded(FakeDispatcher):
         return cards
 
 
-@pytest.mark.slow
-def test_vectors_of_another_model_or_length_are_not_kept(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
-    (tmp_path / "a.txt").write_text("text")
-    assert run("index", "a.txt", "--out", "i.jsonl").exit_code == 0
-    assert run("index", "a.txt", "--out", "i.jsonl", "--dimensions", "4").exit_code == 0
-    assert embedded(dispatcher) == 2
-    assert [len(record["embedding"]) for record in index(tmp_path / "i.jsonl")] == [4]
-    upgraded = Upgraded()
-    with served(create_app(upgraded, ApiSettings())) as url:
-        assert run("index", "a.txt", "--out", "i.jsonl", "--dimensions", "4", server=url).exit_code == 0
-    assert embedded(upgraded) == 1
-    assert [record["revision"] for record in index(tmp_path / "i.jsonl")] == ["r9"]
+def test_an_index_of_another_model_or_length_is_replaced_only_on_request(
+    run: Run, folder: Path, dispatcher: FakeDispatcher
+) -> None:
+    assert run("index", "repo").exit_code == 0
+    result = run("index", "repo", "--dimensions", "4")
+    assert result.exit_code == 1
+    assert "of tests/fake-embedder at revision r1 with 64 dimensions, not of" in result.stderr
+    with served(create_app(Upgraded(), ApiSettings())) as url:
+        result = run("index", "repo", server=url)
+        assert result.exit_code == 1
+        assert "--rebuild" in result.stderr
+        result = run("index", "repo", "--rebuild", "--dimensions", "4", server=url)
+        assert result.exit_code == 0, result.output
+    with IndexReader(index_path(folder)) as reader:
+        assert (reader.model.revision, reader.model.dimensions) == ("r9", 4)
+        assert sorted(reader.files()) == sorted(INDEXED)
 
 
 class StopsMidway(FakeDispatcher):
     """Fails at the last texts."""
 
     async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
-        if "text 599" in inputs_of(request):
+        if "text 99" in inputs_of(request):
             raise EngineError("broken")
         return await super().call(request)
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> int:
-    for number in range(600):
-        (tmp_path / "many").mkdir(exist_ok=True)
+    (tmp_path / "many").mkdir()
+    for number in range(100):
         (tmp_path / "many" / f"{number:03}.txt").write_text(f"text {number}")
-    return 600
+    return 100
 
 
 @pytest.mark.slow
 def test_the_vectors_of_a_failed_run_are_kept(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
-    broken = StopsMidway()
-    with served(create_app(broken, ApiSettings())) as url:
-        result = run("index", "many", "--out", "i.jsonl", server=url)
+    with served(create_app(StopsMidway(), ApiSettings())) as url:
+        result = run("index", "many", server=url)
     assert result.exit_code == 1
     assert "error: broken" in result.stderr
-    kept = len(index(tmp_path / "i.jsonl"))
-    assert kept == 512
-    assert run("index", "many", "--out", "i.jsonl").exit_code == 0
+    kept = len(paths(index_path(tmp_path / "many")))
+    assert kept == 96  # whole groups of 32 files
+    assert run("index", "many").exit_code == 0
     assert embedded(dispatcher) == many - kept
-    assert len(index(tmp_path / "i.jsonl")) == many
+    assert len(paths(index_path(tmp_path / "many"))) == many
 
 
-@pytest.mark.slow
-def test_a_line_that_was_cut_off_is_dropped(run: Run, tmp_path: Path, many: int, dispatcher: FakeDispatcher) -> None:
-    assert run("index", "many", "--out", "i.jsonl").exit_code == 0
-    whole = (tmp_path / "i.jsonl").read_bytes()
-    for cut, missing in ((7, 1), (len(whole) - 30, many)):
-        (tmp_path / "i.jsonl").write_bytes(whole[:-cut])
-        before = embedded(dispatcher)
-        assert run("index", "many", "--out", "i.jsonl").exit_code == 0
-        assert embedded(dispatcher) - before == missing
-        assert (tmp_path / "i.jsonl").read_bytes() == whole
-
-
-def test_a_run_that_is_killed_twice_leaves_a_usable_index(tmp_path: Path) -> None:
-    path = tmp_path / "i.jsonl"
-    first, second = ({"path": "a", "sha256": name, "embedding": [0.5]} for name in ("first", "second"))
-    path.write_bytes(json_line(first) + b'{"path": "cut off')
-    with IndexFile(path) as file:
-        assert file.load(lambda record: True) == 1
-        file.append(second)
-    with IndexFile(path) as file:
-        assert file.load(lambda record: True) == 2
-        assert "second" in file
-
-
-@pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', '[1]\n{"path": 1}\n'])
+@pytest.mark.parametrize("content", ["my notes", "my notes\n", '{"a": 1}\n', "SQLite format 3\0" + "x" * 100])
 def test_a_file_that_is_not_an_index_is_not_changed(run: Run, folder: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "notes.txt").write_text(content)
-    result = run("index", "repo", "--out", "notes.txt")
-    assert result.exit_code == 1
-    assert "notes.txt is not an index" in result.stderr
-    assert (tmp_path / "notes.txt").read_text() == content
+    for arguments in ([], ["--rebuild"]):
+        result = run("index", "repo", "--out", "notes.txt", *arguments)
+        assert result.exit_code == 1
+        assert "notes.txt is not an index" in result.stderr
+        assert (tmp_path / "notes.txt").read_text() == content
 
 
 class Slow(FakeDispatcher):
-    """Answers every request except the first after 20 s."""
+    """Answers every embedding request except the first after 20 s."""
 
     async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
         if self.requests:
@@ -191,12 +177,12 @@ class Slow(FakeDispatcher):
         return await super().call(request)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # starts an interpreter
 def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: int) -> None:
+    index = tmp_path / "i.trivet"
     with served(create_app(Slow(), ApiSettings())) as url:
-        command = [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(tmp_path / "i.jsonl")]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "trivet", "index", str(tmp_path / "many"), "--out", str(index)],
             env={**os.environ, "TRIVET_URL": url},
             stderr=subprocess.PIPE,
             text=True,
@@ -204,7 +190,7 @@ def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: in
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline_s = time.monotonic() + 60
-        while not ((tmp_path / "i.jsonl").exists() and (tmp_path / "i.jsonl").stat().st_size):
+        while not index.exists() or not paths(index):
             assert time.monotonic() < deadline_s, "nothing was written"
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -214,7 +200,7 @@ def test_ctrl_c_stops_immediately_and_keeps_the_vectors(tmp_path: Path, many: in
     assert process.returncode == 130
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
-    assert len(index(tmp_path / "i.jsonl")) == 128
+    assert len(paths(index)) == 32
 
 
 @pytest.mark.slow
@@ -232,29 +218,48 @@ def test_a_folder_of_any_depth_is_read(run: Run, tmp_path: Path) -> None:
         file.write("a text far below")
     os.close(descriptor)
     try:
-        result = run("index", "deep", "--out", "index.jsonl")
+        result = run("index", "deep", "--out", "i.trivet")
     finally:  # pytest removes folders recursively, which ends in an error here
         subprocess.run(["rm", "-rf", deepest], check=True)
     assert result.exit_code == 0, result.output
-    assert "2 chunks" in result.stderr
+    assert "2 files indexed" in result.stderr
 
 
-def test_two_runs_on_one_output_do_not_disturb_each_other(run: Run, folder: Path, tmp_path: Path) -> None:
-    with IndexFile(tmp_path / "index.jsonl"):
-        second = run("index", str(folder), "--out", "index.jsonl")
+def test_an_index_takes_one_writer(run: Run, folder: Path) -> None:
+    assert run("index", "repo").exit_code == 0
+    with IndexReader(index_path(folder)) as reader:
+        model = reader.model
+    with IndexWriter(index_path(folder), model):
+        second = run("index", "repo")
         assert second.exit_code == 1
-        assert "another run writes index.jsonl" in second.stderr
-        assert (tmp_path / "index.jsonl").read_bytes() == b""
-    assert run("index", str(folder), "--out", "index.jsonl").exit_code == 0
+        assert f"is being written by process {os.getpid()}" in second.stderr
+    assert run("index", "repo").exit_code == 0
 
 
 def test_names_cannot_send_codes_to_the_terminal(run: Run, tmp_path: Path) -> None:
     evil = tmp_path / "evil"
     evil.mkdir()
     (evil / "\x1b]0;title\x07\x1b[2J\u202e.bin").write_bytes(b"\0")
-    (evil / "\x1b[31mred.txt").write_text("a text")
-    result = run("index", "evil", "--out", "index.jsonl")
+    (evil / "\x1b[31mred.txt").write_text("a text\x1b[2J in red\u202e")
+    result = run("index", "evil")
     assert result.exit_code == 0, result.output
     assert "skipped evil/\\x1b]0;title\\x07\\x1b[2J\\u202e.bin: binary" in result.stderr
     assert "\x1b" not in result.output
-    assert [record["path"] for record in index(tmp_path / "index.jsonl")] == ["evil/\x1b[31mred.txt"]
+    assert paths(index_path(evil)) == ["\x1b[31mred.txt"]
+    result = run("search", "evil", "a text")
+    assert result.exit_code == 0, result.output
+    assert "evil/\\x1b[31mred.txt:1-1" in result.stdout
+    assert "a text\\x1b[2J in red\\u202e" in result.stdout
+    assert "\x1b" not in result.output
+
+
+def test_a_passage_has_the_tokens_that_the_model_counts(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "long.md").write_text(". ".join(f"Sentence {number} of these" for number in range(300)))
+    assert run("index", "notes").exit_code == 0
+    with IndexReader(index_path(tmp_path / "notes")) as reader:
+        hits = reader.search(np.ones(EMBEDDER.dimensions, np.float32), 99)
+    sizes = [len(hit.text.split()) for hit in hits]
+    assert sum(sizes) == 1200
+    assert max(sizes) <= 192
+    assert min(sizes) >= 48

@@ -4,7 +4,9 @@ import json
 import pickle
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+import httpx
 import pytest
 from starlette.responses import JSONResponse, Response
 
@@ -21,13 +23,15 @@ from trivet.client import (
     ClientError,
     Denied,
     MalformedAnswer,
+    NotListening,
     Refused,
     Retries,
     ServerFailed,
     TimedOut,
     Unreachable,
 )
-from trivet.client.retries import Attempts
+from trivet.client.exchange import translated_errors
+from trivet.client.retries import Attempts, Contact
 from trivet.errors import EngineError, InputTooLong, Overloaded, Unavailable
 
 QUICK = Retries(attempts=4, wait_initial_s=0.01, wait_max_s=0.05)
@@ -120,17 +124,43 @@ def test_default_pauses_end_before_the_deadline() -> None:
     assert attempts.wait_after(Unreachable("no server")) is False
 
 
-@pytest.mark.slow
-async def test_a_closed_port_is_retried_until_the_next_pause_would_exceed_the_deadline() -> None:
-    retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s the next one would be 1.2 s
+def test_a_port_where_nothing_has_answered_yet_is_not_retried() -> None:
+    error = NotListening("no server")
+    contact = Contact()
+    attempts = Attempts(Retries(), timeout_s=60.0, clock=lambda: 0.0, contact=contact)
+    assert attempts.wait_after(error) is False
+    contact.answered = True
+    assert attempts.wait_after(error)
+
+
+async def test_the_error_of_a_closed_port_says_what_to_do() -> None:
     with closed_port() as url:
-        started_s = time.monotonic()
-        with Client(url, timeout_s=2.0, retries=retries) as client, pytest.raises(Unreachable, match=url):
+        expected = f"nothing answers at {url} .*: start the service with `trivet serve`"
+        with Client(url) as client, pytest.raises(NotListening, match=expected):
             client.models()
-        assert 0.9 <= time.monotonic() - started_s < 2.0
+        async with AsyncClient(url) as async_client:
+            with pytest.raises(NotListening, match=expected):
+                await async_client.models()
+    with pytest.raises(NotListening, match="check the address"), translated_errors("http://other-machine:8000", 1.0):
+        raise httpx.ConnectError("refused")
+
+
+@pytest.mark.slow
+async def test_a_server_that_has_answered_is_waited_for_until_the_next_pause_would_exceed_the_deadline() -> None:
+    retries = Retries(wait_initial_s=0.3)  # after pauses of 0.3 and 0.6 s the next one would be 1.2 s
+    app = create_app(FakeDispatcher(), ApiSettings())
+    with ExitStack() as stack:
+        url = stack.enter_context(served(app))
+        client = stack.enter_context(Client(url, timeout_s=2.0, retries=retries))
+        async_client = AsyncClient(url, timeout_s=2.0, retries=retries)
+        client.models()
+        await async_client.models()
+        stack.pop_all().close()
         started_s = time.monotonic()
-        async with AsyncClient(url, timeout_s=2.0, retries=retries) as async_client:
-            with pytest.raises(Unreachable, match=url):
+        with Client(url, timeout_s=2.0, retries=retries) as fresh, pytest.raises(NotListening, match=url):
+            fresh.models()
+        async with async_client:
+            with pytest.raises(NotListening, match=url):
                 await async_client.models()
         assert 0.9 <= time.monotonic() - started_s < 2.0
 

@@ -25,8 +25,6 @@ PAGES_WITH_TESTS = {
 }
 """Pages whose commands another test runs."""
 RUN_ELSEWHERE = {
-    "git clone": "needs the network",
-    "make serve": "tests/deployments/test_serve.py runs what it runs",
     ".venv/bin/trivet serve configs/8gb.yaml": "needs a GPU and a model hub; tests/deployments/test_serve.py serves",
     ".venv/bin/trivet prepare configs/8gb.yaml": "needs a model hub; tests/cli/test_prepare.py prepares from a folder",
     "ray start --head": "tests/deployments/conftest.py starts a head",

@@ -1,5 +1,7 @@
 """The doctor's findings about made-up machines, and that it can examine this one."""
 
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,10 @@ from typing import Any
 import pytest
 
 from trivet.config import AppConfig
-from trivet.doctor.checks import Finding, examine
-from trivet.doctor.machine import Machine, examine_machine, processor_flags
-from trivet.doctor.models import padded_models
+from trivet.doctor.checks import Finding, examine, ranges
+from trivet.doctor.machine import Machine, PortUse, RunningService, examine_machine, processor_flags
+from trivet.doctor.memory import MemoryNeed, memory_need
+from trivet.doctor.models import known_facts, padded_models
 from trivet.vram.types import Observation
 
 GIB = 1024**3
@@ -21,7 +24,7 @@ GOOD = Machine(
     available_bytes=9 * GIB,
     shared_memory_free_bytes=8 * GIB,
     gpu=Observation(at_s=0, device="0: A GPU", total_bytes=8 * GIB, free_bytes=6 * GIB),
-    ports_in_use=(),
+    ports=(PortUse(8000, "the service", is_fixed=True), PortUse(8404, "HAProxy's statistics")),
     cache_dir=Path("cache"),
     cache_bytes=GIB,
     disk_free_bytes=80 * GIB,
@@ -29,8 +32,13 @@ GOOD = Machine(
 NO_GPU = Observation.unknown(at_s=0, device="none", reason="no driver")
 
 
+def findings(machine: Machine, subject: str, **config: Any) -> list[Finding]:
+    settings = AppConfig.model_validate(config)
+    return [one for one in examine(machine, settings, facts=known_facts(settings)) if one.subject == subject]
+
+
 def finding(machine: Machine, subject: str, **config: Any) -> Finding:
-    [found] = [one for one in examine(machine, AppConfig.model_validate(config)) if one.subject == subject]
+    [found] = findings(machine, subject, **config)
     return found
 
 
@@ -67,7 +75,7 @@ def test_the_precision_that_a_processor_supports(flags: set[str], precision: str
     [
         ({"available_bytes": GIB}, "Memory", "close"),
         ({"shared_memory_free_bytes": 64 << 20}, "/dev/shm", "--shm-size"),
-        ({"ports_in_use": (8000,)}, "Ports", "http_options.port"),
+        ({"ports": (PortUse(8000, "the service", True, "nginx, process 7"),)}, "Ports", "another port"),
         ({"disk_free_bytes": GIB}, "Model cache", "serving.cache_dir"),
     ],
 )
@@ -84,7 +92,14 @@ def test_flags_are_read_from_the_first_processor() -> None:
 
 def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     (tmp_path / "ir.bin").write_bytes(b"x" * 100)
-    machine = examine_machine((), tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        machine = examine_machine([PortUse(port, "this test")], tmp_path)
+    [use] = machine.ports
+    assert use.holder is not None
+    assert f"process {os.getpid()}" in use.holder
     assert machine.cores >= 1
     assert machine.memory_bytes > machine.available_bytes > 0
     assert machine.cache_bytes == 100
@@ -99,3 +114,67 @@ def test_a_model_that_a_gpu_pads_is_named_with_the_reason(tmp_path: Path) -> Non
     assert len(found) == 1
     assert "deberta-v2" in found[0].text
     assert padded_models(AppConfig()) == {}
+
+
+FLAGSHIPS = {
+    "embedder": {"model": "nomic-ai/nomic-embed-text-v2-moe"},
+    "reranker": {"model": "BAAI/bge-reranker-base"},
+    "classifier": {"model": "MoritzLaurer/ModernBERT-large-zeroshot-v2.0"},
+}
+
+
+def test_memory_is_compared_with_the_configured_models() -> None:
+    tight = replace(GOOD, available_bytes=3 * GIB, gpu=NO_GPU)
+    assert finding(tight, "Memory").level == "ok"
+    assert "about 2 GiB" in finding(tight, "Memory").text
+    assert finding(tight, "Memory", **FLAGSHIPS).level == "problem"
+    unknown = finding(GOOD, "Memory", embedder={"model": "somebody/unknown"})
+    assert "weights of the embedder" in unknown.text
+
+
+def test_the_estimate_is_near_what_was_measured() -> None:
+    """docs/memory.md: 2,133 MiB for the starters, 4,017 MiB for the flagships at int8, on CPU lanes."""
+
+    def need(precision: Any, **config: Any) -> MemoryNeed:
+        settings = AppConfig.model_validate(config)
+        return memory_need(settings, known_facts(settings), precision, with_gpu=False)
+
+    assert need("bf16").total_bytes / 2**20 == pytest.approx(2133, rel=0.15)
+    assert need("int8", **FLAGSHIPS).total_bytes / 2**20 == pytest.approx(4017, rel=0.15)
+    assert need("bf16", embedder={"model": "somebody/unknown"}).unknown == ("embedder",)
+
+
+@pytest.mark.parametrize(("device", "level"), [("auto", "note"), ("cuda", "problem")])
+def test_a_gpu_that_is_too_full_for_the_models(device: str, level: str) -> None:
+    full = replace(GOOD, gpu=replace(GOOD.gpu, free_bytes=3 * GIB))
+    room = finding(full, "GPU, room", device=device, **FLAGSHIPS)
+    assert room.level == level
+    assert "5 GiB that other processes use" in room.text
+    assert findings(GOOD, "GPU, room", device=device) == []
+
+
+def test_a_fraction_that_is_smaller_than_the_weights() -> None:
+    small = {**FLAGSHIPS, "embedder": {**FLAGSHIPS["embedder"], "gpu_fraction": 0.1}}
+    found = finding(GOOD, "GPU, embedder", **small)
+    assert found.level == "problem"
+    assert "embedder.gpu_fraction" in found.advice
+
+
+def test_a_port_that_can_be_another_one_is_no_problem() -> None:
+    busy = replace(GOOD, ports=(PortUse(8404, "HAProxy's statistics", holder="haproxy, process 7"),))
+    found = finding(busy, "Ports")
+    assert found.level == "note"
+    assert "8404 (HAProxy's statistics) is in use by haproxy, process 7: the service takes another one" in found.text
+
+
+def test_a_service_that_runs_is_not_a_problem() -> None:
+    busy = (PortUse(8000, "the service", is_fixed=True, holder="haproxy, process 7"),)
+    running = RunningService("http://127.0.0.1:8000", 42, (8000, 8404, *range(30_000, 30_100)))
+    machine = replace(GOOD, ports=busy, service=running, available_bytes=GIB)
+    assert {one.level for one in examine(machine, AppConfig(), facts=known_facts(AppConfig()))} == {"ok"}
+    assert finding(machine, "Service").text.endswith("(process 42); its ports: 8000, 8404, 30000-30099")
+
+
+def test_consecutive_numbers_are_one_range() -> None:
+    assert ranges([3, 1, 2, 7]) == ["1-3", "7"]
+    assert ranges([]) == []

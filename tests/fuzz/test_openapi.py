@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from bench.support.service import service
 from tests.support.dispatcher import FakeDispatcher
@@ -33,11 +33,28 @@ schema = schemathesis.openapi.from_dict(published, config=config)
 # Routes without a body are soon exhausted: the others make up the number.
 OPERATIONS = sum(1 for methods in published["paths"].values() if "post" in methods)
 
-# What JSON Schema cannot say: two lists of texts must match in length; prompts and dimensions are the model's own.
+# What JSON Schema cannot say: two lists of texts must match in length; only one of two fields may be given; prompts and
+# dimensions are the model's own; a label must be among the relations; what a document holds besides its text must be
+# fit to be returned.
 NOT_SAID_BY_THE_SCHEMA = {
     path: [positive_data_acceptance]
-    for path in ("/score", "/v1/score", "/embed", "/", "/similarity", "/embeddings", "/v1/embeddings")
+    for path in (
+        "/predict",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/rerank",
+        "/score",
+        "/v1/score",
+        "/embed",
+        "/",
+        "/similarity",
+        "/embeddings",
+        "/v1/embeddings",
+        "/v2/embed",
+    )
 }
+# A wrong document is refused by a line of the answer.
+NOT_SAID_BY_THE_SCHEMA["/v1/graph"] = [positive_data_acceptance, negative_data_rejection]
 
 DEADLINE = "x-request-timeout-seconds"
 

@@ -31,8 +31,8 @@ def index(tmp_path: Path) -> Path:
     return path
 
 
-def places(reader: IndexReader, vector: np.ndarray, k: int = 3, prefix: str | None = None) -> list[str]:
-    return [f"{hit.path}:{hit.passage.first_line}" for hit in reader.search(vector, k, prefix)]
+def places(reader: IndexReader, vector: np.ndarray, k: int = 3, path: str | None = None) -> list[str]:
+    return [f"{hit.path}:{hit.passage.first_line}" for hit in reader.search(vector, k, path)]
 
 
 def test_the_nearest_passages_come_first_with_their_places_and_texts(index: Path) -> None:
@@ -52,6 +52,8 @@ def test_a_folder_or_a_file_may_be_searched_alone(index: Path) -> None:
         assert places(reader, axis(1), 9, "docs/deep") == ["docs/deep/b.md:1", "docs/deep/b.md:2"]
         assert places(reader, axis(1), 9, "a.py") == ["a.py:2", "a.py:1"]
         assert places(reader, axis(1), 9, "nothing") == []
+        assert places(reader, axis(1), 9, "*.py") == ["a.py:2", "a.py:1"]
+        assert places(reader, axis(1), 9, "**/b.md") == places(reader, axis(1), 9, "docs/deep")
         assert len(places(reader, axis(1), 99, ".")) == len(places(reader, axis(1), 99)) == 7
 
 
@@ -78,6 +80,8 @@ def test_what_cannot_be_asked_is_refused(index: Path) -> None:
             reader.search(np.ones(3, np.float32), 1)
         with pytest.raises(ValueError, match="k is 0"):
             reader.search(axis(1), 0)
+        with pytest.raises(ValueError, match="no path can match"):
+            reader.search(axis(1), 1, "[a")
         assert [hit.score for hit in reader.search(np.zeros(8, np.float32), 2)] == [0, 0]
 
 
@@ -129,9 +133,11 @@ MATRICES = arrays.arrays(np.float32, (24, 4), elements=st.floats(-1, 1, width=32
 
 @given(matrix=MATRICES, vector=arrays.arrays(np.float32, 4, elements=st.floats(-1, 1, width=32)), k=st.integers(1, 30))
 def test_top_rows_are_those_of_a_full_sort(matrix: np.ndarray, vector: np.ndarray, k: int) -> None:
-    scores = matrix[3:20] @ vector
-    expected = np.argsort(-scores, kind="stable")[:k]
-    assert top_rows(matrix, vector, k, 3, 20) == [(3 + int(row), float(scores[row])) for row in expected]
+    for among in (None, np.arange(3, 20)):
+        scores = (matrix if among is None else matrix[among]) @ vector
+        expected = np.argsort(-scores, kind="stable")[:k]
+        first = 0 if among is None else 3
+        assert top_rows(matrix, vector, k, among) == [(first + int(row), float(scores[row])) for row in expected]
 
 
 @given(matrix=MATRICES, starts=st.sets(st.integers(1, 23)), own=st.integers(0, 23), length=st.integers(1, 24))

@@ -31,14 +31,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_plan_compares_contents_and_schemes() -> None:
-    indexed = {"same": state("1"), "edited": state("1"), "divided otherwise": state("1"), "gone": state("1")}
-    found = {"same": state("1"), "edited": state("2"), "divided otherwise": state("1", "2:192"), "new": state("1")}
+    indexed = {"same": state("1"), "edited": state("1"), "divided otherwise": state("1"), "gone": state("9")}
+    found = {"same": state("1"), "edited": state("2"), "divided otherwise": state("1", "2:192"), "new": state("8")}
     assert plan(indexed, found.items()) == Plan(["new"], ["divided otherwise", "edited"], ["gone"], ["same"])
+    # A moved file is copied from where it was; a copy of a file that has changed meanwhile is not there to be copied.
+    found = {"edited": state("2"), "moved": state("3"), "as edited was": state("1")}
+    indexed = {"edited": state("1"), "old": state("3")}
+    assert plan(indexed, found.items()) == Plan(["as edited was"], ["edited"], ["old"], [], [("moved", "old")])
     assert digest_of(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def test_a_run_that_goes_on_has_less_to_do(tmp_path: Path) -> None:
-    now = {"a": state("1"), "b": state("1")}
+    now = {"a": state("1"), "b": state("b")}
     with IndexWriter(tmp_path / "x", MODEL) as writer:
         assert writer.plan(now.items()).added == ["a", "b"]
         put(writer, "a", "text", [axis(1)])
@@ -46,7 +50,10 @@ def test_a_run_that_goes_on_has_less_to_do(tmp_path: Path) -> None:
         assert writer.plan(now.items()) == Plan(["b"], [], [], ["a"])
         put(writer, "a", "other", [axis(2)], "2")
         assert writer.plan(now.items()) == Plan(["b"], ["a"], [], [])
-        writer.remove(["a", "not there"])
+        writer.copy("b", "a")
+        writer.copy("c", "not there")
+        assert writer.files() == {"a": state("2"), "b": state("2")}
+        writer.remove(["a", "b", "not there"])
         assert writer.files() == {}
 
 

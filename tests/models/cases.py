@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.models.lanes import Lane, open_engine_on
+from tests.models.lanes import Lane, Settings, open_engine_on
 from tests.models.observe import Outcome
 from tests.models.table import State
 from tests.models.texts import QUERY, short_texts
@@ -46,7 +46,7 @@ class OverEngine(FakeDispatcher):
 async def _client(
     lane: Lane, path: Path, task: Task, cache: Path, precision: Precision = "fp32"
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Engine]]:
-    engine = open_engine_on(lane, path, task, cache, precision=precision)
+    engine = open_engine_on(lane, path, task, cache, Settings(precision=precision))
     engine.start()
     transport = httpx.ASGITransport(create_app(OverEngine(engine), ApiSettings()))
     try:

@@ -9,9 +9,10 @@ Both go through the engine, so that what a model's files say of tokens, prompts,
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,15 +42,17 @@ class TorchBackend:
     device = "cpu (torch fp32)"
     token_budget = _TOKEN_BUDGET
 
-    def __init__(self, path: Path, task: Task, template: str | None) -> None:
-        self._module = load_torch_model(path, task, template=template)
+    def __init__(self, path: Path, task: Task, recipe: str | None) -> None:
+        self._module = load_torch_model(path, task, recipe=recipe)
 
     @torch.inference_mode()
     def forward(self, batch: TokenBatch) -> Floats:
         available = batch.padded()
         inputs = {name: torch.from_numpy(available[name]) for name in self._module.input_names}
-        outputs: Floats = self._module(**inputs).numpy().astype(np.float32, copy=False)
-        return outputs
+        found = self._module(**inputs)
+        pooled, *tokens = found if isinstance(found, tuple) else (found,)
+        outputs: Floats = tokens[0].numpy()[batch.is_token] if batch.per_token else pooled.numpy()
+        return outputs.astype(np.float32, copy=False)
 
     def launch(self, batch: TokenBatch) -> Pending:
         return OneStep(partial(self.forward, batch))
@@ -86,19 +89,34 @@ class Served:
         self.engine.start()
 
 
-def loads(path: Path, task: Task, cache: Path, *, pickled: bool = False, template: str | None = None) -> bool:
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration says besides the folder.
+
+    `pickled` allows weights to be a pickle. `template` is for a reranker whose files have none. `splade` is what a
+    masked language model is.
+    """
+
+    pickled: bool = False
+    template: str | None = None
+    splade: bool = False
+    precision: Precision = "fp32"
+
+
+PLAIN = Settings()
+
+
+def loads(path: Path, task: Task, cache: Path, settings: Settings = PLAIN) -> bool:
     """Whether the loader takes a checkpoint: where a conversion fails although it does, the conversion is at fault."""
     try:
-        prepared = prepare_model(_config(path, task, cache, pickled=pickled, template=template), task)
-        load_torch_model(prepared.source.path, task, template=prepared.files.template_name, for_export=True)
+        prepared = prepare_model(_config(path, task, cache, settings), task)
+        load_torch_model(prepared.source.path, task, recipe=prepared.files.recipe, for_export=True)
     except ModelError:
         return False
     return True
 
 
-def serve(
-    lane: Lane, path: Path, task: Task, cache: Path, *, pickled: bool = False, template: str | None = None
-) -> Served:
+def serve(lane: Lane, path: Path, task: Task, cache: Path, settings: Settings = PLAIN) -> Served:
     """Open a checkpoint.
 
     Args:
@@ -106,48 +124,33 @@ def serve(
         path: the checkpoint.
         task: what it is to serve.
         cache: folder of converted models.
-        pickled: whether the configuration allows its weights to be a pickle.
-        template: that the configuration gives a reranker.
+        settings: of the configuration.
 
     Raises:
         ModelError: the project refuses the checkpoint, or its conversion failed.
     """
-    engine = open_engine_on(lane, path, task, cache, pickled=pickled, template=template)
+    engine = open_engine_on(lane, path, task, cache, settings)
     return Served(engine, asyncio.new_event_loop())
 
 
-def open_engine_on(
-    lane: Lane,
-    path: Path,
-    task: Task,
-    cache: Path,
-    *,
-    pickled: bool = False,
-    precision: Precision = "fp32",
-    template: str | None = None,
-) -> Engine:
+def open_engine_on(lane: Lane, path: Path, task: Task, cache: Path, settings: Settings = PLAIN) -> Engine:
     """An engine that has not been started; see `serve`. The torch path is fp32 whatever the precision."""
-    config = _config(path, task, cache, pickled=pickled, precision=precision, template=template)
+    config = _config(path, task, cache, settings)
     if lane == "cpu":
         return open_cpu_engine(config, task)
     prepared = prepare_model(config, task)
-    return open_engine(config, prepared, TorchBackend(prepared.source.path, task, prepared.files.template_name), "fp32")
+    return open_engine(config, prepared, TorchBackend(prepared.source.path, task, prepared.files.recipe), "fp32")
 
 
-def _config(
-    path: Path,
-    task: Task,
-    cache: Path,
-    *,
-    pickled: bool,
-    precision: Precision = "fp32",
-    template: str | None = None,
-) -> AppConfig:
+def _config(path: Path, task: Task, cache: Path, settings: Settings) -> AppConfig:
+    further: dict[str, Any] = {} if settings.template is None else {"template": settings.template}
+    if settings.splade:
+        further["splade"] = True
     return AppConfig.model_validate(
         {
-            task: {"model": str(path)} | ({} if template is None else {"template": template}),
-            "cpu": {"precision": precision, "token_budget": _TOKEN_BUDGET},
+            task: {"model": str(path)} | further,
+            "cpu": {"precision": settings.precision, "token_budget": _TOKEN_BUDGET},
             "serving": {"cache_dir": str(cache)},
-            "pickled_models": [str(path)] if pickled else [],
+            "pickled_models": [str(path)] if settings.pickled else [],
         }
     )

@@ -102,4 +102,22 @@ class TokensReference:
 
     def tokens(self, texts: Sequence[str], side: Side = None) -> list[Floats]:
         """(tokens, dimensions) of each text."""
-        return [vectors.numpy() for vectors in _of_side(self._model, side)(list(texts), convert_to_tensor=True)]
+        return list(_of_side(self._model, side)(list(texts), convert_to_numpy=True))
+
+
+class MaxSimReference:
+    """Scores of documents as `TokensReference` and the definition of MaxSim give them."""
+
+    def __init__(self, path: Path) -> None:
+        self._tokens = TokensReference(path)
+
+    def logits(self, query: str, documents: Sequence[str]) -> Floats:
+        """(documents,)."""
+        [of_query] = self._tokens.tokens([query], "query")
+        found = self._tokens.tokens(documents, "document")
+        return np.asarray([(of_query @ one.T).max(axis=1).sum() for one in found], dtype=np.float32)
+
+    def scores(self, query: str, documents: Sequence[str]) -> Floats:
+        """(documents,): the mean over the query's vectors instead of the sum, from 0 on."""
+        [of_query] = self._tokens.tokens([query], "query")
+        return np.clip(self.logits(query, documents) / len(of_query), 0, 1)

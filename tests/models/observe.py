@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.models.lanes import Lane, Served, loads, serve
+from tests.models.lanes import Lane, Served, Settings, loads, serve
 from tests.models.library import Side, Sparse
 from tests.models.texts import LABELS, QUERY, TEMPLATE, texts_for
 from trivet.config import Task
@@ -29,10 +29,9 @@ TOLERANCE = 1e-4
 LONGEST_TOKENS = 800
 """Of a text that is asked; longer ones cost time and show nothing new."""
 
-Kind = Literal["exact", "refused", "fails", "wrong", "absent"]
+Kind = Literal["exact", "refused", "fails", "wrong"]
 """`exact`: within `TOLERANCE` of the reference for every question. `refused`: the project says what it does not
-understand. `fails`: it stops with an error that names nothing. `wrong`: it answers, and the answer differs. `absent`:
-it serves the checkpoint, but has no way to ask for this output."""
+understand. `fails`: it stops with an error that names nothing. `wrong`: it answers, and the answer differs."""
 
 Output = Literal["vectors", "sparse", "tokens"]
 """What an embedder is asked for: one vector of a text, weights by token id, or a vector of each token."""
@@ -55,7 +54,8 @@ class Question:
 
     `pickled` allows its weights to be a pickle. `sides` asks for queries and documents besides plain texts.
     `template` is what the configuration says of a reranker whose files have none.
-    `special_tokens` puts the names of special tokens into one of the texts.
+    `splade` is what it says of a masked language model. `special_tokens` puts the names of special tokens into one of
+    the texts.
     """
 
     task: Task
@@ -65,6 +65,12 @@ class Question:
     sides: bool = False
     template: str | None = None
     special_tokens: bool = True
+    splade: bool = False
+
+    @property
+    def settings(self) -> Settings:
+        """What the configuration says."""
+        return Settings(pickled=self.pickled, template=self.template, splade=self.splade)
 
 
 def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
@@ -77,13 +83,11 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
         cache: folder of converted models.
     """
     try:
-        served = serve(lane, path, question.task, cache, pickled=question.pickled, template=question.template)
+        served = serve(lane, path, question.task, cache, question.settings)
     except ModelError as error:
         return _not_served(error, path, question, cache)
     except Exception as error:  # noqa: BLE001 - whatever it is, the table has a row for it
         return Outcome("fails", f"{type(error).__name__}: {error}")
-    if question.output != "vectors" and "output" not in EmbedRequest.__dataclass_fields__:
-        return Outcome("absent", f"EmbedRequest has no field to ask for {question.output}")
     assert question.reference is not None, f"{path.name} is served now: give its row a reference"
     with served:
         limit_tokens = min(served.engine.card.max_tokens - 16, LONGEST_TOKENS)
@@ -100,7 +104,7 @@ def observe(lane: Lane, path: Path, question: Question, cache: Path) -> Outcome:
 def _not_served(error: ModelError, path: Path, question: Question, cache: Path) -> Outcome:
     """A refusal is the loader's; a conversion of what the loader takes has failed, whatever its last line says."""
     converting = " failed (exit " in error.message
-    failed = converting and loads(path, question.task, cache, pickled=question.pickled, template=question.template)
+    failed = converting and loads(path, question.task, cache, question.settings)
     return Outcome("fails" if failed else "refused", error.message.replace(str(path), path.name))
 
 
@@ -143,10 +147,12 @@ def _vectors(served: Served, reference: Reference, texts: Sequence[str], side: S
 def _sparse(served: Served, reference: Reference, texts: Sequence[str], side: Side) -> Iterator[tuple[str, float]]:
     expected = reference.sparse(texts, side)
     for name, chosen in _mixes(len(texts)):
-        asked: Any = {"output": "sparse", "input_type": side}
-        result: Any = served(EmbedRequest(tuple(texts[at] for at in chosen), **asked))
-        pairs = zip(result.sparse, (expected[at] for at in chosen), strict=True)
-        yield f"{side or 'plain'}, {name}", max(_largest_weight(dict(ours), theirs) for ours, theirs in pairs)
+        asked = EmbedRequest(tuple(texts[at] for at in chosen), input_type=side, output="sparse")
+        result = served(asked)
+        assert isinstance(result, EmbedResult)
+        ours = (dict(zip(one.indices.tolist(), one.values.tolist(), strict=True)) for one in result.sparse)
+        pairs = zip(ours, (expected[at] for at in chosen), strict=True)
+        yield f"{side or 'plain'}, {name}", max(_largest_weight(*pair) for pair in pairs)
 
 
 def _largest_weight(ours: Sparse, theirs: Sparse) -> float:
@@ -156,21 +162,26 @@ def _largest_weight(ours: Sparse, theirs: Sparse) -> float:
 def _tokens(served: Served, reference: Reference, texts: Sequence[str], side: Side) -> Iterator[tuple[str, float]]:
     expected = reference.tokens(texts, side)
     for name, chosen in _mixes(len(texts)):
-        asked: Any = {"output": "tokens", "input_type": side}
-        result: Any = served(EmbedRequest(tuple(texts[at] for at in chosen), **asked))
+        # The references cut queries at 32 tokens, and documents at 180 or 300.
+        asked = EmbedRequest(tuple(texts[at] for at in chosen), input_type=side, output="tokens", long_input="truncate")
+        result = served(asked)
+        assert isinstance(result, EmbedResult)
         pairs = zip(result.tokens, (expected[at] for at in chosen), strict=True)
-        yield f"{side or 'plain'}, {name}", max(_largest(np.asarray(ours), theirs) for ours, theirs in pairs)
+        yield f"{side or 'plain'}, {name}", max(_largest(ours, theirs) for ours, theirs in pairs)
 
 
 def _reranker(served: Served, reference: Reference, texts: Sequence[str]) -> Iterator[tuple[str, float]]:
     for query in (QUERY, texts[0]):
         documents = [text for text in texts if _fits(served, query, text)]
         expected = reference.logits(query, documents)
+        scores = reference.scores(query, documents) if hasattr(reference, "scores") else 1 / (1 + np.exp(-expected))
         for name, chosen in _mixes(len(documents)):
-            result = served(RerankRequest(query, tuple(documents[at] for at in chosen)))
+            # A late-interaction reference cuts queries and documents at lengths of its own.
+            asked = RerankRequest(query, tuple(documents[at] for at in chosen), long_input="truncate")
+            result = served(asked)
             assert isinstance(result, RerankResult)
             yield f"logits, {name}", _largest(result.logits, expected[chosen])
-            yield f"scores, {name}", _largest(result.scores, 1 / (1 + np.exp(-expected[chosen])))
+            yield f"scores, {name}", _largest(result.scores, scores[chosen])
 
 
 def _classifier(served: Served, reference: Reference, texts: Sequence[str]) -> Iterator[tuple[str, float]]:

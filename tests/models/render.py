@@ -24,7 +24,6 @@ with sentence-transformers or transformers (or, where upstream has remote code, 
 - **refused**: not served; the message says what is not understood.
 - **fails**: not served, or not every text; the message names nothing.
 - **wrong**: served, and the numbers differ; nothing shows it to the caller.
-- **absent**: served, but there is no request for this output.
 """
 
 

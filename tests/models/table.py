@@ -19,6 +19,7 @@ from tests.models.formulas import AnswerReference, FormulaEmbedder, M3Reference,
 from tests.models.lanes import Lane
 from tests.models.library import (
     CrossEncoderReference,
+    MaxSimReference,
     SentenceTransformerReference,
     SparseReference,
     TokensReference,
@@ -54,7 +55,6 @@ EXACT = State("exact")
 refused = partial(State, "refused")
 fails = partial(State, "fails")
 wrong = partial(State, "wrong")
-ABSENT = State("absent")
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,9 @@ BERT = [
     ),
     Row(
         "bge-m3, sparse weights", Question("embedder", M3Reference, "sparse", pickled=True), xlm_roberta.write_bge_m3,
-        ABSENT, needs="sparse_linear.pt read under pickled_models, and a request that asks for it",
     ),
     Row(
         "bge-m3, token vectors", Question("embedder", M3Reference, "tokens", pickled=True), xlm_roberta.write_bge_m3,
-        ABSENT, needs="colbert_linear.pt read under pickled_models, and a request that asks for it",
     ),
     Row("all-mpnet-base-v2", EMBEDDER, mpnet.write_all_mpnet),
 ]  # fmt: skip
@@ -153,14 +151,10 @@ ENCODERS = [
     ),
     Row(
         "jina-embeddings-v2-base-en", _formula(formulas.jina_v2), jina.write_jina_v2,
-        refused("missing tensors: embeddings.position_embeddings.weight"),
-        needs="a module with ALiBi and a gated feed-forward block",
         also="jina-embeddings-v2-small-en, -base-de, -base-zh",
     ),
     Row(
         "jina-embeddings-v2-base-code", _formula(formulas.jina_v2), jina.write_jina_v2_code,
-        refused("missing tensors: embeddings.position_embeddings.weight"),
-        needs="the same module with normed queries and keys, a norm more and the other half gated",
     ),
     Row("jina-embeddings-v3-hf", EMBEDDER, jina.write_jina_v3_hf),
     Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert),
@@ -271,27 +265,29 @@ CLASSIFIERS = [
 SEVERAL_VECTORS = [
     Row(
         "splade-v3", Question("embedder", SparseReference, "sparse"), several_vectors.write_splade,
-        refused("chains MLMTransformer → SpladePooling"),
-        needs="MLMTransformer, SpladePooling, and a request for sparse weights",
     ),
     Row(
-        "splade-cocondenser-ensembledistil", Question("embedder", SparseReference, "sparse"),
-        several_vectors.write_splade_plain, ABSENT, needs="as splade-v3; …ForMaskedLM without modules.json",
+        "splade-cocondenser-ensembledistil", Question("embedder", SparseReference, "sparse", splade=True),
+        several_vectors.write_splade_plain,
     ),
     Row(
         "colbertv2.0", Question("embedder", TokensReference, "tokens", sides=True),
-        several_vectors.write_colbert_stanford, refused("unexpected tensors: linear.weight"),
-        needs="linear.weight for each token, artifact.metadata, queries filled up with [MASK]",
+        several_vectors.write_colbert_stanford,
     ),
     Row(
         "GTE-ModernColBERT-v1", Question("embedder", TokensReference, "tokens", sides=True),
-        several_vectors.write_colbert_pylate, refused("chains Transformer → Dense"),
-        needs="PyLate's Dense for each token, its prefixes, lengths and punctuation list",
+        several_vectors.write_colbert_pylate,
     ),
     Row(
         "a ColBERT saved by sentence-transformers 6", Question("embedder", TokensReference, "tokens", sides=True),
-        several_vectors.write_colbert_modules, refused("sets document_length"),
-        needs="MultiVectorMask, and module_input_name of Dense and Normalize",
+        several_vectors.write_colbert_modules,
+    ),
+    Row(
+        "colbertv2.0, as reranker", Question("reranker", MaxSimReference), several_vectors.write_colbert_stanford,
+    ),
+    Row(
+        "GTE-ModernColBERT-v1, as reranker", Question("reranker", MaxSimReference),
+        several_vectors.write_colbert_pylate,
     ),
     Row(
         "potion-base-8M", EMBEDDER, several_vectors.write_model2vec, refused("chains StaticEmbedding → Normalize"),

@@ -27,7 +27,7 @@ EMBEDDERS = [
 def test_the_limit_and_truncation_equal_sentence_transformers(row: Row, written: Checkpoints, converted: Path) -> None:
     path = written(row)
     reference = SentenceTransformerReference(path)
-    with serve("torch", path, "embedder", converted, pickled=row.question.pickled) as served:
+    with serve("torch", path, "embedder", converted, row.question.settings) as served:
         ours = served.engine.card.max_tokens
         assert ours == reference.limit_tokens
         if row.torch.kind == "exact" and ours <= 512:

@@ -74,6 +74,6 @@ def test_a_row_that_is_not_exact_says_why_and_what_it_needs(row: Row) -> None:
         state = row.state(lane)
         if state.kind != "exact":
             assert row.needs, row.model
-            assert state.says or state.kind == "absent", row.model
+            assert state.says, row.model
         if state.kind == "wrong":
             assert state.says, row.model

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+import trivet
 from deployments.environment.variables import SHIPPED_FILE, read_variables
 from tests.ops.files import ROOT
 from trivet.config import AppConfig
@@ -59,16 +60,10 @@ def test_pods_have_rays_variables_and_their_volumes(group: Mapping) -> None:
     ]
     given = {variable["name"]: variable["value"] for variable in container(group)["env"]}
     assert given == SEVERAL_MACHINES
-    assert container(group)["image"].endswith(f":{_version()}")
+    assert container(group)["image"].endswith(f":{trivet.__version__}")
     mounted = {mount["name"] for mount in container(group)["volumeMounts"]}
     assert mounted == {volume["name"] for volume in group["template"]["spec"]["volumes"]}
     assert group["template"]["spec"]["terminationGracePeriodSeconds"] > 20
-
-
-def _version() -> str:
-    found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None
-    return found.group(1)
 
 
 def test_the_variables_file_means_the_same_to_kubectl() -> None:

@@ -12,6 +12,8 @@ from trivet.errors import InputTooLong, TrivetError
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
+    DetokenizeRequest,
+    DetokenizeResult,
     EmbedRequest,
     EmbedResult,
     EngineRequest,
@@ -25,6 +27,7 @@ from trivet.messages import (
     RerankRequest,
     RerankResult,
     ResultT,
+    SparseVector,
     StageTimings,
     Token,
     TokenizeRequest,
@@ -37,8 +40,9 @@ WINDOW_CHARACTERS = 1000
 """A text of more characters counts as more windows."""
 
 EMBEDDER = ModelCard(
-    "embedder", "tests/fake-embedder", "r1", 256, dimensions=DIMENSIONS, precision="fp32", pooling="mean"
-)
+    "embedder", "tests/fake-embedder", "r1", 256, dimensions=DIMENSIONS, precision="fp32", pooling="mean",
+    outputs=("dense", "sparse", "tokens"),
+)  # fmt: skip
 RERANKER = ModelCard("reranker", "tests/fake-reranker", "r2", 512, precision="fp32")
 CLASSIFIER = ModelCard(
     "classifier", "tests/fake-classifier", "r3", 512, labels={"entailment": 0, "not_entailment": 1}, precision="fp32"
@@ -57,6 +61,15 @@ def vector_of(text: str) -> Floats:
 def _word_vector(word: str) -> Floats:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
     return np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+
+
+def sparse_of(text: str) -> SparseVector:
+    """The number of words of each length, by length."""
+    lengths, counts = np.unique([len(word) for word in text.split()], return_counts=True)
+    return SparseVector(lengths.astype(np.int32), counts.astype(np.float32))
+
+
+NO_VECTORS = np.empty((0, 0), np.float32)
 
 
 def relevance_of(query: str, document: str) -> float:
@@ -129,6 +142,9 @@ class FakeDispatcher:
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         return TokenizeResult(tuple(tokens_of(text, special=request.add_special_tokens) for text in request.texts))
 
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        return DetokenizeResult(tuple(" ".join(map(str, ids)) for ids in request.ids))
+
 
 def inputs_of(request: EngineRequest) -> list[str]:
     """The texts that errors name by index."""
@@ -148,8 +164,15 @@ def result_of(request: EngineRequest) -> EngineResult:
     truncates = request.long_input == "truncate"
     match request:
         case EmbedRequest():
+            usage = usage_of(request.texts, truncates=truncates)
+            if request.output == "sparse":
+                sparse = tuple(map(sparse_of, request.texts))
+                return EmbedResult(NO_VECTORS, usage, TIMINGS, DEVICE, sparse=sparse)
+            if request.output == "tokens":
+                tokens = tuple(np.stack([vector_of(word) for word in text.split() or [text]]) for text in request.texts)
+                return EmbedResult(NO_VECTORS, usage, TIMINGS, DEVICE, tokens=tokens)
             vectors = np.stack([vector_of(text) for text in request.texts])[:, : request.dimensions]
-            return EmbedResult(vectors, usage_of(request.texts, truncates=truncates), TIMINGS, DEVICE)
+            return EmbedResult(vectors, usage, TIMINGS, DEVICE)
         case RerankRequest():
             logits = np.array([relevance_of(request.query, text) for text in request.documents], dtype=np.float32)
             usage = usage_of(request.documents, truncates=truncates)

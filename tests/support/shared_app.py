@@ -16,7 +16,15 @@ from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus
-from trivet.messages import ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
+from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    ModelCard,
+    Request,
+    ResultT,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 
 class Behind:
@@ -39,6 +47,9 @@ class Behind:
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         return cast("TokenizeResult", await self.dispatcher.tokenize(request))
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        return cast("DetokenizeResult", await self.dispatcher.detokenize(request))
 
 
 @cache

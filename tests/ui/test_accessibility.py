@@ -30,7 +30,7 @@ def test_no_state_of_the_page_has_a_violation(
     assert violations(page) == []
     dispatcher.squeeze()
     page.locator("#rules summary").click()
-    for tab in ("rerank", "relate", "classify"):
+    for tab in ("rerank", "relate", "classify", "embed"):
         page.click(f"#tab-{tab}")
         page.click(f"#{tab}-form button")
         page.wait_for_selector(f"#{tab}-outcome .route")

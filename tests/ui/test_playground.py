@@ -1,5 +1,7 @@
 """The playground: requests, results and failures."""
 
+import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,28 +93,6 @@ def test_a_graph_is_redrawn_at_another_width(open_page: OpenPage) -> None:
     page.wait_for_function("document.querySelector('#relate-outcome .graph svg').viewBox.baseVal.width < 400")
 
 
-def test_a_folder_of_files_is_related(open_page: OpenPage, dispatcher: SimulatedDispatcher, tmp_path: Path) -> None:
-    folder = tmp_path / "notes"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "one.md").write_text("the first text depends on the second")
-    (folder / "two.md").write_text("the second text expands on the first")
-    (folder / "deep" / "three.md").write_text("the two texts contradict each other")
-    (folder / "picture.png").write_bytes(b"\x89PNG\x00\xff")
-    (folder / "latin.txt").write_bytes(b"caf\xe9 \xff\xfe")
-    (folder / "empty.txt").write_text("")
-    (folder / ".hidden").write_text("secret")
-    page = open_page()
-    page.click("#tab-files")
-    page.set_input_files("#files-folder", folder)
-    page.wait_for_selector("#files-outcome .graph svg")
-    assert sorted(texts(page, "#files-outcome .graph text")) == ["deep/three.md", "one.md", "two.md"]
-    hint = page.locator("#files-outcome .hint").inner_text()
-    assert hint == "Skipped: 1 hidden, 2 not text, and 1 empty."
-    sources = {request.query for request in dispatcher.requests if isinstance(request, RerankRequest)}
-    assert len(sources) == 3
-    assert not any("secret" in source for source in sources)
-
-
 def test_one_file_is_not_enough(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("alone")
     page = open_page()
@@ -120,24 +100,6 @@ def test_one_file_is_not_enough(open_page: OpenPage, tmp_path: Path) -> None:
     page.set_input_files("#files-pick", tmp_path / "one.txt")
     page.wait_for_selector("#files-outcome .empty")
     assert texts(page, "#files-outcome .empty") == ["At least two text files are needed to relate them."]
-
-
-def test_files_can_be_dropped(open_page: OpenPage) -> None:
-    page = open_page()
-    page.click("#tab-files")
-    transfer = page.evaluate_handle(
-        """() => {
-          const transfer = new DataTransfer();
-          transfer.items.add(new File(["the first text"], "a.txt", {type: "text/plain"}));
-          transfer.items.add(new File(["the second text"], "b.txt", {type: "text/plain"}));
-          return transfer;
-        }"""
-    )
-    page.dispatch_event("#files-drop", "dragover", {"dataTransfer": transfer})
-    assert page.locator("#files-drop").get_attribute("data-over") is not None
-    page.dispatch_event("#files-drop", "drop", {"dataTransfer": transfer})
-    page.wait_for_selector("#files-outcome .graph svg")
-    assert page.locator("#files-drop").get_attribute("data-over") is None
 
 
 def test_a_text_is_classified_by_labels_of_the_users_choice(
@@ -153,6 +115,40 @@ def test_a_text_is_classified_by_labels_of_the_users_choice(
     (request,) = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
     assert request.multi_label
     assert list(request.hypotheses) == ["praise", "bug report"]
+
+
+def test_texts_are_compared_in_a_matrix(open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#tab-embed")
+    page.fill("#embed-texts", "red green\nred green blue\nsomething else")
+    page.click("#embed-form button")
+    page.wait_for_selector("#embed-outcome .matrix")
+    rows = [[float(value) for value in row.split()] for row in texts_of_rows(page)]
+    assert [rows[at][at] for at in range(3)] == [1, 1, 1]
+    assert rows[0][1] == rows[1][0] > 0.5 > rows[0][2]
+    shares = page.locator("#embed-outcome td[style]").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    )
+    assert shares[0] == shares[4] != shares[2]
+
+
+def texts_of_rows(page: "Page") -> list[str]:
+    return page.locator("#embed-outcome tbody tr").evaluate_all(
+        "all => all.map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent).join(' '))"
+    )
+
+
+def test_a_request_can_be_copied_as_curl(open_page: OpenPage, url: str) -> None:
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#rerank-query", "it's red")
+    page.fill("#rerank-documents", "red\nblue")
+    page.click("#rerank-form button")
+    page.click("#rerank-outcome >> text=Copy as curl")
+    page.wait_for_selector("#rerank-outcome .copied:has-text('Copied.')")
+    command = page.evaluate("navigator.clipboard.readText()")
+    answered = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+    assert [result["index"] for result in json.loads(answered.stdout)["results"]] == [0, 1]
 
 
 def test_a_refusal_is_shown_as_a_sentence_and_the_form_works_again(

@@ -178,7 +178,7 @@ def test_the_whole_page_works_by_keyboard(open_page: OpenPage) -> None:
     assert page.evaluate("document.activeElement.id") == "tab-relate"
     assert page.locator("#panel-relate").is_visible()
     page.keyboard.press("End")
-    assert page.locator("#panel-classify").is_visible()
+    assert page.locator("#panel-embed").is_visible()
     page.keyboard.press("Home")
     assert page.locator("#panel-rerank").is_visible()
     assert page.locator('[role="tab"][tabindex="0"]').count() == 1

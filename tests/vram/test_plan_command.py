@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from trivet.cli.config_file import read_serve_file
 from trivet.cli.plan import plan_command
+from trivet.vram.planning.facts import CATALOGUE
 
 APP = typer.Typer()
 APP.command()(plan_command)
@@ -39,6 +43,43 @@ def test_the_cpu_preset_divides_nothing() -> None:
     assert "all-MiniLM-L6-v2" in ran.stdout
 
 
+def test_without_models_the_largest_preset_that_fits_is_planned() -> None:
+    for vram, expected in (("8GiB", "ModernBERT-large"), ("5GiB", "gte-modernbert-base"), ("1GiB", "all-MiniLM-L6-v2")):
+        ran = CliRunner().invoke(APP, ["--vram", vram])
+        assert ran.exit_code == 0, ran.output
+        assert expected in ran.stdout
+    occupied = CliRunner().invoke(APP, ["--vram", "8GiB", "--external", "3GiB"])
+    assert "gte-modernbert-base" in occupied.stdout
+
+
+def test_without_anything_this_machines_gpu_is_planned() -> None:
+    """Here without one, or with any: the command says what it found."""
+    ran = CliRunner().invoke(APP, [])
+    assert ran.exit_code == 0, ran.output
+    assert "GPU" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--preset", "8gb"], ["--vram", "1GiB"], ["--vram", "8GiB", "--models", FLAGSHIP]]
+)
+def test_a_written_configuration_is_valid_and_has_the_plans_models(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "planned.yaml"
+    ran = CliRunner().invoke(APP, [*arguments, "--write", str(file)])
+    assert ran.exit_code == 0, ran.output
+    config = read_serve_file(file).config
+    assert config.embedder.model in CATALOGUE
+    assert config.embedder.model.split("/")[-1] in ran.stdout
+    assert config.device == ("cpu" if "1GiB" in arguments else "auto")
+    again = CliRunner().invoke(APP, [*arguments, "--write", str(file)])
+    assert again.exit_code == 1
+    assert "File exists" in again.stderr
+
+
+def test_a_configuration_needs_three_models(tmp_path: Path) -> None:
+    arguments = ["--vram", "8GiB", "--models", "bge-reranker-base", "--write", str(tmp_path / "planned.yaml")]
+    assert CliRunner().invoke(APP, arguments).exit_code == 2
+
+
 def test_assumptions_can_be_changed() -> None:
     arguments = ["--vram", "6GiB", "--models", FLAGSHIP]
     assert CliRunner().invoke(APP, arguments).exit_code == 0
@@ -50,8 +91,6 @@ def test_assumptions_can_be_changed() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
-        ["--vram", "8GiB"],
         ["--models", FLAGSHIP],
         ["--preset", "8gb", "--models", FLAGSHIP],
         ["--preset", "9gb"],

@@ -170,7 +170,7 @@ def test_the_table_adds_up_and_lines_up() -> None:
 
 def test_names_are_found_with_and_without_their_owner() -> None:
     assert facts_for("bge-reranker-base") is facts_for("BAAI/bge-reranker-base")
-    with pytest.raises(ModelError, match="neither a local directory nor one of"):
+    with pytest.raises(ModelError, match="no local directory, not fetched from the hub, and none of"):
         facts_for("no-such-model")
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.dispatch.protocol import CacheUse, Routed
-from trivet.messages import EngineResult, Floats, ModelCard, Usage
+from trivet.messages import EmbedResult, EngineResult, Floats, ModelCard, Usage
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -41,12 +41,19 @@ class TokenUsage(TypedDict):
     total_tokens: int
 
 
+class SparseAnswer(TypedDict):
+    """Weights by token id, the ids ascending."""
+
+    indices: Any
+    values: Any
+
+
 class Embedding(TypedDict):
     """One input's vector, and how much of the input the model read."""
 
     object: str
     index: int
-    embedding: EncodedVector
+    embedding: EncodedVector | SparseAnswer | list[Vector]
     windows: int
     truncated: bool
 
@@ -85,6 +92,25 @@ class ClassifyAnswer(TypedDict):
     usage: TokenUsage
 
 
+class SpanAnswer(TypedDict):
+    """A passage of a text: characters `start` to `end` (excluded), lines from 1 (both included)."""
+
+    start: int
+    end: int
+    start_line: int
+    end_line: int
+
+
+class EvidenceAnswer(TypedDict):
+    """A pair of passages that shows the relation."""
+
+    source: SpanAnswer
+    target: SpanAnswer
+    relation: str
+    confidence: float
+    relevance: float | None
+
+
 class EdgeAnswer(TypedDict):
     """One relation; indices are positions in the request."""
 
@@ -96,6 +122,8 @@ class EdgeAnswer(TypedDict):
     relevance: float | None
     windows: int
     truncated: bool
+    evidence: list[EvidenceAnswer]
+    """The pairs of passages that show the relation; the first one gave the scores."""
 
 
 class Omitted(TypedDict):
@@ -104,6 +132,7 @@ class Omitted(TypedDict):
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int
 
 
 class StageTimes(TypedDict):
@@ -118,6 +147,7 @@ class RelationsTimes(TypedDict):
     """Milliseconds in all and, for each model that was needed, per stage."""
 
     total: float
+    embed: NotRequired[StageTimes]
     rerank: NotRequired[StageTimes]
     classify: NotRequired[StageTimes]
 
@@ -143,8 +173,14 @@ class ModelEntry(TypedDict):
     revision: str
     max_tokens: int
     dimensions: int | None
+    outputs: list[str] | None
+    """What an embedder can make of a text."""
     labels: list[str] | None
     precision: str
+    weights_bytes: int | None
+    licence: str | None
+    """As the model's card states it."""
+    languages: list[str] | None
     gpu_layout: str
     """`packed`: a GPU computes sequences laid end to end. `padded: …`: why it pads them."""
 
@@ -173,23 +209,33 @@ def model_entry(card: ModelCard) -> ModelEntry:
         "revision": card.revision,
         "max_tokens": card.max_tokens,
         "dimensions": card.dimensions,
+        "outputs": list(card.outputs) or None,
         "labels": list(card.labels) or None,
         "precision": card.precision,
+        "weights_bytes": card.weights_bytes,
+        "licence": card.licence,
+        "languages": list(card.languages) or None,
         "gpu_layout": "packed" if card.padded_because is None else f"padded: {card.padded_because}",
     }
 
 
-def embedding_items(vectors: Floats, usage: Usage, *, as_base64: bool, first_index: int = 0) -> list[Embedding]:
-    """Make OpenAI's `data` of (inputs, dimensions) vectors."""
+def embedding_items(result: EmbedResult, *, as_base64: bool, first_index: int = 0) -> list[Embedding]:
+    """Make OpenAI's `data` of a result, whatever was asked for."""
+    usage = result.usage
+    found: list[Any] = [
+        *((_base64(vector) if as_base64 else vector) for vector in result.vectors),
+        *({"indices": one.indices, "values": one.values} for one in result.sparse),
+        *result.tokens,
+    ]
     return [
         {
             "object": "embedding",
             "index": first_index + index,
-            "embedding": _base64(vector) if as_base64 else vector,
+            "embedding": one,
             "windows": usage.windows[index],
             "truncated": usage.truncated[index],
         }
-        for index, vector in enumerate(vectors)
+        for index, one in enumerate(found)
     ]
 
 

@@ -4,13 +4,18 @@ A body of 1 MB may mean much more: a template with 4,000 places for a label of 1
 texts with two labels of 2 MB are an answer of 8 GB. Every route whose texts are combined or repeated asks here first.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from trivet.errors import InvalidInput
+from trivet.messages import ModelCard
 
 PLACE = "{}"
 """Where a template takes the label."""
+
+CHARACTERS_PER_TOKEN = 4
+"""A low estimate of the tokens: what it refuses, the exact count would refuse, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +85,58 @@ def relate_cost(source: str, candidates: Collection[str], related: int, relation
     read = related * len(source) + sum(map(len, candidates)) + sum(map(len, relations.values()))
     answered = related * sum(map(len, relations))
     return Cost(max(read, answered), related * len(relations))
+
+
+def exhaustive_tokens(pairs: Iterable[tuple[str, str]], labels: int, window_tokens: int) -> int:
+    """Estimate the tokens of reading every window of a first text with every window of a second, once per label.
+
+    Args:
+        pairs: the texts.
+        labels: how often each pair is read: the number of hypotheses, 1 for a reranker.
+        window_tokens: the model's limit; half of it is one text's in a pair that does not fit.
+    """
+    total = 0
+    for first, second in pairs:
+        tokens = len(first) / CHARACTERS_PER_TOKEN, len(second) / CHARACTERS_PER_TOKEN
+        if sum(tokens) <= window_tokens:
+            total += labels * math.ceil(sum(tokens))
+            continue
+        windows = [math.ceil(count / (window_tokens / 2)) for count in tokens]
+        total += labels * windows[0] * windows[1] * window_tokens
+    return total
+
+
+def check_exhaustive(
+    ranked: Iterable[tuple[str, str]],
+    related: Iterable[tuple[str, str]],
+    relations: Mapping[str, str],
+    cards: Iterable[ModelCard],
+    limit_tokens: int,
+    field: str,
+) -> None:
+    """Refuse an exhaustive reading that is clearly beyond the limit, before any model reads a text.
+
+    Args:
+        ranked: pairs that the reranker reads; none for given pairs.
+        related: pairs that the classifier reads.
+        relations: label → hypothesis.
+        cards: the models.
+        limit_tokens: `limits.max_request_tokens`, which holds for each model.
+        field: of the texts in the request.
+
+    Raises:
+        InvalidInput: the message states the cost, the limit and the remedies.
+    """
+    window_tokens = {card.task: card.max_tokens for card in cards}
+    tokens = max(
+        exhaustive_tokens(ranked, 1, window_tokens["reranker"]),
+        exhaustive_tokens(related, len(relations), window_tokens["classifier"]),
+    )
+    if tokens > limit_tokens:
+        raise InvalidInput(
+            f"reading every window of each text with every window of the other takes about {tokens} tokens; the limit "
+            f"is {limit_tokens} (limits.max_request_tokens). Leave out `evidence` and `long_input` to relate the texts "
+            f"by their best passages, or send fewer or shorter {field}, or a smaller top_k.",
+            field="evidence",
+            code="too_many_tokens",
+        )

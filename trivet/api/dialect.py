@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trivet.api.scope import TASK_PREFIXES
+
 Dialect = Literal["native", "rerank_v1", "cohere_v2", "tei", "vllm", "infinity", "ollama"]
 
 TAG_PREFIX = "as:"
@@ -36,11 +38,18 @@ RULES: tuple[Rule, ...] = (
     Rule("/", "tei", "tei_rerank", ("texts",)),
     Rule("/", "tei", "tei_embed"),
     Rule("/embed", "tei", "tei_embed"),
+    Rule("/embed_sparse", "tei", "tei_embed_sparse"),
+    Rule("/embed_all", "tei", "tei_embed_all"),
     Rule("/predict", "tei", "tei_predict"),
     Rule("/similarity", "tei", "tei_similarity"),
+    Rule("/tokenize", "vllm", "vllm_tokenize", ("prompt",)),
     Rule("/tokenize", "tei", "tei_tokenize"),
+    Rule("/detokenize", "vllm", "vllm_detokenize"),
+    Rule("/version", "vllm", "none"),
+    Rule("/decode", "tei", "tei_decode"),
     Rule("/info", "tei", "none"),
     Rule("/health", "tei", "none"),
+    Rule("/ping", "tei", "none"),
     Rule("/rerank", "tei", "tei_rerank", ("texts",)),
     # litellm sends `return_documents` to infinity and to vLLM, and expects different documents from each. Its vLLM
     # provider can use `/v1/rerank` (api_base ending in /v1), so this path is infinity's.
@@ -57,6 +66,7 @@ RULES: tuple[Rule, ...] = (
             Rule(path, "vllm", "vllm_score_texts"),
         )
     ),
+    Rule("/pooling", "vllm", "vllm_pooling"),
     Rule("/embeddings", "infinity", "infinity_embeddings"),
     Rule("/models", "infinity", "none"),
     Rule("/api/embed", "ollama", "ollama_embed"),
@@ -85,7 +95,9 @@ _BY_PATH_ALONE: dict[str, Dialect] = {rule.path: rule.dialect for rule in RULES 
 
 
 def dialect_of(path: str, fields: Iterable[str] = ()) -> Dialect:
-    """Return the dialect of the answer, errors included."""
+    """Return the dialect of the answer, errors included. Below the base URL of one model all paths are TEI's."""
+    if path.startswith(TASK_PREFIXES):
+        return "tei"
     if not fields:
         return _BY_PATH_ALONE.get(path, "native")
     rule = rule_for(path, fields)

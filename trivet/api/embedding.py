@@ -26,12 +26,14 @@ def check_dimensions(service: Service, card: ModelCard, request: EmbedRequest) -
 def embed_notes(card: ModelCard, request: EmbedRequest) -> dict[str, str]:
     """Headers about what a caller may have expected otherwise.
 
-    `x-trivet-prompt`, where the caller states a kind of text or a prompt: the name of the prompt that was prepended, or
-    `none`. `x-trivet-dimensions`: `untrained` where vectors were cut to a size for which the model is not known to be
-    trained.
+    `x-trivet-prompt`, where the caller states a kind of text or a prompt: the name of the prompt that was prepended,
+    `none`, or `instruction` where the caller gave one. `x-trivet-dimensions`: `untrained` where vectors were cut to a
+    size for which the model is not known to be trained.
     """
     notes = {}
-    if request.prompt_name or request.input_type:
+    if request.instruction is not None:
+        notes["x-trivet-prompt"] = "instruction"
+    elif request.prompt_name or request.input_type:
         used = (
             named_prompt(card.prompts, request.prompt_name)
             if request.prompt_name

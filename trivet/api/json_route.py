@@ -152,11 +152,22 @@ async def _parallel_if_large(body_bytes: int, function: Callable[..., T], *argum
 
 
 def _parsed(body: bytes, headers: Headers, max_elements: int) -> Any:
-    """Parse the body's JSON; a body with another content type stays bytes, which no endpoint accepts."""
+    """Parse the body's JSON, whatever its content type; fields of null are left out, as if they had not been sent.
+
+    Clients such as curl state a form's type for JSON. From a page in a browser only JSON's own type is taken. Before it
+    sends that type, the browser asks whether the page may (CORS); for a form's type it does not ask.
+    """
     if not body:
-        raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
-    if not _is_json(next((value for name, value in headers if name == b"content-type"), b"")):
-        return body
+        raise InvalidInput("the body is empty; send a JSON object", field="body", code="missing")
+    content_type = b""
+    from_page = False
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value
+        from_page = from_page or name == b"origin"
+    is_json = _is_json(content_type)
+    if from_page and not is_json:
+        raise HTTPException(415, "send JSON from a page with the header content-type: application/json")
     elements = count_elements(body, max_elements)
     if elements > max_elements:
         raise InvalidInput(
@@ -168,14 +179,21 @@ def _parsed(body: bytes, headers: Headers, max_elements: int) -> Any:
     try:
         content = json.loads(body)  # lenient: validation refuses NaN and lone surrogates, and names their field
     except json.JSONDecodeError as error:
-        raise RequestValidationError(
-            [{"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}]
-        ) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, nested too deeply
-        raise HTTPException(400, "There was an error parsing the body") from error
-    if isinstance(content, dict) and len(content) > MOST_FIELDS:  # pydantic would list every unknown one
+        raise _not_json(f"{error.msg} at character {error.pos}", is_json) from error
+    except UnicodeDecodeError as error:
+        raise _not_json(f"byte {error.start} is not UTF-8", is_json) from error
+    except (ValueError, RecursionError) as error:
+        raise _not_json("a number has too many digits, or values are nested too deeply", is_json) from error
+    if not isinstance(content, dict):
+        return content
+    if len(content) > MOST_FIELDS:  # pydantic would list every unknown one
         raise InvalidInput(f"the body has {len(content)} fields; the limit is {MOST_FIELDS}", field="body")
-    return content
+    return {field: value for field, value in content.items() if value is not None}
+
+
+def _not_json(why: str, is_json: bool) -> InvalidInput:
+    hint = "" if is_json else ". Send JSON with the header content-type: application/json"
+    return InvalidInput(f"the body cannot be read as JSON: {why}{hint}", field="body", code="json_invalid")
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,6 @@
 """The rerank call behind every rerank route, whatever the shape of its body and answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,9 @@ from trivet.api.answers import best_first
 from trivet.api.options import CallOptions
 from trivet.api.service import Service
 from trivet.dispatch.protocol import Routed
+from trivet.errors import remap_field_index
 from trivet.messages import Floats, LongInput, ModelCard, RerankRequest, RerankResult
+from trivet.relations.division import Document, Excerpt, divide_all, passage_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,43 @@ async def rank(
     )
     routed = await service.call(request, options)
     return Ranked(best_first(routed.result.logits)[: top_n or None], routed, card)
+
+
+async def best_passages(
+    service: Service, query: str, documents: Mapping[int, str], options: CallOptions
+) -> tuple[dict[int, Excerpt], Routed[RerankResult] | None]:
+    """Find the passage of each long document that answers the query best, by one more call.
+
+    Args:
+        service: the models.
+        query: the query.
+        documents: by position in the request.
+        options: of the request.
+
+    Returns:
+        By position, for documents of more than one passage; and the call, if one was needed.
+    """
+    max_tokens = passage_tokens(await service.info.models(), service.settings.passage_tokens)
+    positions = list(documents)
+    divided = await divide_all([Document(documents[index]) for index in positions], max_tokens)
+    passages = [
+        (index, passage)
+        for index, of_document in zip(positions, divided, strict=True)
+        if len(of_document) > 1
+        for passage in of_document
+    ]
+    if not passages:
+        return {}, None
+    request = RerankRequest(
+        query,
+        tuple(passage.read for _, passage in passages),
+        priority=options.priority,
+        no_store=options.no_store,
+    )
+    with remap_field_index([index for index, _ in passages]):
+        routed = await service.call(request, options)
+    best: dict[int, tuple[float, Excerpt]] = {}
+    for (index, passage), logit in zip(passages, routed.result.logits, strict=True):
+        if index not in best or logit > best[index][0]:
+            best[index] = float(logit), passage
+    return {index: passage for index, (_, passage) in best.items()}, routed

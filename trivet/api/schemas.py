@@ -1,7 +1,7 @@
 """Request bodies of the native routes, with all validation that needs no configuration."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,12 +12,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
-from trivet.messages import InputType, LongInput, PairText
+from trivet.api.fields import Flag, MaybeEmptyText, TextKind
+from trivet.config import Output
+from trivet.messages import LongInput, PairText
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -39,7 +42,10 @@ def _as_texts(value: Any) -> Any:
     if items and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
         raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
     if any(isinstance(item, list) for item in items):
-        raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+        nested = [inner for item in items if isinstance(item, list) for inner in item]
+        if any(isinstance(inner, int) and not isinstance(inner, bool) for inner in nested):
+            raise PydanticCustomError("token_ids", TOKEN_IDS_MESSAGE)
+        raise PydanticCustomError("nested_texts", 'lists are nested; send one flat list of texts: ["a", "b"]')
     return items
 
 
@@ -49,15 +55,26 @@ Texts = Annotated[
 ]
 """One text or several."""
 
+MaybeEmptyTexts = Annotated[
+    list[MaybeEmptyText],
+    Field(min_length=1, fail_fast=True),
+    BeforeValidator(
+        _as_texts,
+        json_schema_input_type=MaybeEmptyText | Annotated[list[MaybeEmptyText], Field(min_length=1)],
+    ),
+]
+"""The same for dialects whose servers read an empty text like any other."""
 
-def _as_whole(value: Any) -> Any:
+
+def as_whole(value: Any) -> Any:
+    """Return 3 for 3.0: JSON has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[PositiveInt, BeforeValidator(_as_whole)]
+Count = Annotated[PositiveInt, BeforeValidator(as_whole)]
 """At least 1. JSON has one kind of number: 3.0 is 3."""
 
-CountOrZero = Annotated[NonNegativeInt, BeforeValidator(_as_whole)]
+CountOrZero = Annotated[NonNegativeInt, BeforeValidator(as_whole)]
 """The same, where 0 means all."""
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -76,8 +93,20 @@ class EmbeddingsBody(BaseModel):
     model: str | None = None
     encoding_format: EncodingFormat = "float"
     dimensions: Count | None = None
-    input_type: InputType | None = None
+    input_type: TextKind = None
     long_input: LongInput | None = None
+    instruction: Text | None = None
+    """What the search is for: it replaces the task in the prompt for queries of models that were trained with one."""
+    output: Output = "dense"
+    """One vector of each text, weights by token id, or a vector of each token: what the model gives."""
+
+    @model_validator(mode="after")
+    def _base64_is_for_vectors(self) -> Self:
+        if self.encoding_format == "base64" and self.output != "dense":
+            raise PydanticCustomError(
+                "encoding_format", "encoding_format base64 is for dense vectors; with this output leave it out"
+            )
+        return self
 
 
 class PairBody(BaseModel):
@@ -138,7 +167,7 @@ class ClassifyBody(BaseModel):
     input: Pairs
     labels: Labels
     hypothesis_template: Annotated[str, Field(pattern=r"\{\}")] = "This example is {}."
-    multi_label: bool = False
+    multi_label: Flag = False
     model: str | None = None
     long_input: LongInput | None = None
 
@@ -171,8 +200,14 @@ class _RelationsBody(BaseModel):
 
     relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
     threshold: Score | None = None
-    """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""
+    """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's, and 0
+    for `pairs`, which are all answered."""
     long_input: LongInput | None = None
+    evidence: Literal["passages", "exhaustive"] | None = None
+    """`passages`: long texts are related by their best pairs of passages. `exhaustive`: every window of a text meets
+    every window of the other. Default: `passages`, and `exhaustive` where `long_input` is not `window`."""
+    passage_pairs: Annotated[Count, Field(le=16, json_schema_extra={"maximum": 16})] = 3
+    """Most pairs of passages that are classified per pair of texts."""
 
 
 class CandidatesBody(_RelationsBody):
@@ -183,6 +218,8 @@ class CandidatesBody(_RelationsBody):
     top_k: Count = 16
     min_relevance: Score | None = None
     """Least relevance of a candidate. Default: as configured."""
+    include_unrelated: Flag = False
+    """Whether candidates without a relation become edges, too; else they are counted in `omitted`."""
 
     def cost(self, relations: Mapping[str, str]) -> Cost:
         """Compute what the request expands to with these relations."""
@@ -193,6 +230,8 @@ class PairsBody(_RelationsBody):
     """`POST /v1/relations`: given pairs, all of which are classified."""
 
     pairs: Annotated[list[RelationPair], Field(min_length=1, fail_fast=True)]
+    include_unrelated: Literal[True] = True
+    """Every pair is answered."""
 
     def cost(self, relations: Mapping[str, str]) -> Cost:
         """Compute what the request expands to with these relations."""

@@ -23,10 +23,11 @@ def find_card(cards: Iterable[ModelCard], task: Task, asked: str | None, aliases
     Raises:
         InvalidInput: code `model_not_found`; the message names what is served.
     """
+    cards = list(cards)
     card = next(card for card in cards if card.task == task)
     if asked is None or asked in UNSPECIFIED or _is_named(card, asked, aliases):
         return card
-    raise _not_found(f"the model {asked[:200]!r} is not served here as {task}; {card.name!r} is")
+    raise _not_found(asked, cards, f" as {task}", task)
 
 
 def find_by_name(cards: Iterable[ModelCard], asked: str, aliases: Mapping[str, str]) -> ModelCard:
@@ -35,7 +36,7 @@ def find_by_name(cards: Iterable[ModelCard], asked: str, aliases: Mapping[str, s
     for card in cards:
         if _is_named(card, asked, aliases):
             return card
-    raise _not_found(f"the model {asked[:200]!r} is not served here; served are {[card.name for card in cards]}")
+    raise _not_found(asked, cards, "", "embedder")
 
 
 def _is_named(card: ModelCard, asked: str, aliases: Mapping[str, str]) -> bool:
@@ -45,9 +46,20 @@ def _is_named(card: ModelCard, asked: str, aliases: Mapping[str, str]) -> bool:
     return meant in (served, served.rpartition("/")[2], card.task)
 
 
-def _not_found(message: str) -> InvalidInput:
-    return InvalidInput(message, field="model", code="model_not_found")
+def _not_found(asked: str, cards: Iterable[ModelCard], role: str, task: Task) -> InvalidInput:
+    asked = asked[:_LONGEST_NAME]
+    served = ", ".join(f"{card.task} {card.name!r}" for card in cards)
+    return InvalidInput(
+        f"the model {asked!r} is not served here{role}; served are {served}. Send one of these names or tasks, leave "
+        f"`model` out, or accept the name in serve_config.yaml: `api.model_aliases: {{{asked}: {task}}}`, or "
+        "`api.common_model_names: true` for the usual ones",
+        field="model",
+        code="model_not_found",
+    )
 
+
+_LONGEST_NAME = 200
+"""Of a name that a message repeats."""
 
 T = TypeVar("T")
 

@@ -8,9 +8,11 @@ from typing import Literal
 
 from pydantic import ByteSize
 
+from trivet.api.common_names import COMMON_NAMES
 from trivet.api.cost import ExpansionLimits
 from trivet.api.key_ring import KeySource, open_keys
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
+from trivet.dispatch.blending import Blend
 from trivet.paths import cache_dir
 from trivet.starter import shipped_card
 
@@ -25,15 +27,31 @@ class ApiSettings:
     max_elements: int = 32_768
     """JSON values in one body."""
     expansion: ExpansionLimits = field(default_factory=ExpansionLimits)
+    max_request_tokens: int = 1_000_000
+    """Of one call to a model."""
+    max_graph_tokens: int = 500_000_000
+    """Estimated tokens of one graph."""
+    max_graphs: int = 2
+    """Graphs that this process computes at a time."""
     request_timeout_s: float = 300.0
+    passage_tokens: int = 200
+    """Estimated tokens of a passage, at most."""
     relations: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_RELATIONS))
     no_relation: str | None = "unrelated"
+    symmetric_relations: tuple[str, ...] = ("contradiction", "unrelated")
+    """Labels without a direction."""
+    link_relation: str | None = "dependency"
+    """In graphs, the relation of code that uses what other code defines."""
     threshold: float = 0.0
     """Least confidence of an edge where a request gives none. It applies to the configured relations only."""
     min_relevance: float = 0.0
     """Least relevance of a candidate where a request gives none."""
+    blend: Blend | None = None
+    """How the embedder's similarity enters the reranker's scores."""
     model_aliases: Mapping[str, str] = field(default_factory=dict)
     """More names that clients may send as `model`, each mapped to a served name or a task (`embedder`, …)."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may call the API; `*` means all."""
     truncate_means: Literal["window", "truncate"] = "window"
     """The meaning of `truncate: true` in the TEI dialect. Clients send it by default, rarely to lose text."""
     untrained_dimensions: Literal["report", "refuse"] = "report"
@@ -65,14 +83,22 @@ class ApiSettings:
             max_inputs=config.limits.max_inputs,
             max_elements=config.limits.max_elements,
             expansion=ExpansionLimits(config.limits.max_expanded_characters, config.limits.max_sequences),
+            max_request_tokens=config.limits.max_request_tokens,
+            max_graph_tokens=config.limits.max_graph_tokens,
+            max_graphs=config.limits.max_graphs,
             request_timeout_s=config.limits.request_timeout_s,
+            passage_tokens=config.passages.max_tokens,
             relations=dict(config.relations),
             no_relation=config.no_relation,
+            symmetric_relations=config.symmetric_relations,
+            link_relation=config.link_relation,
             threshold=_threshold(config),
             min_relevance=_min_relevance(config),
+            blend=_blend(config),
             max_concurrent_requests=config.serving.max_ongoing_requests,
             max_batch_tokens=config.cpu.token_budget,
-            model_aliases=dict(config.api.model_aliases),
+            model_aliases=_aliases(config),
+            allowed_origins=config.api.allowed_origins,
             truncate_means=config.api.truncate_means,
             untrained_dimensions=config.api.untrained_dimensions,
             keys=open_keys(Path(config.api.keys_file) if config.api.keys_file else None, os.environ),
@@ -81,6 +107,11 @@ class ApiSettings:
             cache_folder=_cache_folder(config),
             computed_with=_computed_with(config),
         )
+
+
+def _aliases(config: AppConfig) -> dict[str, str]:
+    common = COMMON_NAMES if config.api.common_model_names else {}
+    return {**common, **config.api.model_aliases}
 
 
 def _threshold(config: AppConfig) -> float:
@@ -96,6 +127,17 @@ def _min_relevance(config: AppConfig) -> float:
     if config.min_relevance is not None:
         return config.min_relevance
     return shipped_card("reranker").threshold if config.reranker.model == "starter" else 0.0
+
+
+def _blend(config: AppConfig) -> Blend | None:
+    """Return the configured blend, else the one on the starter reranker's card, which is measured with the starters."""
+    if config.reranker.blend is not None:
+        blend = Blend(**config.reranker.blend.model_dump())
+        return blend if blend.cosine_weight else None
+    if config.reranker.model != "starter" or config.embedder.model != "starter":
+        return None
+    measured = shipped_card("reranker").blend
+    return None if measured is None else Blend(**measured.model_dump())
 
 
 def _cache_folder(config: AppConfig) -> Path:

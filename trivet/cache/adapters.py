@@ -13,7 +13,7 @@ from typing_extensions import override
 
 import trivet
 from trivet.cache.entry import Entry, compact_copy
-from trivet.config import Lane
+from trivet.config import Lane, Output
 from trivet.messages import (
     ClassifyRequest,
     ClassifyResult,
@@ -29,6 +29,7 @@ from trivet.messages import (
     RerankRequest,
     RerankResult,
     ResultT,
+    SparseVector,
     StageTimings,
     Usage,
 )
@@ -98,7 +99,8 @@ class EmbedAdapter(Adapter[EmbedRequest, EmbedResult]):
     @override
     def shared(self, request: EmbedRequest) -> Fields:
         prompt = request.prompt_name or request.input_type
-        return ("embed", prompt, str(request.dimensions), str(request.normalize), request.long_input)
+        numbers = (request.output, str(request.dimensions), str(request.normalize))
+        return ("embed", prompt, request.instruction, *numbers, request.long_input)
 
     @override
     def inputs(self, request: EmbedRequest) -> list[Fields]:
@@ -115,6 +117,38 @@ class EmbedAdapter(Adapter[EmbedRequest, EmbedResult]):
     @override
     def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
         return EmbedResult(_stacked(entries), _usage(entries), timings, _device(entries))
+
+
+class SparseAdapter(EmbedAdapter):
+    """Texts, for sparse weights. Values: the indices, then their weights; float32 holds indices below 2^24 exactly."""
+
+    @override
+    def entries(self, result: EmbedResult, lane: Lane) -> list[Entry]:
+        values = [compact_copy(one.indices.astype(np.float32), one.values) for one in result.sparse]
+        return _entries(values, result.usage, lane, result.device)
+
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
+        halves = (np.split(entry.values, 2) for entry in entries)
+        sparse = tuple(SparseVector(indices.astype(np.int32), weights) for indices, weights in halves)
+        return EmbedResult(_NO_VECTORS, _usage(entries), timings, _device(entries), sparse=sparse)
+
+
+class TokensAdapter(EmbedAdapter):
+    """Texts, for vectors of their tokens. Values: the number of vectors and their size, then the vectors."""
+
+    @override
+    def entries(self, result: EmbedResult, lane: Lane) -> list[Entry]:
+        values = [compact_copy(np.array(one.shape, np.float32), one.reshape(-1)) for one in result.tokens]
+        return _entries(values, result.usage, lane, result.device)
+
+    @override
+    def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
+        tokens = tuple(entry.values[2:].reshape(entry.values[:2].astype(int)) for entry in entries)
+        return EmbedResult(_NO_VECTORS, _usage(entries), timings, _device(entries), tokens=tokens)
+
+
+_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
 class RerankAdapter(Adapter[RerankRequest, RerankResult]):
@@ -197,8 +231,12 @@ class PredictAdapter(Adapter[PredictRequest, PredictResult]):
         return PredictResult(labels, logits, scores, _usage(entries), timings, _device(entries))
 
 
+_EMBED_ADAPTERS: Mapping[Output, EmbedAdapter] = {
+    "dense": EmbedAdapter(),
+    "sparse": SparseAdapter(),
+    "tokens": TokensAdapter(),
+}
 _ADAPTERS: Mapping[type[EngineRequest], Adapter[Any, Any]] = {
-    EmbedRequest: EmbedAdapter(),
     RerankRequest: RerankAdapter(),
     ClassifyRequest: ClassifyAdapter(),
     PredictRequest: PredictAdapter(),
@@ -207,6 +245,8 @@ _ADAPTERS: Mapping[type[EngineRequest], Adapter[Any, Any]] = {
 
 def adapter_of(request: Request[ResultT]) -> Adapter[Request[ResultT], ResultT]:
     """Return the adapter of a request's kind."""
+    if isinstance(request, EmbedRequest):
+        return cast("Adapter[Request[ResultT], ResultT]", _EMBED_ADAPTERS[request.output])
     return cast("Adapter[Request[ResultT], ResultT]", _ADAPTERS[type(request)])
 
 

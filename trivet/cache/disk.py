@@ -24,6 +24,9 @@ FILE_NAME = "results-1.sqlite3"
 TOUCH_AFTER_S = 3600
 """A use of an entry is recorded only if the last recorded one is older: most reads cause no write."""
 
+SMALLEST_FILE_BYTES = 1024**2
+"""A smaller limit would leave little room beside the tables."""
+
 _PAGE_BYTES = 8192
 _ROW_OVERHEAD_BYTES = 128
 """Key, time and their places in two indexes."""
@@ -54,13 +57,17 @@ class Found:
 class DiskStore:
     """An open file that evicts the least recently used entries; last uses are recorded to the hour."""
 
-    def __init__(self, folder: Path, limit_bytes: int, unix_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, limit_bytes: int, unix_clock: Callable[[], float] = time.time, *, durable: bool = True
+    ) -> None:
         """Open or create the file, readable by its owner only.
 
         Args:
             folder: of the file; created if missing.
             limit_bytes: bounds the file. Its write-ahead log takes a few MiB more.
             unix_clock: a clock that the next process shares.
+            durable: the file outlives the machine's next crash. False for one that no later run reads: nothing waits
+                for the disk, and short-lived entries may never reach it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / FILE_NAME
@@ -74,7 +81,8 @@ class DiskStore:
             with FileLock(folder / f"{FILE_NAME}.opening", timeout=_OPENING_TIMEOUT_S, mode=0o600):
                 self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
                 self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the newest entries, not the file
+                # NORMAL: a crash of the machine may lose the newest entries, not the file.
+                self._db.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
                 self._db.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT_BYTES}")
                 self._db.executescript(_SCHEMA)
         except BaseException:

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.5
 """A lookup that takes longer is abandoned: most inputs are computed in less."""
 
+WRITE_WAIT_S = 0.1
+"""A request whose results other processes are to find waits no longer than this for them to be written."""
+
 MAX_WAITING = 64
 """Reads and writes that may wait for the disk; further ones are skipped."""
 
@@ -64,6 +67,16 @@ class DiskWorker:
     def put(self, entries: Mapping[bytes, Entry]) -> None:
         """Queue entries to be written; returns at once."""
         self._submit(lambda store: store.put(entries))
+
+    async def put_and_wait(self, entries: Mapping[bytes, Entry]) -> None:
+        """Write entries; returns when other processes find them, at the latest after `WRITE_WAIT_S`."""
+        writing = self._submit(lambda store: store.put(entries))
+        if writing is None:
+            return
+        # Neither the timeout nor a cancellation of the caller cancels the write.
+        _, unfinished = await asyncio.wait([asyncio.wrap_future(writing)], timeout=WRITE_WAIT_S)
+        if unfinished:
+            self._failed("slow", f"not written within {WRITE_WAIT_S:g} s")
 
     async def close(self) -> None:
         """Finish the pending writes and close the file."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from trivet.cache.disk import DiskStore
+from trivet.cache.disk import SMALLEST_FILE_BYTES, DiskStore
 from trivet.cache.disk_worker import DiskWorker
 from trivet.cache.entry import Entry
 from trivet.config import CacheConfig
@@ -37,11 +37,13 @@ class MemoryStore:
 
 
 class ResultStore:
-    """Entries by key. Keys that memory lacks are looked up on disk, all of them in one read."""
+    """Entries by key. Keys that memory lacks are looked up in the file, all of them in one read."""
 
-    def __init__(self, memory: MemoryStore, disk: DiskWorker | None = None) -> None:
+    def __init__(self, memory: MemoryStore, disk: DiskWorker | None = None, *, shared: bool = False) -> None:
+        """`shared`: other processes read the file, and find an entry as soon as the request that computed it ends."""
         self._memory = memory
         self._disk = disk
+        self._shared = shared
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the entries of those keys that are stored."""
@@ -54,10 +56,14 @@ class ResultStore:
             found |= on_disk | self._memory.get(key for key in missing if key not in on_disk)
         return found
 
-    def put(self, entries: Mapping[bytes, Entry]) -> None:
-        """Store entries; returns before the disk has them."""
+    async def put(self, entries: Mapping[bytes, Entry]) -> None:
+        """Store entries. Waits for the file only where other processes read it."""
         self._memory.put(entries)
-        if self._disk is not None:
+        if self._disk is None:
+            return
+        if self._shared:
+            await self._disk.put_and_wait(entries)
+        else:
             self._disk.put(entries)
 
     async def close(self) -> None:
@@ -67,12 +73,31 @@ class ResultStore:
 
 
 def open_results(
-    config: CacheConfig, folder: Path, sink: MetricsSink, unix_clock: Callable[[], float] = time.time
+    config: CacheConfig,
+    folder: Path,
+    sink: MetricsSink,
+    unix_clock: Callable[[], float] = time.time,
+    *,
+    shared_folder: Path | None = None,
 ) -> ResultStore | None:
-    """Return the configured store; None if there is none. It opens no file before the first lookup."""
+    """Return the configured store; None if there is none. It opens no file before the first lookup.
+
+    Args:
+        config: sizes of the memory and of the durable file.
+        folder: of the durable file.
+        sink: counts failures of a file.
+        unix_clock: a clock that all processes share.
+        shared_folder: a folder of this run, where several processes serve as one; None: this process alone. Without a
+            durable file, which would do as well, the processes share results through a file there that is as large
+            as the memory of each.
+    """
     if not config.memory and not config.disk:
         return None
+    shared = shared_folder is not None
     disk = None
     if config.disk:
         disk = DiskWorker(lambda: DiskStore(folder, int(config.disk), unix_clock), sink)
-    return ResultStore(MemoryStore(int(config.memory)), disk)
+    elif shared_folder is not None:
+        limit_bytes = max(SMALLEST_FILE_BYTES, int(config.memory))
+        disk = DiskWorker(lambda: DiskStore(shared_folder, limit_bytes, unix_clock, durable=False), sink)
+    return ResultStore(MemoryStore(int(config.memory)), disk, shared=shared)

@@ -8,9 +8,12 @@ from typing import Any, Self
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import read_object
 from trivet.checkpoint.forms import check_forms
+from trivet.checkpoint.late_interaction import LateInteraction, read_late_interaction
+from trivet.checkpoint.m3 import M3Heads
 from trivet.checkpoint.modules import Modules, TransformerSettings, read_modules, read_transformer_settings
+from trivet.checkpoint.recipes import SPLADE
 from trivet.checkpoint.templates import KNOWN, PairTemplate, read_chat_template
-from trivet.config import Task
+from trivet.config import Output, Task
 from trivet.errors import ModelError
 from trivet.prompts import named_prompt, prompt_for_type
 
@@ -41,8 +44,16 @@ class ModelFiles:
     """Label → index, as in the checkpoint."""
     template: PairTemplate | None = None
     """The prompt in which a reranker reads a pair; None where the tokenizer joins the two texts."""
-    template_name: str | None = None
-    """The name of that prompt in `trivet.checkpoint.templates.KNOWN`; None where the files have it."""
+    recipe: str | None = None
+    """How the checkpoint is used where no file says so, of `trivet.checkpoint.recipes.RECIPES`."""
+    outputs: tuple[Output, ...] = ()
+    """What an embedder can make of a text, the most usual first."""
+    token_dimensions: int = 0
+    """Size of the vectors of tokens. 0 if there are none."""
+    is_splade: bool = False
+    """Whether sparse weights are numbers of a sequence, one for each entry of the vocabulary; else of its tokens."""
+    late: LateInteraction | None = None
+    """How a late-interaction model reads queries and documents; None for other models."""
 
     @classmethod
     def read(
@@ -51,7 +62,7 @@ class ModelFiles:
         task: Task,
         max_tokens: int | None = None,
         *,
-        template: str | None = None,
+        recipe: str | None = None,
         prompts: Mapping[str, str] | None = None,
         trained_dimensions: tuple[int, ...] = (),
     ) -> Self:
@@ -61,7 +72,8 @@ class ModelFiles:
             path: the checkpoint directory.
             task: the task that it is to serve.
             max_tokens: a lower limit than the files allow, from the configuration.
-            template: of a reranker whose files have none, by its name in `trivet.checkpoint.templates.KNOWN`.
+            recipe: how it is used where no file says so, of `trivet.checkpoint.recipes.RECIPES`: the template of a
+                reranker, or a SPLADE.
             prompts: of an embedder, from the configuration; they replace those of the files.
             trained_dimensions: of an embedder, from the configuration; those of the files are added.
 
@@ -75,19 +87,32 @@ class ModelFiles:
         if max_tokens is not None and max_tokens > limit:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
         stated = read_object(path / "config_sentence_transformers.json")
-        modules = read_modules(path, task)
+        modules = read_modules(path, task, recipe)
+        late = read_late_interaction(path, modules, settings)
         common: dict[str, Any] = {
             "path": path,
             "task": task,
             "architecture": architecture,
             "max_tokens": max_tokens or limit,
             "labels": architecture.labels,
+            "late": late,
         }
+        if late is not None:
+            common |= {"outputs": ("tokens",), "token_dimensions": modules.output_size(architecture.hidden_size)}
+        if late is not None and prompts is None:
+            common["prompts"] = _marked(dict(stated.get("prompts") or {}), late)
         if task == "embedder":
             _check_embedder(path, modules, settings)
+            if late is not None:
+                default = stated.get("default_prompt_name") if prompts is None else None
+                return cls(**({"prompts": prompts or {}} | common), dimensions=0, default_prompt_name=default)
+            if modules.splade is not None:
+                common |= {"outputs": ("sparse",), "is_splade": True, "recipe": recipe if recipe == SPLADE else None}
+            else:
+                common |= _outputs_of_pooled(path)
             return cls(
                 **common,
-                dimensions=modules.output_size(architecture.token_vector_size),
+                dimensions=0 if modules.splade else modules.output_size(architecture.token_vector_size),
                 trained_dimensions=tuple(sorted({*_trained_dimensions(architecture), *trained_dimensions})),
                 normalize=modules.ends_in_normalize,
                 pooling=modules.pooling,
@@ -96,16 +121,18 @@ class ModelFiles:
             )
         if task == "classifier":
             return cls(**common, dimensions=0)
+        if late is not None:
+            return cls(**common, dimensions=0)
         _check_reranker(path, architecture, modules)
         if settings.reads_messages:
             return cls(**common, dimensions=0, template=read_chat_template(path))
-        if template is None and architecture.is_causal_family:
+        if recipe is None and architecture.is_causal_family:
             raise ModelError(
                 f"{path.name} is a reranker of type {architecture.model_type}, which reads pairs inside a prompt, and "
                 f"its files have none; set reranker.template to one of {', '.join(KNOWN)}"
             )
-        known = None if template is None else KNOWN[template].template
-        return cls(**common, dimensions=0, template=known, template_name=template)
+        known = None if recipe is None else KNOWN[recipe].template
+        return cls(**common, dimensions=0, template=known, recipe=recipe)
 
     def entailment(self) -> tuple[int, int]:
         """Return the indices of the entailment logit and of its opposite.
@@ -158,6 +185,24 @@ class ModelFiles:
         return "" if found is None else self.prompts[found]
 
 
+def _marked(prompts: dict[str, str], late: LateInteraction) -> dict[str, str]:
+    """The prompts, with the markers of queries and documents in front."""
+    return prompts | {side: mark + prompts.get(side, "").removeprefix(mark) for side, mark in late.markers.items()}
+
+
+def _outputs_of_pooled(path: Path) -> dict[str, Any]:
+    """What an embedder with pooling gives, and the size of its tokens' vectors."""
+    heads = M3Heads.read(path)
+    outputs: list[Output] = ["dense"]
+    if heads is None:
+        return {"outputs": tuple(outputs)}
+    if heads.weights is not None:
+        outputs.append("sparse")
+    if heads.vectors is not None:
+        outputs.append("tokens")
+    return {"outputs": tuple(outputs), "token_dimensions": heads.vector_size}
+
+
 def _token_limit(path: Path, architecture: Architecture, settings: TransformerSettings) -> int:
     """The limit that sentence-transformers would take, within the encoder's positions."""
     limits = [] if architecture.max_tokens is None else [architecture.max_tokens]
@@ -175,7 +220,7 @@ def _trained_dimensions(architecture: Architecture) -> tuple[int, ...]:
 
 
 def _check_embedder(path: Path, modules: Modules, settings: TransformerSettings) -> None:
-    if not modules.pooling:
+    if not (modules.pooling or modules.splade or modules.token_steps):
         raise ModelError(f"{path / 'modules.json'} has no Pooling, so it makes no vector of a text")
     if settings.reads_messages:
         raise ModelError(f"{settings.file} has a message modality (a chat template), which embedders cannot have here")

@@ -14,6 +14,11 @@ _SETTLED_S = 2.0
 """A file changed less than this before it was hashed may change again within one tick of its timestamp."""
 
 
+def digests_dir(cache: Path) -> Path:
+    """Return the folder of digests in the folder of prepared models."""
+    return cache / "digests"
+
+
 def kept_digest(file: Path, cache_dir: Path | None) -> str:
     """Return a file's SHA-256 in hexadecimal, from `cache_dir` if it is kept there; None: always hash."""
     if cache_dir is None:

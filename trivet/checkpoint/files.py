@@ -14,10 +14,16 @@ from trivet.errors import ModelError
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLE_PATTERNS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_READ_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.metadata", *PICKLE_PATTERNS)
 
 
 class CheckpointMismatch(ModelError):
     """A checkpoint's config or tensors are not those that its architecture requires; the message names them."""
+
+
+def readable_files(model_dir: Path) -> set[Path]:
+    """Return the files of a checkpoint that Trivet may read, those in its folders included."""
+    return {file for pattern in _READ_PATTERNS for file in model_dir.rglob(pattern) if file.is_file()}
 
 
 def read_json(path: Path) -> Any:

@@ -2,16 +2,20 @@
 
 `modules.json` names a chain of modules; each keeps its configuration (and its weights) in a folder. Everything that
 changes the numbers is either returned here or refused, so that no setting is skipped silently.
+
+A chain with Pooling makes one vector of a text. One with SpladePooling makes weights over the vocabulary, and one of
+layers over tokens, without pooling, a vector of each token (`trivet.checkpoint.late_interaction`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trivet.checkpoint.files import inside, read_json, read_object
+from trivet.checkpoint.recipes import SPLADE
 from trivet.config import Task
 from trivet.errors import ModelError
 
@@ -24,6 +28,18 @@ _SETTINGS_FILES = tuple(
 
 _VECTOR = "sentence_embedding"
 """sentence-transformers' name for the vector of a text, which the modules after pooling read and write."""
+_TOKENS = "token_embeddings"
+"""Its name for the vectors of the tokens."""
+
+TOKEN_MASK = "MultiVectorMask"
+"""The module that says which tokens of a late-interaction model count."""
+STANFORD = "HF_ColBERT"
+"""The class that wrote checkpoints of Stanford's ColBERT."""
+METADATA_FILE = "artifact.metadata"
+"""Where that library keeps its settings."""
+_STANFORD_OUTPUTS = 128
+_LATE_SETTINGS = ("query_length", "document_length", "query_expansion")
+"""Settings of the transformer that late-interaction models have."""
 
 _MODE_OF_FLAG = {
     "pooling_mode_cls_token": "cls",
@@ -76,6 +92,16 @@ class LogitScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Splade:
+    """Weights over the vocabulary, from the logits of a masked language model: log(1 + relu), over all tokens."""
+
+    sums: bool = False
+    """Whether the weights of the tokens are added up instead of their largest taken."""
+    logs: int = 1
+    """How many times the logarithm is taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Modules:
     """What is computed from the hidden states of the tokens."""
 
@@ -84,6 +110,11 @@ class Modules:
     steps: tuple[Step, ...] = ()
     """What happens to the pooled vector, in order."""
     score: LogitScore | None = None
+    splade: Splade | None = None
+    token_steps: tuple[Step, ...] = ()
+    """What happens to the vector of each token, in order, where tokens are not pooled."""
+    mask_folder: Path | None = None
+    """Where the settings of `MultiVectorMask` are, if there is one."""
 
     @property
     def ends_in_normalize(self) -> bool:
@@ -104,8 +135,8 @@ class Modules:
         Raises:
             ModelError: a step does not take what the one before it gives.
         """
-        size = hidden_size * len(self.pooling)
-        for step in self.steps:
+        size = hidden_size * max(1, len(self.pooling))
+        for step in self.steps or self.token_steps:
             expected = step.inputs if isinstance(step, Dense) else step.size if isinstance(step, LayerNorm) else size
             if expected != size:
                 raise ModelError(f"{MODULES_FILE}: {type(step).__name__} takes {expected} features, it is given {size}")
@@ -118,6 +149,8 @@ class TransformerSettings:
     """What sentence-transformers keeps about the transformer itself."""
 
     file: Path | None
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """The content of the file."""
     max_tokens: int | None = None
     lowercases: bool = False
     """Whether texts are lower-cased before the tokenizer's own normaliser."""
@@ -125,21 +158,45 @@ class TransformerSettings:
     """Whether texts are put into the checkpoint's chat template."""
 
 
-def read_modules(model_dir: Path, task: Task) -> Modules:
+def read_modules(model_dir: Path, task: Task, recipe: str | None = None) -> Modules:
     """Read the chain of a checkpoint. It is empty where the model's own head gives the result.
 
     Without `modules.json` an embedder has the pooling that sentence-transformers gives a plain model: the last token of
     a causal one, otherwise the mean.
 
+    Args:
+        model_dir: the checkpoint directory.
+        task: the task that it is to serve.
+        recipe: how it is used where no file says so, of `trivet.checkpoint.recipes.RECIPES`.
+
     Raises:
         ModelError: a module that is not supported, or a setting of one; the message names file and field.
     """
     file = model_dir / MODULES_FILE
-    if task == "classifier" or (task == "reranker" and not file.is_file()):
+    if task == "classifier":
         return Modules()
     if not file.is_file():
-        return Modules(pooling=("lasttoken" if _is_plain_causal(read_object(model_dir / "config.json")) else "mean",))
+        config = read_object(model_dir / "config.json")
+        if STANFORD in (config.get("architectures") or []):
+            return _stanford(model_dir, config)
+        if task == "reranker":
+            return Modules()
+        if recipe == SPLADE:
+            return Modules(splade=Splade())
+        return Modules(pooling=("lasttoken" if _is_plain_causal(config) else "mean",))
     return _Chain(model_dir, file).read()
+
+
+def _stanford(model_dir: Path, config: Mapping[str, Any]) -> Modules:
+    """A ColBERT of Stanford's library: one layer `linear` in the file of the encoder, and vectors of length 1."""
+    file = model_dir / METADATA_FILE
+    outputs = read_object(file).get("dim") or _STANFORD_OUTPUTS
+    if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
+        raise ModelError(f"{file}: dim is {outputs!r}, not a positive whole number")
+    inputs = _size(model_dir, config, "hidden_size")
+    identity = "torch.nn.modules.linear.Identity"
+    dense = Dense(model_dir, inputs, outputs, has_bias=False, activation=identity, has_residual=False)
+    return Modules(token_steps=(dense, Normalize()))
 
 
 def read_transformer_settings(model_dir: Path) -> TransformerSettings:
@@ -154,24 +211,45 @@ def read_transformer_settings(model_dir: Path) -> TransformerSettings:
     if file is None:
         return TransformerSettings(None)
     settings = read_object(file)
-    for field in ("query_length", "document_length", "query_expansion", "processing_kwargs"):
-        if settings.get(field):
-            raise ModelError(f"{file} sets {field}, which is not supported")
-    for field in ("config_args", "config_kwargs"):
-        changed = sorted(set(settings.get(field) or {}) - {"trust_remote_code", "use_cache"})
+    of_tokens = is_over_tokens(model_dir)
+    for name in ("processing_kwargs", *(() if of_tokens else _LATE_SETTINGS)):
+        if settings.get(name):
+            raise ModelError(f"{file} sets {name}, which is not supported")
+    for name in ("config_args", "config_kwargs"):
+        changed = sorted(set(settings.get(name) or {}) - {"trust_remote_code", "use_cache"})
         if changed:
-            raise ModelError(
-                f"{file} overrides {', '.join(changed)} of config.json in {field}; set them in config.json"
-            )
+            raise ModelError(f"{file} overrides {', '.join(changed)} of config.json in {name}; set them in config.json")
     limit = settings.get("max_seq_length")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ModelError(f"{file}: max_seq_length is {limit!r}, not a positive whole number")
     return TransformerSettings(
         file,
+        stated=settings,
         max_tokens=limit,
         lowercases=bool(settings.get("do_lower_case")),
         reads_messages="message" in (settings.get("modality_config") or {}),
     )
+
+
+def module_kinds(model_dir: Path) -> list[str]:
+    """Return the classes of the chain, without their packages; empty if there is no `modules.json`."""
+    file = model_dir / MODULES_FILE
+    return [_kind(module) for module in read_json(file)] if file.is_file() else []
+
+
+def is_over_tokens(model_dir: Path) -> bool:
+    """Whether the chain ends with a vector of each token."""
+    return _are_over_tokens(module_kinds(model_dir))
+
+
+def _kind(module: Mapping[str, Any]) -> str:
+    return str(module["type"]).rsplit(".", 1)[-1]
+
+
+def _are_over_tokens(kinds: list[str]) -> bool:
+    head, further = kinds[:1], set(kinds[1:])
+    known = {"Dense", "LayerNorm", "Normalize", "Dropout", TOKEN_MASK}
+    return head == ["Transformer"] and bool(further & {"Dense", TOKEN_MASK}) and further <= known
 
 
 def _is_plain_causal(config: Mapping[str, Any]) -> bool:
@@ -186,7 +264,7 @@ class _Chain:
         self._model_dir = model_dir
         self._file = file
         self._modules = read_json(file)
-        self._kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in self._modules]
+        self._kinds = [_kind(module) for module in self._modules]
 
     def read(self) -> Modules:
         match self._kinds:
@@ -204,10 +282,21 @@ class _Chain:
                         f"{folder / 'config.json'} leaves the prompt out of pooling (include_prompt: false), "
                         "which is not supported"
                     )
-                return Modules(_modes(config), tuple(self._steps()))
+                return Modules(_modes(config), tuple(self._steps(2, _VECTOR)))
+            case ["MLMTransformer" | "Transformer", "SpladePooling"]:
+                self._check_root()
+                return Modules(splade=_splade(*self._config(1)))
+            case kinds if _are_over_tokens(kinds):
+                self._check_root()
+                steps = list(self._steps(1, _TOKENS))
+                masks = [self._config(at)[0] for at, kind in enumerate(kinds) if kind == TOKEN_MASK]
+                if not masks and not isinstance(steps[-1], Normalize):
+                    steps.append(Normalize())  # PyLate normalises, and writes no module for it
+                return Modules(token_steps=tuple(steps), mask_folder=masks[0] if masks else None)
         raise ModelError(
             f"{self._file} chains {' → '.join(self._kinds)}; supported is Transformer → Pooling, then Dense, LayerNorm "
-            "and Normalize in any order; for rerankers also Transformer alone or with LogitScore"
+            "and Normalize in any order; Transformer, then Dense, MultiVectorMask and Normalize; MLMTransformer → "
+            "SpladePooling; for rerankers also Transformer alone or with LogitScore"
         )
 
     def _check_root(self) -> None:
@@ -220,11 +309,12 @@ class _Chain:
             return folder, read_object(folder / "config.json")
         return folder, read_json(folder / "config.json")
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self, first: int, passed: str) -> Iterator[Step]:
+        """The modules from number `first` on, which pass vectors of the name `passed` on."""
         last = len(self._kinds) - 1
-        for index in range(2, len(self._kinds)):
+        for index in range(first, len(self._kinds)):
             folder, config = self._config(index)
-            self._check_names(folder, config, is_last=index == last)
+            self._check_names(folder, config, passed, is_last=index == last)
             match self._kinds[index]:
                 case "Dense":
                     yield Dense(
@@ -240,13 +330,14 @@ class _Chain:
                 case "Normalize":
                     yield Normalize()
 
-    def _check_names(self, folder: Path, config: Mapping[str, Any], *, is_last: bool) -> None:
-        """The modules after pooling pass one vector on; the last one may give it another name, such as `scores`."""
-        source = config.get("module_input_name") or _VECTOR
+    def _check_names(self, folder: Path, config: Mapping[str, Any], passed: str, *, is_last: bool) -> None:
+        """Modules pass vectors of one name on; the last one after pooling may give them another one, such as
+        `scores`."""
+        source = config.get("module_input_name") or passed
         target = config.get("module_output_name") or source
-        if source != _VECTOR or (target != _VECTOR and not is_last):
+        if source != passed or (target != passed and not (is_last and passed == _VECTOR)):
             raise ModelError(
-                f"{folder / 'config.json'} reads {source!r} and writes {target!r}; only {_VECTOR!r} is passed"
+                f"{folder / 'config.json'} reads {source!r} and writes {target!r}; only {passed!r} is passed"
             )
 
     @staticmethod
@@ -262,6 +353,16 @@ def _size(folder: Path, config: Mapping[str, Any], field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ModelError(f"{folder / 'config.json'}: {field} is {value!r}, not a positive whole number")
     return value
+
+
+def _splade(folder: Path, config: Mapping[str, Any]) -> Splade:
+    file = folder / "config.json"
+    strategy, activation = config.get("pooling_strategy") or "max", config.get("activation_function") or "relu"
+    if strategy not in ("max", "sum"):
+        raise ModelError(f"{file}: pooling_strategy is {strategy!r}; max and sum are supported")
+    if activation not in ("relu", "log1p_relu"):
+        raise ModelError(f"{file}: activation_function is {activation!r}; relu and log1p_relu are supported")
+    return Splade(sums=strategy == "sum", logs=2 if activation == "log1p_relu" else 1)
 
 
 def _modes(config: Mapping[str, Any]) -> tuple[str, ...]:

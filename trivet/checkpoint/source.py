@@ -6,21 +6,24 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivet.checkpoint.unpickle import pickle_files, unpickled
+from trivet.checkpoint.digest_cache import digests_dir, kept_digest
+from trivet.checkpoint.files import readable_files
+from trivet.checkpoint.m3 import HEADS
+from trivet.checkpoint.unpickle import has_pickles, unpickled
 from trivet.config import Task
 from trivet.errors import ModelError
 from trivet.starter import prepare_starter
 
 logger = logging.getLogger(__name__)
 
-_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "1_Pooling/*.json")
+_WANTED_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "*.metadata", "README.md")
 """Never code (.py), and pickles only of models that the configuration names."""
-_PICKLES = ("pytorch_model*.bin",)
+_PICKLES = ("pytorch_model*.bin", *(f"{name}.pt" for name in HEADS))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A checkpoint on this machine. `name` is its human-readable name; `revision` changes with its files."""
+    """A checkpoint on this machine. `name` is human-readable; `revision` changes with the content of its files."""
 
     name: str
     path: Path
@@ -44,26 +47,26 @@ def locate_model(
         ModelError: there is no such model here or at the hub, or its pickle holds more than tensors.
     """
     source = _found(spec, task, cache, models_dir, allow_pickle=allow_pickle)
-    if not allow_pickle or any(source.path.glob("*.safetensors")) or not pickle_files(source.path):
+    if not allow_pickle or not has_pickles(source.path):
         return source
     logger.warning("%s: reading the pickle of %s, which the configuration allows by name", task, source.name)
-    folder = unpickled(source.path, cache / f"{source.path.name}-unpickled-{source.revision[:16]}")
+    folder = unpickled(source.path, cache / f"{source.path.name}-safetensors-{source.revision[:16]}")
     return ModelSource(source.name, folder, source.revision)
 
 
 def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow_pickle: bool) -> ModelSource:
     if spec == "starter":
         path = prepare_starter(task, cache)
-        return ModelSource(f"trivet-starter-{task}", path, _revision(path))
+        return ModelSource(f"trivet-starter-{task}", path, _revision(path, cache))
     directory = Path(spec).expanduser()
     if directory.is_dir():
-        return ModelSource(directory.name, directory, _revision(directory))
+        return ModelSource(directory.name, directory, _revision(directory, cache))
     if directory.is_absolute() or spec.startswith((".", "~")):
         raise ModelError(f"{task}.model: there is no directory {spec}")
     if models_dir is not None:
         kept = models_dir / spec
         if kept.is_dir() and kept.resolve().is_relative_to(models_dir.resolve()):
-            return ModelSource(spec, kept, _revision(kept))
+            return ModelSource(spec, kept, _revision(kept, cache))
     return _from_hub(spec, task, (*_WANTED_FILES, *_PICKLES) if allow_pickle else _WANTED_FILES)
 
 
@@ -82,11 +85,14 @@ def _from_hub(repo_id: str, task: Task, wanted: tuple[str, ...]) -> ModelSource:
     return ModelSource(repo_id, path, path.name)
 
 
-def _revision(path: Path) -> str:
-    """A short fingerprint of a directory, from the name, size and modification time of its files."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            status = file.stat()
-            digest.update(f"{file.relative_to(path)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:12]
+def _revision(directory: Path, cache: Path) -> str:
+    """Return a short hash of the names and contents of the files that may be read.
+
+    A copy has the same revision, on every machine and whatever the times of its files, so cached results stay valid.
+    The digests of unchanged files are kept, since hashing gigabytes takes seconds.
+    """
+    revision = hashlib.sha256()
+    for file in sorted(readable_files(directory)):
+        revision.update(file.relative_to(directory).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        revision.update(bytes.fromhex(kept_digest(file, digests_dir(cache))))
+    return revision.hexdigest()[:12]

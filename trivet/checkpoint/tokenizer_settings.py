@@ -32,6 +32,10 @@ class TokenizerSettings:
     """None: tokenizer.json decides."""
     padding_tokens: tuple[str, ...] = ()
     """Tokens that may fill up a batch, the most specific first."""
+    mask_tokens: tuple[str, ...] = ()
+    """Tokens that may stand for a missing word, the most specific first."""
+    unknown_token: str | None = None
+    """The token of what the vocabulary lacks."""
 
     @classmethod
     def read(cls, model_dir: Path) -> Self:
@@ -41,11 +45,16 @@ class TokenizerSettings:
             ModelError: a file is not what it should be.
         """
         config = read_object(model_dir / "tokenizer_config.json")
-        stated = (config.get(name) for name in ("pad_token", "eos_token"))
+        padding, mask, end, unknown = (
+            _text_of(token) if (token := config.get(name)) else None
+            for name in ("pad_token", "mask_token", "eos_token", "unk_token")
+        )
         return cls(
             lowercases=read_transformer_settings(model_dir).lowercases,
             bert=_bert_normalization(model_dir, config),
-            padding_tokens=tuple(_text_of(token) for token in stated if token),
+            padding_tokens=tuple(filter(None, (padding, end))),
+            mask_tokens=tuple(filter(None, (mask, end))),
+            unknown_token=unknown,
         )
 
 

@@ -18,12 +18,14 @@ from pathlib import Path
 from filelock import FileLock
 
 import trivet
-from trivet.checkpoint.files import SINGLE_FILE, inside, read_json
+from trivet.checkpoint.files import SINGLE_FILE, find_weight_files, inside, read_json
+from trivet.checkpoint.m3 import HEADS
 from trivet.errors import ModelError
 
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 _KEPT = ("*.json", "*.txt", "*.model")
+_HEADS = tuple(f"{name}.pt" for name in HEADS)
 
 
 def pickle_files(model_dir: Path) -> list[Path]:
@@ -38,6 +40,18 @@ def pickle_files(model_dir: Path) -> list[Path]:
     if not index.is_file():
         return []
     return sorted({inside(model_dir, name, index) for name in read_json(index).get("weight_map", {}).values()})
+
+
+def has_pickles(model_dir: Path) -> bool:
+    """Whether anything that is read of the checkpoint is a pickle: the model, or heads beside it."""
+    lacks_safetensors = not any(model_dir.glob("*.safetensors"))
+    return bool(_heads(model_dir)) or (lacks_safetensors and bool(pickle_files(model_dir)))
+
+
+def _heads(model_dir: Path) -> list[Path]:
+    """Pickled heads that no safetensors file stands for."""
+    found = (model_dir / name for name in _HEADS)
+    return [file for file in found if file.is_file() and not file.with_suffix(".safetensors").is_file()]
 
 
 def unpickled(model_dir: Path, out: Path) -> Path:
@@ -73,9 +87,14 @@ def convert(model_dir: Path, out: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    tensors: dict[str, torch.Tensor] = {}
-    for file in pickle_files(model_dir):
-        tensors |= torch.load(file, map_location="cpu", weights_only=True)
+    def read(file: Path) -> dict[str, torch.Tensor]:
+        # Tensors that share memory are separated, since safetensors stores each by itself.
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        return {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+
+    def write(tensors: dict[str, torch.Tensor], name: str) -> None:
+        save_file(tensors, partial / name, metadata={"format": "pt"})
+
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     partial.mkdir()
     for pattern in _KEPT:
@@ -83,9 +102,13 @@ def convert(model_dir: Path, out: Path) -> None:
             target = partial / file.relative_to(model_dir)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-    # Tensors that share memory are separated, since safetensors stores each by itself.
-    own = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-    save_file(own, partial / SINGLE_FILE, metadata={"format": "pt"})
+    if any(model_dir.glob("*.safetensors")):
+        for file in find_weight_files(model_dir):
+            shutil.copyfile(file, partial / file.name)
+    else:
+        write({name: tensor for file in pickle_files(model_dir) for name, tensor in read(file).items()}, SINGLE_FILE)
+    for file in _heads(model_dir):
+        write(read(file), file.with_suffix(".safetensors").name)
     partial.rename(out)
 
 

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from trivet.checkpoint.digest_cache import kept_digest
 from trivet.checkpoint.digests import SUMS_FILE, check_digests, published_digests, total_bytes
-from trivet.checkpoint.files import PICKLE_PATTERNS
+from trivet.checkpoint.files import readable_files
 from trivet.errors import ModelError
 from trivet.units import format_bytes
 
-_READ = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", *PICKLE_PATTERNS)
-"""Files of a checkpoint that may be read."""
 _NAMED = 5
 
 
@@ -57,6 +55,5 @@ def verify(directory: Path, digest_cache_dir: Path | None = None) -> Verificatio
         found = kept_digest(file, digest_cache_dir)
         if found != expected:
             raise ModelError(f"{file} is not as published: its digest is {found}, it should be {expected}")
-    read = {file for pattern in _READ for file in directory.rglob(pattern) if file.is_file()}
-    uncovered = sorted(str(file.relative_to(directory)) for file in read - digests.keys())
+    uncovered = sorted(str(file.relative_to(directory)) for file in readable_files(directory) - digests.keys())
     return Verification(directory, len(digests), total_bytes(digests), tuple(uncovered))

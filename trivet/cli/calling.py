@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 from stamina.instrumentation import RetryDetails
 
-from trivet.client import AsyncClient, ClientError, Service
+from trivet.client import AsyncClient, Service
+from trivet.client.calls import Priority
 from trivet.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
+from trivet.errors import TrivetError
 
 T = TypeVar("T")
 
@@ -36,10 +38,10 @@ class UserError(Exception):
     """A failure that is reported as one sentence, with exit code 1."""
 
 
-def connect(url: str | None, key: str | None, timeout_s: float) -> AsyncClient:
-    """Create a client with priority `bulk`, so that interactive requests of others take precedence."""
+def connect(url: str | None, key: str | None, timeout_s: float, *, priority: Priority = "bulk") -> AsyncClient:
+    """Create a client; with the priority `bulk`, interactive requests of others take precedence."""
     try:
-        return AsyncClient(url, key=key, timeout_s=timeout_s, priority="bulk")
+        return AsyncClient(url, key=key, timeout_s=timeout_s, priority=priority)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -57,7 +59,7 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
         # The reader of stdout has closed it, as `head` does. Without this, Python would fail to flush stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except (ClientError, UserError, OSError) as error:
+    except (TrivetError, UserError, OSError) as error:
         fail(console, str(error))
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -1,24 +1,28 @@
 """`trivet doctor`: checks a configuration against this machine, shows a service's memory, or clears dead services."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from trivet.cli.config_file import read_serve_file
-from trivet.doctor.checks import examine
-from trivet.doctor.machine import examine_machine
-from trivet.doctor.models import padded_models
+from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
 from trivet.errors import ConfigError
+from trivet.paths import cache_dir
 from trivet.units import format_bytes
+
+if TYPE_CHECKING:
+    from trivet.doctor.machine import PortUse, RunningService
 
 _MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
 
 
 def doctor_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
+    port: PortOption = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="Show the host memory of the service running on this machine instead.")
     ] = False,
@@ -28,11 +32,14 @@ def doctor_command(
     ] = False,
 ) -> None:
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
-    from trivet.paths import cache_dir
+    from trivet.doctor.checks import examine
+    from trivet.doctor.machine import examine_machine
+    from trivet.doctor.models import known_facts, padded_models
 
     console = Console()
+    path = chosen_file(config, config_option)
     try:
-        file = read_serve_file(config)
+        file = read_serve_file(path, port=port)
     except ConfigError as error:
         console.print(f"[red]error:[/red] {error.message}")
         raise typer.Exit(1) from error
@@ -42,8 +49,9 @@ def doctor_command(
     if clean:
         _clean(console, cache_dir(file.config.serving.cache_dir))
         return
-    machine = examine_machine((file.port,), cache_dir(file.config.serving.cache_dir))
-    findings = examine(machine, file.config, padded_models(file.config))
+    cache = cache_dir(file.config.serving.cache_dir)
+    machine = examine_machine(_ports(file.port), cache, _running(cache, file.port))
+    findings = examine(machine, file.config, padded_models(file.config), known_facts(file.config))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""
@@ -51,6 +59,29 @@ def doctor_command(
     console.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def _ports(port: int) -> "list[PortUse]":
+    """List the ports that a service would open here; those that the environment sets are fixed."""
+    from deployments.service.ports import INGRESS_FIRST, SINGLE
+    from trivet.doctor.machine import PortUse
+
+    roles = [
+        PortUse(int(os.environ.get(role.variable, role.default)), role.purpose, role.variable in os.environ)
+        for role in (*SINGLE, INGRESS_FIRST)
+    ]
+    return [PortUse(port, "the service", is_fixed=True), *roles]
+
+
+def _running(cache: Path, port: int) -> "RunningService | None":
+    """Find the service of this user on the port, by its record."""
+    from deployments.service.record import RecordFile
+    from trivet.doctor.machine import RunningService
+
+    record = RecordFile(cache, port).read()
+    if record is None or not record.is_running:
+        return None
+    return RunningService(record.url, record.owner.pid, record.ports)
 
 
 def _clean(console: Console, cache: Path) -> None:

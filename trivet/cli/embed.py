@@ -18,7 +18,7 @@ from trivet.cli.calling import (
     fail,
     run,
 )
-from trivet.cli.output import Out, json_line, opened, written
+from trivet.cli.output import Out, json_line, json_vector, opened, written
 from trivet.cli.progress import bar
 from trivet.cli.texts import DEFAULT_MAX_FILE_BYTES, Inputs, Lines, MaxFileBytes, Text, read_texts
 from trivet.client import AsyncClient
@@ -57,10 +57,12 @@ async def _embed(
         with opened(out) as file, bar(console, "embedding", len(texts)) as advance:
             async for batch in batches:
                 answer = batch.embeddings
-                for item, vector in zip(answer.items, answer.to_numpy(), strict=True):
+                for item in answer.items:
                     place = texts[batch.start + item.index].place()
                     about = {"windows": item.windows, "truncated": item.truncated}
-                    file.write(json_line({**place, "model": answer.model, "embedding": vector, **about}))
+                    file.write(
+                        json_line({**place, "model": answer.model, "embedding": json_vector(item.vector), **about})
+                    )
                 tokens += answer.tokens
                 services.append(answer.service)
                 advance(len(answer.items))

@@ -1,7 +1,7 @@
 """Writes JSON lines to stdout or to a file."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -25,6 +25,11 @@ Out = Annotated[
 def json_line(record: Mapping[str, Any]) -> bytes:
     """Encode a record as one line. float32 arrays get the fewest digits that identify each value."""
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def json_vector(values: Sequence[float]) -> orjson.Fragment:
+    """Encode float32 numbers with nine significant digits, which identify each of them; needs no numpy."""
+    return orjson.Fragment(("[" + ",".join(["%.9g"] * len(values)) + "]") % tuple(values))
 
 
 @contextmanager

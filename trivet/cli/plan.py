@@ -1,14 +1,19 @@
-"""`trivet plan`: divides a GPU among models, or explains why they do not fit. Reads no GPU and downloads nothing."""
+"""`trivet plan`: divides a GPU among models, or explains why they do not fit. Downloads nothing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from trivet.config import TASKS
 from trivet.errors import ConfigError, ModelError
-from trivet.vram.planning.facts import DTYPES, Dtype, facts_for
-from trivet.vram.planning.planner import Assumptions
+from trivet.units import format_bytes
+from trivet.vram.planning.configuration import configuration
+from trivet.vram.planning.facts import CATALOGUE, DTYPES, Dtype, facts_for
+from trivet.vram.planning.planner import Assumptions, Plan, needed
 from trivet.vram.planning.presets import PRESETS
 from trivet.vram.planning.several import plan_gpus
 from trivet.vram.planning.table import render
@@ -32,7 +37,8 @@ def _dtype(text: str) -> Dtype:
 
 def plan_command(
     vram: Annotated[
-        str | None, typer.Option(help="Memory of the GPU, such as 8GiB. Default: that of the preset.")
+        str | None,
+        typer.Option(help="Memory of the GPU, such as 8GiB. Default: that of the preset, or of this machine."),
     ] = None,
     gpus: Annotated[
         str | None, typer.Option(help="Memory of several GPUs, such as 8GiB,8GiB, instead of --vram.")
@@ -44,48 +50,114 @@ def plan_command(
     smaller: Annotated[bool, typer.Option(help="Use the preset's smaller models.")] = False,
     dtype: Annotated[str, typer.Option(help=f"Precision of weights and activations: {', '.join(DTYPES)}.")] = "bf16",
     external: Annotated[
-        str | None, typer.Option(help="Memory to leave to other processes. Default: that of the preset, or 0.")
+        str | None,
+        typer.Option(help="Memory to leave to other processes. Default: that of the preset, or what they use now."),
     ] = None,
     context: Annotated[
         str | None, typer.Option(help="Size of one CUDA context. Default: 450MiB, an assumption.")
     ] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Write a configuration for `trivet serve` to this new file.")
+    ] = None,
 ) -> None:
-    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit."""
-    if (models is None) == (preset is None):
+    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit.
+
+    Without --models and --preset, plans the largest preset that fits this machine's GPU.
+    """
+    if models is not None and preset is not None:
         raise typer.BadParameter("give either --models or --preset")
     if smaller and preset is None:
         raise typer.BadParameter("--smaller requires --preset")
-    names: tuple[str, ...]
     if vram is not None and gpus is not None:
         raise typer.BadParameter("give either --vram or --gpus")
+    if models is not None and vram is None and gpus is None:
+        raise typer.BadParameter("--models requires --vram or --gpus")
+    if gpus is not None and models is None and preset is None:
+        raise typer.BadParameter("--gpus requires --models or --preset")
+    if gpus is not None and write is not None:
+        raise typer.BadParameter("--write is for one GPU: the models of several are divided by gpu.placement")
+    precision = _dtype(dtype)
+    assumptions = Assumptions(external_bytes=_size(external) if external is not None else 0)
+    if context is not None:
+        assumptions = replace(assumptions, context_bytes=_size(context))
     gpu_bytes = None if vram is None else _size(vram)
-    external_bytes = None if external is None else _size(external)
+    if models is None and preset is None:
+        if gpu_bytes is None:
+            gpu_bytes, used_bytes = _found_gpu()
+            if external is None:
+                assumptions = replace(assumptions, external_bytes=used_bytes)
+        preset, smaller = _fitting(gpu_bytes, precision, assumptions)
+        external = external or "as it is"  # not the preset's: the memory of others is known
     if preset is not None:
         if preset not in PRESETS:
             raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}")
         chosen = PRESETS[preset]
-        names = chosen.smaller_models if smaller else chosen.models
+        names: tuple[str, ...] = chosen.smaller_models if smaller else chosen.models
         gpu_bytes = chosen.gpu_bytes if gpu_bytes is None else gpu_bytes
-        external_bytes = chosen.external_bytes if external_bytes is None else external_bytes
-        if gpu_bytes == 0 and gpus is None:
+        if external is None:
+            assumptions = replace(assumptions, external_bytes=chosen.external_bytes)
+        if gpus is None and (chosen.gpu_bytes == 0 or gpu_bytes == 0):
             typer.echo(f"cpu ({chosen.purpose}): no GPU to divide. Models: {', '.join(names)}")
+            _write(write, names, None)
             return
     else:
         names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
-    if gpu_bytes is None and gpus is None:
-        raise typer.BadParameter("--models requires --vram or --gpus")
-    sizes_bytes = [gpu_bytes or 0] if gpus is None else [_size(size) for size in gpus.split(",")]
-    assumptions = Assumptions(external_bytes=external_bytes or 0)
-    if context is not None:
-        assumptions = replace(assumptions, context_bytes=_size(context))
     try:
         facts = [facts_for(name) for name in names]
-        plans = plan_gpus(facts, sizes_bytes, dtype=_dtype(dtype), assumptions=assumptions)
-        for index, one in enumerate(plans):
-            if len(plans) > 1:
-                typer.echo(f"GPU {index}:" if one else f"GPU {index}: no model")
-            if one is not None:
-                typer.echo(render(one))
+        sizes_bytes = [gpu_bytes or 0] if gpus is None else [_size(size) for size in gpus.split(",")]
+        plans = plan_gpus(facts, sizes_bytes, dtype=precision, assumptions=assumptions)
     except (ConfigError, ModelError) as error:
         typer.echo(f"Cannot plan: {error}", err=True)
         raise typer.Exit(code=1) from error
+    for index, planned in enumerate(plans):
+        if len(plans) > 1:
+            typer.echo(f"GPU {index}:" if planned else f"GPU {index}: no model")
+        if planned is not None:
+            typer.echo(render(planned))
+    _write(write, names, plans[0])
+
+
+def _found_gpu() -> tuple[int, int]:
+    """Return the size of this machine's GPU and the bytes in use; 0 and 0 if it has none."""
+    try:
+        from trivet.doctor.machine import read_gpu
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(
+            f"reading this machine's GPU needs {error.name}: pip install 'trivet[serve]', or give --vram"
+        ) from error
+    gpu = read_gpu()
+    if not gpu.known:
+        typer.echo(f"No GPU can be read ({gpu.unknown_reason}).", err=True)
+        return 0, 0
+    used_bytes = gpu.total_bytes - gpu.free_bytes
+    typer.echo(
+        f"GPU {gpu.device}: {format_bytes(gpu.total_bytes)}, of which {format_bytes(used_bytes)} in use.", err=True
+    )
+    return gpu.total_bytes, used_bytes
+
+
+def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions) -> tuple[str, bool]:
+    """Return the most demanding preset whose models fit beside what others use, and whether it is the smaller one."""
+    for name, preset in reversed(list(PRESETS.items())):
+        if preset.gpu_bytes == 0:
+            continue
+        for smaller in (False, True):
+            models = [facts_for(model) for model in (preset.smaller_models if smaller else preset.models)]
+            if needed(models, dtype, assumptions) <= gpu_bytes:
+                return name, smaller
+    return "cpu", False
+
+
+def _write(file: Path | None, names: Sequence[str], planned: Plan | None) -> None:
+    if file is None:
+        return
+    if len(names) != len(TASKS):
+        raise typer.BadParameter(f"--write needs three models ({', '.join(TASKS)}), not {len(names)}")
+    full = [next((known for known in CATALOGUE if name in (known, known.split("/")[-1])), name) for name in names]
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(configuration(full, planned, file=str(file)))
+    except OSError as error:
+        typer.echo(f"{file} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"Wrote {file}; next: trivet serve --config {file}", err=True)

@@ -3,16 +3,28 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import httpx
 import typer
 from rich.console import Console
 
-from trivet.cli.config_file import ServeFile, read_serve_file
+from trivet.cli.config_file import (
+    ConfigArgument,
+    ConfigOption,
+    DeviceOption,
+    HostOption,
+    PortOption,
+    ServeFile,
+    chosen_file,
+    read_serve_file,
+)
+from trivet.cli.preparing import prepare_models
+from trivet.cli.progress_of_start import StartProgress
 from trivet.errors import ConfigError
 from trivet.paths import cache_dir
 
@@ -22,12 +34,15 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 _FINISH_LIMIT_S = 20.0
 """How long open requests may take before the service stops."""
+_LAST_LINES = 20
+"""Lines of `serve run` that are shown if it ends before the service is ready."""
 _INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended. A SIGTERM is a supervisor's ordinary stop: 0."""
 
 WELCOME = """
 Trivet listens on {url}  (Ctrl-C stops it)
-Live status and a playground: {url}/ui
+Live status and a playground: {url}/ui{key}
+Ray's dashboard: {dashboard}
 
 curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
   "query": "how do I retry a failed HTTP request",
@@ -45,7 +60,11 @@ class _Stopped(BaseException):
 
 
 def serve_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    device: DeviceOption = None,
     ray_env: Annotated[
         Path | None,
         typer.Option(help="File of variables for Ray's processes. Default: the one that ships with Trivet."),
@@ -59,32 +78,47 @@ def serve_command(
 ) -> None:
     """Serve until Ctrl-C."""
     console = Console(stderr=True)
+    try:
+        file = read_serve_file(chosen_file(config, config_option), host=host, port=port, device=device)
+    except ConfigError as error:
+        _fail(console, error.message)
     _handle_signals()
     try:
-        code = _serve(config, ray_env, lean, console)
+        code = _serve(file, ray_env, lean, console)
     except _Stopped as stopped:  # before the service was started
         code = stopped.exit_code
     raise typer.Exit(code)
 
 
-def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> int:
+def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) -> int:
     from deployments.environment.exposure import exposure_warning
     from deployments.environment.variables import SHIPPED_FILE, read_variables
     from deployments.service.supervisor import Supervisor
     from trivet.api.key_ring import ENVIRONMENT_VARIABLE
 
     try:
-        file = read_serve_file(config)
         variables = read_variables((ray_env or SHIPPED_FILE).read_text(encoding="utf-8"))
-    except (ConfigError, OSError) as error:
+    except OSError as error:
         _fail(console, str(error))
     keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
     if warning := exposure_warning(file.host, has_keys=bool(keys)):
         console.print(f"[bold red]warning:[/bold red] {warning}")
     if _is_taken(file):
-        _fail(console, f"port {file.port} is in use: stop that process, or change http_options.port")
+        _fail(console, f"port {file.port} is in use: stop that process, or choose another port with --port")
     cache = cache_dir(file.config.serving.cache_dir)
-    service = Supervisor(file.path, file.url, file.port, variables, cache, lean, bool(keys))
+    _announce(file, os.environ, console)
+    if code := _prepared(file, cache):
+        return code
+    service = Supervisor(
+        file.text(),
+        file.url,
+        file.port,
+        variables,
+        cache,
+        lean,
+        bool(keys),
+        Path.cwd() if file.has_own_application else None,
+    )
     try:
         service.start(os.environ, programs=Path(sys.executable).parent, home=Path.home())
     except (ConfigError, OSError) as error:
@@ -92,27 +126,69 @@ def _serve(config: Path, ray_env: Path | None, lean: bool, console: Console) -> 
     try:
         if service.cleared:
             console.print(f"ended {service.cleared} processes that a killed service had left")
-        return _run(service, file, console)
+        return _run(service, file, bool(keys), console)
     except _Stopped as stopped:
         return _stop(service, console) or stopped.exit_code
 
 
-def _run(service: "Supervisor", file: ServeFile, console: Console) -> int:
+def _announce(file: ServeFile, environ: Mapping[str, str], console: Console) -> None:
+    """Say which configuration applies, and what of the environment does not."""
+    if file.is_shipped:
+        console.print("serving with the defaults; `trivet init` writes a serve_config.yaml to change them")
+    if environ.get("RAY_ADDRESS", "local") != "local":
+        console.print(
+            f"RAY_ADDRESS={environ['RAY_ADDRESS']} is not used: the service starts a cluster of its own "
+            "(docs/cluster.md says how to deploy to a running one)",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _prepared(file: ServeFile, cache: Path) -> int:
+    """Prepare the models, and end the program that does so if a signal arrives; return its exit code."""
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        return prepare_models(file, cache, running.append)
+    except _Stopped:
+        for child in running:
+            child.terminate()
+            child.wait()
+        raise
+
+
+def _run(service: "Supervisor", file: ServeFile, has_keys: bool, console: Console) -> int:
     """Wait until every model is ready, announce the URL, and watch the service until it ends."""
+    from deployments.service.folder import last_lines
+
     ready = False
+    progress = StartProgress(file.url, console)
+    console.print("starting Ray and the models")
     while (code := service.exit_code()) is None:
         if (lost := service.check()) is not None:
             console.print(f"[red]error:[/red] {lost}, has ended: the service stops. A supervisor may start it again.")
             _show_logs(service.fail(), console)
             return 1
-        if not ready and _is_ready(file):
+        if not ready and progress.is_ready():
             ready = True
-            typer.echo(WELCOME.format(url=file.url), err=True)  # not wrapped, so that the command can be copied
+            typer.echo(_welcome(service, file, has_keys), err=True)  # not wrapped, so that the command can be copied
         time.sleep(_POLL_S)
     if not ready:
+        for line in last_lines(service.folder, _LAST_LINES):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"[red]error:[/red] the service ended before it was ready (exit code {code})")
     _show_logs(service.fail(), console)
     return code or int(not ready)
+
+
+def _welcome(service: "Supervisor", file: ServeFile, has_keys: bool) -> str:
+    from deployments.service.folder import dashboard_of
+
+    dashboard = dashboard_of(service.folder)
+    return WELCOME.format(
+        url=file.url,
+        key="  (asks for a key)" if has_keys else "",
+        dashboard=f"{dashboard}  (`trivet dashboard` says how to log in)" if dashboard else "none (--lean)",
+    )
 
 
 def _show_logs(kept: Path | None, console: Console) -> None:
@@ -151,14 +227,6 @@ def _is_taken(file: ServeFile) -> bool:
     with socket.socket(family) as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((file.connect_host, file.port)) == 0
-
-
-def _is_ready(file: ServeFile) -> bool:
-    try:
-        # Without a proxy from the environment, which could not reach a port of this machine.
-        return httpx.get(f"{file.url}/readyz", timeout=5.0, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False  # not listening yet
 
 
 def _fail(console: Console, message: str) -> NoReturn:

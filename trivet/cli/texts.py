@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from trivet.index.names import shown
+from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, is_data, read_text, text_of
 from trivet.index.walking import Skipped, walk
 
 STDIN = "-"
@@ -21,7 +22,7 @@ Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdi
 Lines = Annotated[bool, typer.Option("--lines", help="Treat each line, instead of each file, as a text.")]
 MaxFileBytes = Annotated[int, typer.Option(min=1, help="Skip larger files.")]
 
-DEFAULT_MAX_FILE_BYTES = 1024**2
+DEFAULT_MAX_FILE_BYTES = DEFAULT_MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,21 @@ def read_texts(
     lines: bool,
     max_file_bytes: int,
     excluded: Mapping[Path, str] = _NOTHING,
+    data: bool = True,
 ) -> list[Text]:
     """Read all texts, in the inputs' order, and report on the console what was skipped.
+
+    Without `data`, files of folders that hold tables or records (CSV, JSON and the like) are skipped; files that the
+    command line names are read in any case.
 
     `excluded` maps resolved paths that are not read to the reason. It applies to files in folders and to files named on
     the command line, since a shell expands `folder/*` before the command sees it.
     """
     texts: list[Text] = []
     skipped: list[Skipped] = []
-    for found in _files(inputs):
+    for found, is_named in _files(inputs):
         if isinstance(found, Path):
-            reason = excluded.get(found.resolve())
+            reason = excluded.get(found.resolve()) or (DATA if not (data or is_named) and is_data(found) else None)
             found = Skipped(str(found), reason) if reason else _read(found, max_file_bytes)
         if isinstance(found, Skipped):
             skipped.append(found)
@@ -67,55 +72,35 @@ def read_texts(
     return texts
 
 
-def _files(inputs: Iterable[str]) -> Iterator[Path | Skipped | Text]:
+def _files(inputs: Iterable[str]) -> Iterator[tuple[Path | Skipped | Text, bool]]:
+    """Every file, and whether the command line names it, not only its folder."""
     for name in inputs:
         path = Path(name)
         if name == STDIN:
-            yield _decoded(STDIN, sys.stdin.buffer.read())
+            yield _stdin(), True
         elif path.is_dir():
-            yield from walk(path)
+            yield from ((found, False) for found in walk(path))
         elif path.exists():
-            yield path
+            yield path, True
         else:
             raise typer.BadParameter(f"{name!r} is not an existing file or folder")
 
 
 def _read(path: Path, max_file_bytes: int) -> Text | Skipped:
-    name = str(path)
-    if not _is_text(name):
-        return Skipped(name, "its name is not UTF-8")  # so JSON cannot contain it
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > max_file_bytes:
-            return Skipped(name, f"larger than {max_file_bytes} bytes")
-        return _decoded(name, path.read_bytes())
-    except OSError as error:
-        return Skipped(name, error.strerror or str(error))
+    read = read_text(path, max_bytes=max_file_bytes)
+    return read if isinstance(read, Skipped) else Text(str(path), None, read.text)
 
 
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _stdin() -> Text | Skipped:
+    text = text_of(STDIN, sys.stdin.buffer.read())
+    return text if isinstance(text, Skipped) else Text(STDIN, None, text)
 
 
-def _decoded(name: str, content: bytes) -> Text | Skipped:
-    if b"\0" in content:
-        return Skipped(name, "binary")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return Skipped(name, "not UTF-8")
-    return Text(name, None, text) if text.strip() else Skipped(name, "empty")
-
-
-def report_skipped(skipped: list[Skipped], console: Console) -> None:
+def report_skipped(skipped: Sequence[Skipped], console: Console) -> None:
     """Print a line for each of the first few, then the counts by reason."""
     for one in skipped[:_NAMED_SKIPS]:
         console.print(f"skipped {shown(one.path)}: {one.reason}", markup=False, highlight=False)
     if len(skipped) > _NAMED_SKIPS:
         counts = Counter(one.reason for one in skipped).most_common()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in counts)
         console.print(f"skipped {len(skipped)} in all: {reasons}", markup=False, highlight=False)

@@ -147,6 +147,31 @@ class Classification(Answer):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a document."""
+
+    start: int
+    """Position of the first character."""
+    end: int
+    start_line: int
+    """Counted from 1."""
+    end_line: int
+    text: str = ""
+    """Empty where the caller has the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two passages that speak for an edge, and what they say."""
+
+    source: Span
+    target: Span
+    relation: str
+    confidence: float
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """The relation of a source to a target; indices are positions in the call."""
 
@@ -161,6 +186,8 @@ class Edge:
     """Relevance of the target to the source, 0..1; None if the call had `pairs`."""
     windows: int
     truncated: bool
+    evidence: tuple[Evidence, ...] = ()
+    """The passages that speak for the edge, the strongest pair first; empty from a server that reads texts whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +197,8 @@ class Omitted:
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int = 0
+    """Candidates that were compared and found unrelated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +208,19 @@ class Relations(Answer):
     edges: tuple[Edge, ...]
     omitted: Omitted
     tokens: Tokens
+
+
+def _lengths(value: object) -> object:
+    if not isinstance(value, list) or not all(isinstance(tokens, list) for tokens in value):
+        raise ValueError("must be a list of tokens for each text")
+    return tuple(len(tokens) for tokens in value)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts(Answer):
+    """The number of tokens of each text."""
+
+    counts: Annotated[tuple[int, ...], BeforeValidator(_lengths)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -14,9 +15,11 @@ from trivet.client import calls
 from trivet.client.answers import Embeddings
 from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.exchange import answer_in, connection, translated_errors
+from trivet.client.errors import Unreachable
+from trivet.client.exchange import answer_in, connection, error_in, translated_errors
+from trivet.client.graph import GraphDocument, GraphEvent, GraphOptions, GraphSummary, event_of, graph
 from trivet.client.methods import async_method
-from trivet.client.retries import Retries
+from trivet.client.retries import Attempts, Retries
 
 
 class AsyncClient:
@@ -40,11 +43,13 @@ class AsyncClient:
         self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
         self._http = httpx.AsyncClient(**self._connection.http_options(), transport=transport)
         self._http.headers.update(headers or {})
+        self._http.event_hooks = {"response": [self._connection.note_answer_async]}
 
     embed = async_method(calls.embed)
     rerank = async_method(calls.rerank)
     classify = async_method(calls.classify)
     relate = async_method(calls.relate)
+    count_tokens = async_method(calls.count_tokens)
     models = async_method(calls.models)
     ready = async_method(calls.ready)
 
@@ -59,6 +64,58 @@ class AsyncClient:
                     response = await self._http.request(**self._connection.request_options(call, content, left_s))
                 return answer_in(call, response)
         raise AssertionError("stamina raises the last error")
+
+    async def lines(self, call: Call[AnswerT]) -> AsyncGenerator[str, None]:
+        """Send one call whose answer is a stream, and yield its lines as they arrive. Use it with `aclosing`.
+
+        It is retried until the stream begins, not after. Raises ClientError.
+        """
+        attempts = self._connection.attempts(call)
+        response = await self._opened(call, attempts)
+        try:
+            with translated_errors(self._connection.url, attempts.left_s()):
+                async for line in response.aiter_lines():
+                    if line.strip():
+                        yield line
+        finally:
+            await response.aclose()
+
+    async def _opened(self, call: Call[AnswerT], attempts: Attempts) -> httpx.Response:
+        content = call.content()
+        async for attempt in stamina.retry_context(**attempts.policy()):
+            with attempt:
+                left_s = attempts.left_s()
+                request = self._http.build_request(**self._connection.request_options(call, content, left_s))
+                with translated_errors(self._connection.url, left_s):
+                    response = await self._http.send(request, stream=True)
+                    if response.status_code != HTTPStatus.OK:
+                        await response.aread()
+                        await response.aclose()
+                if response.status_code != HTTPStatus.OK:
+                    raise error_in(call, response)
+                return response
+        raise AssertionError("stamina raises the last error")
+
+    async def graph(
+        self, documents: Sequence[GraphDocument], **options: Unpack[GraphOptions]
+    ) -> AsyncGenerator[GraphEvent, None]:
+        """Find the relations between documents; yield edges and progress as they are found. Use it with `aclosing`.
+
+        The last event is a `GraphSummary`. If the stream breaks, call it again with the ids of all `DocumentDone`
+        as `done`. See `trivet.client.graph.graph` for the options.
+
+        Raises:
+            ClientError: the request was refused, or the stream ended before its summary.
+        """
+        ended = False
+        async with aclosing(self.lines(graph(documents, **options))) as lines:
+            async for line in lines:
+                event = event_of(line)
+                if event is not None:
+                    ended = isinstance(event, GraphSummary)
+                    yield event
+        if not ended:
+            raise Unreachable("the stream of relations broke before its summary")
 
     async def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> AsyncGenerator[AnswerT, None]:
         """Send calls, `parallel` at a time, and yield the answers in the calls' order. Stops at the first error.

@@ -26,11 +26,13 @@ from trivet.client.answers import (
     Readiness,
     Relations,
     Service,
+    TokenCounts,
 )
 from trivet.client.errors import MalformedAnswer, Refused
 
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
+EvidenceKind = Literal["passages", "exhaustive"]
 Priority = Literal["interactive", "bulk"]
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -75,6 +77,8 @@ class Call(Generic[AnswerT]):
     start: int = 0
     """Position of the first input, if this call carries only a part of all inputs."""
     check: Callable[[AnswerT], None] = _unchecked
+    list_field: str | None = None
+    """The field of the answer that the body is, where the body is a list instead of an object."""
 
     @property
     def method(self) -> str:
@@ -96,7 +100,8 @@ class Call(Generic[AnswerT]):
         try:
             # Mypy mistakes the __hash__ of the answers' classes for that of their metaclass.
             adapter: TypeAdapter[AnswerT] = _adapter(self.answer)  # type: ignore[arg-type]
-            answer = adapter.validate_json(content, strict=True)
+            body = content if self.list_field is None else b'{"%b":%b}' % (self.list_field.encode(), content)
+            answer = adapter.validate_json(body, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the body"
@@ -237,6 +242,9 @@ def relate(
     min_relevance: float | None = None,
     relations: Mapping[str, str] | None = None,
     threshold: float | None = None,
+    include_unrelated: bool | None = None,
+    passage_pairs: int | None = None,
+    evidence: EvidenceKind | None = None,
     long_input: LongInput | None = None,
     priority: Priority | None = None,
     timeout_s: float | None = None,
@@ -251,6 +259,10 @@ def relate(
         min_relevance: Omit candidates with a lower relevance, 0..1. None: the server's default.
         relations: Relation → hypothesis about (source, candidate). None: the server's relations.
         threshold: Omit edges with a lower confidence, 0..1. None: the server's default.
+        include_unrelated: Also return candidates that are found unrelated; they are only counted otherwise.
+        passage_pairs: Classify at most this many pairs of passages per pair of texts. None: the server's default.
+        evidence: Relate long texts by their best pairs of `passages`, or read every window against every other one
+            (`exhaustive`), which costs far more.
         long_input: How to treat texts longer than the model's limit.
         priority: `bulk` gives precedence to interactive requests.
         timeout_s: Deadline of the whole call in seconds.
@@ -263,6 +275,9 @@ def relate(
         min_relevance=min_relevance,
         relations=None if relations is None else dict(relations),
         threshold=threshold,
+        include_unrelated=include_unrelated,
+        passage_pairs=passage_pairs,
+        evidence=evidence,
         long_input=long_input,
     )
     targets = len(body.get("candidates") or body.get("pairs") or ())
@@ -272,6 +287,31 @@ def relate(
             raise MalformedAnswer(f"the answer of /v1/relations has an edge to none of the {targets} targets")
 
     return Call("/v1/relations", Relations, body, timeout_s, priority, check=check)
+
+
+def count_tokens(
+    texts: Sequence[str],
+    *,
+    model: str | None = None,
+    priority: Priority | None = None,
+    timeout_s: float | None = None,
+) -> Call[TokenCounts]:
+    """Count the tokens of texts, without special tokens.
+
+    Args:
+        texts: One or more texts, of at most 131,072 characters together.
+        model: Name of the model whose tokenizer counts; None: the embedder's.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
+    """
+    body = _without_none(inputs=_listed(texts, "texts"), add_special_tokens=False, model=model)
+    count = len(body["inputs"])
+
+    def check(answer: TokenCounts) -> None:
+        if len(answer.counts) != count:
+            raise MalformedAnswer(f"the answer of /tokenize has {len(answer.counts)} of {count} texts")
+
+    return Call("/tokenize", TokenCounts, body, timeout_s, priority, check=check, list_field="counts")
 
 
 def models(*, timeout_s: float | None = None) -> Call[Models]:

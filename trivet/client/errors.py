@@ -2,6 +2,7 @@
 
     ClientError
     ├── Unreachable        no connection, or it broke: there may be no server at this address
+    │   └── NotListening   no connection could be made at all
     ├── TimedOut           the deadline passed, in the client or (status 408) in the server
     ├── MalformedAnswer    the answer is not one of a Trivet server
     ├── Refused            4xx: the request is invalid; `param` names the field, such as `documents[3]`
@@ -55,6 +56,13 @@ class ClientError(TrivetError):
 
 class Unreachable(ClientError):
     """No connection could be made, or it broke before the answer was complete."""
+
+
+class NotListening(Unreachable):
+    """No connection could be made: nothing listens at this address, or it does not exist.
+
+    It is retried only if the client has had an answer from there before: the service may be restarting.
+    """
 
 
 class TimedOut(ClientError):

@@ -4,15 +4,15 @@ import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.errors import MalformedAnswer, TimedOut, Unreachable, error_of
-from trivet.client.retries import Attempts, Retries
+from trivet.client.errors import ClientError, MalformedAnswer, NotListening, TimedOut, Unreachable, error_of
+from trivet.client.retries import Attempts, Contact, Retries
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 URL_VARIABLE = "TRIVET_URL"
@@ -34,6 +34,7 @@ class Connection:
     timeout_s: float
     priority: Priority
     retries: Retries
+    contact: Contact = field(default_factory=Contact)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -57,7 +58,15 @@ class Connection:
         """Start the attempts of a call; its deadline counts from now."""
         timeout_s = self.timeout_s if call.timeout_s is None else call.timeout_s
         _check_timeout(timeout_s)
-        return Attempts(self.retries, timeout_s)
+        return Attempts(self.retries, timeout_s, contact=self.contact)
+
+    def note_answer(self, response: httpx.Response) -> None:
+        """Note that the server answers; a hook of httpx's client."""
+        self.contact.answered = True
+
+    async def note_answer_async(self, response: httpx.Response) -> None:
+        """Do the same as `note_answer`, for httpx's asynchronous client."""
+        self.contact.answered = True
 
     def request_options(self, call: Call[AnswerT], content: bytes, left_s: float) -> dict[str, Any]:
         """Return the arguments of httpx's `request` for one attempt."""
@@ -99,6 +108,8 @@ def translated_errors(url: str, timeout_s: float) -> Iterator[None]:
         yield
     except httpx.ConnectTimeout as error:
         raise Unreachable(f"{url} does not answer: the connection timed out") from error
+    except httpx.ConnectError as error:
+        raise NotListening(f"nothing answers at {url} ({error}): {_remedy(url)}") from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"no answer within {timeout_s:g} s") from error
     except httpx.TransportError as error:
@@ -114,9 +125,20 @@ def answer_in(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     if response.status_code in call.answers_also_at:
         with suppress(MalformedAnswer):
             return call.read(response.content, response.headers)
+    raise error_in(call, response)
+
+
+def error_in(call: Call[AnswerT], response: httpx.Response) -> ClientError:
+    """Return the error in a response, whose body has been read."""
     error = error_of(response.status_code, response.headers, response.content)
     error.renumber(call.start)
-    raise error
+    return error
+
+
+def _remedy(url: str) -> str:
+    if _is_loopback(httpx.URL(url).host):
+        return f"start the service with `trivet serve`, or give another address in {URL_VARIABLE}"
+    return f"check the address, which {URL_VARIABLE} can set, and that the service runs there"
 
 
 def _is_loopback(host: str) -> bool:

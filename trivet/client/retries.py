@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trivet.client.errors import Busy, ClientError, TimedOut, Unreachable
+from trivet.client.errors import Busy, ClientError, NotListening, TimedOut, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,25 @@ class Retries:
     """Maximum pause."""
 
 
+@dataclass(slots=True)
+class Contact:
+    """Whether a client's server has ever answered it, with whatever status."""
+
+    answered: bool = False
+
+
 class Attempts:
     """The attempts of one call: the time left, and whether to make another attempt."""
 
-    def __init__(self, retries: Retries, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        retries: Retries,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        contact: Contact | None = None,
+    ) -> None:
         self._retries = retries
+        self._contact = contact or Contact()
         self._timeout_s = timeout_s
         self._clock = clock
         self._deadline_s = clock() + timeout_s
@@ -50,6 +64,8 @@ class Attempts:
         Also returns False if the pause would end after the deadline.
         """
         if not isinstance(error, Busy | Unreachable):
+            return False
+        if isinstance(error, NotListening) and not self._contact.answered:
             return False
         self._last = error
         default_s = self._next_pause_s()

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -14,9 +15,11 @@ from trivet.client import calls
 from trivet.client.answers import Embeddings
 from trivet.client.bulk import Batch, BatchLimits, EmbedOptions, Joining, OnProgress, embed_calls
 from trivet.client.calls import AnswerT, Call, Priority
-from trivet.client.exchange import answer_in, connection, translated_errors
+from trivet.client.errors import Unreachable
+from trivet.client.exchange import answer_in, connection, error_in, translated_errors
+from trivet.client.graph import GraphDocument, GraphEvent, GraphOptions, GraphSummary, event_of, graph
 from trivet.client.methods import method
-from trivet.client.retries import Retries
+from trivet.client.retries import Attempts, Retries
 
 
 class Client:
@@ -44,11 +47,13 @@ class Client:
     ) -> None:
         self._connection = connection(url, key, timeout_s=timeout_s, priority=priority, retries=retries or Retries())
         self._http = httpx.Client(**self._connection.http_options())
+        self._http.event_hooks = {"response": [self._connection.note_answer]}
 
     embed = method(calls.embed)
     rerank = method(calls.rerank)
     classify = method(calls.classify)
     relate = method(calls.relate)
+    count_tokens = method(calls.count_tokens)
     models = method(calls.models)
     ready = method(calls.ready)
 
@@ -62,6 +67,48 @@ class Client:
                 with translated_errors(self._connection.url, left_s):
                     response = self._http.request(**self._connection.request_options(call, content, left_s))
                 return answer_in(call, response)
+        raise AssertionError("stamina raises the last error")
+
+    def lines(self, call: Call[AnswerT]) -> Generator[str, None, None]:
+        """Send one call whose answer is a stream, and yield its lines as they arrive. Use it with `closing`.
+
+        It is retried until the stream begins, not after. Raises ClientError.
+        """
+        attempts = self._connection.attempts(call)
+        opened = closing(self._opened(call, attempts))
+        with opened as response, translated_errors(self._connection.url, attempts.left_s()):
+            for line in response.iter_lines():
+                if line.strip():
+                    yield line
+
+    def graph(
+        self, documents: Sequence[GraphDocument], **options: Unpack[GraphOptions]
+    ) -> Generator[GraphEvent, None, None]:
+        """Do the same as `AsyncClient.graph`. Use it with `closing`."""
+        ended = False
+        with closing(self.lines(graph(documents, **options))) as lines:
+            for line in lines:
+                event = event_of(line)
+                if event is not None:
+                    ended = isinstance(event, GraphSummary)
+                    yield event
+        if not ended:
+            raise Unreachable("the stream of relations broke before its summary")
+
+    def _opened(self, call: Call[AnswerT], attempts: Attempts) -> httpx.Response:
+        content = call.content()
+        for attempt in stamina.retry_context(**attempts.policy()):
+            with attempt:
+                left_s = attempts.left_s()
+                request = self._http.build_request(**self._connection.request_options(call, content, left_s))
+                with translated_errors(self._connection.url, left_s):
+                    response = self._http.send(request, stream=True)
+                    if response.status_code != HTTPStatus.OK:
+                        response.read()
+                        response.close()
+                if response.status_code != HTTPStatus.OK:
+                    raise error_in(call, response)
+                return response
         raise AssertionError("stamina raises the last error")
 
     def send_all(self, many: Iterable[Call[AnswerT]], *, parallel: int = 4) -> Generator[AnswerT, None, None]:

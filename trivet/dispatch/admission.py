@@ -98,7 +98,7 @@ class InflightLimit:
 
     async def admit(self, dispatcher: Dispatcher, request: Request[ResultT]) -> Routed[ResultT]:
         """Call the dispatcher; Overloaded where too much is in flight already."""
-        characters = request.characters
+        characters = request.held_characters
         refused = refusal(self.load, characters, self._limit_characters)
         if refused is not None:
             raise refused

@@ -135,7 +135,7 @@ class CachingDispatcher:
         """Call the inner dispatcher for some of the keys, and keep the results."""
         routed = await self._inner.call(cached.request_for(keys))
         entries = dict(zip(keys, cached.adapter.entries(routed.result, routed.lane), strict=True))
-        self._results.put(entries)
+        await self._results.put(entries)
         return Computed(entries, routed)
 
     def _count(self, task: Task, *, hits: int, misses: int, inputs: int) -> None:

@@ -10,7 +10,16 @@ from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ServiceStatus
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine
-from trivet.messages import Health, ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
+from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    Health,
+    ModelCard,
+    Request,
+    ResultT,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 
 class LocalDispatcher:
@@ -73,3 +82,7 @@ class LocalDispatcher:
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens."""
         return await self._engines[request.task].tokenize(request)
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Turn token ids into texts."""
+        return await self._engines[request.task].detokenize(request)

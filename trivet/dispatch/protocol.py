@@ -6,7 +6,16 @@ from typing import Generic, Protocol, TypeVar
 
 from trivet.config import Lane
 from trivet.dispatch.status import ServiceStatus
-from trivet.messages import Health, ModelCard, Request, ResultT, TokenizeRequest, TokenizeResult
+from trivet.messages import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    Health,
+    ModelCard,
+    Request,
+    ResultT,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 RoutedT = TypeVar("RoutedT", covariant=True)
 
@@ -75,6 +84,9 @@ class ServiceInfo(Protocol):
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens; needs a tokenizer and no forward."""
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Turn token ids into texts; InvalidInput for an id that the tokenizer does not have."""
 
 
 class ModelServer(Dispatcher, ServiceInfo, Protocol):

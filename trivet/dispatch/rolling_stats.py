@@ -1,31 +1,33 @@
-"""Statistics of one model's calls for each of the last 120 seconds. Pure apart from the injected clock.
+"""Statistics of one model's calls for each of the last 120 seconds, of all processes that serve as one.
 
 Each second has a histogram of latencies whose steps grow by a tenth. So a percentile is off by at most 5 %, and memory
-is bounded by the number of steps, however many calls there are. Not thread-safe: for one event loop.
+is bounded by the number of steps, however many calls there are. Each process counts in its own table of 64-bit
+integers, one row per second; readers add the tables up. Not thread-safe: for one event loop.
 """
 
 import math
-from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 KEPT_S = 120
 """Seconds of history."""
 
 _STEP = math.log(1.1)
 _FINEST_S = 1e-4
+_STEPS = 192
+"""Up to more than two hours."""
 
+_SECOND, _CALLS, _FAILED, _REROUTED, _TOKENS, _LATENCIES = range(6)
+"""Columns of a row; the histogram takes the rest."""
+_COLUMNS = _LATENCIES + _STEPS
+_ROWS = KEPT_S + 8
+"""More than are read, so that a row is never read while it is cleared for a new second."""
 
-@dataclass(slots=True)
-class _Second:
-    """One second's counts; `second` is the integer part of the clock."""
-
-    second: int
-    calls: int = 0
-    failed: int = 0
-    rerouted: int = 0
-    tokens: int = 0
-    latencies: Counter[int] = field(default_factory=Counter)
+TABLE_WORDS = _ROWS * _COLUMNS
+"""Length of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,71 +52,91 @@ class Series:
 
 
 class Rolling:
-    """Counts calls as they end."""
+    """Counts calls as they end, in the table of this process, and adds up the tables of all."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        table: "memoryview[int] | None" = None,
+        tables: "Callable[[], Iterable[memoryview[int]]] | None" = None,
+    ) -> None:
+        """Count in `table`, and read `tables`, this process's included. Without them this process is alone.
+
+        `clock` returns the same time in every process.
+        """
         self._clock = clock
-        # Only seconds in which a call ended; one more than is shown, for the incomplete current second.
-        self._seconds: deque[_Second] = deque(maxlen=KEPT_S + 1)
+        self._table = memoryview(bytearray(8 * TABLE_WORDS)).cast("q") if table is None else table
+        self._tables = tables or (lambda: [self._table])
 
     def answered(self, latency_s: float, *, tokens: int, rerouted: bool) -> None:
         """Count a call that returned a result."""
-        second = self._now()
-        second.calls += 1
-        second.tokens += tokens
-        second.rerouted += rerouted
-        second.latencies[_step_of(latency_s)] += 1
+        row = self._row()
+        self._table[row + _CALLS] += 1
+        self._table[row + _TOKENS] += tokens
+        self._table[row + _REROUTED] += rerouted
+        self._table[row + _LATENCIES + _step_of(latency_s)] += 1
 
     def failed(self) -> None:
         """Count a call that returned none."""
-        second = self._now()
-        second.calls += 1
-        second.failed += 1
+        row = self._row()
+        self._table[row + _CALLS] += 1
+        self._table[row + _FAILED] += 1
 
     def summary(self, span_s: int = 60) -> Summary:
         """Sum up the last `span_s` seconds, the current one included."""
-        oldest = int(self._clock()) - span_s
-        recent = [second for second in self._seconds if second.second > oldest]
-        latencies: Counter[int] = Counter()
-        for second in recent:
-            latencies.update(second.latencies)
+        now = int(self._clock())
+        total = self._added(now - span_s + 1, now + 1).sum(axis=0)  # (columns,)
         return Summary(
-            calls=sum(second.calls for second in recent),
-            failed=sum(second.failed for second in recent),
-            rerouted=sum(second.rerouted for second in recent),
-            tokens=sum(second.tokens for second in recent),
-            p50_s=_percentile(latencies.items(), 0.50),
-            p95_s=_percentile(latencies.items(), 0.95),
+            calls=int(total[_CALLS]),
+            failed=int(total[_FAILED]),
+            rerouted=int(total[_REROUTED]),
+            tokens=int(total[_TOKENS]),
+            p50_s=_percentile(total[_LATENCIES:], 0.50),
+            p95_s=_percentile(total[_LATENCIES:], 0.95),
         )
 
     def series(self) -> Series:
         """Return every complete second of the history; idle ones are zeros."""
         now = int(self._clock())
-        kept = {second.second: second for second in self._seconds}
-        seconds = [kept.get(second) or _Second(second) for second in range(now - KEPT_S, now)]
+        rows = self._added(now - KEPT_S, now)  # (seconds, columns)
         return Series(
-            calls=tuple(second.calls for second in seconds),
-            tokens=tuple(second.tokens for second in seconds),
-            p50_s=tuple(_percentile(second.latencies.items(), 0.50) for second in seconds),
+            calls=tuple(rows[:, _CALLS].tolist()),
+            tokens=tuple(rows[:, _TOKENS].tolist()),
+            p50_s=tuple(_percentile(row[_LATENCIES:], 0.50) if row[_CALLS] else None for row in rows),
         )
 
-    def _now(self) -> _Second:
+    def _row(self) -> int:
+        """Return where this second's row begins; clear it first if it holds an older second."""
         second = int(self._clock())
-        if not self._seconds or self._seconds[-1].second < second:
-            self._seconds.append(_Second(second))
-        return self._seconds[-1]
+        row = second % _ROWS * _COLUMNS
+        if self._table[row + _SECOND] != second:
+            self._table[row : row + _COLUMNS] = _EMPTY_ROW
+            self._table[row + _SECOND] = second
+        return row
+
+    def _added(self, first: int, end: int) -> NDArray[np.int64]:
+        """Add the rows of the seconds `first` to `end` of all tables: (seconds, columns)."""
+        wanted = np.arange(first, end)
+        added = np.zeros((end - first, _COLUMNS), dtype=np.int64)
+        for words in self._tables():
+            rows = np.frombuffer(words, dtype=np.int64).reshape(_ROWS, _COLUMNS)
+            counted = rows[wanted % _ROWS]
+            counted[counted[:, _SECOND] != wanted] = 0  # rows of other seconds
+            added += counted
+        return added
+
+
+_EMPTY_ROW = memoryview(bytes(8 * _COLUMNS)).cast("q")
 
 
 def _step_of(latency_s: float) -> int:
-    return round(math.log(max(latency_s, _FINEST_S) / _FINEST_S) / _STEP)
+    return min(_STEPS - 1, round(math.log(max(latency_s, _FINEST_S) / _FINEST_S) / _STEP))
 
 
-def _percentile(counted: Iterable[tuple[int, int]], share: float) -> float | None:
-    steps = sorted(counted)
-    total = sum(count for _, count in steps)
-    wanted = math.ceil(share * total)
-    for step, count in steps:
-        wanted -= count
-        if wanted <= 0:
-            return _FINEST_S * math.exp(step * _STEP)
-    return None
+def _percentile(counts: NDArray[np.int64], share: float) -> float | None:
+    """Return the latency that `share` of the calls do not exceed. `counts`: calls per step."""
+    upto = np.cumsum(counts)
+    total = int(upto[-1])
+    if not total:
+        return None
+    return _FINEST_S * math.exp(int(np.searchsorted(upto, math.ceil(share * total))) * _STEP)

@@ -39,6 +39,8 @@ class ServiceStatus:
     cpu_only_reason: str | None = None
     """Why no model has a GPU lane; None where one has."""
     policy: VramConfig = field(default_factory=VramConfig)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports that the service opens besides its own, by purpose; empty where they are not known."""
 
 
 def gpu_status(

@@ -1,22 +1,22 @@
 """Measures every call to a model: for the status page, as metrics, and for the log line of the request behind it.
 
-`MeasuringDispatcher` changes nothing of what passes through it. All counts are this process's share of the traffic.
+`MeasuringDispatcher` changes nothing of what passes through it. The metrics are this process's share of the traffic,
+which Prometheus adds up; the status page shows the sum over all processes.
 """
 
-from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.lane_readings import READING_WORDS, LaneReadings
 from trivet.dispatch.protocol import Dispatcher, Routed
-from trivet.dispatch.rolling_stats import Rolling
+from trivet.dispatch.reroute_log import REROUTE_WORDS, RerouteLog
+from trivet.dispatch.rolling_stats import TABLE_WORDS, Rolling
+from trivet.dispatch.shared_blocks import SharedBlocks
 from trivet.errors import InvalidInput
 from trivet.messages import EngineResult, Request, ResultT, StageTimings
 from trivet.metrics import CALL_FAILURES, STAGE_SECONDS, STAGES, MetricsSink
-
-MAX_REROUTES = 50
-"""Entries that the log of reroutes keeps."""
 
 
 @dataclass(slots=True)
@@ -75,53 +75,52 @@ def begin_call_log(log: CallLog) -> None:
     _current.set(log)
 
 
-@dataclass(frozen=True, slots=True)
-class Reroute:
-    """Requests of one model that went to the CPU for one reason; moments are Unix time."""
-
-    model: str
-    reason: str
-    requests: int
-    first_at_s: float
-    last_at_s: float
-
-
-class RerouteLog:
-    """The latest reroutes. One decision can reroute thousands of requests, which share an entry."""
-
-    def __init__(self, unix_clock: Callable[[], float]) -> None:
-        self._clock = unix_clock
-        self._entries: deque[Reroute] = deque(maxlen=MAX_REROUTES)
-
-    def add(self, model: str, reason: str) -> None:
-        """Note one request."""
-        now_s = self._clock()
-        last = next((entry for entry in reversed(self._entries) if entry.model == model), None)
-        if last is not None and last.reason == reason:
-            self._entries.remove(last)
-            self._entries.append(replace(last, requests=last.requests + 1, last_at_s=now_s))
-        else:
-            self._entries.append(Reroute(model, reason, 1, now_s, now_s))
-
-    def newest_first(self) -> list[Reroute]:
-        """Return all entries."""
-        return list(reversed(self._entries))
-
-
-@dataclass(slots=True)
-class ModelTraffic:
-    """One model's calls: those that ended lately, and those in flight."""
-
-    rolling: Rolling
-    in_flight: int = 0
+_MODEL_WORDS = 1 + TABLE_WORDS
+BLOCK_BYTES = 8 * (len(TASKS) * _MODEL_WORDS + REROUTE_WORDS + READING_WORDS)
+"""Size of a process's block."""
 
 
 class Traffic:
-    """What `/v1/status` shows of the traffic."""
+    """What `/v1/status` shows of the traffic: the calls of all processes that serve as one."""
 
-    def __init__(self, clock: Callable[[], float], unix_clock: Callable[[], float]) -> None:
-        self.models: dict[Task, ModelTraffic] = {task: ModelTraffic(Rolling(clock)) for task in TASKS}
-        self.reroutes = RerouteLog(unix_clock)
+    def __init__(
+        self, clock: Callable[[], float], unix_clock: Callable[[], float], blocks: SharedBlocks | None = None
+    ) -> None:
+        """Count in blocks of `BLOCK_BYTES`; None: this process alone.
+
+        `clock` is monotonic and the same in every process of the machine.
+        """
+        blocks = blocks or SharedBlocks(None, BLOCK_BYTES)
+        self.models: dict[Task, ModelTraffic] = {
+            task: ModelTraffic(clock, blocks, index * _MODEL_WORDS) for index, task in enumerate(TASKS)
+        }
+        self.reroutes = RerouteLog(unix_clock, blocks, len(TASKS) * _MODEL_WORDS)
+        self.lanes = LaneReadings(clock, blocks, len(TASKS) * _MODEL_WORDS + REROUTE_WORDS)
+
+
+class ModelTraffic:
+    """One model's calls: those that ended lately, and those in flight."""
+
+    def __init__(self, clock: Callable[[], float], blocks: SharedBlocks, offset: int) -> None:
+        """Count from word `offset` of each block: the calls in flight, then the table of those that ended."""
+        self._blocks = blocks
+        self._offset = offset
+        table = slice(offset + 1, offset + 1 + TABLE_WORDS)
+        self.rolling = Rolling(clock, blocks.words[table], lambda: (block.words[table] for block in blocks.all()))
+        blocks.words[offset] = 0  # the process that had this block before has no calls in flight any more
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight of every process that lives."""
+        return sum(block.words[self._offset] for block in self._blocks.all() if block.alive)
+
+    def begin(self) -> None:
+        """Count a call as in flight."""
+        self._blocks.words[self._offset] += 1
+
+    def end(self) -> None:
+        """Count it no longer."""
+        self._blocks.words[self._offset] -= 1
 
 
 class MeasuringDispatcher:
@@ -140,7 +139,7 @@ class MeasuringDispatcher:
         task = request.task
         traffic = self._traffic.models[task]
         started_s = self._clock()
-        traffic.in_flight += 1
+        traffic.begin()
         try:
             routed = await self._inner.call(request)
         except InvalidInput as error:
@@ -151,7 +150,7 @@ class MeasuringDispatcher:
             traffic.rolling.failed()
             raise
         finally:
-            traffic.in_flight -= 1
+            traffic.end()
         total_s = self._clock() - started_s
         reason = routed.reroute_reason
         traffic.rolling.answered(total_s, tokens=routed.result.usage.tokens, rerouted=reason is not None)

@@ -1,20 +1,22 @@
 """Checks a configuration against a machine: what will run on which device, and what to change. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from trivet.config import AppConfig, Task
-from trivet.doctor.machine import Machine
+from trivet.config import TASKS, AppConfig, Task
+from trivet.doctor.machine import Machine, RunningService
+from trivet.doctor.memory import memory_need
 from trivet.units import format_bytes
+from trivet.vram.planning.facts import ModelFacts
+from trivet.vram.planning.planner import Assumptions, needed
 
+IrPrecision = Literal["fp32", "bf16", "int8"]
 Level = Literal["ok", "note", "problem"]
 
 GIB = 1024**3
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-COMFORTABLE_MEMORY_BYTES = 4 * GIB
-"""Memory of the starter models and Ray, with room for requests."""
 OBJECT_STORE_BYTES = GIB // 2
 FREE_DISK_BYTES = 4 * GIB
 """Disk space that the conversion of a large model needs."""
@@ -30,21 +32,30 @@ class Finding:
     advice: str = ""
 
 
-def examine(machine: Machine, config: AppConfig, padded: Mapping[Task, str] | None = None) -> list[Finding]:
+def examine(
+    machine: Machine,
+    config: AppConfig,
+    padded: Mapping[Task, str] | None = None,
+    facts: Mapping[Task, ModelFacts | None] | None = None,
+) -> list[Finding]:
     """Return all findings, the most important subjects first.
 
     Args:
         machine: as it was examined.
         config: of the service.
         padded: the models that a GPU computes on padded sequences, and why; see `trivet.doctor.models`.
+        facts: the size of each model, None where it is not known; see `trivet.doctor.models`.
     """
+    known = facts or {}
     return [
+        *([_service(machine.service)] if machine.service is not None else []),
         _gpu(machine, config),
+        *_gpu_room(machine, config, known),
         *(_padded(task, reason) for task, reason in (padded or {}).items() if config.device != "cpu"),
         _precision(machine, config),
-        _memory(machine),
+        _memory(machine, config, known),
         _shared_memory(machine),
-        _ports(machine),
+        *(_ports(machine) if machine.service is None else []),
         _cache(machine),
     ]
 
@@ -67,6 +78,47 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
     return Finding("note", "GPU", f"none ({gpu.unknown_reason}): all models run on the CPU")
 
 
+def _service(service: RunningService) -> Finding:
+    text = f"runs at {service.url} (process {service.pid}); its ports: {', '.join(ranges(service.ports))}"
+    return Finding("ok", "Service", text)
+
+
+def ranges(numbers: Collection[int]) -> list[str]:
+    """Write numbers in ascending order, consecutive ones as `30000-30099`."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+
+
+def _gpu_room(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFacts | None]) -> Iterator[Finding]:
+    """Compare the models with the GPU, as far as their sizes are known. A running service is on the GPU already."""
+    gpu = machine.gpu
+    if not gpu.known or config.device not in ("auto", "cuda") or machine.service is not None:
+        return
+    level: Level = "problem" if config.device == "cuda" else "note"
+    models = {task: known for task in TASKS if (known := facts.get(task)) is not None}
+    for task, known in models.items():
+        cap_bytes = int(config.model_for(task).gpu_fraction * gpu.total_bytes)
+        least_bytes = known.weights_bytes("bf16") + Assumptions().context_bytes + Assumptions().workspace_bytes
+        if cap_bytes < least_bytes:
+            text = f"gpu_fraction is {format_bytes(cap_bytes)}; weights and context take {format_bytes(least_bytes)}"
+            yield Finding("problem", f"GPU, {task}", text, f"raise {task}.gpu_fraction, or see `trivet plan`")
+    if len(models) == len(TASKS):
+        used_bytes = gpu.total_bytes - gpu.free_bytes
+        distinct = [replace(known, name=task) for task, known in models.items()]
+        needed_bytes = needed(distinct, "bf16", Assumptions(external_bytes=used_bytes))
+        if needed_bytes > gpu.total_bytes:
+            text = (
+                f"with the {format_bytes(used_bytes)} that other processes use now, the models need "
+                f"{format_bytes(needed_bytes)}: what lacks room runs on the CPU"
+            )
+            yield Finding(level, "GPU, room", text, "`trivet plan` names models that fit")
+
+
 def _padded(task: Task, reason: str) -> Finding:
     return Finding("note", f"GPU, {task}", f"computed on padded sequences, through transformers: {reason}")
 
@@ -87,12 +139,20 @@ def _precision(machine: Machine, config: AppConfig) -> Finding:
     return Finding("ok", "CPU lane", f"{cores}, {asked} as configured")
 
 
-def _memory(machine: Machine) -> Finding:
+def _memory(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFacts | None]) -> Finding:
     text = f"{format_bytes(machine.available_bytes)} available of {format_bytes(machine.memory_bytes)}"
-    if machine.available_bytes < COMFORTABLE_MEMORY_BYTES:
-        return Finding(
-            "problem", "Memory", text, f"close other programs: {format_bytes(COMFORTABLE_MEMORY_BYTES)} are recommended"
-        )
+    if machine.service is not None:
+        return Finding("ok", "Memory", text)
+    native = bool(machine.processor_flags & BF16_FLAGS)
+    chosen = config.cpu.precision
+    precision: IrPrecision = chosen if chosen != "auto" else ("bf16" if native else "fp32")
+    with_gpu = machine.gpu.known and config.device in ("auto", "cuda")
+    need = memory_need(config, facts, precision, with_gpu=with_gpu)
+    text += f"; the service takes about {format_bytes(need.total_bytes)}"
+    if need.unknown:
+        text += f", and the weights of the {', '.join(need.unknown)}, whose size is not known yet"
+    if machine.available_bytes < need.total_bytes:
+        return Finding("problem", "Memory", text, "close other programs, or choose smaller models (`trivet plan`)")
     return Finding("ok", "Memory", text)
 
 
@@ -107,11 +167,16 @@ def _shared_memory(machine: Machine) -> Finding:
     return Finding("ok", "/dev/shm", f"{format_bytes(free)} free")
 
 
-def _ports(machine: Machine) -> Finding:
-    if machine.ports_in_use:
-        taken = ", ".join(map(str, machine.ports_in_use))
-        return Finding("problem", "Ports", f"in use: {taken}", "stop that process, or change http_options.port")
-    return Finding("ok", "Ports", "free")
+def _ports(machine: Machine) -> Iterator[Finding]:
+    taken = [use for use in machine.ports if use.holder is not None]
+    for use in taken:
+        text = f"{use.port} ({use.purpose}) is in use by {use.holder}"
+        if use.is_fixed:
+            yield Finding("problem", "Ports", text, "stop that process, or choose another port")
+        else:
+            yield Finding("note", "Ports", f"{text}: the service takes another one")
+    if not taken:
+        yield Finding("ok", "Ports", ", ".join(f"{use.port} ({use.purpose})" for use in machine.ports) + ": free")
 
 
 def _cache(machine: Machine) -> Finding:

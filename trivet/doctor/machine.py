@@ -3,7 +3,9 @@
 import shutil
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,27 @@ _PROBE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class PortUse:
+    """One port that a service would open."""
+
+    port: int
+    purpose: str
+    is_fixed: bool = False
+    """Whether the service needs this port; otherwise it takes another one where this one is in use."""
+    holder: str | None = None
+    """The process that has it now, as far as it can be seen; None if it is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service of this user that runs already."""
+
+    url: str
+    pid: int
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """The state of a machine at one moment."""
 
@@ -28,14 +51,19 @@ class Machine:
     shared_memory_free_bytes: int | None
     """Free space of /dev/shm, where Ray keeps its object store; None if it does not exist."""
     gpu: Observation
-    ports_in_use: tuple[int, ...]
+    ports: tuple[PortUse, ...]
     cache_dir: Path
     cache_bytes: int
     disk_free_bytes: int
+    service: RunningService | None = None
+    """The service on the configured port, if it runs."""
 
 
-def examine_machine(ports: tuple[int, ...], cache_dir: Path) -> Machine:
-    """Read the state of this machine; takes up to 10 s if the GPU's driver hangs."""
+def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningService | None = None) -> Machine:
+    """Read the state of this machine; takes up to 10 s if the GPU's driver hangs.
+
+    `ports` are those that the configured service would open; their `holder` is filled in.
+    """
     memory = psutil.virtual_memory()
     shared = Path("/dev/shm")
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
@@ -45,12 +73,18 @@ def examine_machine(ports: tuple[int, ...], cache_dir: Path) -> Machine:
         memory_bytes=memory.total,
         available_bytes=memory.available,
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
-        gpu=NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read(),
-        ports_in_use=tuple(port for port in ports if _is_taken(port)),
+        gpu=read_gpu(),
+        ports=tuple(replace(use, holder=_holder(use.port)) for use in ports),
         cache_dir=cache_dir,
         cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),
         disk_free_bytes=shutil.disk_usage(existing).free,
+        service=service,
     )
+
+
+def read_gpu() -> Observation:
+    """Read this machine's first GPU; takes up to 10 s if its driver hangs."""
+    return NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read()
 
 
 def processor_flags(cpuinfo: str) -> frozenset[str]:
@@ -62,11 +96,20 @@ def processor_flags(cpuinfo: str) -> frozenset[str]:
     return frozenset()
 
 
-def _is_taken(port: int) -> bool:
+def _holder(port: int) -> str | None:
+    """Return which process listens on a port of this machine; None if the port is free."""
     with socket.socket() as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
         except OSError:
-            return True
-    return False
+            return _listener(port)
+    return None
+
+
+def _listener(port: int) -> str:
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,) and connection.pid:
+            with suppress(psutil.Error):
+                return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
+    return "a process of another user"

@@ -1,10 +1,29 @@
-"""Finds how a GPU would compute the configured models, as far as they are on this machine already."""
+"""Finds the size of the configured models, and how a GPU would compute them, as far as they are known without a hub."""
 
 from pathlib import Path
 
 from trivet.config import TASKS, AppConfig, Task
 from trivet.engine.models.flat import padded_because
 from trivet.errors import ModelError
+from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for
+
+STARTER_FACTS = CATALOGUE["sentence-transformers/all-MiniLM-L6-v2"]
+"""The three starters have this architecture."""
+
+
+def known_facts(config: AppConfig) -> dict[Task, ModelFacts | None]:
+    """Return the facts of each model; None for one that is neither here nor in the catalogue."""
+    return {task: _facts(config, config.model_for(task).model) for task in TASKS}
+
+
+def _facts(config: AppConfig, model: str) -> ModelFacts | None:
+    if model == "starter":
+        return STARTER_FACTS
+    kept = Path(config.serving.models_dir or ".").expanduser() / model
+    try:
+        return facts_for(str(kept) if config.serving.models_dir and kept.is_dir() else str(Path(model).expanduser()))
+    except ModelError:
+        return None
 
 
 def padded_models(config: AppConfig) -> dict[Task, str]:

@@ -19,7 +19,8 @@ class Pending(Protocol):
 
         Returns:
             The outputs once nothing is left to compute, None before. They are (sequences, outputs) float32: pooled
-            vectors of an embedder, logits of other models.
+            vectors of an embedder, logits of other models. Of a batch with `per_token`: (tokens, outputs), the tokens
+            of all sequences one after another.
 
         Raises:
             GpuUnavailable: this device cannot compute even one sequence now.

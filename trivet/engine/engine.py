@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
+from trivet.checkpoint.card import StatedFacts, weights_bytes
 from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import Backend
@@ -18,6 +19,7 @@ from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
 from trivet.engine.tasks.classify import ClassifyTask
 from trivet.engine.tasks.embed import EmbedTask
+from trivet.engine.tasks.late_rerank import LateRerankTask
 from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
 from trivet.engine.tasks.warm_up import warm_up_request
@@ -25,9 +27,11 @@ from trivet.engine.text.memory import give_back
 from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.engine.text.turns import Steps, Turns
-from trivet.errors import TrivetError
+from trivet.errors import InvalidInput, TrivetError
 from trivet.messages import (
     ClassifyRequest,
+    DetokenizeRequest,
+    DetokenizeResult,
     EmbedRequest,
     EngineRequest,
     EngineResult,
@@ -45,6 +49,13 @@ _TASKS: dict[Task, dict[type[EngineRequest], type[TaskBase[Any]]]] = {
     "reranker": {RerankRequest: RerankTask},
     "classifier": {ClassifyRequest: ClassifyTask, PredictRequest: PredictTask},
 }
+
+
+def _tasks_of(files: ModelFiles) -> dict[type[EngineRequest], type[TaskBase[Any]]]:
+    """The kinds of requests that a model answers, and how."""
+    if files.task == "reranker" and files.late is not None:
+        return {RerankRequest: LateRerankTask}
+    return _TASKS[files.task]
 
 
 def _first_that_fit(requests: Sequence[EngineRequest], threads: int) -> list[list[int]]:
@@ -94,10 +105,12 @@ class Engine:
     ) -> None:
         self._files = files
         self._backend = backend
-        self._tokenizer = TextTokenizer.from_dir(files.path, pad_id=files.architecture.pad_id)
+        self._tokenizer = TextTokenizer.from_dir(
+            files.path, pad_id=files.architecture.pad_id, markers=files.late.markers.values() if files.late else ()
+        )
         self._tokenizer.check_ids(files.architecture.vocab_size, files.path)
         self._tasks = {
-            kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _TASKS[files.task].items()
+            kind: task(files, self._tokenizer, limits, backend.device) for kind, task in _tasks_of(files).items()
         }
         # Tokenising a long document takes milliseconds, during which the event loop has other requests to serve.
         self._threads = _tokenize_threads(backend)
@@ -112,6 +125,7 @@ class Engine:
         )
         self.has_answered = False
         """Whether the warm-up's forward has succeeded."""
+        stated = StatedFacts.read(files.path)
         self.card = ModelCard(
             task=files.task,
             name=name,
@@ -121,7 +135,11 @@ class Engine:
             labels=files.labels if files.task == "classifier" else {},
             precision=precision,
             prompts=files.prompts,
-            padded_because=padded_because(files.path, files.task),
+            padded_because=padded_because(files.path, files.task, files.recipe),
+            outputs=files.outputs,
+            weights_bytes=weights_bytes(files.path),
+            licence=stated.licence,
+            languages=stated.languages,
             default_prompt_name=files.default_prompt_name,
             trained_dimensions=files.trained_dimensions,
             pooling="+".join(files.pooling) or None,
@@ -208,13 +226,30 @@ class Engine:
 
         return await asyncio.wrap_future(self._turns.submit(tokens()))
 
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Return the texts of this model's token ids; needs no forward. InvalidInput: it has no such id."""
+
+        def texts() -> Steps[DetokenizeResult]:
+            found = []
+            for ids in request.ids:
+                yield len(ids)
+                unknown = self._tokenizer.first_unknown(ids)
+                if unknown is not None:
+                    raise InvalidInput(
+                        f"the tokenizer of {self.card.name} has no token {unknown}", field=request.ids_field
+                    )
+                found.append(self._tokenizer.text(ids, skip_special_tokens=request.skip_special_tokens))
+            return DetokenizeResult(tuple(found))
+
+        return await asyncio.wrap_future(self._turns.submit(texts()))
+
     def warm_up(self) -> None:
         """Run one forward, blocking. A replica is ready only once this has worked."""
-        request = warm_up_request(self._files.task)
+        request = warm_up_request(self._files)
         [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
-        batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id)
+        batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id, per_token=job.per_token)
         self._backend.launch(batch).result()
         self.has_answered = True
 

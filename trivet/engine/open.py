@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.digest_cache import digests_dir
+from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.checkpoint.templates import known_name
 from trivet.checkpoint.verification import Verification, verify
@@ -45,7 +47,7 @@ class PreparedModel:
     @property
     def padded_because(self) -> str | None:
         """Why a GPU computes this model on padded sequences, through transformers; None where it does not."""
-        return padded_because(self.files.path, self.files.task)
+        return padded_because(self.files.path, self.files.task, self.files.recipe)
 
 
 def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
@@ -59,26 +61,33 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
     allow_pickle = model.model in config.pickled_models
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
-    verification = verify(source.path, cache / "digests")
+    verification = verify(source.path, digests_dir(cache))
     logger.info("%s: %s", task, verification)
     files = ModelFiles.read(
         source.path,
         task,
         model.max_tokens,
-        prompts=config.embedder.prompts,
+        prompts=config.embedder.prompts if task == "embedder" else None,
         trained_dimensions=config.embedder.dimensions,
-        template=(config.reranker.template or known_name(source.name)) if task == "reranker" else None,
+        recipe=_recipe(config, task, source.name),
     )
     if task == "classifier":
         files.entailment()  # refuses a model without such a label before anything is converted
     return PreparedModel(source, files, cache, verification)
 
 
+def _recipe(config: AppConfig, task: Task, name: str) -> str | None:
+    """How a checkpoint is used where no file says so: by the configuration, else by the model's published name."""
+    if task == "reranker":
+        return config.reranker.template or known_name(name)
+    return SPLADE if task == "embedder" and (config.embedder.splade or is_named_splade(name)) else None
+
+
 def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backend, str]:
     """Convert a model if need be and compile it for the CPU. Returns the backend and its precision."""
     precision = resolve_precision(config.cpu.precision)
     files = prepared.files
-    ir_dir = ensure_ir(prepared.source.path, files.task, precision, prepared.cache, template=files.template_name)
+    ir_dir = ensure_ir(prepared.source.path, files.task, precision, prepared.cache, recipe=files.recipe)
     backend = open_ir(ir_dir, precision, threads=config.cpu.threads, token_budget=config.cpu.token_budget)
     return backend, precision
 
@@ -128,9 +137,7 @@ def cuda_program(prepared: PreparedModel, dtype: "CudaDtype", device: "torch.dev
         return FlatProgram(files.path, files.task, DTYPES[dtype], device)
     from trivet.engine.models.load import load_torch_model
 
-    return PaddedProgram(
-        partial(load_torch_model, files.path, files.task, DTYPES[dtype], template=files.template_name), device
-    )
+    return PaddedProgram(partial(load_torch_model, files.path, files.task, DTYPES[dtype], recipe=files.recipe), device)
 
 
 def open_gpu_lane(

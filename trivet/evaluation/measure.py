@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.api.quantize import EmbeddingType, quantize
 from trivet.client import AsyncClient, RelationPair, Relations
 from trivet.evaluation import metrics
 from trivet.evaluation.files import BadSet
@@ -40,8 +41,8 @@ class Measured:
 
     set_name: str
     way: str
-    """`embedder`, `reranker`, `embedder → reranker` (the reranker's order), `embedder + reranker` (both orders fused)
-    or `classifier`."""
+    """`embedder`, `embedder, int8` and `embedder, binary` (smaller vectors), `reranker`, `embedder → reranker` (the
+    reranker's order), `embedder + reranker` (both orders fused) or `classifier`."""
     items: int
     """Number of queries, pairs or texts in the set."""
     figures: Mapping[str, float]
@@ -128,9 +129,11 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         parts.append(answer.to_numpy())
     corpus = _unit(np.concatenate(parts))  # (N, D)
     embedded, reranked, fused = _Rankings(), _Rankings(), _Rankings()
+    smaller = [(form, _Smaller(form, corpus), _Rankings()) for form in _forms_of(corpus.shape[1])]
     for one in labelled.queries:
         query = await embedding.time(client.embed([one.query], input_type="query"), 1)
-        similarity = corpus @ _unit(query.to_numpy())[0]  # (N,)
+        unit = _unit(query.to_numpy())[0]  # (D,)
+        similarity = corpus @ unit  # (N,)
         near = np.argsort(-similarity, kind="stable")[:depth]
         ranking = await both.time(client.rerank(one.query, [labelled.corpus[i] for i in near]), len(near))
         both.spans_s[-1] += embedding.spans_s[-1]  # an application that uses both waits for both
@@ -139,15 +142,47 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
             scores[near[ranked.index]] = _AHEAD + ranked.score
         flags = np.isin(np.arange(len(corpus)), list(one.relevant))
         embedded.add(similarity, flags)
+        for _, vectors, rankings in smaller:
+            rankings.add(vectors.similarity(unit), flags)
         reranked.add(scores, flags)
         fused.add(metrics.reciprocal_rank_fusion(similarity, scores), flags)
         advance(1)
     count = len(labelled.queries)
     return [
         Measured(labelled.name, "embedder", count, embedded.figures(), embedding.latency()),
+        *(
+            Measured(labelled.name, f"embedder, {form}", count, rankings.figures(), embedding.latency())
+            for form, _, rankings in smaller
+        ),
         Measured(labelled.name, "embedder → reranker", count, reranked.figures(), both.latency()),
         Measured(labelled.name, "embedder + reranker", count, fused.figures(), both.latency()),
     ]
+
+
+def _forms_of(dimensions: int) -> tuple[EmbeddingType, ...]:
+    """The smaller forms that order texts differently: uint8 and ubinary order them as int8 and binary do."""
+    return ("int8", "binary") if dimensions % 8 == 0 else ("int8",)
+
+
+class _Smaller:
+    """A corpus in a smaller form of its vectors, as `embedding_types` of the API gives them."""
+
+    def __init__(self, form: EmbeddingType, corpus: NDArray[np.floating]) -> None:
+        self._form = form
+        self._corpus = self._numbers(corpus)
+
+    def _numbers(self, vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Numbers whose cosine orders as the form's own comparison does: signs, of which Hamming distance counts the
+        differences, or levels."""
+        if self._form == "binary":
+            bits = np.unpackbits(quantize(vectors.astype(np.float32), "ubinary"), axis=-1)
+            return _unit(2.0 * bits - 1.0)
+        return _unit(quantize(vectors.astype(np.float32), self._form).astype(np.float64))
+
+    def similarity(self, query: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Compare a query, (D,), with every text: (N,)."""
+        found: NDArray[np.floating] = self._corpus @ self._numbers(query[None])[0]
+        return found
 
 
 _AHEAD = 2.0

@@ -14,6 +14,11 @@ def shown(path: Path | str) -> str:
     )
 
 
+def shown_lines(text: str) -> list[str]:
+    """The lines of a text for a terminal: tabs as spaces, and no character that the terminal would obey."""
+    return [shown(line.expandtabs(4).rstrip("\r")) for line in text.split("\n")]
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is not UTF-8

@@ -10,24 +10,25 @@ from trivet.index.file import Vectors
 _ROWS_AT_A_TIME = 32
 
 
-def top_rows(matrix: Vectors, vector: Vectors, k: int, first: int, stop: int) -> list[tuple[int, float]]:
-    """(row, cosine) of the `k` best rows from `first` to `stop`, best first; equal ones in order of their rows.
+def top_rows(
+    matrix: Vectors, vector: Vectors, k: int, among: NDArray[np.int64] | None = None
+) -> list[tuple[int, float]]:
+    """(row, cosine) of the `k` best rows, best first; equal ones in order of their rows.
 
     Args:
         matrix: (rows, dimensions), of length one each.
         vector: (dimensions,), of length one.
         k: at least 1.
-        first: where to begin.
-        stop: where to end.
+        among: the rows to choose from, ascending; None: all.
     """
-    scores = matrix[first:stop] @ vector
+    scores = (matrix if among is None else matrix[among]) @ vector
     count = min(k, len(scores))
     if count == 0:
         return []
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
     rows = np.flatnonzero(scores >= least)
     ordered = rows[np.argsort(-scores[rows], kind="stable")][:count]
-    return [(first + int(row), float(scores[row])) for row in ordered]
+    return [(int(row if among is None else among[row]), float(scores[row])) for row in ordered]
 
 
 def best_pairs(

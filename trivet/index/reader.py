@@ -1,7 +1,7 @@
 """Searches an index. Any number of readers, in any number of processes, beside one writer."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trivet.index.errors import IndexDamaged
 from trivet.index.file import (
@@ -25,6 +26,7 @@ from trivet.index.file import (
 )
 from trivet.index.identity import IndexModel
 from trivet.index.nearest import best_pairs, top_rows
+from trivet.index.patterns import path_matcher
 from trivet.passages import Passage
 
 
@@ -111,22 +113,26 @@ class IndexReader:
             pass
         return {path: loaded.starts[at + 1] - loaded.starts[at] for at, path in enumerate(loaded.paths)}
 
-    def search(self, vector: Vectors, k: int, path_prefix: str | None = None) -> list[Hit]:
+    def search(self, vector: Vectors, k: int, path: str | None = None) -> list[Hit]:
         """The `k` passages nearest to a vector, best first; fewer where there are not so many.
 
         Args:
             vector: (dimensions,), of any length.
             k: at least 1.
-            path_prefix: a folder or a file; only what is in it is searched.
+            path: a pattern as in `.gitignore`, such as `docs/` or `*.py`; only files that it matches are searched.
+
+        Raises:
+            ValueError: the vector's shape, `k` or the pattern is not one that can be searched with.
         """
         vector = np.asarray(vector, np.float32)
         if vector.shape != (self.model.dimensions,):
             raise ValueError(f"the vector has shape {vector.shape}; the index has {self.model.dimensions} dimensions")
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
+        matches = None if path is None else path_matcher(path)
         with self._snapshot() as loaded:
-            first, stop = _rows_below(loaded, path_prefix)
-            return self._hits(loaded, top_rows(loaded.matrix, unit_vectors(vector), k, first, stop))
+            among = None if matches is None else _rows_of(loaded, matches)
+            return self._hits(loaded, top_rows(loaded.matrix, unit_vectors(vector), k, among))
 
     def related(self, path: str, k: int) -> list[FileMatch]:
         """The `k` files nearest to a file, by the pair of passages that is nearest; best first.
@@ -195,14 +201,9 @@ class IndexReader:
         return unpacked(self.path, *found.fetchone())
 
 
-def _rows_below(loaded: _Loaded, path_prefix: str | None) -> tuple[int, int]:
-    """The rows of a folder or file: paths are sorted, so they are next to each other."""
-    prefix = (path_prefix or "").strip("/")
-    if prefix in ("", "."):
-        return 0, loaded.starts[-1]
-    at = bisect_left(loaded.paths, prefix)
-    if at < len(loaded.paths) and loaded.paths[at] == prefix:
-        return loaded.starts[at], loaded.starts[at + 1]
-    first = bisect_left(loaded.paths, f"{prefix}/")
-    stop = bisect_left(loaded.paths, f"{prefix}0")  # `0` is what follows `/`
-    return loaded.starts[first], loaded.starts[stop]
+def _rows_of(loaded: _Loaded, matches: Callable[[str], bool]) -> NDArray[np.int64]:
+    """The rows of the files whose paths match, ascending."""
+    parts = [
+        np.arange(loaded.starts[at], loaded.starts[at + 1]) for at, path in enumerate(loaded.paths) if matches(path)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

@@ -14,6 +14,9 @@ _PICTURES = frozenset({
     "ai", "avif", "bmp", "drawio", "eps", "gif", "heic", "ico", "jpeg", "jpg", "jxl", "png", "ppm", "ps", "psd", "svg",
     "svgz", "tif", "tiff", "webp", "xcf", "xpm",
 })  # fmt: skip
+DATA = "data"
+"""Why a file of which `is_data` is true is omitted."""
+_DATA = frozenset({"csv", "geojson", "ipynb", "json", "jsonl", "lock", "map", "ndjson", "sum", "tsv"})
 _SVG = re.compile(r"(?:\s|<\?xml[^>]*>|(?><!--.*?-->)|<!DOCTYPE[^>]*>)*+<(?:\w+:)?svg[\s/>]", re.DOTALL)
 _LOOKED_AT_CHARACTERS = 4096
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -53,14 +56,23 @@ def read_text(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileText | S
         return Skipped(name, error.strerror or str(error))
     if len(content) > max_bytes:
         return Skipped(name, f"larger than {max_bytes} bytes")
+    text = text_of(name, content)
+    return text if isinstance(text, Skipped) else FileText(text, digest_of(content))
+
+
+def is_data(path: Path) -> bool:
+    """Whether a file, by its name, holds tables or records instead of prose or code."""
+    return path.suffix[1:].lower() in _DATA
+
+
+def text_of(name: str, content: bytes) -> str | Skipped:
+    """The text in some bytes, whose origin `name` is; by the rules of `read_text`."""
     text = _decoded(content)
     if text is None:
         return Skipped(name, "binary" if b"\0" in content else "not UTF-8")
     if not text.strip():
         return Skipped(name, "empty")
-    if _SVG.match(text[:_LOOKED_AT_CHARACTERS]):
-        return Skipped(name, "a picture")
-    return FileText(text, digest_of(content))
+    return Skipped(name, "a picture") if _SVG.match(text[:_LOOKED_AT_CHARACTERS]) else text
 
 
 def _decoded(content: bytes) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from trivet.index.gitignore import Pattern, parsed, verdict
 
-_VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj"})
+_PASSED_OVER = frozenset({".git", ".hg", ".svn", ".jj", ".trivet"})
+"""What version control keeps, and an index."""
 _LARGEST_RULES_BYTES = 1024**2
 IGNORED = "ignored by git's rules"
 
@@ -69,7 +70,7 @@ def walk(folder: Path, *, global_excludes: Path | None = None) -> Iterator[Path 
             continue
         path = folder / os.fsdecode(entry.path[prefix:])
         reason = _reason_to_skip(entry, current.rules)
-        if os.fsdecode(entry.name) in _VERSION_CONTROL:
+        if os.fsdecode(entry.name) in _PASSED_OVER:
             continue
         if reason is not None:
             yield Skipped(str(path), reason)

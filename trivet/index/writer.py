@@ -110,6 +110,15 @@ class IndexWriter:
         with damage_named(self.path):
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def copy(self, path: str, source: str) -> None:
+        """Add a file with the content, passages and vectors of another one that is in the index."""
+        with damage_named(self.path):
+            self._db.execute(
+                "INSERT OR REPLACE INTO files SELECT ?, digest, scheme, text, passages, vectors, checksum "
+                "FROM files WHERE path = ?",
+                (path, source),
+            )
+
     def remove(self, paths: Iterable[str]) -> None:
         """Take files out, all at once. Paths that are not in the index are passed over."""
         with damage_named(self.path), self._db:

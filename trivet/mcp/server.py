@@ -1,11 +1,13 @@
-"""An MCP server with four tools, each of which makes one call to a Trivet server through `trivet.client`.
+"""An MCP server with a tool for each kind of call to a Trivet server, and with tools that read a folder.
 
-It loads no model. The tools' arguments and answers have the names of the HTTP API, so that an error that names a field
-names the tool's argument.
+It loads no model. The arguments and answers of the tools that make one call have the names of the HTTP API, so that an
+error that names a field names the tool's argument.
 """
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -16,8 +18,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 import trivet
-from trivet.client import AsyncClient, ClientError
+from trivet.client import AsyncClient, ClientError, Edge
 from trivet.client.calls import Pair, RelationPair
+from trivet.mcp.arguments import PlainlySpokenServer
+from trivet.mcp.folder import Folder
+from trivet.mcp.folder_tools import INSTRUCTIONS as FOLDER_INSTRUCTIONS
+from trivet.mcp.folder_tools import add_folder_tools
 
 T = TypeVar("T")
 
@@ -92,6 +98,15 @@ class ClassifyAnswer(TypedDict):
     data: list[LabelledText]
 
 
+class EvidenceFound(TypedDict):
+    """The lines of two passages that speak for an edge, such as `3-9`, counted from 1."""
+
+    source_lines: str
+    target_lines: str
+    relation: str
+    confidence: float
+
+
 class EdgeFound(TypedDict):
     """One relation; indices are positions in `candidates` or `pairs`."""
 
@@ -103,6 +118,7 @@ class EdgeFound(TypedDict):
     relevance: float | None
     windows: int
     truncated: bool
+    evidence: list[EvidenceFound]
 
 
 class CandidatesOmitted(TypedDict):
@@ -111,6 +127,7 @@ class CandidatesOmitted(TypedDict):
     below_min_relevance: int
     beyond_top_k: int
     below_threshold: int
+    unrelated: int
 
 
 class RelateAnswer(TypedDict):
@@ -134,11 +151,14 @@ class PremisePair(TypedDict):
     text_pair: Annotated[str, Field(min_length=1)]
 
 
-def build_server(client: AsyncClient) -> MCPServer[Any]:
-    """Build the MCP server over a client, which the caller must close."""
-    server: MCPServer[Any] = MCPServer(
-        "trivet", title="Trivet", version=trivet.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
+def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer[Any]:
+    """Build the MCP server over a client, which the caller must close, and a folder, if tools are to read one."""
+    instructions = INSTRUCTIONS if folder is None else f"{FOLDER_INSTRUCTIONS} {INSTRUCTIONS}"
+    server: MCPServer[Any] = PlainlySpokenServer(
+        "trivet", title="Trivet", version=trivet.__version__, instructions=instructions, log_level="WARNING"
     )
+    if folder is not None:
+        add_folder_tools(server, folder)
 
     @server.tool(title="Embed texts", annotations=_READ_ONLY)
     async def embed(
@@ -277,21 +297,32 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
                 long_input=long_input,
             )
         )
-        return _result({"edges": [asdict(edge) for edge in answer.edges], "omitted": asdict(answer.omitted)})
+        return _result({"edges": [_edge(edge) for edge in answer.edges], "omitted": asdict(answer.omitted)})
 
     return server
 
 
-async def serve_stdio(client: AsyncClient) -> None:
+async def serve_stdio(client: AsyncClient, root: Path | None) -> None:
     """Serve the parent process over stdin and stdout, until it closes stdin."""
-    async with client:
-        await build_server(client).run_stdio_async()
+    async with _opened(client, root) as server:
+        await server.run_stdio_async()
 
 
-async def serve_http(client: AsyncClient, host: str, port: int) -> None:
+async def serve_http(client: AsyncClient, root: Path | None, host: str, port: int) -> None:
     """Serve `http://host:port/mcp` until interrupted. It checks no keys, so use only a loopback host."""
+    async with _opened(client, root) as server:
+        await server.run_streamable_http_async(host=host, port=port)
+
+
+@asynccontextmanager
+async def _opened(client: AsyncClient, root: Path | None) -> AsyncIterator[MCPServer[Any]]:
+    folder = None if root is None else Folder(client, root)
     async with client:
-        await build_server(client).run_streamable_http_async(host=host, port=port)
+        try:
+            yield build_server(client, folder)
+        finally:
+            if folder is not None:
+                await folder.close()
 
 
 async def _answer(call: Awaitable[T]) -> T:
@@ -302,6 +333,30 @@ async def _answer(call: Awaitable[T]) -> T:
         about = {"argument": error.param, "code": error.code, "status": error.status}
         known = ", ".join(f"{name} {value}" for name, value in about.items() if value is not None)
         raise ToolError(f"{error.message} ({known})" if known else error.message) from error
+
+
+def _edge(edge: Edge) -> EdgeFound:
+    """An edge whose evidence has lines instead of texts, which the agent has."""
+    evidence = [
+        EvidenceFound(
+            source_lines=f"{one.source.start_line}-{one.source.end_line}",
+            target_lines=f"{one.target.start_line}-{one.target.end_line}",
+            relation=one.relation,
+            confidence=one.confidence,
+        )
+        for one in edge.evidence
+    ]
+    return EdgeFound(
+        source_index=edge.source_index,
+        target_index=edge.target_index,
+        relation=edge.relation,
+        confidence=edge.confidence,
+        scores=dict(edge.scores),
+        relevance=edge.relevance,
+        windows=edge.windows,
+        truncated=edge.truncated,
+        evidence=evidence,
+    )
 
 
 def _result(answer: Any) -> CallToolResult:

@@ -1,4 +1,4 @@
-"""Selects the candidates to classify, and names the relation of each edge. Pure."""
+"""Selects the candidates to classify, and makes an edge of what the classifier says about passages. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivet.messages import Floats
+from trivet.relations.division import Excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the classifier says about one pair of passages."""
+
+    source: Excerpt
+    target: Excerpt
+    scores: Mapping[str, float]
+    """Share of each relation; they sum to 1."""
+    relevance: float | None
+    windows: int = 1
+    truncated: bool = False
+
+    @property
+    def relation(self) -> str:
+        """The relation with the largest share."""
+        return max(self.scores, key=self.scores.__getitem__)
+
+    @property
+    def confidence(self) -> float:
+        """Its share."""
+        return self.scores[self.relation]
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One classified pair, by the indices of its texts in the request."""
+    """One related pair of texts, by their indices in the request."""
 
     source_index: int
     target_index: int
@@ -20,6 +44,8 @@ class Edge:
     relevance: float | None
     windows: int
     truncated: bool
+    evidence: tuple[Judgement, ...]
+    """The pairs of passages that show the relation; the first one gave the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +75,45 @@ def keep_relevant(relevance: Floats, logits: Floats, *, top_k: int, min_relevanc
     )
 
 
-def edge_from_scores(
+def edge_of(
     source_index: int,
     target_index: int,
+    judgements: Sequence[Judgement],
+    *,
+    no_relation: str | None,
+    relevance: float | None,
+) -> Edge:
+    """Make the edge of a pair of texts from the judgements on its passages, at least one.
+
+    The pair of passages that shows a relation most clearly speaks for the texts. Only where none shows any is there no
+    relation between them; then the most relevant pair, the first one, speaks.
+    """
+    related = [judgement for judgement in judgements if judgement.relation != no_relation]
+    speaker = max(related, key=lambda judgement: judgement.confidence) if related else judgements[0]
+    others = [other for other in judgements if other is not speaker and other.relation == speaker.relation]
+    return Edge(
+        source_index=source_index,
+        target_index=target_index,
+        relation=speaker.relation,
+        confidence=speaker.confidence,
+        scores=speaker.scores,
+        relevance=relevance,
+        windows=sum(judgement.windows for judgement in judgements),
+        truncated=any(judgement.truncated for judgement in judgements),
+        evidence=(speaker, *sorted(others, key=lambda other: -other.confidence)),
+    )
+
+
+def judgement_of(
+    source: Excerpt,
+    target: Excerpt,
     labels: Sequence[str],
     scores: Floats,
     *,
     relevance: float | None,
-    windows: int,
-    truncated: bool,
-) -> Edge:
-    """Name the edge after its best label; `scores` are (labels,) and sum to 1."""
-    best = int(scores.argmax())
-    return Edge(
-        source_index=source_index,
-        target_index=target_index,
-        relation=labels[best],
-        confidence=float(scores[best]),
-        scores={label: float(score) for label, score in zip(labels, scores, strict=True)},
-        relevance=relevance,
-        windows=windows,
-        truncated=truncated,
-    )
+    windows: int = 1,
+    truncated: bool = False,
+) -> Judgement:
+    """Name the scores, (labels,), of one pair of passages."""
+    named = {label: float(score) for label, score in zip(labels, scores, strict=True)}
+    return Judgement(source, target, named, relevance, windows, truncated)

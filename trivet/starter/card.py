@@ -21,6 +21,15 @@ class BaseReference(_Frozen):
     """Hex digest by file name, of every base file that the assembled model uses."""
 
 
+class Blend(_Frozen):
+    """How the starter embedder's cosine enters the score: `scale * (max(logit, floor) + weight * cosine) + shift`."""
+
+    cosine_weight: Annotated[float, Field(ge=0)]
+    logit_floor: float | None = None
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    shift: float = 0.0
+
+
 class ModelCard(_Frozen):
     """Everything needed to assemble base and delta into a model directory."""
 
@@ -35,6 +44,8 @@ class ModelCard(_Frozen):
     max_tokens: Annotated[int, Field(gt=2)] = 512
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Calibrated minimum score of a relation (classifier) or a candidate (reranker)."""
+    blend: Blend | None = None
+    """Of a reranker that ranks better together with the embedder."""
     config: dict[str, Any] = {}
     """Further entries of the assembled config.json."""
     metrics: dict[str, Any] = {}

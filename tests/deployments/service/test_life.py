@@ -127,7 +127,7 @@ def test_a_second_start_at_the_same_time_says_so(tmp_path: Path) -> None:
     file = written(tmp_path, free_port())
     with started([file]) as first:
         lock = RecordFile(cache_dir(None), int(Path(file).stem)).path
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 90
         while not lock.exists() and time.monotonic() < deadline_s:
             time.sleep(0.1)
         with started([file]) as second:
@@ -149,7 +149,7 @@ def test_a_signal_while_starting_ends_quietly(tmp_path: Path, number: signal.Sig
     port = free_port()
     with started([written(tmp_path, port)]) as child:
         file = RecordFile(cache_dir(None), port)
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 90
         while (record := file.read()) is None:
             assert time.monotonic() < deadline_s
             time.sleep(0.1)

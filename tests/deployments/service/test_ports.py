@@ -14,6 +14,7 @@ from deployments.service.ports import (
     STATS,
     choose_ports,
     is_free_on_loopback,
+    named_ports,
     ports_of,
 )
 from trivet.errors import ConfigError
@@ -59,3 +60,9 @@ def test_a_port_in_use_is_not_chosen_even_where_it_was_bound_to_be_shared() -> N
 def test_no_free_port_is_an_error_that_names_the_purpose() -> None:
     with pytest.raises(ConfigError, match="no free port for Ray's Python proxy"):
         choose_ports({}, (), lambda port: False)
+
+
+def test_every_chosen_port_is_listed_with_its_purpose() -> None:
+    chosen = choose_ports({}, (), lambda port: True)
+    assert sorted(named_ports(chosen).values()) == [8404, 8500, 9101, 30_000, 30_100]
+    assert named_ports({}) == {}

@@ -109,3 +109,15 @@ def test_one_long_sequence_is_set_apart() -> None:
 def test_a_batch_of_one_sequence_has_no_halves() -> None:
     with pytest.raises(ValueError, match="no halves"):
         batch_of([5]).halves()
+
+
+def test_tokens_that_nothing_attends_to_are_read_and_masked() -> None:
+    seen, unseen = TokenSequence((ids(5, 6, 9),), 1, 3), TokenSequence((ids(5, 6, 9),), 1, 3, unseen=2)
+    batch, where = build_batch([seen, unseen, unseen], pad_id=0, per_token=True)
+    padded = batch.padded()
+    assert where == [0, 1, 1]
+    assert padded["input_ids"].tolist() == [[5, 6, 9], [5, 6, 9]]
+    assert padded["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.is_token.all()
+    assert [half.unseen for half in batch.halves()] == [(0,), (2,)]
+    assert all(half.per_token for half in batch.halves())

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,25 @@ def test_rerank_logits_equal_the_cross_encoders(checkpoints: dict[str, Path], na
     reference = CrossEncoder(str(path), device="cpu")
     expected = reference.predict([(TEXTS[0], text) for text in TEXTS[1:]], activation_fn=torch.nn.Identity())
     np.testing.assert_allclose(logits[:, 0], expected, atol=1e-4)
+
+
+class Counting(torch.nn.Module):
+    """Gives each token its id and whether others attend to it, and each sequence their sums."""
+
+    input_names = ("input_ids", "attention_mask")
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = torch.stack([input_ids, attention_mask], dim=-1).float()  # (S, longest, 2)
+        return tokens.sum(dim=1), tokens
+
+
+def test_a_padded_program_gives_numbers_of_sequences_or_of_tokens_end_to_end() -> None:
+    opened = padded(Counting())
+    opened.reload()
+    batch = TokenBatch.of([np.array(ids, np.int32) for ids in ([5, 6, 7], [8])], pad_id=0, unseen=[1, 0])
+    assert opened.launch(batch).result().tolist() == [[18, 2], [8, 1]]
+    of_tokens = opened.launch(replace(batch, per_token=True)).result()
+    assert of_tokens.tolist() == [[5, 1], [6, 1], [7, 0], [8, 1]]
 
 
 class Raising(torch.nn.Module):

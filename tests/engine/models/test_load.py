@@ -139,7 +139,7 @@ def _write_modules(folder: Path, kinds: list[str], pooling: dict[str, Any]) -> N
     ("kinds", "pooling", "named"),
     [
         (["Transformer", "Pooling", "CNN"], {}, "CNN"),
-        (["Transformer", "Dense"], {}, "chains Transformer → Dense;"),
+        (["Transformer", "LayerNorm"], {}, "chains Transformer → LayerNorm;"),
         (["Transformer", "Pooling"], {"pooling_mode": "attention"}, "attention"),
         (["Transformer", "Pooling"], {"pooling_mode_star": True}, "pooling_mode_star"),
         (["Transformer", "Pooling"], {"include_prompt": False}, "include_prompt"),

@@ -167,3 +167,14 @@ def test_padding_on_the_mixed_workload_is_at_most_a_tenth(seed: int) -> None:
     batches = drain(queue_of([Item(n, length) for n, length in enumerate(lengths)]), 1024)
     padded = sum(max(item.tokens for item in batch) * len(batch) for batch in batches)
     assert padded / sum(lengths) <= 1.10
+
+
+def test_numbers_of_tokens_and_of_sequences_never_share_a_batch() -> None:
+    for layout in (PADDED, BINNED, FLAT):
+        queue: FairQueue[Item] = FairQueue(layout, lambda item: item.abandoned)
+        for serial in range(12):
+            item = Item(serial, 20 + serial)
+            queue.push(item, item.tokens, "interactive", per_token=serial % 3 == 0)
+        batches = drain(queue, 1000)
+        assert sorted(item.serial for batch in batches for item in batch) == list(range(12))
+        assert all(len({item.serial % 3 == 0 for item in batch}) == 1 for batch in batches)

@@ -21,7 +21,7 @@ LONG = "The parser reads a value from each line of the group. " * 60
 def task(tmp_path_factory: pytest.TempPathFactory) -> RerankTask:
     path = tmp_path_factory.mktemp("models") / "reranker"
     causal_rerankers.write_qwen3_reranker(path)
-    files = ModelFiles.read(path, "reranker", MAX_TOKENS, template="qwen3-reranker")
+    files = ModelFiles.read(path, "reranker", MAX_TOKENS, recipe="qwen3-reranker")
     return RerankTask(files, TextTokenizer.from_dir(path), EngineLimits(overlap_tokens=8), "cpu (test)")
 
 

@@ -53,6 +53,14 @@ def test_texts_of_a_batch_are_not_padded_to_each_other(tokenizer: TextTokenizer)
     assert short.dtype == np.int32
 
 
+def test_ids_become_text_as_in_transformers(tokenizer: TextTokenizer, reference: Any) -> None:
+    ids = reference("Retry a request")["input_ids"]
+    for skips in (True, False):
+        assert tokenizer.text(ids, skip_special_tokens=skips) == reference.decode(ids, skip_special_tokens=skips)
+    assert tokenizer.first_unknown(ids) is None
+    assert tokenizer.first_unknown([*ids, 10**8]) == 10**8
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json is missing"):
         TextTokenizer.from_dir(tmp_path)

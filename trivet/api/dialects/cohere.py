@@ -14,25 +14,26 @@ from typing_extensions import TypedDict
 from trivet.api.answers import json_response, new_id, route_headers
 from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Documents, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 from trivet.api.ranking import rank
-from trivet.api.schemas import Count, Text, TextList
+from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
-from trivet.messages import EmbedRequest, InputType
+from trivet.messages import EmbedRequest
 
 PATH = "/v2/rerank"
 EMBED_PATH = "/v2/embed"
 
 
 class CohereV2Body(BaseModel):
-    """A query and plain texts."""
+    """A query and texts, or objects with a text."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     query: Text
-    documents: TextList
+    documents: Documents
     model: str | None = None
     top_n: Count | None = None
 
@@ -71,9 +72,6 @@ class CohereV2Answer(TypedDict):
     meta: CohereMeta
 
 
-_INPUT_TYPES: dict[str, InputType] = {"search_query": "query", "search_document": "document"}
-
-
 class CohereTextPart(BaseModel):
     """A text among the parts of an input."""
 
@@ -97,7 +95,7 @@ class CohereEmbedBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     model: str | None = None
-    input_type: Literal["search_query", "search_document", "classification", "clustering"] | None = None
+    input_type: TextKind = None
     texts: Annotated[list[Text], Field(min_length=1)] | None = None
     inputs: Annotated[list[CohereInput], Field(min_length=1)] | None = None
     embedding_types: Annotated[list[EmbeddingType], Field(min_length=1)] | None = None
@@ -121,7 +119,7 @@ class CohereEmbedBody(BaseModel):
         """Convert it to a message."""
         return EmbedRequest(
             self.read(),
-            input_type=_INPUT_TYPES.get(self.input_type or ""),
+            input_type=self.input_type,
             dimensions=self.output_dimension,
             normalize=True,
             long_input="error" if self.truncate == "NONE" else options.long_input,
@@ -170,7 +168,9 @@ def cohere_router(service: Service) -> APIRouter:
 
     @router.post(PATH, summary="Rerank (Cohere v2)", responses=responses)
     async def rerank(body: CohereV2Body, options: Options) -> Response:
-        ranked = await rank(service, body.query, body.documents, options, model=body.model, top_n=body.top_n)
+        ranked = await rank(
+            service, body.query, read_documents(body.documents), options, model=body.model, top_n=body.top_n
+        )
         answer = {"id": new_id("rerank"), "results": ranked.scored("relevance_score"), "meta": cohere_meta("2")}
         return json_response(answer, headers=route_headers([ranked.routed]))
 

@@ -22,10 +22,11 @@ from trivet.api.answers import (
 from trivet.api.dialect import schema_condition
 from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Flag, MaybeEmptyDocuments, MaybeEmptyText, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import CountOrZero, EncodingFormat, Text, TextList, Texts
+from trivet.api.schemas import CountOrZero, EncodingFormat, MaybeEmptyTexts
 from trivet.api.service import Service
 from trivet.config import Task
 from trivet.messages import EmbedRequest, PairText, PredictRequest
@@ -38,8 +39,9 @@ class _Body(BaseModel):
 class InfinityEmbeddingsBody(_Body):
     """`POST /embeddings`: OpenAI's body for texts, where `dimensions` of 0 means all."""
 
-    input: Texts
+    input: MaybeEmptyTexts
     model: str | None = None
+    input_type: TextKind = None
     encoding_format: EncodingFormat = "float"
     dimensions: CountOrZero = 0
     modality: Literal["text"] = "text"
@@ -50,11 +52,11 @@ class InfinityRerankBody(_Body):
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/rerank", "infinity_rerank"))
 
-    query: Text
-    documents: TextList
+    query: MaybeEmptyText
+    documents: MaybeEmptyDocuments
     model: str | None = None
-    return_documents: bool = False
-    raw_scores: bool = False
+    return_documents: Flag = False
+    raw_scores: Flag = False
     top_n: CountOrZero | None = None
 
 
@@ -63,9 +65,9 @@ class InfinityClassifyBody(_Body):
 
     model_config = ConfigDict(json_schema_extra=schema_condition("/classify", "infinity_classify"))
 
-    input: TextList
+    input: MaybeEmptyTexts
     model: str | None = None
-    raw_scores: bool = False
+    raw_scores: Flag = False
 
 
 class InfinityEmbeddingsAnswer(EmbeddingsAnswer):
@@ -133,7 +135,8 @@ _CAPABILITIES: dict[Task, str] = {"embedder": "embed", "reranker": "rerank", "cl
 
 async def rerank(service: Service, body: InfinityRerankBody, options: CallOptions) -> Response:
     """Answer infinity's form of `/rerank`."""
-    ranked = await rank(service, body.query, body.documents, options, model=body.model, top_n=body.top_n)
+    texts = read_documents(body.documents)
+    ranked = await rank(service, body.query, texts, options, model=body.model, top_n=body.top_n)
     scores = ranked.scores(raw=body.raw_scores)
     answer: InfinityRerankAnswer = {
         "object": "rerank",
@@ -141,7 +144,7 @@ async def rerank(service: Service, body: InfinityRerankBody, options: CallOption
             {
                 "relevance_score": float(scores[index]),
                 "index": index,
-                "document": body.documents[index] if body.return_documents else None,
+                "document": texts[index] if body.return_documents else None,
             }
             for index in ranked.order
         ],
@@ -181,6 +184,7 @@ async def classify(service: Service, body: InfinityClassifyBody, options: CallOp
 async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: CallOptions) -> Response:
     request = EmbedRequest(
         tuple(body.input),
+        input_type=body.input_type,
         dimensions=body.dimensions or None,
         long_input=options.long_input,
         priority=options.priority,
@@ -190,7 +194,7 @@ async def _embeddings(service: Service, body: InfinityEmbeddingsBody, options: C
     usage = routed.result.usage
     answer: InfinityEmbeddingsAnswer = {
         "object": "list",
-        "data": embedding_items(routed.result.vectors, usage, as_base64=body.encoding_format == "base64"),
+        "data": embedding_items(routed.result, as_base64=body.encoding_format == "base64"),
         "model": card.name,
         "usage": token_usage([usage]),
         "id": new_id("infinity"),

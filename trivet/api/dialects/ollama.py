@@ -5,7 +5,7 @@ Only the embedder is listed, since Ollama has no route that another of the model
 
 import hashlib
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from fastapi import APIRouter
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from trivet.api.answers import Vector, json_response
 from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Flag, TextKind
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.schemas import Count, Text
@@ -40,10 +41,11 @@ class OllamaEmbedBody(_Body):
     """`POST /api/embed`. Without input nothing is embedded: clients load a model that way."""
 
     model: str
-    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text])] = Field(
+    input: Annotated[list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[Text] | None)] = Field(
         default_factory=list
     )
-    truncate: bool | None = None
+    input_type: TextKind = None
+    truncate: Flag | None = None
     """False refuses a text that is too long. Otherwise it is read in windows unless a header asks for truncation."""
     dimensions: Count | None = None
 
@@ -67,13 +69,13 @@ class OllamaShowBody(_Body):
 
 
 class OllamaEmbedAnswer(TypedDict):
-    """Vectors of length 1; durations in nanoseconds."""
+    """Vectors of length 1; durations in nanoseconds. As from Ollama, an empty input is answered without the counts."""
 
     model: str
     embeddings: list[Vector]
-    total_duration: int
-    load_duration: int
-    prompt_eval_count: int
+    total_duration: NotRequired[int]
+    load_duration: NotRequired[int]
+    prompt_eval_count: NotRequired[int]
 
 
 class OllamaEmbeddingsAnswer(TypedDict):
@@ -170,6 +172,7 @@ def ollama_router(service: Service) -> APIRouter:
             return json_response({"model": body.model, "embeddings": []})
         request = EmbedRequest(
             tuple(body.input),
+            input_type=body.input_type,
             dimensions=body.dimensions,
             normalize=True,
             long_input=body.long_input(options),

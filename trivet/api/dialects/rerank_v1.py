@@ -7,49 +7,23 @@ know, so the answer has the fields of all three.
 from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
-from trivet.api.dialect import TAG_PREFIX
 from trivet.api.dialects.cohere import CohereMeta, cohere_meta
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Documents, Flag, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import Options
-from trivet.api.ranking import rank
+from trivet.api.ranking import best_passages, rank
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
 from trivet.messages import LongInput
+from trivet.relations.division import Excerpt
 
 PATH = "/v1/rerank"
-
-
-def _has_text(document: dict[str, str]) -> dict[str, str]:
-    if not any(document.values()):
-        raise PydanticCustomError("document_without_text", "the document has no text in any field")
-    return document
-
-
-_MaybeEmpty = Annotated[str, Field(min_length=0)]  # the constraint makes pydantic check it for lone surrogates
-
-DocumentObject = Annotated[
-    dict[_MaybeEmpty, _MaybeEmpty],
-    AfterValidator(_has_text),
-    Field(json_schema_extra={"not": {"additionalProperties": {"maxLength": 0}}}),
-]
-"""A document with fields, at least one of them not empty."""
-
-
-def _kind_of(document: Any) -> str:
-    return f"{TAG_PREFIX}object" if isinstance(document, dict) else f"{TAG_PREFIX}text"
-
-
-Document = Annotated[
-    Annotated[Text, Tag(f"{TAG_PREFIX}text")] | Annotated[DocumentObject, Tag(f"{TAG_PREFIX}object")],
-    Discriminator(_kind_of),
-]
 
 
 class RerankBody(BaseModel):
@@ -58,38 +32,43 @@ class RerankBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     query: Text
-    documents: Annotated[list[Document], Field(min_length=1, fail_fast=True)]
+    documents: Documents
     model: str | None = None
     top_n: Count | None = None
     rank_fields: Annotated[list[str], Field(min_length=1, max_length=64, fail_fast=True)] | None = None
-    return_documents: bool | None = None
+    return_documents: Flag | None = None
+    return_best: Flag | None = None
+    """Whether to name the best passage of each long document, which takes a call over the passages of the results."""
     long_input: LongInput | None = None
 
     def texts(self) -> list[str]:
-        """Return the text of each document that the model reads.
+        """Return the text of each document that the model reads."""
+        return read_documents(self.documents, self.rank_fields)
 
-        Of an object these are the `rank_fields`, else `text`, else all fields. A single field is read unchanged,
-        several as `name: value` lines.
-        """
-        return [document if isinstance(document, str) else self._read(document) for document in self.documents]
 
-    def _read(self, document: dict[str, str]) -> str:
-        filled = {name: value for name, value in document.items() if value}
-        ranked = [name for name in dict.fromkeys(self.rank_fields or ("text",)) if name in filled]
-        names = ranked or list(filled)
-        if len(names) == 1:
-            return filled[names[0]]
-        return "\n".join(f"{name}: {filled[name]}" for name in names)
+class BestPassage(TypedDict):
+    """The passage of a document that answers the query best, by its place in the text that the model read."""
+
+    start: int
+    end: int
+    start_line: int
+    end_line: int
+    text: NotRequired[str]
+    """With `return_documents`."""
 
 
 class RerankItem(TypedDict):
-    """One document. `document` is present on request: an object as it was sent, a text as `{"text": …}`."""
+    """One document. `document` is present on request: an object as it was sent, a text as `{"text": …}`.
+
+    `best` is present on request, for documents of more than one passage.
+    """
 
     index: int
     relevance_score: float
     windows: int
     truncated: bool
-    document: NotRequired[dict[str, str]]
+    document: NotRequired[dict[str, Any]]
+    best: NotRequired[BestPassage]
 
 
 class RerankAnswer(TypedDict):
@@ -109,10 +88,11 @@ def rerank_v1_router(service: Service) -> APIRouter:
 
     @router.post(PATH, summary="Sort documents by relevance to a query (also Jina, Cohere v1)", responses=responses)
     async def rerank(body: RerankBody, options: Options) -> Response:
+        texts = body.texts()
         ranked = await rank(
             service,
             body.query,
-            body.texts(),
+            texts,
             options,
             model=body.model,
             top_n=body.top_n,
@@ -133,13 +113,33 @@ def rerank_v1_router(service: Service) -> APIRouter:
             for item in results:
                 document = body.documents[item["index"]]
                 item["document"] = {"text": document} if isinstance(document, str) else document
+        calls = [ranked.routed]
+        if body.return_best:
+            shown = {index: texts[index] for index in ranked.order}
+            best, routed = await best_passages(service, body.query, shown, options)
+            calls += [routed] if routed is not None else []
+            for item in results:
+                if item["index"] in best:
+                    item["best"] = _best(best[item["index"]], with_text=bool(body.return_documents))
         answer: RerankAnswer = {
             "id": new_id("rerank"),
             "model": ranked.card.name,
             "results": results,
-            "usage": token_usage([usage]),
+            "usage": token_usage(call.result.usage for call in calls),
             "meta": cohere_meta("1"),
         }
-        return json_response(answer, headers=route_headers([ranked.routed]))
+        return json_response(answer, headers=route_headers(calls))
 
     return router
+
+
+def _best(passage: Excerpt, *, with_text: bool) -> BestPassage:
+    best: BestPassage = {
+        "start": passage.start,
+        "end": passage.end,
+        "start_line": passage.start_line,
+        "end_line": passage.end_line,
+    }
+    if with_text:
+        best["text"] = passage.text
+    return best

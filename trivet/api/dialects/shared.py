@@ -1,4 +1,7 @@
-"""`/rerank` and `/classify`, which several dialects share: the fields of the body decide (`trivet.api.dialect`)."""
+"""`/rerank`, `/classify` and `/tokenize`, which several dialects share.
+
+The fields of the body decide (`trivet.api.dialect`).
+"""
 
 from typing import Annotated, Any
 
@@ -35,8 +38,21 @@ ClassifyBody = Annotated[
 ]
 
 
+class TeiSharedTokenizeBody(tei.TeiTokenizeBody):
+    """`POST /tokenize` with `inputs`."""
+
+    model_config = ConfigDict(json_schema_extra=schema_condition("/tokenize", "tei_tokenize"))
+
+
+TokenizeBody = Annotated[
+    Annotated[vllm.VllmTokenizeBody, Tag(f"{TAG_PREFIX}vllm_tokenize")]
+    | Annotated[TeiSharedTokenizeBody, Tag(f"{TAG_PREFIX}tei_tokenize")],
+    Discriminator(tag_chooser("/tokenize")),
+]
+
+
 def shared_router(service: Service) -> APIRouter:
-    """Build the two routes."""
+    """Build the three routes."""
     router = APIRouter(route_class=JsonRoute, tags=["text-embeddings-inference", "infinity", "vLLM"])
     rerank_responses: dict[int | str, dict[str, Any]] = {
         200: {"model": list[tei.TeiScore] | infinity.InfinityRerankAnswer | vllm.VllmRerankAnswer},
@@ -68,5 +84,18 @@ def shared_router(service: Service) -> APIRouter:
                 return await infinity.classify(service, body, options)
             case vllm.VllmClassifyBody():
                 return await vllm.classify(service, body, options)
+
+    @router.post(
+        "/tokenize",
+        summary="Texts as tokens, by the fields (TEI, vLLM)",
+        responses={
+            200: {"model": list[list[tei.TeiToken]] | vllm.VllmTokenizeAnswer},
+            **documented_errors("/tokenize"),
+        },
+    )
+    async def tokenize(body: TokenizeBody) -> Response:
+        if isinstance(body, vllm.VllmTokenizeBody):
+            return await vllm.tokenize_prompt(service, body)
+        return await tei.answer_tokenize(service, body)
 
     return router

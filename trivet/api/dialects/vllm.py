@@ -14,17 +14,20 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+import trivet
 from trivet.api.answers import TokenUsage, json_response, new_id, route_headers, token_usage
 from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
+from trivet.api.dialects.tei.routes import TokenIds, task_of, tokenize
 from trivet.api.errors.bodies import documented_errors
+from trivet.api.fields import Flag, MaybeEmptyDocuments, MaybeEmptyText, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
-from trivet.api.schemas import CountOrZero, Text, TextList, Texts
-from trivet.api.service import Service
+from trivet.api.schemas import CountOrZero, MaybeEmptyTexts
+from trivet.api.service import Service, find_by_name
 from trivet.dispatch.protocol import Routed
 from trivet.errors import InvalidInput, remap_field_index
-from trivet.messages import PairText, PredictRequest, RerankRequest, RerankResult
+from trivet.messages import DetokenizeRequest, PairText, PredictRequest, RerankRequest, RerankResult
 
 
 class VllmRerankBody(BaseModel):
@@ -32,8 +35,8 @@ class VllmRerankBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True, json_schema_extra=schema_condition("/rerank", "vllm_rerank"))
 
-    query: Text
-    documents: TextList
+    query: MaybeEmptyText
+    documents: MaybeEmptyDocuments
     model: str | None = None
     top_n: CountOrZero = 0
 
@@ -45,7 +48,7 @@ class VllmClassifyBody(BaseModel):
         extra="ignore", strict=True, json_schema_extra=schema_condition("/classify", "vllm_classify")
     )
 
-    input: Texts
+    input: MaybeEmptyTexts
     model: str | None = None
 
 
@@ -79,8 +82,8 @@ class VllmScoreTexts(_ScoreBody):
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_texts"))
     FIELDS = ("text_1", "text_2")
 
-    text_1: Texts
-    text_2: Texts
+    text_1: MaybeEmptyTexts
+    text_2: MaybeEmptyTexts
 
 
 class VllmScoreQueries(_ScoreBody):
@@ -89,8 +92,8 @@ class VllmScoreQueries(_ScoreBody):
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_queries"))
     FIELDS = ("queries", "documents")
 
-    queries: Texts
-    documents: Texts
+    queries: MaybeEmptyTexts
+    documents: MaybeEmptyTexts
 
 
 class VllmScoreData(_ScoreBody):
@@ -99,8 +102,8 @@ class VllmScoreData(_ScoreBody):
     model_config = ConfigDict(json_schema_extra=schema_condition("/score", "vllm_score_data"))
     FIELDS = ("data_1", "data_2")
 
-    data_1: Texts
-    data_2: Texts
+    data_1: MaybeEmptyTexts
+    data_2: MaybeEmptyTexts
 
 
 ScoreBody = Annotated[
@@ -109,6 +112,49 @@ ScoreBody = Annotated[
     | Annotated[VllmScoreTexts, Tag(f"{TAG_PREFIX}vllm_score_texts")],
     Discriminator(tag_chooser("/score")),
 ]
+
+
+class VllmTokenizeBody(BaseModel):
+    """`POST /tokenize` with `prompt`. Its tokens are the embedder's unless `model` names another model."""
+
+    model_config = ConfigDict(
+        extra="ignore", strict=True, json_schema_extra=schema_condition("/tokenize", "vllm_tokenize")
+    )
+
+    prompt: MaybeEmptyText
+    model: str | None = None
+    add_special_tokens: Flag = True
+    return_token_strs: Flag = False
+
+
+class VllmTokenizeAnswer(TypedDict):
+    """The ids of a text, and the tokens themselves on request."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class VllmDetokenizeBody(BaseModel):
+    """`POST /detokenize`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    tokens: TokenIds
+    model: str | None = None
+
+
+class VllmDetokenizeAnswer(TypedDict):
+    """The text of the ids, special tokens included."""
+
+    prompt: str
+
+
+class VllmVersion(TypedDict):
+    """`GET /version`: Trivet's own, since vLLM's would claim routes that are not here."""
+
+    version: str
 
 
 class VllmScore(TypedDict):
@@ -175,14 +221,15 @@ class VllmClassifyAnswer(TypedDict):
 
 async def rerank(service: Service, body: VllmRerankBody, options: CallOptions) -> Response:
     """Answer vLLM's form of `/rerank`."""
-    ranked = await rank(service, body.query, body.documents, options, model=body.model, top_n=body.top_n)
+    texts = read_documents(body.documents)
+    ranked = await rank(service, body.query, texts, options, model=body.model, top_n=body.top_n)
     scores = ranked.scores()
     answer: VllmRerankAnswer = {
         "id": new_id("score"),
         "model": ranked.card.name,
         "usage": token_usage([ranked.routed.result.usage]),
         "results": [
-            {"index": index, "document": {"text": body.documents[index]}, "relevance_score": float(scores[index])}
+            {"index": index, "document": {"text": texts[index]}, "relevance_score": float(scores[index])}
             for index in ranked.order
         ],
     }
@@ -263,8 +310,23 @@ async def _score(service: Service, body: _ScoreBody, options: CallOptions) -> Re
     return json_response(answer, headers=route_headers(routed))
 
 
+async def tokenize_prompt(service: Service, body: VllmTokenizeBody) -> Response:
+    """Answer vLLM's form of `/tokenize`."""
+    card = find_by_name(await service.info.models(), body.model or "embedder", service.settings.model_aliases)
+    [tokens] = (
+        await tokenize(service, [body.prompt], card.task, add_special_tokens=body.add_special_tokens, field="prompt")
+    ).tokens
+    answer: VllmTokenizeAnswer = {
+        "count": len(tokens),
+        "max_model_len": card.max_tokens,
+        "tokens": [token.id for token in tokens],
+        "token_strs": [token.text for token in tokens] if body.return_token_strs else None,
+    }
+    return json_response(answer)
+
+
 def vllm_router(service: Service) -> APIRouter:
-    """Build the score routes; `/rerank` and `/classify` are shared."""
+    """Build the score routes, `/detokenize` and `/version`; `/rerank`, `/classify` and `/tokenize` are shared."""
     router = APIRouter(route_class=JsonRoute, tags=["vLLM"])
     responses: dict[int | str, dict[str, Any]] = {200: {"model": VllmScoreAnswer}, **documented_errors("/score")}
 
@@ -272,5 +334,24 @@ def vllm_router(service: Service) -> APIRouter:
     @router.post("/v1/score", summary="Score pairs (vLLM)", responses=responses)
     async def score(body: ScoreBody, options: Options) -> Response:
         return await _score(service, body, options)
+
+    @router.post(
+        "/detokenize",
+        summary="Token ids as a text (vLLM)",
+        responses={200: {"model": VllmDetokenizeAnswer}, **documented_errors("/detokenize")},
+    )
+    async def detokenize(body: VllmDetokenizeBody) -> Response:
+        task = await task_of(service, body.model)
+        request = DetokenizeRequest((tuple(body.tokens),), task, skip_special_tokens=False, ids_field="tokens")
+        answer: VllmDetokenizeAnswer = {"prompt": (await service.info.detokenize(request)).texts[0]}
+        return json_response(answer)
+
+    @router.get(
+        "/version",
+        summary="Trivet's version (vLLM)",
+        responses={200: {"model": VllmVersion}, **documented_errors("/version")},
+    )
+    async def version() -> Response:
+        return json_response(VllmVersion(version=trivet.__version__))
 
     return router

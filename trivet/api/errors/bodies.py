@@ -114,7 +114,7 @@ def _ollama(problem: Problem) -> Rendered:
     return problem.status, OllamaError(error=problem.message)
 
 
-_EMPTY_CODES = frozenset({"string_too_short", "too_short"})
+_EMPTY_CODES = frozenset({"empty", "string_too_short", "too_short"})
 
 
 def _tei(problem: Problem) -> Rendered:

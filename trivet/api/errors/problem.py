@@ -18,6 +18,7 @@ from trivet.errors import (
     TrivetError,
     Unavailable,
 )
+from trivet.wording import field_path, worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +85,16 @@ def body_too_large(message: str) -> InvalidInput:
 
 
 def describe_validation(error: RequestValidationError) -> Problem:
-    """Name the field of the first error, as `documents[3]`; malformed JSON names the body."""
+    """Name the field of the first error, as `documents[3]`, and say what to send; malformed JSON names the body."""
     first = error.errors()[0]
-    return Problem(
-        400,
-        f"{_path(first['loc'])}: {first['msg']}",
-        "invalid_request_error",
-        _path(first["loc"]),
-        str(first["type"]),
-    )
-
-
-_LONGEST_PATH = 200
-"""A caller's own labels and fields are part of it, and may be as long as a body."""
+    kind, field = str(first["type"]), _path(first["loc"])
+    message = worded(kind, first.get("ctx", {}), first["msg"])
+    return Problem(400, f"{field}: {message}", "invalid_request_error", field, kind)
 
 
 def _path(location: Sequence[int | str]) -> str:
-    if len(location) > 1 and location[0] == "body" and isinstance(location[1], int):
-        return "body"  # the rest is a position inside text that is not JSON
-    path = ""
-    for part in location[1:] if location[0] in ("body", "query", "header", "path") else location:
-        if isinstance(part, str) and part.startswith(TAG_PREFIX):
-            continue  # the tag of a union's member, which no caller sends
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path[:_LONGEST_PATH] or "body"
+    """Return the path of a field; `body` for the body as a whole."""
+    inside = location[1:] if location[0] in ("body", "query", "header", "path") else location
+    # The tag of a union's member is part of the location, and no caller sends it.
+    named = [part for part in inside if not (isinstance(part, str) and part.startswith(TAG_PREFIX))]
+    return field_path(named) or "body"

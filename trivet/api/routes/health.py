@@ -67,6 +67,9 @@ def health_router(service: Service) -> APIRouter:
         "/v1/models", summary="The models served", tags=["models"], responses={200: {"model": ModelsAnswer}, **errors}
     )
     async def models() -> Response:
+        return await listed()
+
+    async def listed() -> Response:
         answer: ModelsAnswer = {"object": "list", "data": [model_entry(card) for card in await info.models()]}
         return json_response(answer)
 
@@ -77,6 +80,8 @@ def health_router(service: Service) -> APIRouter:
         responses={200: {"model": ModelEntry}, **errors},
     )
     async def model(model_id: str) -> Response:
+        if not model_id:  # the list's path with a slash at its end
+            return await listed()
         return json_response(model_entry(find_by_name(await info.models(), model_id, service.settings.model_aliases)))
 
     @router.get(

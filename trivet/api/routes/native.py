@@ -49,7 +49,7 @@ def native_router(service: Service) -> APIRouter:
         usage = routed.result.usage
         answer: EmbeddingsAnswer = {
             "object": "list",
-            "data": embedding_items(routed.result.vectors, usage, as_base64=body.encoding_format == "base64"),
+            "data": embedding_items(routed.result, as_base64=body.encoding_format == "base64"),
             "model": card.name,
             "usage": token_usage([usage]),
         }
@@ -100,6 +100,8 @@ def _embed_request(body: EmbeddingsBody, texts: Sequence[str], options: CallOpti
         tuple(texts),
         input_type=body.input_type,
         dimensions=body.dimensions,
+        output=body.output,
+        instruction=body.instruction,
         long_input=body.long_input or options.long_input,
         priority=options.priority,
         no_store=options.no_store,
@@ -111,7 +113,7 @@ def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, opt
         with remap_field_index(range(start, start + len(texts))):
             routed = await service.dispatcher.call(_embed_request(body, texts, options))
         as_base64 = body.encoding_format == "base64"
-        lines = embedding_items(routed.result.vectors, routed.result.usage, as_base64=as_base64, first_index=start)
+        lines = embedding_items(routed.result, as_base64=as_base64, first_index=start)
         return Part(lines, len(texts), routed)
 
     request = _embed_request(body, body.input, options)

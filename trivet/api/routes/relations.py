@@ -1,8 +1,7 @@
 """`POST /v1/relations`: the relations of a source to candidates, or of given pairs."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -11,14 +10,17 @@ from starlette.responses import Response
 
 from trivet.api.answers import (
     EdgeAnswer,
+    EvidenceAnswer,
     Omitted,
     RelationsAnswer,
     RelationsTimes,
+    SpanAnswer,
     StageTimes,
     json_response,
     route_headers,
     token_usage,
 )
+from trivet.api.cost import check_exhaustive
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options, wants_lines
@@ -29,7 +31,8 @@ from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EngineResult, PairText, StageTimings
 from trivet.relations.compose import Candidate, RelationQuery, Selection, classify, select_candidates, select_pairs
-from trivet.relations.edges import Edge
+from trivet.relations.division import Excerpt, passage_tokens
+from trivet.relations.edges import Edge, Judgement
 
 PATH = "/v1/relations"
 
@@ -45,43 +48,70 @@ def relations_router(service: Service) -> APIRouter:
     )
     async def relations(body: RelationsBody, request: Request, options: Options) -> Response:
         started_s = time.monotonic()
-        query = _query(body, options, service.settings)
+        query = await _query(service, body, options)
         selection = await _select(service, body, query, options)
         left_s = max(0.001, service.timeout_s(options) - (time.monotonic() - started_s))
         if wants_lines(request):
             plan = _plan(service, selection, query)
             return await lines_response(plan, parallel=service.settings.parallel_calls, timeout_s=left_s)
-        calls: list[Routed[EngineResult]] = [selection.reranked] if selection.reranked else []
-        times: RelationsTimes = {"total": 0.0}
-        if selection.reranked:
-            times["rerank"] = _stage_times(selection.reranked.result.timings)
+        calls = [call for stage in selection.calls.values() for call in stage]
+        stages = dict(selection.calls)
         edges: list[Edge] = []
         if selection.candidates:
             edges, classified = await service.in_time(classify(service.dispatcher, selection.candidates, query), left_s)
             calls.append(classified)
-            times["classify"] = _stage_times(classified.result.timings)
-        confident = [edge for edge in edges if edge.confidence >= query.threshold]
-        times["total"] = _ms(time.monotonic() - started_s)
+            stages["classify"] = [classified]
+        sifted = _Sifted(query)
+        kept = sifted.keep(edges)
         answer: RelationsAnswer = {
             "object": "list",
-            "edges": [_edge_answer(edge) for edge in confident],
-            "omitted": _omitted(selection, len(edges) - len(confident)),
+            "edges": [_edge_answer(edge) for edge in kept],
+            "omitted": _omitted(selection, sifted),
             "usage": token_usage(call.result.usage for call in calls),
-            "timings_ms": times,
+            "timings_ms": _times(time.monotonic() - started_s, stages),
         }
         return json_response(answer, headers=route_headers(calls))
 
     return router
 
 
-def _query(body: CandidatesBody | PairsBody, options: CallOptions, settings: ApiSettings) -> RelationQuery:
+class _Sifted:
+    """Edges that are kept, and counts of the others."""
+
+    def __init__(self, query: RelationQuery) -> None:
+        self._query = query
+        self.unrelated = 0
+        self.below_threshold = 0
+
+    def keep(self, edges: Sequence[Edge]) -> list[Edge]:
+        """Return the edges that the caller wants to see, and count the others."""
+        kept = []
+        for edge in edges:
+            if edge.relation == self._query.no_relation and not self._query.include_unrelated:
+                self.unrelated += 1
+            elif edge.confidence < self._query.threshold:
+                self.below_threshold += 1
+            else:
+                kept.append(edge)
+        return kept
+
+
+async def _query(service: Service, body: CandidatesBody | PairsBody, options: CallOptions) -> RelationQuery:
     """Return the caller's relations, or the configured ones with the label that means none of them."""
+    settings = service.settings
+    long_input = body.long_input or options.long_input
+    # A policy for long texts is about texts that are read whole.
+    by_passages = body.evidence == "passages" or (body.evidence is None and long_input == "window")
+    cards = await service.info.models()
     return RelationQuery(
         relations=body.relations or settings.relations,
         no_relation=settings.no_relation if body.relations is None else None,
         min_relevance=_min_relevance(body, settings),
         threshold=_threshold(body, settings),
-        long_input=body.long_input or options.long_input,
+        include_unrelated=body.include_unrelated or isinstance(body, PairsBody),
+        passage_tokens=passage_tokens(cards, settings.passage_tokens) if by_passages else None,
+        passage_pairs=body.passage_pairs,
+        long_input=long_input,
         priority=options.priority,
         no_store=options.no_store,
     )
@@ -90,6 +120,8 @@ def _query(body: CandidatesBody | PairsBody, options: CallOptions, settings: Api
 def _threshold(body: CandidatesBody | PairsBody, settings: ApiSettings) -> float:
     if body.threshold is not None:
         return body.threshold
+    if isinstance(body, PairsBody):
+        return 0.0  # every pair that the caller names is answered
     # A confidence is a share among the relations of the request: a threshold measured for some says nothing of others.
     return settings.threshold if body.relations is None else 0.0
 
@@ -106,51 +138,103 @@ async def _select(
     if isinstance(body, PairsBody):
         service.check_count(len(body.pairs), "pairs")
         service.check_cost(body.cost(query.relations), "pairs")
-        return select_pairs([PairText(pair.source, pair.target) for pair in body.pairs])
+        if query.passage_tokens is None:
+            texts = [(pair.source, pair.target) for pair in body.pairs]
+            await _check_exhaustive(service, (), texts, query, "pairs")
+        pairs = [PairText(pair.source, pair.target) for pair in body.pairs]
+        return await service.in_time(select_pairs(service.dispatcher, pairs, query), service.timeout_s(options))
     service.check_count(len(body.candidates), "candidates")
     service.check_cost(body.cost(query.relations), "candidates")
+    if query.passage_tokens is None:
+        texts = [(body.source, candidate) for candidate in body.candidates]
+        shortest = sorted(texts, key=lambda pair: len(pair[1]))[: body.top_k]
+        await _check_exhaustive(service, texts, shortest, query, "candidates")
     work = select_candidates(service.dispatcher, body.source, body.candidates, query, top_k=body.top_k)
     return await service.in_time(work, service.timeout_s(options))
 
 
+async def _check_exhaustive(
+    service: Service,
+    ranked: Iterable[tuple[str, str]],
+    related: Iterable[tuple[str, str]],
+    query: RelationQuery,
+    field: str,
+) -> None:
+    cards, limit_tokens = await service.info.models(), service.settings.max_request_tokens
+    check_exhaustive(ranked, related, query.relations, cards, limit_tokens, field)
+
+
 def _plan(service: Service, selection: Selection, query: RelationQuery) -> Plan:
-    below_threshold = 0
+    sifted = _Sifted(query)
 
     async def part(candidates: Sequence[Candidate]) -> Part:
-        nonlocal below_threshold
         edges, routed = await classify(service.dispatcher, candidates, query)
-        confident = [edge for edge in edges if edge.confidence >= query.threshold]
-        below_threshold += len(edges) - len(confident)
-        return Part([{"object": "edge", **_edge_answer(edge)} for edge in confident], len(edges), routed)
+        return Part([{"object": "edge", **_edge_answer(edge)} for edge in sifted.keep(edges)], len(edges), routed)
 
     batches = batches_of(selection.candidates, service.settings.stream_chunk_inputs)
     return Plan(
         [partial(part, candidates) for _, candidates in batches],
         len(selection.candidates),
-        calls_before=[selection.reranked] if selection.reranked else [],
-        ending=lambda: {"omitted": _omitted(selection, below_threshold)},
+        calls_before=[call for stage in selection.calls.values() for call in stage],
+        ending=lambda: {"omitted": _omitted(selection, sifted)},
     )
 
 
 def _edge_answer(edge: Edge) -> EdgeAnswer:
-    return cast("EdgeAnswer", asdict(edge))
+    return {
+        "source_index": edge.source_index,
+        "target_index": edge.target_index,
+        "relation": edge.relation,
+        "confidence": edge.confidence,
+        "scores": dict(edge.scores),
+        "relevance": edge.relevance,
+        "windows": edge.windows,
+        "truncated": edge.truncated,
+        "evidence": [_evidence(judgement) for judgement in edge.evidence],
+    }
 
 
-def _omitted(selection: Selection, below_threshold: int) -> Omitted:
+def _evidence(judgement: Judgement) -> EvidenceAnswer:
+    return {
+        "source": _span(judgement.source),
+        "target": _span(judgement.target),
+        "relation": judgement.relation,
+        "confidence": judgement.confidence,
+        "relevance": judgement.relevance,
+    }
+
+
+def _span(excerpt: Excerpt) -> SpanAnswer:
+    return {
+        "start": excerpt.start,
+        "end": excerpt.end,
+        "start_line": excerpt.start_line,
+        "end_line": excerpt.end_line,
+    }
+
+
+def _omitted(selection: Selection, sifted: _Sifted) -> Omitted:
     return {
         "below_min_relevance": selection.below_min_relevance,
         "beyond_top_k": selection.beyond_top_k,
-        "below_threshold": below_threshold,
+        "below_threshold": sifted.below_threshold,
+        "unrelated": sifted.unrelated,
     }
+
+
+def _times(total_s: float, stages: Mapping[str, Sequence[Routed[EngineResult]]]) -> RelationsTimes:
+    """Return the times of each stage, the sum of its calls."""
+    of_stage = {name: _stage_times([call.result.timings for call in calls]) for name, calls in stages.items()}
+    return cast("RelationsTimes", {"total": _ms(total_s), **of_stage})
 
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _stage_times(timings: StageTimings) -> StageTimes:
+def _stage_times(timings: Sequence[StageTimings]) -> StageTimes:
     return {
-        "tokenize": _ms(timings.tokenize_s),
-        "queue": _ms(timings.queue_s),
-        "forward": _ms(timings.forward_s),
+        "tokenize": _ms(sum(timing.tokenize_s for timing in timings)),
+        "queue": _ms(sum(timing.queue_s for timing in timings)),
+        "forward": _ms(sum(timing.forward_s for timing in timings)),
     }

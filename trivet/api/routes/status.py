@@ -1,7 +1,7 @@
 """`GET /v1/status`: GPUs, lanes with their reasons, and the traffic of the last two minutes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -13,10 +13,11 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.settings import ApiSettings
 from trivet.config import TASKS, Lane, Task
+from trivet.dispatch.lane_readings import LaneReading
 from trivet.dispatch.protocol import Readiness, ServiceInfo
 from trivet.dispatch.readiness_cache import CachedReadiness
 from trivet.dispatch.status import GpuStatus, ServiceStatus
-from trivet.dispatch.traffic import ModelTraffic, Traffic
+from trivet.dispatch.traffic import Traffic
 from trivet.messages import Health
 from trivet.vram.types import Cause
 
@@ -71,7 +72,7 @@ class LaneState(TypedDict):
 
 
 class LastMinute(TypedDict):
-    """This process's calls to a model within 60 s; latencies are None where none was answered."""
+    """The service's calls to a model within 60 s; latencies are None where none was answered."""
 
     calls: int
     failed: int
@@ -138,6 +139,7 @@ class StatusAnswer(TypedDict):
     threshold: float
     min_relevance: float
     limits: LimitsAnswer
+    ports: dict[str, int]
 
 
 def status_router(
@@ -145,7 +147,13 @@ def status_router(
 ) -> APIRouter:
     """Build the route."""
     router = APIRouter(route_class=JsonRoute, tags=["health"])
-    readiness = CachedReadiness(info.readiness, time.monotonic, _READINESS_MAX_AGE_S)
+
+    async def ask_lanes() -> Readiness:
+        answered = await info.readiness()
+        traffic.lanes.note(answered)
+        return answered
+
+    readiness = CachedReadiness(ask_lanes, time.monotonic, _READINESS_MAX_AGE_S)
 
     @router.get(
         PATH,
@@ -162,7 +170,7 @@ def status_router(
             "gpus": [gpu_answer(gpu) for gpu in service.gpus],
             "cpu_only_reason": service.cpu_only_reason,
             "policy": _policy(service),
-            "models": {task: _model(task, service, lanes, traffic.models[task]) for task in TASKS},
+            "models": {task: _model(task, service, lanes, traffic) for task in TASKS},
             "reroutes": [
                 {
                     "model": reroute.model,
@@ -178,6 +186,7 @@ def status_router(
             "threshold": settings.threshold,
             "min_relevance": settings.min_relevance,
             "limits": {"max_inputs": settings.max_inputs, "max_body_bytes": settings.max_body_bytes},
+            "ports": dict(service.ports),
         }
         return json_response(answer, headers={"cache-control": "no-store"})
 
@@ -217,7 +226,7 @@ def gpu_answer(gpu: GpuStatus) -> GpuAnswer:
     }
 
 
-def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: ModelTraffic) -> ModelState:
+def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Traffic) -> ModelState:
     healths = readiness.lanes.get(task, {})
     named = next((health.card for health in healths.values() if health.card is not None), None)
     # Several GPUs serve a model as one: it is on the GPU as long as any of them takes it.
@@ -228,8 +237,9 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Mo
         default=None,
     )
     decision = chosen.decisions[task] if chosen else None
-    summary = traffic.rolling.summary()
-    series = traffic.rolling.series()
+    calls = traffic.models[task]
+    summary = calls.rolling.summary()
+    series = calls.rolling.series()
     return {
         "name": named.name if named else None,
         "precision": named.precision if named else None,
@@ -238,8 +248,8 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Mo
         "reason": decision.reason if decision else service.cpu_only_reason or "only the cpu lane is bound",
         "lane_age_s": chosen.lane_age_s[task] if chosen else None,
         "offloaded": decision.offloaded if decision else False,
-        "in_flight": traffic.in_flight,
-        "lanes": _lanes(healths),
+        "in_flight": calls.in_flight,
+        "lanes": {lane: _lane(health, traffic.lanes.newest(task, lane, health)) for lane, health in healths.items()},
         "last_minute": {
             "calls": summary.calls,
             "failed": summary.failed,
@@ -256,16 +266,13 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Mo
     }
 
 
-def _lanes(healths: Mapping[Lane, Health]) -> dict[Lane, LaneState]:
+def _lane(health: Health, reading: LaneReading) -> LaneState:
     return {
-        lane: {
-            "ready": health.ready,
-            "device": health.device,
-            "detail": health.detail,
-            "rss_bytes": health.rss_bytes,
-            "waiting_tokens": health.waiting_tokens,
-        }
-        for lane, health in healths.items()
+        "ready": health.ready,
+        "device": health.device,
+        "detail": health.detail,
+        "rss_bytes": reading.rss_bytes,
+        "waiting_tokens": reading.waiting_tokens,
     }
 
 

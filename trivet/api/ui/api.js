@@ -17,6 +17,9 @@ export class Failure extends Error {
 /** @param {string} key Kept for this tab only. */
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 
+/** Whether the user has entered a key. */
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /** @returns {Record<string, string>} */
 function headers() {
   const key = sessionStorage.getItem(KEY);
@@ -28,6 +31,9 @@ export async function getStatus(signal) {
   const response = await send("../v1/status", { headers: headers(), signal });
   return response.json();
 }
+
+/** A file of the page. @param {string} name */
+export const getText = async (name) => (await send(name, {})).text();
 
 /**
  * @param {string} path Such as "v1/rerank".
@@ -54,6 +60,46 @@ export async function post(path, body, signal) {
       milliseconds: performance.now() - started,
     },
   };
+}
+
+/**
+ * Sends a request whose answer is JSON lines, and yields each of them as it arrives.
+ * @param {string} path
+ * @param {unknown} body
+ * @param {AbortSignal} [signal]
+ * @returns {AsyncGenerator<any>}
+ */
+export async function* stream(path, body, signal) {
+  const response = await send(`../${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "cache-control": "no-store", ...headers() },
+    body: JSON.stringify(body),
+    signal,
+  });
+  if (!response.body) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await broken(reader.read());
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") yield JSON.parse(line);
+    if (done) return;
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} reading
+ * @returns {Promise<T>}
+ */
+async function broken(reading) {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Failure("The connection to the service broke.", 0);
+  }
 }
 
 /**

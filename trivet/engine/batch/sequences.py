@@ -18,6 +18,8 @@ class TokenSequence:
     views: tuple[Ids, ...]
     type_1_from: int
     tokens: int
+    unseen: int = 0
+    """How many tokens at the end no other token attends to. They attend to the others, and so have states."""
 
     def ids(self) -> Ids:
         """Copy the whole input into one array, (tokens,)."""

@@ -32,15 +32,30 @@ class TokenBatch:
     """Tokens of the longest sequence."""
     pad_id: int = 0
     """Token id that fills up the padded form."""
+    unseen: tuple[int, ...] = ()
+    """Of each sequence, how many tokens at its end no other token attends to; empty: none of any. Only the padded form
+    can have some."""
+    per_token: bool = False
+    """Whether a forward gives numbers for each token instead of each sequence."""
 
     @classmethod
-    def of(cls, ids: Sequence[Ids], *, types_from: Sequence[int] | None = None, pad_id: int = 0) -> Self:
+    def of(
+        cls,
+        ids: Sequence[Ids],
+        *,
+        types_from: Sequence[int] | None = None,
+        pad_id: int = 0,
+        unseen: Sequence[int] = (),
+        per_token: bool = False,
+    ) -> Self:
         """Lay sequences end to end.
 
         Args:
             ids: of each sequence, at least one.
             types_from: where token type 1 begins in each sequence; None: nowhere.
             pad_id: see the field.
+            unseen: see the field.
+            per_token: see the field.
         """
         lengths = [len(one) for one in ids]
         cu_seqlens = np.zeros(len(ids) + 1, dtype=np.int32)
@@ -54,6 +69,8 @@ class TokenBatch:
             cu_seqlens=cu_seqlens,
             max_len=max(lengths),
             pad_id=pad_id,
+            unseen=tuple(unseen) if any(unseen) else (),
+            per_token=per_token,
         )
 
     @property
@@ -70,13 +87,22 @@ class TokenBatch:
         """Lay each sequence in a row, padded on the right to the longest.
 
         Returns:
-            By name: `input_ids`, `attention_mask` (1 at tokens) and `token_type_ids`, each (S, max_len).
+            By name: `input_ids`, `attention_mask` (1 at tokens that others attend to) and `token_type_ids`, each
+            (S, max_len).
         """
-        is_token = np.arange(self.max_len) < np.diff(self.cu_seqlens)[:, None]  # (S, max_len)
+        is_token = self.is_token
+        seen = is_token
+        if self.unseen:
+            seen = np.arange(self.max_len) < (np.diff(self.cu_seqlens) - np.array(self.unseen))[:, None]
         ids = np.full(is_token.shape, self.pad_id, dtype=np.int64)
         types = np.zeros(is_token.shape, dtype=np.int64)
         ids[is_token], types[is_token] = self.ids, self.token_types
-        return {"input_ids": ids, "attention_mask": is_token.astype(np.int64), "token_type_ids": types}
+        return {"input_ids": ids, "attention_mask": seen.astype(np.int64), "token_type_ids": types}
+
+    @property
+    def is_token(self) -> NDArray[np.bool_]:
+        """(S, max_len): which places of the padded form hold a token."""
+        return np.arange(self.max_len) < np.diff(self.cu_seqlens)[:, None]
 
     def binned(self) -> dict[str, Int64s]:
         """Lay the sequences side by side in bins; see `trivet.engine.openvino.export.packed.PackedModel`.
@@ -85,6 +111,7 @@ class TokenBatch:
             By name: `input_ids`, `positions`, `sequence_ids` and `token_type_ids`, each (bins, width), and
             `first_token_indices` (S,). Unused places of a bin hold a valid token of sequence S, which does not exist.
         """
+        assert not self.unseen, "only the padded form can have tokens that nothing attends to"
         bins = pack(self.lengths)
         first = np.empty(len(self.lengths), dtype=np.int64)  # (S,): where each sequence begins in the flattened bins
         for at, indices in enumerate(bins.sequences):
@@ -129,25 +156,31 @@ class TokenBatch:
             cu_seqlens=boundaries - boundaries[0],
             max_len=max(self.lengths[first:end]),
             pad_id=self.pad_id,
+            unseen=self.unseen[first:end],
+            per_token=self.per_token,
         )
 
 
-def build_batch(sequences: Sequence[TokenSequence], pad_id: int) -> tuple[TokenBatch, list[int]]:
+def build_batch(
+    sequences: Sequence[TokenSequence], pad_id: int, *, per_token: bool = False
+) -> tuple[TokenBatch, list[int]]:
     """Lay sequences end to end; equal ones are computed once.
 
     Returns:
         The batch of distinct sequences, and for every given sequence its index in that batch.
     """
-    distinct: dict[tuple[bytes, int], int] = {}
+    distinct: dict[tuple[bytes, int, int], int] = {}
     where: list[int] = []
     ids: list[Ids] = []
     types_from: list[int] = []
+    unseen: list[int] = []
     for sequence in sequences:
         sequence_ids = sequence.ids()
         first_type_1 = sequence.first_type_1()
-        index = distinct.setdefault((sequence_ids.tobytes(), first_type_1), len(ids))
+        index = distinct.setdefault((sequence_ids.tobytes(), first_type_1, sequence.unseen), len(ids))
         if index == len(ids):
             ids.append(sequence_ids)
             types_from.append(first_type_1)
+            unseen.append(sequence.unseen)
         where.append(index)
-    return TokenBatch.of(ids, types_from=types_from, pad_id=pad_id), where
+    return TokenBatch.of(ids, types_from=types_from, pad_id=pad_id, unseen=unseen, per_token=per_token), where

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,10 +45,13 @@ class Program(Protocol):
         """Take the weights off the device."""
 
     def arrays(self, batch: TokenBatch) -> tuple[Int32s, ...]:
-        """Return the inputs of a forward, in the order in which it takes them."""
+        """Return the inputs of a forward, in the order in which it takes them.
+
+        A batch with `per_token` has one more than others: (N,), the place of each token in the padded form.
+        """
 
     def forward(self, inputs: Sequence[Tensor], max_len: int) -> Tensor:
-        """Compute a batch: (S, outputs) fp32.
+        """Compute a batch: (S, outputs) fp32, or with the places of tokens (N, numbers).
 
         Args:
             inputs: `arrays` on the device, each with its shape, int32.
@@ -133,9 +137,15 @@ class PaddedProgram:
     def arrays(self, batch: TokenBatch) -> tuple[Int32s, ...]:
         """See `Program`: what the module takes of the padded batch, each (S, longest)."""
         padded = batch.padded()
-        return tuple(padded[name].astype("int32") for name in self._input_names)
+        inputs = tuple(padded[name].astype("int32") for name in self._input_names)
+        return (*inputs, np.flatnonzero(batch.is_token).astype("int32")) if batch.per_token else inputs
 
     def forward(self, inputs: Sequence[Tensor], max_len: int) -> Tensor:
         """See `Program`."""
-        outputs: Tensor = self._module(**dict(zip(self._input_names, (given.long() for given in inputs), strict=True)))
-        return outputs.float()
+        named = zip(self._input_names, (given.long() for given in inputs), strict=False)
+        found = self._module(**dict(named))
+        pooled, *tokens = found if isinstance(found, tuple) else (found,)
+        if len(inputs) > len(self._input_names):
+            [of_tokens] = tokens  # (S, longest, numbers)
+            return cast("Tensor", of_tokens.flatten(0, 1).index_select(0, inputs[-1]).float())
+        return cast("Tensor", pooled.float())

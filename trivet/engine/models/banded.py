@@ -106,12 +106,19 @@ class BandedAttention:
 
 
 def dense_local_mask(tokens_mask: Tensor, sliding_window: int) -> Tensor:
-    """(B, T) boolean → (B, 1, T, T): tokens at most ``sliding_window`` away, and every position itself."""
+    """(B, T) boolean → (B, 1, T, T): tokens at most ``sliding_window`` away; where there are none, the position itself.
+
+    A position that is masked has a state too: late interaction counts those that fill a query up.
+    """
     position = torch.arange(tokens_mask.shape[1], device=tokens_mask.device)  # (T,)
     distance = (position[:, None] - position[None, :]).abs()  # (T, T)
-    # A padded query sees itself, so that no softmax runs over nothing: a NaN there would spread to other tokens.
-    attn_mask = (tokens_mask[:, None, :] & (distance <= sliding_window)) | (distance == 0)  # (B, T, T)
-    return attn_mask[:, None]
+    near = tokens_mask[:, None, :] & (distance <= sliding_window)  # (B, T, T)
+    return _or_itself(near, distance)[:, None]
+
+
+def _or_itself(near: Tensor, distance: Tensor) -> Tensor:
+    """Let a query that sees nothing see itself: of a softmax over nothing a NaN would spread to other tokens."""
+    return near | ((distance == 0) & ~near.any(dim=-1, keepdim=True))
 
 
 def blocked_local_mask(tokens_mask: Tensor, sliding_window: int, heads: int) -> BlockedMask:
@@ -125,7 +132,7 @@ def blocked_local_mask(tokens_mask: Tensor, sliding_window: int, heads: int) -> 
     key_index = key_at.clamp(0, tokens - 1).flatten()  # (N·3S,)
     is_token = tokens_mask.index_select(1, key_index).unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
     distance = (torch.arange(size, device=device)[:, None] + size - torch.arange(3 * size, device=device)).abs()
-    attn_mask = (is_token[:, :, None, :] & (distance <= size)) | (distance == 0)  # (B, N, S, 3S)
+    attn_mask = _or_itself(is_token[:, :, None, :] & (distance <= size), distance)  # (B, N, S, 3S)
     return BlockedMask(
         query_index=query_at.clamp(max=tokens - 1).flatten(),
         key_index=key_index,

@@ -2,6 +2,7 @@
 
 ``forward(input_ids (B, T) int64, attention_mask (B, T) int64[, token_type_ids (B, T) int64]) -> fp32``, where the
 result is (B, D) pooled vectors for an embedder (not normalised) and (B, labels) logits for a reranker or classifier.
+Models of token vectors give these too (`trivet.engine.models.outputs`).
 ``input_names`` says which arguments the model takes. Sequences are padded on the right.
 
 Only safetensors are read, and remote code is never run. A tensor that a model needs and the files lack is an error;
@@ -11,23 +12,30 @@ transformers alone would fill it with random numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import CheckpointMismatch, find_weight_files
-from trivet.checkpoint.modules import LogitScore, read_modules
+from trivet.checkpoint.jina_bert import is_jina_bert
+from trivet.checkpoint.m3 import M3Heads
+from trivet.checkpoint.modules import STANFORD, LogitScore, read_modules
 from trivet.checkpoint.native_config import native_config
 from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.checkpoint.templates import KNOWN
 from trivet.config import Task
 from trivet.engine.models import banded
+from trivet.engine.models.jina_bert import load_jina_bert
 from trivet.engine.models.masks import FAMILIES, LayerMasks
 from trivet.engine.models.nomic_moe import load_nomic_moe
+from trivet.engine.models.outputs import M3Tokens, SpladeModel, TokenModel
 from trivet.engine.models.pooling import PooledHead, Pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.engine.models.spans import BinSpans
@@ -43,6 +51,9 @@ _EXTRA_TENSORS = re.compile(
     r"(^|\.)(cls|lm_head|classifier|head|decoder|pooler|score|mlm_head|vocab_\w+|qa_outputs|pre_classifier|classification_head)\."
     r"|(^|\.)(position_ids|inv_freq|token_type_ids)$"
 )
+Part = Literal["encoder", "classifier", "masked"]
+"""What of a checkpoint transformers loads: the encoder, or it with a classification or masked-language head."""
+
 _UNUSED_POOLER = re.compile(r"(^|\.)pooler\.")
 
 
@@ -89,21 +100,24 @@ class SequenceClassifier(nn.Module):
         return logits.float()
 
 
+TorchModel = PooledModel | SequenceClassifier | SpladeModel | TokenModel
+
+
 def load_torch_model(
     path: Path,
     task: Task,
     dtype: torch.dtype = torch.float32,
     *,
-    template: str | None = None,
+    recipe: str | None = None,
     for_export: bool = False,
-) -> PooledModel | SequenceClassifier:
+) -> TorchModel:
     """Load a checkpoint directory for one task, in evaluation mode, on the CPU.
 
     Args:
         path: a directory in Hugging Face (or sentence-transformers) layout.
         task: ``embedder``, ``reranker`` or ``classifier``.
         dtype: of the weights and of the computation; results are fp32 in any case.
-        template: of a causal reranker whose files name neither template nor words; see `ModelFiles.read`.
+        recipe: how the checkpoint is used where no file says so; see `ModelFiles.read`.
         for_export: use modules whose graph, traced at one length, is right for every length.
 
     Raises:
@@ -112,17 +126,24 @@ def load_torch_model(
     """
     architecture = Architecture.read(path)
     find_weight_files(path)
-    if is_nomic_moe(architecture.config):
+    own = _own_encoder(architecture)
+    if own is not None:
+        name, load = own
         if task != "embedder":
-            raise ModelError(f"{path} is a nomic v2 MoE, an embedder; it cannot serve as a {task}")
+            raise ModelError(f"{path} is a {name}, an embedder; it cannot serve as a {task}")
         modules = read_modules(path, task)
         steps = build_steps(modules.steps_before_windows)
-        model: PooledModel | SequenceClassifier = PooledModel(
-            load_nomic_moe(path, dtype), Pooling(modules.pooling), architecture, steps
-        )
+        model: TorchModel = PooledModel(load(path, dtype), Pooling(modules.pooling), architecture, steps)
     else:
-        model = _LoadedBy(path, architecture, task, dtype, for_export=for_export).model(template)
+        model = _LoadedBy(path, architecture, task, dtype, for_export=for_export).model(recipe)
     return model.eval().requires_grad_(False)
+
+
+def _own_encoder(architecture: Architecture) -> tuple[str, Callable[[Path, torch.dtype], nn.Module]] | None:
+    """The name and the loader of an encoder that transformers does not have, or reads wrong."""
+    if is_nomic_moe(architecture.config):
+        return "nomic v2 MoE", load_nomic_moe
+    return ("BERT with ALiBi", load_jina_bert) if is_jina_bert(architecture.config) else None
 
 
 class _LoadedBy:
@@ -137,29 +158,38 @@ class _LoadedBy:
         self._dtype = dtype
         self._for_export = for_export
 
-    def model(self, template: str | None) -> PooledModel | SequenceClassifier:
+    def model(self, recipe: str | None) -> TorchModel:
         """Choose by the files which parts there are."""
-        modules = read_modules(self._path, self._task)
+        modules = read_modules(self._path, self._task, recipe)
+        if modules.splade is not None:
+            masked = self._load("masked")
+            return SpladeModel(masked, self._architecture, modules.splade, for_export=self._for_export)
+        if modules.token_steps:
+            return TokenModel(self._load("encoder"), self._architecture, build_steps(modules.token_steps))
+        heads = M3Heads.read(self._path) if self._task == "embedder" else None
+        if heads is not None:
+            pooled = PooledHead(Pooling(modules.pooling), build_steps(modules.steps_before_windows))
+            return TokenModel(self._load("encoder"), self._architecture, _m3_tokens(heads), pooled)
         if modules.pooling:
             outputs = modules.output_size(self._architecture.token_vector_size)
             if self._task == "reranker" and outputs != 1:
                 raise CheckpointMismatch(f"the modules of {self._path} give {outputs} numbers; a reranker gives one")
             return self._pooled(modules.pooling, build_steps(modules.steps_before_windows))
         if modules.score is not None or self._architecture.scores_by_words:
-            return self._pooled(("lasttoken",), words_of=modules.score or _words(self._path, template))
+            return self._pooled(("lasttoken",), words_of=modules.score or _words(self._path, recipe))
         if self._architecture.is_causal_family:
             [weight] = read_tensors(self._path, ["score.weight"]).values()
             return self._pooled(("lasttoken",), linear_of(weight))
         if self._architecture.model_type == "bart":
             # transformers reads the decoder at the last `</s>`, which is the last token of every sequence here.
             return self._pooled(("lasttoken",), self._bart_head())
-        loaded = self._load(has_head=True)
+        loaded = self._load("classifier")
         return SequenceClassifier(loaded, self._architecture)
 
     def _pooled(
         self, pooling: tuple[str, ...], steps: nn.Module | None = None, *, words_of: LogitScore | None = None
     ) -> PooledModel:
-        encoder: Any = self._load(has_head=False)
+        encoder: Any = self._load("encoder")
         if words_of is not None:
             steps = self._word_logits(encoder, words_of)
         if self._architecture.projects_tokens:
@@ -185,9 +215,9 @@ class _LoadedBy:
         first, last = (linear_of(tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]) for layer in (dense, out))
         return nn.Sequential(first, nn.Tanh(), last)
 
-    def _load(self, *, has_head: bool) -> nn.Module:
+    def _load(self, part: Part) -> nn.Module:
         return _load_transformers(
-            self._path, self._architecture, self._task, self._dtype, has_head=has_head, for_export=self._for_export
+            self._path, self._architecture, self._task, self._dtype, part, for_export=self._for_export
         )
 
 
@@ -205,33 +235,51 @@ class _Projected(nn.Module):
         return projected
 
 
-def _words(path: Path, template: str | None) -> LogitScore:
+def _m3_tokens(heads: M3Heads) -> M3Tokens:
+    weights, vectors = (None if file is None else _layer_of(file) for file in (heads.weights, heads.vectors))
+    return M3Tokens(weights, vectors)
+
+
+def _layer_of(file: Path) -> nn.Linear:
+    """The linear layer that a file of its own holds."""
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    if set(tensors) != {"weight", "bias"}:
+        raise CheckpointMismatch(f"{file} holds {', '.join(sorted(tensors)) or 'nothing'}; a head is weight and bias")
+    return linear_of(tensors["weight"], tensors["bias"])
+
+
+def _words(path: Path, recipe: str | None) -> LogitScore:
     """The ids of the words with which a causal reranker answers."""
-    if template is None:
+    if recipe is None:
         raise ModelError(f"{path} is a causal language model; set reranker.template to one of {', '.join(KNOWN)}")
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-    known = KNOWN[template]
+    known = KNOWN[recipe]
 
     def id_of(word: str) -> int:
         found = tokenizer.token_to_id(word)
         if found is None:
-            raise ModelError(f"{path} has no token {word}, with which {template} answers")
+            raise ModelError(f"{path} has no token {word}, with which {recipe} answers")
         return int(found)
 
     return LogitScore(id_of(known.yes), None if known.no is None else id_of(known.no))
 
 
 def _load_transformers(
-    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, *, has_head: bool, for_export: bool
+    path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, part: Part, *, for_export: bool
 ) -> nn.Module:
     # Imported here: transformers takes seconds to import, and a caller may only want the nomic module.
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {}
     if architecture.model_type in _OUR_ATTENTION and not architecture.is_decoder:
         banded.register()
         options["attn_implementation"] = banded.ALWAYS_BLOCKED if for_export else banded.ADAPTIVE
-    auto = AutoModelForSequenceClassification if has_head else AutoModel
+    kinds: dict[Part, Any] = {
+        "encoder": AutoModel, "classifier": AutoModelForSequenceClassification, "masked": AutoModelForMaskedLM,
+    }  # fmt: skip
     native = native_config(architecture.config)
     try:
         config = (
@@ -240,7 +288,7 @@ def _load_transformers(
             else AutoConfig.for_model(**native)
         )
         _forget_caches(config)
-        model, report = auto.from_pretrained(
+        model, report = kinds[part].from_pretrained(
             path,
             config=config,
             dtype=dtype,
@@ -253,8 +301,8 @@ def _load_transformers(
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be loaded as a {task}: {error}") from error
-    extra = {"linear.weight"} if architecture.projects_tokens else set()
-    _check_report(path, task, report, has_head=has_head, extra=extra)
+    extra = {"linear.weight"} if architecture.projects_tokens or architecture.architecture_name == STANFORD else set()
+    _check_report(path, task, report, has_head=part != "encoder", extra=extra)
     _tabulate_rotary(model)
     loaded: nn.Module = model
     return loaded

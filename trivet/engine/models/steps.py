@@ -57,6 +57,11 @@ class _DenseLayer(nn.Module):
         projects = step.has_residual and step.inputs != step.outputs
         names = ["linear.weight", *(["linear.bias"] if step.has_bias else [])]
         tensors = read_tensors(step.folder, [*names, *(["residual.weight"] if projects else [])])
+        if tensors["linear.weight"].shape != (step.outputs, step.inputs):
+            found = " × ".join(map(str, tensors["linear.weight"].shape))
+            raise CheckpointMismatch(
+                f"{step.folder}: linear.weight is {found}; its configuration says {step.outputs} × {step.inputs}"
+            )
         self.linear = linear_of(tensors["linear.weight"], tensors.get("linear.bias"))
         self.activation = _ACTIVATIONS[activation]()
         self.residual: nn.Module | None = None

@@ -99,7 +99,11 @@ class OpenVinoBackend:
             self._head.infer([last.get_output_tensor(0).data], share_inputs=True)
             last = self._head
         # The output tensor is reused by the next forward: copy.
-        outputs: Floats = np.array(last.get_output_tensor(0).data, dtype=np.float32, copy=True)
+        outputs: Floats
+        if batch.per_token:
+            outputs = self._request.get_tensor("tokens").data[batch.is_token]  # (tokens, numbers), a copy
+            return outputs.astype(np.float32, copy=False)
+        outputs = np.array(last.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
 
     def close(self) -> None:

@@ -15,17 +15,19 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
 import trivet
-from trivet.checkpoint.digest_cache import kept_digest
+from trivet.checkpoint.digest_cache import digests_dir, kept_digest
 from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
+from trivet.checkpoint.m3 import HEADS
+from trivet.checkpoint.modules import METADATA_FILE
 from trivet.config import Task
-from trivet.errors import ModelError
+from trivet.errors import ConfigError, ModelError
 
 MODEL_FILE = "openvino_model.xml"
 HEAD_FILE = "openvino_head.xml"
@@ -48,7 +50,8 @@ _SOURCES = (
     "engine/openvino/sections_meta.py",
 )
 """Code that decides what a graph computes, and how its folder is laid out."""
-_VERSIONED = ("openvino", "nncf", "torch", "transformers")
+_VERSIONED = ("openvino", "torch", "transformers")
+_VERSIONED_INT8 = (*_VERSIONED, "nncf")
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +74,17 @@ class IrMeta:
         (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def converter_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide what a graph computes."""
-    return {name: version(name) for name in _VERSIONED}
+def converter_versions(precision: IrPrecision) -> dict[str, str]:
+    """Return the versions of the libraries that decide what a graph computes.
+
+    Raises:
+        ConfigError: one of them is not installed, such as nncf, which compresses the weights at `int8`.
+    """
+    try:
+        return {name: version(name) for name in (_VERSIONED_INT8 if precision == "int8" else _VERSIONED)}
+    except PackageNotFoundError as error:
+        extra = "int8" if precision == "int8" else "serve"
+        raise ConfigError(f"precision {precision} needs {error.name}: pip install 'trivet[{extra}]'") from error
 
 
 def ir_key(
@@ -82,7 +93,7 @@ def ir_key(
     precision: IrPrecision,
     digest_cache_dir: Path | None = None,
     *,
-    template: str | None = None,
+    recipe: str | None = None,
 ) -> str:
     """Return a hexadecimal SHA-256 over everything that the converted graph depends on.
 
@@ -94,31 +105,31 @@ def ir_key(
     """
     read_config(model_dir)  # refuses a directory that is no checkpoint
     key = hashlib.sha256()
-    versions = (f"{name}={number}" for name, number in sorted(converter_versions().items()))
-    for part in (task, precision, template or "", *versions):
+    versions = (f"{name}={number}" for name, number in sorted(converter_versions(precision).items()))
+    for part in (task, precision, recipe or "", *versions):
         key.update(part.encode() + b"\0")
     for file in sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern)):
         key.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    for file in _files_that_matter(model_dir, template):
+    for file in _files_that_matter(model_dir, recipe):
         digest = bytes.fromhex(kept_digest(file, digest_cache_dir))
         key.update(file.relative_to(model_dir).as_posix().encode() + b"\0" + digest)
     return key.hexdigest()
 
 
 def ensure_ir(
-    model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path, *, template: str | None = None
+    model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path, *, recipe: str | None = None
 ) -> Path:
     """Return the IR folder of a checkpoint; convert it first if there is none yet.
 
     Several processes may call this at the same time: one converts, the others wait. Progress goes to the log.
-    `template` is that of `load_torch_model`, which decides which words a causal reranker answers with.
+    `recipe` is that of `load_torch_model`, which decides which words a causal reranker answers with.
 
     Raises:
         ModelError: the checkpoint cannot be converted; the message is the converter's.
     """
     model_dir = model_dir.resolve()
     cache_dir.mkdir(parents=True, exist_ok=True)
-    key = ir_key(model_dir, task, precision, cache_dir / "digests", template=template)
+    key = ir_key(model_dir, task, precision, digests_dir(cache_dir), recipe=recipe)
     ir_dir = cache_dir / f"{model_dir.name}-{task}-{precision}-{key[:16]}"
     if ir_dir.is_dir():
         return ir_dir
@@ -130,19 +141,19 @@ def ensure_ir(
         lock.acquire()
     try:
         if not ir_dir.is_dir():
-            _convert_in_subprocess(model_dir, task, precision, ir_dir, template)
+            _convert_in_subprocess(model_dir, task, precision, ir_dir, recipe)
     finally:
         lock.release()
     return ir_dir
 
 
 def _convert_in_subprocess(
-    model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path, template: str | None
+    model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path, recipe: str | None
 ) -> None:
     logger.info("converting %s to OpenVINO %s, once; kept in %s", model_dir.name, precision, ir_dir.parent)
     command = [sys.executable, "-m", "trivet.engine.openvino.export.convert"]
     command += ["--model", str(model_dir), "--task", task, "--precision", precision, "--out", str(ir_dir)]
-    command += [] if template is None else ["--template", template]
+    command += [] if recipe is None else ["--recipe", recipe]
     # The child must find the same trivet as this process, installed or not.
     search_path = [str(Path(trivet.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search_path))}
@@ -162,10 +173,11 @@ def _convert_in_subprocess(
         )
 
 
-def _files_that_matter(model_dir: Path, template: str | None) -> Iterable[Path]:
+def _files_that_matter(model_dir: Path, recipe: str | None) -> Iterable[Path]:
     """Weights, and the JSON files that the loader reads. The tokenizer matters only where it gives words their ids."""
     yield model_dir / "config.json"
-    for optional in (SHARD_INDEX, "modules.json", *(["tokenizer.json"] if template is not None else [])):
+    heads = (f"{name}.safetensors" for name in HEADS)
+    for optional in (SHARD_INDEX, "modules.json", METADATA_FILE, *heads, *(["tokenizer.json"] if recipe else [])):
         if (model_dir / optional).is_file():
             yield model_dir / optional
     for pattern in ("*/config.json", "*/*.safetensors"):  # of the modules of sentence-transformers

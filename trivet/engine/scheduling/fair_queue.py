@@ -2,10 +2,11 @@
 
 Theory of operation
 -------------------
-Sequences wait in *flows*, one per priority and length bucket. The lengths in a bucket differ by about a tenth, so a
-batch from one flow carries little padding. Where a forward pads, a batch is topped up from the flows of slightly
+Sequences wait in *flows*, one per priority, length bucket and kind. The lengths in a bucket differ by about a tenth, so
+a batch from one flow carries little padding. Where a forward pads, a batch is topped up from the flows of slightly
 shorter sequences. Where a forward mixes lengths at no cost, a batch is filled from all flows, in the order of their
-turns.
+turns. Numbers of a sequence and numbers of its tokens come from different forwards: flows of the two *kinds* never
+share a batch.
 
 Flows take turns by start-time fair queueing (Goyal, Vin, Cheng, 1996). Each flow has a virtual time, which advances by
 the tokens that it was served, divided by the weight of its priority. The flow with the smallest virtual time is served
@@ -49,6 +50,7 @@ def bucket_of(tokens: int) -> int:
 class _Flow(Generic[T]):
     priority: Priority
     bucket: int
+    per_token: bool
     waiting: deque[tuple[int, T]] = field(default_factory=deque)  # (tokens, item)
     virtual_time: float = 0.0
 
@@ -65,7 +67,7 @@ class FairQueue(Generic[T]):
         """
         self._layout = layout
         self._is_abandoned = is_abandoned
-        self._flows: dict[tuple[Priority, int], _Flow[T]] = {}
+        self._flows: dict[tuple[Priority, int, bool], _Flow[T]] = {}
         self._virtual_time = 0.0
         self._items = 0
         self._tokens = 0
@@ -82,9 +84,9 @@ class FairQueue(Generic[T]):
         """Yield the item of each flow that has waited longest."""
         return (flow.waiting[0][1] for flow in self._flows.values() if flow.waiting)
 
-    def push(self, item: T, tokens: int, priority: Priority) -> None:
-        """Append an item to its flow."""
-        key = (priority, bucket_of(tokens))
+    def push(self, item: T, tokens: int, priority: Priority, *, per_token: bool = False) -> None:
+        """Append an item to its flow; `per_token` is its kind."""
+        key = (priority, bucket_of(tokens), per_token)
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = _Flow(*key)
@@ -116,7 +118,8 @@ class FairQueue(Generic[T]):
         self._virtual_time = first.virtual_time
         batch: list[T] = []
         longest = total = 0
-        for flow in ready if self._layout.mixes_lengths else self._nearby(first):
+        of_one_kind = [flow for flow in ready if flow.per_token == first.per_token]
+        for flow in of_one_kind if self._layout.mixes_lengths else self._nearby(first):
             while flow.waiting:
                 tokens, item = flow.waiting[0]
                 if self._is_abandoned(item):
@@ -142,7 +145,11 @@ class FairQueue(Generic[T]):
 
     def _nearby(self, flow: _Flow[T]) -> list[_Flow[T]]:
         """The flow itself, then those of shorter items, which it pads: the longest first."""
-        shorter = [other for other in self._flows.values() if other.waiting and other.bucket <= flow.bucket]
+        shorter = [
+            other
+            for other in self._flows.values()
+            if other.waiting and other.bucket <= flow.bucket and other.per_token == flow.per_token
+        ]
         shorter.sort(key=lambda other: (other is not flow, -other.bucket, other.virtual_time))
         return shorter
 

@@ -73,7 +73,9 @@ class _Forward:
 
     def build(self, pad_id: int) -> TokenBatch:
         """Lay the entries' sequences end to end."""
-        self._batch, self.where = build_batch([job.sequences[index] for job, index in self.entries], pad_id)
+        sequences = [job.sequences[index] for job, index in self.entries]
+        per_token = self.entries[0][0].per_token  # as of all others: the queue keeps the two apart
+        self._batch, self.where = build_batch(sequences, pad_id, per_token=per_token)
         return self._batch
 
     def is_abandoned(self) -> bool:
@@ -174,7 +176,7 @@ class Scheduler:
         job.future.add_done_callback(self._note_leaving)
         job.submitted_s = self._clock()
         for index, sequence in enumerate(job.sequences):
-            self._queue.push((job, index), sequence.tokens, job.priority)
+            self._queue.push((job, index), sequence.tokens, job.priority, per_token=job.per_token)
         self._arrived.set()
         return job.future
 
@@ -295,8 +297,9 @@ def may_lose_time(own_s: float, others_s: float) -> bool:
 
 
 def _deliver(forward: _Forward, outputs: Floats) -> None:
+    batch = forward.batch
     for (job, index), at in zip(forward.entries, forward.where, strict=True):
-        job.deliver(index, outputs[at])
+        job.deliver(index, outputs[batch.cu_seqlens[at] : batch.cu_seqlens[at + 1]] if batch.per_token else outputs[at])
 
 
 def _fail(entries: list[Entry], error: TrivetError) -> None:

@@ -4,15 +4,14 @@ It needs the `tokenizers` library alone; a serving process does not import trans
 from content, because they are added to each window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
@@ -29,9 +28,8 @@ from trivet.engine.text.segments import (
 )
 from trivet.engine.text.turns import Steps, finish
 from trivet.errors import ModelError
+from trivet.messages import Ids as Ids
 from trivet.messages import Token
-
-Ids = NDArray[np.int32]
 
 
 def _ids(values: Sequence[int]) -> Ids:
@@ -72,7 +70,14 @@ class TooManyTokens(Exception):
 class TextTokenizer:
     """A model's tokenizer.json, with the truncation and padding that it prescribes switched off."""
 
-    def __init__(self, tokenizer: Tokenizer, *, pad_id: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        pad_id: int | None = None,
+        mask_id: int | None = None,
+        unknown_id: int | None = None,
+    ) -> None:
         padding = tokenizer.padding
         if pad_id is None:
             pad_id = int(padding["pad_id"]) if padding else _find_pad_id(tokenizer)
@@ -81,11 +86,24 @@ class TextTokenizer:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special = _derive_special_tokens(tokenizer, pad_id)
+        self.mask_id = mask_id
+        """The token that stands for a missing word; None if there is none."""
+        self.unknown_id = unknown_id
+        """The token of what the vocabulary lacks; None if there is none."""
         self._cuts = _gives_the_same_in_segments(tokenizer)
 
     @classmethod
-    def from_dir(cls, path: Path, *, pad_id: int | None = None) -> Self:
-        """Load `tokenizer.json` from a model directory. Raises `ModelError` if there is none."""
+    def from_dir(cls, path: Path, *, pad_id: int | None = None, markers: Iterable[str] = ()) -> Self:
+        """Load `tokenizer.json` from a model directory.
+
+        Args:
+            path: the directory.
+            pad_id: of the padding token; None: as the files say.
+            markers: beginnings of texts, each of which is one token where the vocabulary has it.
+
+        Raises:
+            ModelError: there is none.
+        """
         file = path / "tokenizer.json"
         if not file.is_file():
             raise ModelError(f"{file} is missing: Trivet reads tokenizers in the tokenizer.json format only")
@@ -98,7 +116,15 @@ class TextTokenizer:
         if pad_id is None and not tokenizer.padding:
             known = (tokenizer.token_to_id(token) for token in settings.padding_tokens)
             pad_id = next((int(found) for found in known if found is not None), None)
-        return cls(tokenizer, pad_id=pad_id)
+        _keep_whole(tokenizer, markers)
+
+        def first_id(tokens: Iterable[str]) -> int | None:
+            found = (tokenizer.token_to_id(token) for token in tokens)
+            return next((int(one) for one in found if one is not None), None)
+
+        mask_id = first_id((*settings.mask_tokens, "[MASK]", "<mask>"))
+        unknown_id = None if settings.unknown_token is None else first_id([settings.unknown_token])
+        return cls(tokenizer, pad_id=pad_id, mask_id=mask_id, unknown_id=unknown_id)
 
     def check_ids(self, entries: int, source: Path) -> None:
         """Refuse a tokenizer that does not belong to the weights. Scores of ids beyond them would look plausible.
@@ -193,6 +219,20 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
         return [_tokens(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
+    def first_unknown(self, ids: Iterable[int]) -> int | None:
+        """Return the first id that no token has; None if all have one."""
+        return next((token_id for token_id in ids if self._tokenizer.id_to_token(token_id) is None), None)
+
+    def text(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of tokens, as far as the tokenizer keeps it: many lose case and spaces."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids around a text, and those for padding and for what the vocabulary lacks."""
+        around = {*self.special.single_prefix.tolist(), *self.special.single_suffix.tolist(), self.special.pad_id}
+        return sorted(around | ({self.unknown_id} if self.unknown_id is not None else set()))
+
     @property
     def raw(self) -> Tokenizer:
         """The underlying tokenizer."""
@@ -224,6 +264,19 @@ def _normalizer(stated: Normalizer | None, settings: TokenizerSettings) -> Norma
     if isinstance(stated, NormalizerSequence):
         steps = [stated[at] for at in range(len(stated))]
     return stated if any(isinstance(step, Lowercase) for step in steps) else NormalizerSequence([Lowercase(), *steps])
+
+
+def _keep_whole(tokenizer: Tokenizer, markers: Iterable[str]) -> None:
+    """Make markers of queries and documents that the vocabulary holds tokens of their own, wherever they stand.
+
+    Libraries of late interaction insert them as ids; as text they would fall into pieces. The vocabulary has a marker
+    with its closing space or without it, or not at all: then it is ordinary text.
+    """
+    for marker in markers:
+        candidates = (marker, *marker.split()[:1])
+        known = next((one for one in candidates if one and tokenizer.token_to_id(one) is not None), None)
+        if known is not None and tokenizer.encode(known, add_special_tokens=False).tokens != [known]:
+            tokenizer.add_special_tokens([AddedToken(known, normalized=False)])
 
 
 def _find_pad_id(tokenizer: Tokenizer) -> int:

@@ -8,13 +8,14 @@ the config.json and the headers of the safetensors files suffice for a local che
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import read_config
+from trivet.checkpoint.hub import fetched
 from trivet.errors import ModelError
 
 Dtype = Literal["bf16", "fp16", "fp32"]
@@ -168,13 +169,16 @@ CATALOGUE: Mapping[str, ModelFacts] = MappingProxyType({facts.name: facts for fa
 
 
 def facts_for(name: str) -> ModelFacts:
-    """Look up a catalogue name (the part after the slash suffices) or read a local directory.
+    """Look up a catalogue name (the part after the slash suffices), or read a directory or a model fetched before.
 
-    Raises `ModelError`, which lists the known names, if `name` is neither.
+    Raises `ModelError`, which lists the known names, if `name` is none of these.
     """
     for known, facts in CATALOGUE.items():
         if name in (known, known.split("/")[-1]):
             return facts
     if Path(name).is_dir():
         return facts_from_directory(Path(name))
-    raise ModelError(f"{name}: neither a local directory nor one of {', '.join(CATALOGUE)}")
+    directory = fetched(name)
+    if directory is not None:
+        return replace(facts_from_directory(directory), name=name)
+    raise ModelError(f"{name}: no local directory, not fetched from the hub, and none of {', '.join(CATALOGUE)}")

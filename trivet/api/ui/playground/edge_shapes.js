@@ -16,9 +16,8 @@ const thickness = (confidence) => 1.25 + 2.5 * confidence;
  * @param {number} angle Radians.
  * @param {import("./relations.js").Look} look
  * @param {number} confidence
- * @param {number} [weight] Factor of the width; less than 1 if many lines cross.
  */
-export function arrow(d, tip, angle, look, confidence, weight = 1) {
+export function arrow(d, tip, angle, look, confidence) {
   const side = (/** @type {number} */ turn) => {
     const [x, y] = [tip.x - ARROW * Math.cos(angle + turn), tip.y - ARROW * Math.sin(angle + turn)];
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
@@ -28,7 +27,7 @@ export function arrow(d, tip, angle, look, confidence, weight = 1) {
       class: "edge",
       d,
       "data-relation": look.colour,
-      "stroke-width": (weight * thickness(confidence)).toFixed(2),
+      "stroke-width": thickness(confidence).toFixed(2),
       "stroke-dasharray": look.dashes,
     }),
     svg("path", { class: "arrow", "data-relation": look.colour, d: `M${tip.x} ${tip.y}L${side(0.42)}L${side(-0.42)}Z` }),

@@ -1,16 +1,25 @@
-/** Relates each file of a folder to the most relevant other files, with one request per file. */
+/** Relates the files of a folder to each other, by one request that is continued if it breaks. */
 
-import { post } from "../api.js";
+import { Failure, stream } from "../api.js";
 import { byId, el } from "../dom.js";
-import { counted, list } from "../words.js";
-import { circle } from "./graph_circle.js";
-import { failure, routeNote } from "./outcome.js";
+import { showGraph } from "../graph/viewer.js";
+import { counted, list, milliseconds } from "../words.js";
+import { copyAsCurl } from "./curl.js";
+import { download } from "./download.js";
+import { exported } from "./graph_export.js";
+import { failure } from "./outcome.js";
 import { chosen, dropped, readTexts } from "./read_files.js";
-import { redrawn } from "./redrawn.js";
-import { legend, looks, relationsTable } from "./relations.js";
 
-const MAX_FILES = 24;
-const PARTNERS = 3;
+const MAX_FILES = 500;
+const PATH = "v1/graph";
+/** @type {Record<string, string>} */
+const STAGES = {
+  passages: "Dividing the files into passages",
+  embed: "Computing vectors",
+  candidates: "Looking for related passages",
+  rerank: "Sorting by relevance",
+  classify: "Classifying relations",
+};
 
 /** @param {() => any} status */
 export function wireFiles(status) {
@@ -58,34 +67,67 @@ export function wireFiles(status) {
  * @param {(...nodes: Node[]) => void} show
  */
 async function relateFiles(files, status, stop, show) {
-  const largest = (status()?.limits.max_body_bytes ?? 8 * 2 ** 20) / MAX_FILES;
+  const largest = (status()?.limits.max_body_bytes ?? 8 * 2 ** 20) / 4;
   const { taken, skipped } = await readTexts(files, MAX_FILES, largest);
-  const skippedNote = skipped.length > 0 ? el("p", { class: "hint" }, `Skipped: ${list(skipped)}.`) : null;
+  const notes = skipped.length > 0 ? [el("p", { class: "hint" }, `Skipped: ${list(skipped)}.`)] : [];
   if (taken.length < 2) {
-    const tooFew = el("p", { class: "empty", role: "status" }, "At least two text files are needed to relate them.");
-    show(...[tooFew, skippedNote].filter((node) => node !== null));
+    show(el("p", { class: "empty", role: "status" }, "At least two text files are needed to relate them."), ...notes);
     return;
   }
   const progress = progressOf(taken.length, stop);
   show(progress.element);
-  const found = [];
-  let route = null;
-  let reason = null;
   const started = performance.now();
-  for (const [at, { name, text }] of taken.entries()) {
-    progress.update(at, name);
-    const others = taken.map((_, other) => other).filter((other) => other !== at);
-    const reply = await post(
-      "v1/relations",
-      { source: text, candidates: others.map((other) => taken[other].text), top_k: PARTNERS },
-      stop.signal,
-    );
-    route = reply.route;
-    reason ??= reply.route.reason;
-    for (const edge of reply.answer.edges) found.push({ ...edge, from: at, to: others[edge.target_index] });
+  const body = { documents: taken.map(({ name, text }) => ({ id: name, path: name, text })) };
+  const { edges, refused } = await collect(body, stop.signal, progress.update);
+  if (refused.length > 0) notes.push(refusedNote(refused));
+  const graph = {
+    documents: taken.map((file) => file.name),
+    relations: Object.keys(status()?.relations ?? {}),
+    no_relation: status()?.no_relation ?? null,
+    edges,
+    refused,
+  };
+  const place = el("div", { class: "graph-place" });
+  show(
+    el("p", { class: "route", role: "status" }, `Related ${counted(taken.length, "file")} in ${milliseconds(performance.now() - started)}.`),
+    ...notes,
+    place,
+    downloads(graph),
+    copyAsCurl(PATH, body),
+  );
+  showGraph(place, graph);
+}
+
+/**
+ * Reads the stream. If it breaks, it is continued without the documents that are done, as long as it gets further.
+ * @param {{documents: {id: string}[]}} body
+ * @param {AbortSignal} signal
+ * @param {(stage: string, done: number, total: number) => void} onProgress
+ */
+async function collect(body, signal, onProgress) {
+  /** @type {Set<string>} */
+  const done = new Set();
+  /** @type {Map<string, any>} */
+  const refused = new Map();
+  let edges = /** @type {any[]} */ ([]);
+  for (;;) {
+    const before = done.size;
+    try {
+      const asked = done.size > 0 ? { ...body, done: [...done] } : body;
+      for await (const line of stream(PATH, asked, signal)) {
+        if (line.event === "edge") edges.push(line);
+        else if (line.event === "document_done") done.add(line.id);
+        else if (line.event === "refused_document") refused.set(line.id, line);
+        else if (line.event === "progress") onProgress(line.stage, line.done, line.total);
+        else if (line.event === "error") throw new Failure(`The service stopped: ${line.error?.message ?? line.error}`, 0);
+        else if (line.event === "summary") return { edges, refused: [...refused.values()] };
+      }
+      throw new Failure("The connection to the service broke.", 0);
+    } catch (error) {
+      if (!(error instanceof Failure) || done.size === before) throw error;
+      edges = edges.filter((edge) => done.has(edge.source)); // the others come again
+    }
   }
-  if (route) route = { ...route, reason, milliseconds: performance.now() - started };
-  show(...result(taken.map((file) => file.name), found, route, status(), skippedNote));
 }
 
 /**
@@ -93,8 +135,8 @@ async function relateFiles(files, status, stop, show) {
  * @param {AbortController} stop
  */
 function progressOf(total, stop) {
-  const bar = el("progress", { max: total, value: 0, "aria-label": "Files related so far" });
-  const text = el("p", { class: "muted" });
+  const bar = el("progress", { max: 1, value: 0, "aria-label": "Progress of this step" });
+  const text = el("p", { class: "muted" }, `Sending ${counted(total, "file")}.`);
   const button = el("button", { type: "button" }, "Stop");
   const element = el("div", { class: "working" }, text, bar, el("div", { class: "actions" }, button));
   button.addEventListener("click", () => {
@@ -104,38 +146,29 @@ function progressOf(total, stop) {
   return {
     element,
     /**
+     * @param {string} stage
      * @param {number} done
-     * @param {string} name
+     * @param {number} all
      */
-    update(done, name) {
+    update(stage, done, all) {
+      bar.setAttribute("max", String(Math.max(1, all)));
       bar.setAttribute("value", String(done));
-      text.textContent = `File ${done + 1} of ${total}: ${name}`;
+      text.textContent = `${STAGES[stage] ?? stage}: ${done} of ${all}`;
     },
   };
 }
 
-/**
- * @param {string[]} names
- * @param {any[]} edges
- * @param {import("../api.js").Route | null} route
- * @param {any} status
- * @param {Node | null} skippedNote
- */
-function result(names, edges, route, status, skippedNote) {
-  const known = looks(status, edges);
-  edges.sort((one, other) => other.confidence - one.confidence);
-  const related = edges.filter((edge) => !known.get(edge.relation)?.absent);
-  const rows = related.map((edge) => ({ ...edge, from: names[edge.from], to: names[edge.to] }));
-  const unrelated = edges.length - related.length;
-  const summary =
-    `${counted(names.length, "file")}, ${counted(related.length, "relation")}` +
-    (unrelated > 0 ? `; ${counted(unrelated, "pair")} compared and found unrelated.` : ".");
-  return [
-    route ? routeNote(route, status) : null,
-    el("p", {}, summary),
-    skippedNote,
-    related.length > 0 ? legend(known, related) : null,
-    redrawn((width) => circle(names, related, known, width)),
-    rows.length > 0 ? relationsTable(rows, known, { from: "From", to: "To" }) : null,
-  ].filter((node) => node !== null);
+/** @param {{id: string | null, error: any}[]} refused */
+function refusedNote(refused) {
+  const items = refused.map(({ id, error }) => el("li", {}, `${id ?? "a file"}: ${error?.message ?? error}`));
+  return el("details", { class: "refused" }, el("summary", {}, `${counted(refused.length, "file")} refused`), el("ul", {}, ...items));
+}
+
+/** @param {any} graph */
+function downloads(graph) {
+  const json = el("button", { type: "button" }, "Download JSON");
+  json.addEventListener("click", () => download("graph.json", "application/json", JSON.stringify(graph, null, 2)));
+  const html = el("button", { type: "button" }, "Download HTML");
+  html.addEventListener("click", async () => download("graph.html", "text/html", await exported(graph)));
+  return el("div", { class: "actions" }, json, html);
 }

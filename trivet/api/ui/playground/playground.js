@@ -1,6 +1,7 @@
-/** Sets up the four forms of the playground. */
+/** Sets up the forms of the playground. */
 
 import { wireClassify } from "./classify.js";
+import { wireEmbed } from "./embed.js";
 import { wireFiles } from "./files.js";
 import { wireRelate } from "./relate.js";
 import { wireRerank } from "./rerank.js";
@@ -11,4 +12,5 @@ export function wirePlayground(status) {
   wireRelate(status);
   wireFiles(status);
   wireClassify(status);
+  wireEmbed(status);
 }

@@ -1,6 +1,8 @@
 /** Reads dropped or chosen files as texts, and reports which files are skipped and why. */
 
-const BINARY = /\.(png|jpe?g|gif|webp|ico|pdf|zip|gz|tar|whl|so|bin|woff2?|mp[34]|mov|pyc|class|jar|exe)$/i;
+const PICTURE = /\.(png|jpe?g|gif|webp|avif|bmp|tiff?|ico|svgz?|drawio|eps|psd)$/i;
+const DATA = /\.(csv|tsv|json|jsonl|ndjson|geojson|ipynb|lock|map|sum)$/i;
+const BINARY = /\.(pdf|zip|gz|tar|whl|so|bin|woff2?|mp[34]|mov|pyc|class|jar|exe)$/i;
 const HIDDEN = /(^|\/)(\.[^/]+|node_modules|__pycache__)(\/|$)/;
 
 /**
@@ -52,10 +54,12 @@ async function walk(entry) {
  * @returns {Promise<{taken: TextFile[], skipped: string[]}>} `skipped` has a phrase for each reason.
  */
 export async function readTexts(files, most, largestBytes) {
-  const counts = { hidden: 0, "not text": 0, empty: 0, "too large": 0, "beyond the limit": 0 };
+  const counts = { hidden: 0, pictures: 0, data: 0, "not text": 0, empty: 0, "too large": 0, "beyond the limit": 0 };
   const taken = [];
   for (const { name, file } of [...files].sort((one, other) => one.name.localeCompare(other.name))) {
     if (HIDDEN.test(name)) counts.hidden += 1;
+    else if (PICTURE.test(name)) counts.pictures += 1;
+    else if (DATA.test(name)) counts.data += 1;
     else if (BINARY.test(name)) counts["not text"] += 1;
     else if (file.size > largestBytes) counts["too large"] += 1;
     else if (taken.length >= most) counts["beyond the limit"] += 1;

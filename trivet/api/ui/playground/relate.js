@@ -3,6 +3,7 @@
 import { post } from "../api.js";
 import { byId, el } from "../dom.js";
 import { counted } from "../words.js";
+import { copyAsCurl } from "./curl.js";
 import { fan } from "./graph_fan.js";
 import { entries, onSend, routeNote } from "./outcome.js";
 import { redrawn } from "./redrawn.js";
@@ -20,14 +21,14 @@ export function wireRelate(status) {
     const { answer, route } = await post("v1/relations", body);
     const edges = answer.edges.map((/** @type {any} */ edge) => ({
       text: candidates[edge.target_index],
-      from: source,
       to: candidates[edge.target_index],
       relation: edge.relation,
       confidence: edge.confidence,
       relevance: edge.relevance,
     }));
     const note = routeNote(route, status());
-    if (edges.length === 0) return [note, el("p", { class: "empty" }, "No candidate is related to the source.")];
+    const curl = copyAsCurl("v1/relations", body);
+    if (edges.length === 0) return [note, el("p", { class: "empty" }, "No candidate is related to the source."), curl];
     const known = looks(status(), edges);
     const beyond = answer.omitted.beyond_top_k;
     return [
@@ -35,7 +36,8 @@ export function wireRelate(status) {
       legend(known, edges),
       redrawn((width) => fan(source, edges, known, width)),
       beyond > 0 && el("p", { class: "hint" }, `The ${MAX_DRAWN} most relevant candidates are drawn; ${counted(beyond, "other")} omitted.`),
-      relationsTable(edges, known, { from: "Source", to: "Candidate" }),
+      relationsTable(edges, known),
+      curl,
     ].filter((part) => part instanceof Node);
   });
 }

@@ -55,28 +55,22 @@ export function legend(known, edges) {
 }
 
 /**
- * @param {{from: string, to: string, relation: string, confidence: number, relevance: number | null}[]} edges
+ * @param {{to: string, relation: string, confidence: number, relevance: number | null}[]} edges
  * @param {Map<string, Look>} known
- * @param {{from: string, to: string}} headings
  */
-export function relationsTable(edges, known, headings) {
-  const severalSources = new Set(edges.map((edge) => edge.from)).size > 1;
+export function relationsTable(edges, known) {
   /** @type {{name: string, kind?: "number" | "wide"}[]} */
   const columns = [
     { name: "Relation" },
-    { name: headings.to, kind: "wide" },
+    { name: "Candidate", kind: "wide" },
     { name: "Confidence", kind: "number" },
     { name: "Relevance", kind: "number" },
   ];
-  if (severalSources) columns.unshift({ name: headings.from, kind: "wide" });
-  const rows = edges.map((edge) => {
-    const cells = [
-      el("span", { class: "relation-name", "data-relation": known.get(edge.relation)?.colour }, edge.relation),
-      el("span", { class: "text" }, edge.to),
-      share(edge.confidence),
-      edge.relevance === null ? "" : share(edge.relevance),
-    ];
-    return severalSources ? [el("span", { class: "text" }, edge.from), ...cells] : cells;
-  });
+  const rows = edges.map((edge) => [
+    el("span", { class: "relation-name", "data-relation": known.get(edge.relation)?.colour }, edge.relation),
+    el("span", { class: "text" }, edge.to),
+    share(edge.confidence),
+    edge.relevance === null ? "" : share(edge.relevance),
+  ]);
   return table(columns, rows, "relations-table");
 }

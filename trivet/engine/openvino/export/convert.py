@@ -30,6 +30,8 @@ import shutil  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import warnings  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, get_args  # noqa: E402
 
@@ -38,10 +40,11 @@ import openvino  # noqa: E402
 import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from trivet.checkpoint.templates import KNOWN  # noqa: E402
+from trivet.checkpoint.recipes import RECIPES  # noqa: E402
 from trivet.config import TASKS, Task  # noqa: E402
 from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
-from trivet.engine.models.load import PooledModel, SequenceClassifier, load_torch_model  # noqa: E402
+from trivet.engine.models.load import TorchModel, load_torch_model  # noqa: E402
+from trivet.engine.models.outputs import SpladeModel, TokenModel  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
 from trivet.engine.openvino.export.split import split_head  # noqa: E402
@@ -58,7 +61,7 @@ _LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0
 near zero: it catches a graph that computes something else, whose error is about 1."""
 
 
-def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, *, template: str | None = None) -> None:
+def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, *, recipe: str | None = None) -> None:
     """Write the IR of one checkpoint to ``out_dir``, which must not exist.
 
     Peak memory is about twice the checkpoint's size. Half of it is the checkpoint itself, mapped.
@@ -68,17 +71,20 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, 
     """
     started = time.monotonic()
     _say(f"loading {model_dir} as a {task}")
-    model = load_torch_model(model_dir, task, torch.float32, template=template, for_export=True)
+    model = load_torch_model(model_dir, task, torch.float32, recipe=recipe, for_export=True)
     example = _example_batch(model.architecture.vocab_size)
     padded = _tensors(example.padded())
     with torch.inference_mode():
-        expected: NDArray[np.float32] = model(**{name: padded[name] for name in model.input_names}).numpy()
+        found = model(**{name: padded[name] for name in model.input_names})
+    expected = [one.numpy() for one in (found if isinstance(found, tuple) else (found,))]
 
     has_scores = task != "embedder"
     partial = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        if sections.can_be_cut(model):
+        if isinstance(model, SpladeModel | TokenModel):
+            _write_whole(model, padded, precision, partial, has_scores=False)
+        elif sections.can_be_cut(model):
             for part in sections.parts(model):
                 _write_part(part, precision, partial)
             sections.describe(model).write(partial, sections.rotary_tables(model))
@@ -90,7 +96,7 @@ def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, 
         gc.collect()
         _say("checking against torch")
         error = _relative_error(partial, precision, example, expected)
-        IrMeta(model_dir.name, task, precision, error, converter_versions()).write(partial)
+        IrMeta(model_dir.name, task, precision, error, converter_versions(precision)).write(partial)
         partial.rename(out_dir)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -110,7 +116,7 @@ def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
 
 
 def _write_whole(
-    model: PooledModel | SequenceClassifier | PackedModel,
+    model: TorchModel | PackedModel,
     inputs: dict[str, torch.Tensor],
     precision: IrPrecision,
     folder: Path,
@@ -119,7 +125,8 @@ def _write_whole(
 ) -> None:
     _say("tracing")
     example = {name: inputs[name] for name in model.input_names}
-    graph = _trace(model, example, dict.fromkeys(example, (0, 1)), ("output",))
+    outputs = TokenModel.output_names if isinstance(model, TokenModel) else ("output",)
+    graph = _trace(model, example, dict.fromkeys(example, (0, 1)), outputs)
     if has_scores and (parts := split_head(graph)) is not None:
         graph, head = parts
         _write(head, "fp32", folder / HEAD_FILE)
@@ -173,11 +180,18 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
     openvino.save_model(graph, file, compress_to_fp16=precision != "fp32")
 
 
-def _relative_error(ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: NDArray[np.float32]) -> float:
+def _relative_error(
+    ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: Sequence[NDArray[np.float32]]
+) -> float:
+    """The larger error of what is given of each sequence and, in a second array, of each token."""
     backend = open_ir(ir_dir, precision, threads=None, token_budget=sum(_CHECK_LENGTHS))
-    actual = backend.launch(batch).result()
+    pooled, *tokens = expected
+    pairs = [(backend.launch(batch).result(), pooled)]
+    pairs += [(backend.launch(replace(batch, per_token=True)).result(), one[batch.is_token]) for one in tokens]
     backend.close()
-    error = float(np.linalg.norm(actual - expected)) / max(float(np.linalg.norm(expected)), 1e-6)
+    error = max(
+        float(np.linalg.norm(actual - right)) / max(float(np.linalg.norm(right)), 1e-6) for actual, right in pairs
+    )
     if not error <= _LARGEST_ERROR[precision]:  # also true of NaN
         raise ModelError(f"the {precision} graph of {ir_dir} differs from torch by {error:.3g} of its norm")
     return error
@@ -193,7 +207,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--precision", choices=get_args(IrPrecision), required=True)
-    parser.add_argument("--template", choices=KNOWN, help="of a causal reranker whose files have none")
+    parser.add_argument("--recipe", choices=RECIPES, help="of a checkpoint whose files do not say how to use it")
     parser.add_argument("--out", type=Path, required=True, help="folder to create")
     args = parser.parse_args()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when load.py imports transformers
@@ -202,7 +216,7 @@ def main() -> int:
     if args.out.exists():
         parser.error(f"{args.out} exists")
     try:
-        convert(args.model, args.task, args.precision, args.out, template=args.template)
+        convert(args.model, args.task, args.precision, args.out, recipe=args.recipe)
     except TrivetError as error:
         _say(f"error: {error.message}")
         return 1

@@ -1,0 +1,84 @@
+"""The configuration that applies: the file, the folder's, or the shipped one, with the command line's changes."""
+
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from trivet.cli import main
+from trivet.cli.config_file import absolute_paths, chosen_file, read_serve_file
+from trivet.cli.preparing import stamp_of
+from trivet.config import AppConfig
+from trivet.paths import shipped_config
+
+
+def test_without_a_file_the_shipped_one_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert chosen_file(None) == shipped_config()
+    Path("serve_config.yaml").touch()
+    assert chosen_file(None) == Path("serve_config.yaml")
+    assert chosen_file(Path("a.yaml")) == chosen_file(None, Path("a.yaml")) == Path("a.yaml")
+    with pytest.raises(typer.BadParameter, match="once"):
+        chosen_file(Path("a.yaml"), Path("a.yaml"))
+
+
+def test_the_command_line_takes_precedence() -> None:
+    file = read_serve_file(shipped_config(), host="0.0.0.0", port=8123, device="simulated")
+    written = yaml.safe_load(file.text())
+    assert file.url == "http://127.0.0.1:8123"
+    assert written["http_options"] == {"host": "0.0.0.0", "port": 8123, "request_timeout_s": 310}
+    assert written["applications"][0]["args"]["device"] == file.config.device == "simulated"
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    assert read_serve_file(shipped_config(), host="::1").url == "http://[::1]:8000"
+
+
+def test_a_wrong_device_is_named() -> None:
+    result = CliRunner().invoke(main, ["serve", "--device", "gpu"])
+    assert result.exit_code == 1
+    assert "device" in result.output
+
+
+def test_relative_paths_are_relative_to_the_folder_of_the_start(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    given = {
+        "embedder": {"model": "mine"},
+        "reranker": {"model": "BAAI/bge-reranker-base"},
+        "pickled_models": ["mine", "BAAI/bge-reranker-base"],
+        "serving": {"models_dir": "models", "cache_dir": "~/cache"},
+        "api": {"keys_file": "/etc/keys"},
+        "cache": {"dir": "results", "memory": 0},
+    }
+    found = absolute_paths(given, tmp_path)
+    assert found == {
+        "embedder": {"model": str(tmp_path / "mine")},
+        "reranker": {"model": "BAAI/bge-reranker-base"},
+        "pickled_models": [str(tmp_path / "mine"), "BAAI/bge-reranker-base"],
+        "serving": {"models_dir": str(tmp_path / "models"), "cache_dir": "~/cache"},
+        "api": {"keys_file": "/etc/keys"},
+        "cache": {"dir": str(tmp_path / "results"), "memory": 0},
+    }
+    AppConfig.model_validate(found)
+
+
+def test_what_was_prepared_is_prepared_again_when_the_application_changes() -> None:
+    first = stamp_of(read_serve_file(shipped_config()))
+    assert first == stamp_of(read_serve_file(shipped_config(), port=8123, host="0.0.0.0"))
+    assert first != stamp_of(read_serve_file(shipped_config(), device="cpu"))
+
+
+def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
+    target = tmp_path / "serve_config.yaml"
+    result = CliRunner().invoke(main, ["init", str(target)])
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(target.read_text()) == yaml.safe_load(shipped_config().read_text())
+    assert "make serve" not in target.read_text()
+    target.write_text("mine")
+    refused = CliRunner().invoke(main, ["init", str(target)])
+    assert refused.exit_code == 1
+    assert target.read_text() == "mine"
+    assert CliRunner().invoke(main, ["init", str(target), "--force"]).exit_code == 0
+    assert target.read_text() != "mine"

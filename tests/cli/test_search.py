@@ -1,0 +1,128 @@
+"""`trivet search`: the passages of an index that answer a question, with their places."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run, records
+from tests.support.dispatcher import FakeDispatcher
+from tests.support.serving import served
+from trivet.api.app import create_app
+from trivet.api.settings import ApiSettings
+from trivet.folders.searching import candidates_for
+from trivet.messages import EmbedRequest, ModelCard, RerankRequest
+
+
+@pytest.fixture
+def notes(run: Run, tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    (folder / "docs").mkdir(parents=True)
+    (folder / "docs" / "retry.md").write_text("# Retrying\n\nWait longer after every failed attempt\n")
+    (folder / "docs" / "bread.md").write_text("# Bread\n\nTwo cups of flour and a pinch of salt\n")
+    (folder / "area.py").write_text(
+        "def area(r):\n" + "".join(f"    # line {n}\n" for n in range(20)) + "    return r\n"
+    )
+    assert run("index", "notes").exit_code == 0
+    return folder
+
+
+def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispatcher: FakeDispatcher) -> None:
+    result = run("search", "notes", "wait after a failed attempt", "-k", "2")
+    assert result.exit_code == 0, result.output
+    first = result.stdout.splitlines()
+    assert first[0].startswith("notes/docs/retry.md:1-3  0.")
+    assert first[1:4] == ["     1  # Retrying", "     2  ", "     3  Wait longer after every failed attempt"]
+    assert "2 passages of 3 candidates" in result.stderr
+    embedding, reranking = dispatcher.requests[-2:]
+    assert isinstance(embedding, EmbedRequest)
+    assert (embedding.input_type, embedding.priority) == ("query", "interactive")
+    assert isinstance(reranking, RerankRequest)
+
+
+def test_long_passages_are_shortened_unless_they_are_wanted_whole(run: Run, notes: Path) -> None:
+    short = run("search", "notes", "def area(r):", "--path", "*.py").stdout
+    assert "… 14 more lines" in short
+    assert "line 19" not in short
+    assert "line 19" in run("search", "notes", "def area(r):", "--path", "*.py", "--full").stdout
+
+
+def test_json_has_the_whole_passages(run: Run, notes: Path) -> None:
+    [found] = records(run("search", "notes/.trivet/index.sqlite", "def area(r):", "--path", "*.py", "--json"))
+    assert list(found) == ["path", "start_line", "end_line", "title", "kind", "score", "similarity", "text"]
+    assert (found["path"], found["start_line"], found["end_line"]) == ("area.py", 1, 22)
+    assert found["text"] == (notes / "area.py").read_text().rstrip("\n")
+
+
+def test_a_pattern_limits_the_search(run: Run, notes: Path) -> None:
+    def found(pattern: str) -> list[str]:
+        return [line["path"] for line in records(run("search", "notes", "salt", "--json", "--path", pattern))]
+
+    assert sorted(found("docs/")) == ["notes/docs/bread.md", "notes/docs/retry.md"]
+    assert found("*.py") == ["notes/area.py"]
+    assert found("nothing") == []
+    result = run("search", "notes", "salt", "--path", "[")
+    assert result.exit_code == 2
+    assert "no path can match" in result.stderr
+
+
+class Contrary(FakeDispatcher):
+    """Its reranker prefers what shares no word with the query."""
+
+    async def call(self, request: Any) -> Any:
+        routed = await super().call(request)
+        if isinstance(request, RerankRequest):
+            object.__setattr__(routed.result, "logits", -routed.result.logits)
+            object.__setattr__(routed.result, "scores", 1 - routed.result.scores)
+        return routed
+
+
+def test_the_reranker_orders_what_the_embedder_finds(run: Run, notes: Path) -> None:
+    with served(create_app(Contrary(), ApiSettings())) as url:
+        question = "flour and salt"
+        last = records(run("search", "notes", question, "--json", server=url))[-1]
+        assert last["path"] == "notes/docs/bread.md"
+        similar = records(run("search", "notes", question, "--json", "--no-rerank", server=url))
+        assert similar[0]["path"] == "notes/docs/bread.md"
+        assert [one["score"] for one in similar] == [one["similarity"] for one in similar]
+
+
+def test_more_candidates_than_results_are_reranked() -> None:
+    assert [candidates_for(k) for k in (1, 10, 50, 200)] == [24, 30, 150, 256]
+    assert candidates_for(300) == 300
+
+
+class Upgraded(FakeDispatcher):
+    """Serves another revision of the embedder."""
+
+    async def models(self) -> list[ModelCard]:
+        cards = list(await super().models())
+        cards[0] = ModelCard("embedder", cards[0].name, "r9", 256, dimensions=64, precision="fp32")
+        return cards
+
+
+def test_vectors_of_another_model_are_not_compared(run: Run, notes: Path) -> None:
+    with served(create_app(Upgraded(), ApiSettings())) as url:
+        result = run("search", "notes", "salt", server=url)
+    assert result.exit_code == 1
+    assert "revision r1" in result.stderr
+    assert "revision r9" in result.stderr
+
+
+def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run("search", "empty", "salt")
+    assert result.exit_code == 1
+    assert "`trivet index empty` makes an index" in result.stderr
+    (tmp_path / "notes.txt").write_text("salt")
+    result = run("search", "notes.txt", "salt")
+    assert result.exit_code == 1
+    assert "is not an index" in result.stderr
+    assert run("search", "empty", " ").exit_code == 2
+
+
+def test_fewer_dimensions_are_searched_with_as_many(run: Run, notes: Path) -> None:
+    assert run("index", "notes", "--out", "small.trivet", "--dimensions", "8").exit_code == 0
+    result = run("search", "small.trivet", "flour and salt", "--json")
+    assert json.loads(result.stdout.splitlines()[0])["path"] == "docs/bread.md"

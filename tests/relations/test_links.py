@@ -1,0 +1,52 @@
+"""Which document uses what another one defines."""
+
+import re
+
+from trivet.relations.division import Document, divide
+from trivet.relations.links import links
+
+
+def linked(**texts: str) -> set[tuple[str, str]]:
+    """The links between files, whose names are given as `folder__file_py`."""
+    paths = [re.sub(r"_(py|md|ts)$", r".\1", name).replace("__", "/") for name in texts]
+    documents = [Document(text, path) for path, text in zip(paths, texts.values(), strict=True)]
+    found = links(documents, [divide(document, 200) for document in documents])
+    return {(str(documents[link.source].path), str(documents[link.target].path)) for link in found}
+
+
+def test_python_imports_lead_to_what_defines() -> None:
+    assert linked(
+        pkg__area_py="from pkg.circle import ratio\n\ndef area(r):\n    return ratio * r * r\n",
+        pkg__circle_py="ratio = 3.14159\n",
+        other__circle_py="ratio = 2\n",
+    ) == {("pkg/area.py", "pkg/circle.py")}
+
+
+def test_scripts_and_modules_of_a_package() -> None:
+    assert linked(
+        app_py="from pkg import circle\n\nprint(circle.draw_circle())\n",
+        pkg__circle_py="def draw_circle():\n    pass\n",
+    ) == {("app.py", "pkg/circle.py")}
+    assert linked(
+        ui__page_ts="import { drawPage } from './draw'\ndrawPage()\n", ui__draw_ts="export function drawPage() {}\n"
+    ) == {("ui/page.ts", "ui/draw.ts")}
+
+
+def test_prose_names_only_what_is_distinct() -> None:
+    code = "def reading():\n    pass\n\n\ndef read_text():\n    pass\n"
+    assert linked(guide_md="Reading is fun.", texts_py=code) == set()
+    assert linked(guide_md="Call `read_text` first.", texts_py=code) == {("guide.md", "texts.py")}
+
+
+def test_a_name_that_many_define_links_nothing() -> None:
+    one = "def run_all():\n    pass\n"
+    assert linked(a_py=one, b_py=one, c_py="run_all()\n") == set()
+
+
+def test_passages_that_use_come_before_those_that_import() -> None:
+    filler = "\n".join(f"value_{number} = {number}" for number in range(150))
+    user = Document(f"from circle import draw_circle\n\n{filler}\n\n\ndef picture():\n    draw_circle(1)\n", "user.py")
+    circle = Document("def draw_circle(r):\n    pass\n", "circle.py")
+    passages = [divide(document, 200) for document in (user, circle)]
+    (link,) = links([user, circle], passages)
+    assert "def picture" in passages[0][link.passages[0][0]].text

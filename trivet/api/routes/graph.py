@@ -1,0 +1,281 @@
+"""`POST /v1/graph`: the relations among many documents, line by line while they are found."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.responses import Response, StreamingResponse
+
+from trivet.api.errors.bodies import documented_errors, error_body
+from trivet.api.errors.problem import describe_any
+from trivet.api.json_route import JsonRoute
+from trivet.api.options import LINES_MEDIA_TYPE, CallOptions, Options
+from trivet.api.routes.graph_body import (
+    EdgeEvent,
+    GraphBody,
+    GraphDocument,
+    GraphEvidence,
+    RefusedDocumentEvent,
+    SpanOfDocument,
+    SummaryEvent,
+)
+from trivet.api.service import Service
+from trivet.api.streaming import documented_lines
+from trivet.config import TASKS
+from trivet.errors import DeadlineExceeded, InvalidInput, Overloaded, TrivetError
+from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES, GRAPH_PAIRS, MetricsSink
+from trivet.relations.division import Document, Excerpt, passage_tokens
+from trivet.relations.edges import Judgement
+from trivet.relations.graph import DocumentDone, GraphEdge, GraphQuery, GraphRun, Progress, most_tokens
+from trivet.wording import field_path, worded
+
+PATH = "/v1/graph"
+
+_RETRY_AFTER_S = 30.0
+_BINARY_LOOK_CHARACTERS = 8192
+
+
+def graph_router(service: Service, sink: MetricsSink) -> APIRouter:
+    """Build the route."""
+    router = APIRouter(route_class=JsonRoute, tags=["models"])
+    running = _Running(service.settings.max_graphs)
+
+    @router.post(
+        PATH,
+        summary="Find the relations among documents",
+        responses={200: documented_lines("edges"), **documented_errors(PATH)},
+    )
+    async def graph(body: GraphBody, options: Options) -> Response:
+        service.check_count(len(body.documents), "documents")
+        for task in TASKS:
+            await service.card(task, getattr(body, task))
+        documents, refused = _checked(body.documents)
+        query = await _query(service, body, documents, options)
+        _check_cost(documents, query, service.settings.max_graph_tokens)
+        running.check()
+        lines = _lines(service, sink, documents, refused, query, service.timeout_s(options), running)
+        return StreamingResponse(lines, media_type=LINES_MEDIA_TYPE)
+
+    return router
+
+
+class _Running:
+    """The graphs that are being computed, and the most that may be."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    def check(self) -> None:
+        """Refuse one more than may be."""
+        if self._count >= self._limit:
+            raise Overloaded(
+                f"{self._count} graphs are being computed; the limit is {self._limit} (limits.max_graphs)",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one while it runs."""
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
+def _checked(given: Sequence[Any]) -> tuple[list[GraphDocument], list[RefusedDocumentEvent]]:
+    """Return the documents that can be read, and a line for each of the others."""
+    documents: list[GraphDocument] = []
+    refused: list[RefusedDocumentEvent] = []
+    seen: set[str] = set()
+    for index, item in enumerate(given):
+        try:
+            document = GraphDocument.model_validate(item)
+            _check_document(document, seen)
+        except ValidationError as error:
+            first = error.errors()[0]
+            kind = str(first["type"])
+            message = f"{field_path(first['loc']) or 'document'}: {worded(kind, first.get('ctx', {}), first['msg'])}"
+            wrong = InvalidInput(message, field="documents", index=index, code=kind)
+            refused.append(_refusal(index, item, wrong))
+        except InvalidInput as error:
+            error.index = index
+            refused.append(_refusal(index, item, error))
+        else:
+            seen.add(document.id)
+            documents.append(document)
+    return documents, refused
+
+
+def _check_document(document: GraphDocument, seen: set[str]) -> None:
+    if document.id in seen:
+        raise InvalidInput("another document has the same id", field="documents", code="duplicate_id")
+    if not document.text.strip():
+        raise InvalidInput("the text is blank; leave the document out", field="documents", code="blank_text")
+    if "\0" in document.text[:_BINARY_LOOK_CHARACTERS]:
+        raise InvalidInput(
+            "the text holds zero bytes, so it is no text; leave the document out", field="documents", code="binary_text"
+        )
+
+
+def _refusal(index: int, item: Any, error: InvalidInput) -> RefusedDocumentEvent:
+    named = item.get("id") if isinstance(item, dict) else None
+    detail = error_body(describe_any(error))["error"]
+    return {
+        "event": "refused_document",
+        "id": named if isinstance(named, str) else None,
+        "index": index,
+        "error": detail,
+    }
+
+
+async def _query(
+    service: Service, body: GraphBody, documents: Sequence[GraphDocument], options: CallOptions
+) -> GraphQuery:
+    settings = service.settings
+    own = body.relations is None
+    relations = body.relations or settings.relations
+    no_relation = settings.no_relation if own and body.no_relation is None else body.no_relation
+    if no_relation is not None and no_relation not in relations:
+        raise InvalidInput(
+            f"no_relation is {no_relation[:80]!r}, which is none of the relations: name one of them, or leave it out",
+            field="no_relation",
+        )
+    threshold = settings.threshold if own else 0.0
+    done = set(body.done)
+    symmetric = settings.symmetric_relations if body.symmetric is None else body.symmetric
+    return GraphQuery(
+        relations=relations,
+        no_relation=no_relation,
+        symmetric=frozenset(symmetric) | ({no_relation} if no_relation is not None else set()),
+        threshold=threshold if body.threshold is None else body.threshold,
+        min_relevance=settings.min_relevance if body.min_relevance is None else body.min_relevance,
+        passage_tokens=passage_tokens(await service.info.models(), settings.passage_tokens),
+        link_relation=settings.link_relation if own and settings.link_relation in relations else None,
+        passage_pairs=body.passage_pairs,
+        neighbours=body.neighbours,
+        per_document=body.per_document,
+        include_unrelated=body.include_unrelated,
+        done=frozenset(index for index, document in enumerate(documents) if document.id in done),
+        # Hundreds of documents must not hold up a question, unless the caller says so.
+        priority=options.priority if "priority" in options.model_fields_set else "bulk",
+        no_store=options.no_store,
+    )
+
+
+def _check_cost(documents: Sequence[GraphDocument], query: GraphQuery, limit_tokens: int) -> None:
+    tokens = most_tokens(sum(len(document.text) for document in documents), len(documents), query)
+    if tokens > limit_tokens:
+        raise InvalidInput(
+            f"this graph may take {tokens} tokens; the limit is {limit_tokens} (limits.max_graph_tokens). "
+            "Send fewer documents, or a smaller per_document or passage_pairs.",
+            field="documents",
+            code="too_many_tokens",
+        )
+
+
+async def _lines(
+    service: Service,
+    sink: MetricsSink,
+    documents: Sequence[GraphDocument],
+    refused: Sequence[RefusedDocumentEvent],
+    query: GraphQuery,
+    timeout_s: float,
+    running: _Running,
+) -> AsyncGenerator[bytes, None]:
+    started_s = time.monotonic()
+    texts = [Document(document.text, document.path or document.id, document.kind) for document in documents]
+    run = GraphRun(service.dispatcher, texts, query)
+    sink.count(GRAPH_DOCUMENTS, {"result": "refused"}, len(refused))
+    with running.one():
+        for line in refused:
+            yield _line(line)
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(run.events()) as events:
+                async for event in events:
+                    match event:
+                        case Progress():
+                            shown = {"stage": event.stage, "done": event.done, "total": event.total}
+                            yield _line({"event": "progress", **shown})
+                        case GraphEdge():
+                            sink.count(GRAPH_EDGES, {})
+                            yield _line(_edge(event, documents))
+                        case DocumentDone():
+                            sink.count(GRAPH_DOCUMENTS, {"result": "done"})
+                            yield _line({"event": "document_done", "id": documents[event.index].id})
+        except TimeoutError:
+            message = f"the graph is not complete after {timeout_s:g} s; send the finished documents' ids as `done`"
+            yield _line({"event": "error", **error_body(describe_any(DeadlineExceeded(message)))})
+        except TrivetError as error:
+            yield _line({"event": "error", **error_body(describe_any(error))})
+        else:
+            yield _line(_summary(run, documents, refused, time.monotonic() - started_s))
+        finally:
+            sink.count(GRAPH_PAIRS, {"model": "reranker"}, run.counts.pairs_considered)
+            sink.count(GRAPH_PAIRS, {"model": "classifier"}, run.counts.pairs_classified)
+
+
+def _edge(edge: GraphEdge, documents: Sequence[GraphDocument]) -> EdgeEvent:
+    return {
+        "event": "edge",
+        "source": documents[edge.source].id,
+        "target": documents[edge.target].id,
+        "relation": edge.relation,
+        "directed": edge.directed,
+        "confidence": round(edge.confidence, 4),
+        "relevance": None if edge.relevance is None else round(edge.relevance, 4),
+        "evidence": [_evidence(judgement) for judgement in edge.evidence],
+    }
+
+
+def _evidence(judgement: Judgement) -> GraphEvidence:
+    return {
+        "source": _span(judgement.source),
+        "target": _span(judgement.target),
+        "relation": judgement.relation,
+        "confidence": round(judgement.confidence, 4),
+        "relevance": None if judgement.relevance is None else round(judgement.relevance, 4),
+    }
+
+
+def _span(excerpt: Excerpt) -> SpanOfDocument:
+    return {
+        "start": excerpt.start,
+        "end": excerpt.end,
+        "start_line": excerpt.start_line,
+        "end_line": excerpt.end_line,
+        "text": excerpt.text,
+    }
+
+
+def _summary(
+    run: GraphRun, documents: Sequence[GraphDocument], refused: Sequence[RefusedDocumentEvent], seconds: float
+) -> SummaryEvent:
+    counts = run.counts
+    return {
+        "event": "summary",
+        "documents": len(documents),
+        "refused_documents": len(refused),
+        "passages": counts.passages,
+        "pairs_considered": counts.pairs_considered,
+        "pairs_classified": counts.pairs_classified,
+        "edges": counts.edges,
+        "unrelated_omitted": counts.unrelated_omitted,
+        "below_threshold": counts.below_threshold,
+        "below_min_relevance": counts.below_min_relevance,
+        "beyond_per_document": counts.beyond_per_document,
+        "truncated": counts.truncated,
+        "tokens": counts.tokens,
+        "seconds": round(seconds, 3),
+        "devices": list(counts.devices),
+    }
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,14 @@
+"""Finds models of the hub that are on this machine already. Fetches nothing."""
+
+from pathlib import Path
+
+
+def fetched(repo_id: str) -> Path | None:
+    """Return the folder of a hub's model that has been fetched to this machine before; None if it has not."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        return None

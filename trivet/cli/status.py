@@ -1,0 +1,121 @@
+"""`trivet status`: what a running service reports of its models and its GPU."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trivet.cli.calling import Key, Timeout, Url, connect, run
+from trivet.client import AsyncClient
+from trivet.client.answers import Answer
+from trivet.client.calls import AnswerT, Call
+from trivet.units import format_bytes
+
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Answer):
+    """`GET /v1/status`, as far as the command shows it; docs/api.md has all fields."""
+
+    version: str
+    models: dict[str, dict[str, Any]]
+    gpus: list[dict[str, Any]]
+    cpu_only_reason: str | None
+    ports: dict[str, int] = field(default_factory=dict)
+    """What a port is for → its number."""
+
+
+def status_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the service's whole answer as JSON.")] = False,
+    url: Url = None,
+    key: Key = None,
+    timeout_s: Timeout = _TIMEOUT_S,
+) -> None:
+    """Show where each model of a running service computes and why, its traffic in the last minute, and the GPU.
+
+    Exits with 1 if nothing answers, or if a model has no device that does.
+    """
+    console = Console(stderr=True)
+    client = connect(url, key, timeout_s)
+    if as_json:
+        typer.echo(run(_asked(client, _WholeCall("/v1/status", Whole)), console).text)
+        return
+    answer = run(_asked(client, Call("/v1/status", Status)), console)
+    shown = Console()
+    shown.print(models_table(answer.models))
+    for task, model in answer.models.items():
+        if answer.gpus:
+            shown.print(f"{task}: {model['reason']}", markup=False, highlight=False)
+    for gpu in answer.gpus:
+        shown.print(gpu_line(gpu), markup=False, highlight=False)
+    if answer.cpu_only_reason:
+        shown.print(answer.cpu_only_reason, markup=False, highlight=False)
+    if answer.ports:
+        listed = ", ".join(f"{purpose} {port}" for purpose, port in answer.ports.items())
+        shown.print(f"Ports: {listed}", markup=False, highlight=False)
+    if any(not any(lane["ready"] for lane in model["lanes"].values()) for model in answer.models.values()):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Answer):
+    """An answer as it came."""
+
+    text: str
+
+
+class _WholeCall(Call[Whole]):
+    """A call whose answer is not parsed."""
+
+    def read(self, content: bytes, headers: Mapping[str, str]) -> Whole:
+        """Return the body."""
+        return Whole(content.decode())
+
+
+async def _asked(client: AsyncClient, call: Call[AnswerT]) -> AnswerT:
+    async with client:
+        return await client.send(call)
+
+
+def models_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a row for every model: name, device, and the traffic of the last minute."""
+    table = Table("", "model", "runs on", "open", "calls", "failed", "p50", "p95", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[3:]:
+        column.justify = "right"
+        column.no_wrap = True
+    for task, model in models.items():
+        recent = model["last_minute"]
+        table.add_row(
+            task,
+            model["name"] or "(starting)",
+            _devices(model),
+            str(model["in_flight"]),
+            str(recent["calls"]),
+            str(recent["failed"]),
+            _milliseconds(recent["p50_ms"]),
+            _milliseconds(recent["p95_ms"]),
+        )
+    return table
+
+
+def gpu_line(gpu: Mapping[str, Any]) -> str:
+    """Describe a GPU in one line."""
+    if gpu["unknown_reason"]:
+        return f"GPU {gpu['device']}: {gpu['unknown_reason']}"
+    return f"GPU {gpu['device']}: {format_bytes(gpu['free_bytes'])} free of {format_bytes(gpu['total_bytes'])}"
+
+
+def _devices(model: Mapping[str, Any]) -> str:
+    lanes = model["lanes"]
+    lane = lanes.get(model["lane"])
+    if lane is None or not lane["ready"]:
+        return next((other["device"] for other in lanes.values() if other["ready"]), "not ready")
+    return str(lane["device"])
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:g} ms"

@@ -1,0 +1,101 @@
+"""`trivet verify`: runs each configured model as it is served beside the library for which it was published.
+
+The exit code is 1 if the numbers differ by more than the precision explains, or a model cannot be served.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trivet.cli.config_file import read_serve_file
+from trivet.cli.output import json_line, opened
+from trivet.config import TASKS, Lane, Task
+from trivet.errors import TrivetError
+
+if TYPE_CHECKING:
+    from trivet.evaluation.verify.run import Verdict
+
+
+def verify_command(
+    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    tasks: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Only this one: embedder, reranker or classifier.")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="File of texts, a line each, or .jsonl with `text`. Default: bundled ones.")
+    ] = None,
+    lane: Annotated[str | None, typer.Option(help="gpu or cpu. Default: the one on which it is served here.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="Write JSON lines instead of a table.")] = False,
+) -> None:
+    """Compare each configured model, as it is served, with sentence-transformers or transformers on this machine.
+
+    Shows how far the numbers are apart, whether they order texts alike, and the speed of both.
+    """
+    from trivet.evaluation.files import BadSet
+    from trivet.evaluation.verify.run import verify_model
+    from trivet.evaluation.verify.served import lane_of
+    from trivet.evaluation.verify.texts import bundled_texts, read_texts
+
+    console = Console(stderr=True)
+    chosen = _tasks(tasks)
+    if lane not in (None, "gpu", "cpu"):
+        raise typer.BadParameter(f"--lane is gpu or cpu, not {lane!r}")
+    try:
+        of_file = bundled_texts() if texts is None else read_texts(texts)
+        settings = read_serve_file(config).config
+        on: Lane = "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else lane_of(settings)
+        verdicts = []
+        for task in chosen:
+            console.print(f"{task}: {settings.model_for(task).model}", markup=False, highlight=False)
+            verdicts.append(verify_model(settings, task, on, of_file))
+    except BadSet as error:
+        raise typer.BadParameter(str(error)) from error
+    except TrivetError as error:
+        console.print(f"[red]error:[/red] {error.message}")
+        raise typer.Exit(1) from error
+    _show(verdicts, json_lines=json_lines)
+    if not all(verdict.agrees for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _tasks(named: list[str] | None) -> list[Task]:
+    if unknown := [name for name in named or [] if name not in TASKS]:
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(TASKS)}")
+    return [task for task in TASKS if not named or task in named]
+
+
+def _show(verdicts: "list[Verdict]", *, json_lines: bool) -> None:
+    if json_lines:
+        with opened(None) as out:
+            for verdict in verdicts:
+                out.write(json_line({**asdict(verdict), "agrees": verdict.agrees}))
+        return
+    console = Console()
+    table = Table()
+    for column in ("model", "served on", "numbers", "compared", "cosine", "difference", "rank agreement", "texts/s"):
+        table.add_column(column)
+    for verdict in verdicts:
+        speed = f"{verdict.served_per_s:.0f} (reference {verdict.reference_per_s:.0f})"
+        for one in verdict.agreements:
+            cosine = "–" if one.cosine is None else f"{one.cosine:.5f}"
+            table.add_row(
+                verdict.model, verdict.device, one.what, str(one.compared), cosine, f"{one.difference:.2g}",
+                f"{one.rank_agreement:.4f}", speed,
+            )  # fmt: skip
+    console.print(table)
+    for verdict in verdicts:
+        console.print(_sentence(verdict), markup=False, highlight=False, soft_wrap=True)
+
+
+def _sentence(verdict: "Verdict") -> str:
+    if verdict.reference is None:
+        return f"{verdict.task}: nothing to compare with: {verdict.no_reference}"
+    not_compared = f"; {verdict.windowed} texts were read in windows and are not compared" if verdict.windowed else ""
+    if verdict.agrees:
+        return f"{verdict.task}: agrees with {verdict.reference} at {verdict.precision}{not_compared}"
+    problems = "; ".join(f"{one.what}: {problem}" for one in verdict.agreements for problem in one.problems)
+    return f"{verdict.task}: DIFFERS from {verdict.reference} at {verdict.precision}: {problems}{not_compared}"

@@ -1,0 +1,91 @@
+"""A dispatcher that adds the embedder's similarity to the reranker's logits, for rerankers that rank worse without it.
+
+A small reranker knows the questions that it was trained on and little else; the embedder was trained on a billion
+pairs. A logit below the floor says no more than that the reranker found nothing: there the similarity decides. The
+vectors come from the cache like any others.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed
+from trivet.messages import EmbedRequest, EmbedResult, Floats, Request, RerankRequest, RerankResult, ResultT, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """`scale * (max(logit, logit_floor) + cosine_weight * cosine) + shift` takes the place of a logit.
+
+    Scale and shift do not change the order; they calibrate the score, its logistic function.
+    """
+
+    cosine_weight: float
+    logit_floor: float | None = None
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def logits(self, logits: Floats, cosines: Floats) -> Floats:
+        """Blend both, (documents,) each."""
+        floored = logits if self.logit_floor is None else np.maximum(logits, self.logit_floor)
+        blended: Floats = (self.scale * (floored + self.cosine_weight * cosines) + self.shift).astype(np.float32)
+        return blended
+
+
+class BlendingDispatcher:
+    """A `trivet.dispatch.protocol.Dispatcher` that blends the scores of rerank calls; it forwards all others."""
+
+    def __init__(self, inner: Dispatcher, blend: Blend) -> None:
+        self._inner = inner
+        self._blend = blend
+
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        """Answer a request; a rerank request takes a call of the embedder, too."""
+        if not isinstance(request, RerankRequest):
+            return await self._inner.call(request)
+        # One after the other: a refusal of the reranker names the caller's fields and limits.
+        reranked = await self._inner.call(request)
+        queries = await self._inner.call(_embed(request, (request.query,), "query"))
+        documents = await self._inner.call(_embed(request, request.documents, "document"))
+        cosines = _cosines(queries.result.vectors[0], documents.result.vectors)
+        logits = self._blend.logits(reranked.result.logits, cosines)
+        result = replace(
+            reranked.result,
+            logits=logits,
+            scores=(1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32),
+            usage=_usage(reranked.result, queries.result, documents.result),
+        )
+        calls = (reranked, queries, documents)
+        cache = [call.cache for call in calls if call.cache is not None]
+        answer: ResultT = request.checked(result)  # type: ignore[assignment]  # the request is a RerankRequest here
+        return Routed(
+            answer,
+            reranked.lane,
+            next((call.reroute_reason for call in calls if call.reroute_reason is not None), None),
+            # An input is a document with its query; it is from the cache if all that it needs is.
+            CacheUse(min(cache[0].hits, cache[-1].hits), cache[0].inputs) if cache else None,
+        )
+
+
+def _embed(request: RerankRequest, texts: tuple[str, ...], kind: str) -> EmbedRequest:
+    return EmbedRequest(
+        texts,
+        input_type="query" if kind == "query" else "document",
+        # The embedder may take less than the reranker, which has accepted the texts already.
+        long_input="truncate" if request.long_input == "truncate" else "window",
+        priority=request.priority,
+        no_store=request.no_store,
+        inputs_field=request.query_field if kind == "query" else request.inputs_field,
+    )
+
+
+def _cosines(query: Floats, documents: Floats) -> Floats:
+    lengths = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
+    return ((documents @ query) / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def _usage(reranked: RerankResult, query: EmbedResult, documents: EmbedResult) -> Usage:
+    """Return the reranker's usage with the tokens that the embedder read; the query's count for the first document."""
+    tokens = [sum(both) for both in zip(reranked.usage.input_tokens, documents.usage.input_tokens, strict=True)]
+    tokens[0] += query.usage.tokens
+    return replace(reranked.usage, input_tokens=tuple(tokens))

@@ -1,0 +1,87 @@
+"""Finds the passages of an index that answer a question: candidates by cosine, then the reranker's order."""
+
+import asyncio
+from dataclasses import dataclass
+
+from trivet.client import AsyncClient, Service
+from trivet.client.bulk import joined_service
+from trivet.folders.passages import Located
+from trivet.index import Hit, IndexModel, IndexReader
+from trivet.index.file import check_model
+from trivet.passages import Passage
+
+_CANDIDATES_PER_RESULT = 3
+_LEAST_CANDIDATES = 24
+_MOST_CANDIDATES = 256
+"""What a search costs is the reranking of its candidates, of up to 192 tokens each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A passage that answers a question."""
+
+    path: str
+    passage: Passage
+    text: str
+    score: float
+    """The reranker's relevance, 0..1; without reranking the cosine."""
+    similarity: float
+    """Cosine of the embedder's vectors, -1..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """Passages, best first."""
+
+    found: tuple[Found, ...]
+    candidates: int
+    """Passages that were reranked."""
+    tokens: int
+    service: Service
+
+
+def candidates_for(k: int) -> int:
+    """How many passages are reranked for `k` results."""
+    return max(k, min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_RESULT * k)))
+
+
+async def search(
+    client: AsyncClient, reader: IndexReader, question: str, k: int, *, path: str | None = None, rerank: bool = True
+) -> SearchAnswer:
+    """The `k` passages of an index that answer a question best.
+
+    Args:
+        client: a client of a server with the embedder that the index was made with.
+        reader: the index.
+        question: the question or topic.
+        k: at least 1.
+        path: a pattern as in `.gitignore`; only files that it matches are searched.
+        rerank: whether the reranker orders the candidates.
+
+    Raises:
+        OtherModel: the index's vectors are of another model than the server's.
+        ValueError: the pattern cannot match.
+        ClientError: the server refused a request or failed.
+    """
+    dimensions = reader.model.dimensions
+    models = await client.models()
+    model = models.of_task("embedder")
+    check_model(reader.path, reader.model, IndexModel(model.name, model.revision, dimensions))
+    kept = None if dimensions == model.dimensions else dimensions
+    embedded = await client.embed([question], input_type="query", dimensions=kept)
+    count = candidates_for(k) if rerank else k
+    hits = await asyncio.to_thread(reader.search, embedded.to_numpy()[0], count, path)
+    if not rerank or not hits:
+        found = tuple(_found(hit, hit.score) for hit in hits)
+        return SearchAnswer(found, 0, embedded.tokens, embedded.service)
+    ranking = await client.rerank(question, [Located(hit.passage, hit.text).titled for hit in hits], top_n=k)
+    return SearchAnswer(
+        tuple(_found(hits[ranked.index], ranked.score) for ranked in ranking.results),
+        len(hits),
+        embedded.tokens + ranking.tokens,
+        joined_service([embedded.service, ranking.service]),
+    )
+
+
+def _found(hit: Hit, score: float) -> Found:
+    return Found(hit.path, hit.passage, hit.text, score, hit.score)

@@ -1,0 +1,173 @@
+"""Finds which documents use what others define, from names and import statements. Pure.
+
+It reads names, not syntax trees, so it serves any language that the passages know. A link only proposes two passages to
+the classifier and says which of them is the first text; what relates them is the classifier's to say.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from trivet.passages.formats import format_of
+from trivet.passages.syntax.languages import GRAMMARS
+from trivet.relations.division import Document, Excerpt
+
+_DEFINITION = re.compile(
+    r"^(?:export\s+|default\s+|public\s+|pub(?:\([a-z]+\))?\s+|static\s+|abstract\s+|final\s+|async\s+|inline\s+|const\s+)*"
+    r"(?:def|class|function\*?|func|fn|struct|enum|trait|interface|type|object|record|let|var|val)\s+"
+    r"(?:\([^)]*\)\s*)?([A-Za-z_$][\w$]{2,})"
+    r"|^(?:export\s+)?(?:const\s+)?([A-Za-z_]\w{2,})\s*(?::[^=\n]{1,80})?=[^=]",
+    re.MULTILINE,
+)
+"""Of a name at the beginning of a line: what is indented belongs to something else."""
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from\s+(?P<python>[.\w]+)\s+import\b|import\s+(?P<module>[\w.]+)\s*(?:as\b|;|,|$)"
+    r"|(?:import|export)\b[^'\"\n;]{0,400}?['\"](?P<script>[^'\"\n]+)['\"]|(?:pub\s+)?use\s+(?P<rust>[\w:]+)"
+    r"|#include\s+[\"<](?P<header>[^\">\n]+)[\">]|using\s+(?P<csharp>[\w.]+)\s*;)"
+    r"|require\(\s*['\"](?P<required>[^'\"\n]+)['\"]\s*\)",
+    re.MULTILINE,
+)
+_IMPORT_STATEMENT = re.compile(
+    r"^[ \t]*(?:from\s+[.\w]+\s+import\s*(?:\([^)]*\)|[^\n]*)|(?:import|use|pub use|using|#include)\b[^\n]*)",
+    re.MULTILINE,
+)
+_NAME = re.compile(r"[A-Za-z_$][\w$]{2,}")
+_WHOLE_FOLDER = frozenset({"__init__", "index", "mod", "lib"})
+"""Files that an import of their folder means."""
+_LEAST_CHARACTERS = 4
+PAIRS_PER_LINK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Document `source` uses what `target` defines; the passages where it does, by their positions in the document."""
+
+    source: int
+    target: int
+    passages: tuple[tuple[int, int], ...]
+    strength: float
+    """Number of names used; more where the source imports the target."""
+
+
+def links(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) -> list[Link]:
+    """Return the links between documents, each ordered pair once; prose defines nothing, but it may use names.
+
+    Args:
+        documents: whose paths resolve imports.
+        passages: of each document.
+    """
+    code = [is_code(document) for document in documents]
+    defined = [
+        _definitions(of_document) if is_code else {} for is_code, of_document in zip(code, passages, strict=True)
+    ]
+    definers: defaultdict[str, list[int]] = defaultdict(list)
+    for index, names in enumerate(defined):
+        for name in names:
+            definers[name].append(index)
+    modules = _modules(documents, code)
+    found: list[Link] = []
+    for index, of_document in enumerate(passages):
+        imported = _imported(documents[index], index, modules) if code[index] else frozenset()
+        uses = _uses(of_document, definers, defined[index], imported)
+        for target, used in uses.items():
+            if target == index:
+                continue
+            pairs = _best_passages(used, defined[target])
+            if code[index] or _is_telling(used):
+                found.append(Link(index, target, pairs, len(used) + (10 if target in imported else 0)))
+    return found
+
+
+def is_code(document: Document) -> bool:
+    """Whether a document is in a programming language whose names are read."""
+    return format_of(document.text, document.path, document.kind) in GRAMMARS
+
+
+Uses = Mapping[str, Counter[int]]
+"""How often each passage has each name."""
+
+
+def _definitions(passages: Sequence[Excerpt]) -> dict[str, int]:
+    """Return the passage that first defines each name."""
+    names: dict[str, int] = {}
+    for number, passage in enumerate(passages):
+        for match in _DEFINITION.finditer(passage.text):
+            name = match[1] or match[2]
+            if len(name) >= _LEAST_CHARACTERS or name.isupper():
+                names.setdefault(name, number)
+    return names
+
+
+def _uses(
+    passages: Sequence[Excerpt], definers: Mapping[str, Sequence[int]], own: Mapping[str, int], imported: frozenset[int]
+) -> dict[int, dict[str, Counter[int]]]:
+    """Return the names of each other document that occur, and how often in which passage."""
+    found: defaultdict[int, dict[str, Counter[int]]] = defaultdict(dict)
+    for number, passage in enumerate(passages):
+        others = set(_NAME.findall(_IMPORT_STATEMENT.sub("", passage.text)))
+        for name, count in Counter(_NAME.findall(passage.text)).items():
+            where = definers.get(name)
+            if where is None or name in own:
+                continue
+            targets = [index for index in where if index in imported] or (where if len(where) == 1 else [])
+            # A passage that does more than import the name shows better what it is for.
+            weight = count + (4 if name in others else 0)
+            for index in targets:
+                if index in imported or _is_distinct(name):
+                    found[index].setdefault(name, Counter())[number] += weight
+    return found
+
+
+def _is_distinct(name: str) -> bool:
+    """Whether a name is hardly a word of everyday language: `read_text`, `PassagePair`, `MAX_SIZE`."""
+    inner = name.strip("_$")
+    return "_" in inner or (not inner.islower() and not inner.istitle() and len(inner) > _LEAST_CHARACTERS)
+
+
+def _is_telling(names: Uses) -> bool:
+    return any(_is_distinct(name) for name in names)
+
+
+def _best_passages(names: Uses, defined: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of a passage that uses and one that defines, those with most names in common first."""
+    pairs: Counter[tuple[int, int]] = Counter()
+    for name, numbers in names.items():
+        for number, count in numbers.items():
+            pairs[number, defined[name]] += 3 + min(count, 8)
+    return tuple(pair for pair, _ in pairs.most_common(PAIRS_PER_LINK))
+
+
+def _modules(documents: Sequence[Document], code: Sequence[bool]) -> dict[str, list[tuple[tuple[str, ...], int]]]:
+    """Return the parts of each code document's path, by its last part."""
+    modules: defaultdict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
+    for index, (document, of_code) in enumerate(zip(documents, code, strict=True)):
+        if document.path is None or not of_code:
+            continue
+        parts = PurePosixPath(document.path.replace("\\", "/")).with_suffix("").parts
+        if parts and parts[-1] in _WHOLE_FOLDER:
+            parts = parts[:-1]
+        if parts:
+            modules[parts[-1]].append((parts, index))
+    return modules
+
+
+def _imported(
+    document: Document, index: int, modules: Mapping[str, Sequence[tuple[tuple[str, ...], int]]]
+) -> frozenset[int]:
+    """Return the documents whose paths end as the names in import statements do."""
+    found: set[int] = set()
+    for match in _IMPORT.finditer(document.text):
+        name = next(group for group in match.groups() if group)
+        name = re.sub(r"\.(?:[jt]sx?|mjs|h|hpp|hh)$", "", name)
+        parts = tuple(part for part in re.split(r"[./:\\]+", name) if part)
+        wanted = [parts, parts[:-1]] if match["rust"] or match["module"] else [parts]
+        if match["python"]:
+            tail = document.text[match.end() : match.end() + 200].lstrip(" (\n").split("\n")[0]
+            wanted = [parts, *((*parts, name) for name in _NAME.findall(tail))]
+        for path in wanted:
+            for known, target in modules.get(path[-1], ()) if path else ():
+                if target != index and known[-len(path) :] == path[-len(known) :]:
+                    found.add(target)
+    return frozenset(found)

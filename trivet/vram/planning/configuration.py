@@ -1,0 +1,46 @@
+"""Writes a plan as a Serve configuration file. Pure."""
+
+from collections.abc import Sequence
+
+from trivet.config import TASKS
+from trivet.vram.planning.planner import Plan
+
+_HEAD = """\
+# Written by `trivet plan`. Keys that are not here keep their defaults; `trivet init` lists all of them.
+# First: trivet prepare --config {file}; then: trivet serve --config {file}
+
+http_options:
+  host: 127.0.0.1
+  port: 8000
+  request_timeout_s: 310
+
+logging_config:
+  encoding: JSON
+  enable_access_log: false
+
+applications:
+  - name: trivet
+    route_prefix: /
+    import_path: app:build
+    args:
+      device: {device}
+"""
+
+
+def configuration(names: Sequence[str], plan: Plan | None, *, file: str) -> str:
+    """Return the text of a configuration for an embedder, a reranker and a classifier.
+
+    Args:
+        names: the three models, in that order, as `model` accepts them.
+        plan: of these models in the same order; None: they run on the CPU.
+        file: the name under which it will be written, for the comment at its head.
+    """
+    text = _HEAD.format(file=file, device="cpu" if plan is None else "auto")
+    for position, (task, name) in enumerate(zip(TASKS, names, strict=True)):
+        text += f"      {task}:\n        model: {name}\n"
+        if plan is not None:
+            text += f"        gpu_fraction: {plan.models[position].num_gpus:.3f}\n"
+    if plan is not None:
+        text += f"      gpu:\n        token_budget: {max(model.budget_tokens for model in plan.models)}\n"
+        text += f"        dtype: {plan.models[0].dtype}\n"
+    return text
