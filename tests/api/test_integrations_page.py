@@ -38,7 +38,7 @@ def test_yaml_parses(block: str) -> None:
     assert len(entries) == 2
 
 
-@pytest.mark.parametrize("block", re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
+@pytest.mark.parametrize("block", re.findall(r"^```dotenv\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 def test_each_line_of_an_environment_sets_a_variable(block: str) -> None:
     assert all(re.fullmatch(r"[A-Z_]+=\S+", line) for line in block.splitlines())
 

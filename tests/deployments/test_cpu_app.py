@@ -144,7 +144,8 @@ def test_a_40_000_character_input_is_read_completely_in_windows(client: Client) 
 
 def test_relations_of_300_candidates_state_what_was_omitted(client: Client) -> None:
     candidates = [f"def step_{n}(x): return helper_{n % 7}(x) + {n}" for n in range(300)]
-    body = {"source": "def helper_3(x): return x * 3", "top_k": 40, "min_relevance": 0, "threshold": 0}
+    source = "def helper_3(x): return x * 3"
+    body = {"source": source, "top_k": 40, "min_relevance": 0, "threshold": 0, "include_unrelated": True}
     client.post("/v1/relations", json=body | {"candidates": candidates[:10]})
     before = replicas_rss_bytes()
     answer = client.post("/v1/relations", json=body | {"candidates": candidates})

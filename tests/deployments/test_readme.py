@@ -30,6 +30,7 @@ RUN_ELSEWHERE = {
     "ray start --head": "tests/deployments/conftest.py starts a head",
     "ray start --address": "tests/deployments/test_two_nodes.py starts a second node",
     "serve deploy configs/cluster.yaml": "tests/ops/test_kuberay.py reads it; test_two_nodes.py has two nodes",
+    "trivet verify": "loads every model twice; tests/evaluation/test_verify.py runs it on a small one",
     "prometheus --config.file": "tests/ops/test_prometheus.py starts it (make test-prometheus)",
 }
 """Beginnings of commands that are not run here, and the reason or the test that replaces it."""
