@@ -57,7 +57,7 @@ def test_the_sets_and_figures_on_the_page_exist() -> None:
     assert all(figure in PAGE for figure in FIGURES)
     [install] = [block for block in COMMANDS if INSTALL in block]
     assert re.search(r"^eval = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert ".[eval]" in install
+    assert "trivet[eval]" in install
 
 
 def test_the_starter_models_in_this_process(tmp_path: Path) -> None:

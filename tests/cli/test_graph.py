@@ -65,7 +65,9 @@ def test_the_command_and_the_server_agree(run: Run, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "circle.py").write_text("PI = 3.14159\n")
     (folder / "area.py").write_text("from circle import PI\n\ndef area(r):\n    return PI * r * r\n")
-    result = run("graph", "code", "--out", "out.json", "--threshold", "0", "--min-relevance", "0")
+    result = run(
+        "graph", "code", "--out", "out.json", "--include-unrelated", "--threshold", "0", "--min-relevance", "0"
+    )
     assert result.exit_code == 0, result.output
     graph = json.loads((tmp_path / "out.json").read_text())
     assert graph["documents"] == ["area.py", "circle.py"]

@@ -38,10 +38,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_models_of_a_folder_are_verified_and_converted(config: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["prepare", str(config)], env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
-    assert f"embedder: looking for {HUB_ID}" in result.output
+    assert f"embedder, 1 of 3: looking for {HUB_ID}" in result.output
     assert "MiB: match the published digests" in result.output
-    assert f"embedder: {HUB_ID} is ready for the CPU at fp32" in result.output
-    assert "reranker: files not verified" in result.output
+    assert f"embedder, 1 of 3: {HUB_ID} is ready for the CPU at fp32" in result.output
+    assert "reranker, 2 of 3: files not verified" in result.output
     assert list((tmp_path / "cache").glob("*embedder-fp32*/openvino_model.xml"))
 
 
