@@ -63,8 +63,8 @@ def test_an_interrupted_run_is_continued_by_the_same_command(run: Run, notes: Pa
 def test_the_command_and_the_server_agree(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "code"
     folder.mkdir()
-    (folder / "circle.py").write_text("PI = 3.14159\n")
-    (folder / "area.py").write_text("from circle import PI\n\ndef area(r):\n    return PI * r * r\n")
+    (folder / "circle.py").write_text("TAU = 6.28318\n")
+    (folder / "area.py").write_text("from circle import TAU\n\ndef area(r):\n    return TAU / 2 * r * r\n")
     result = run(
         "graph", "code", "--out", "out.json", "--include-unrelated", "--threshold", "0", "--min-relevance", "0"
     )
