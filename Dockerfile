@@ -1,11 +1,10 @@
 # Trivet on the CPU: docker build -t trivet . && docker run --rm --shm-size=1g -p 127.0.0.1:8000:8000 trivet
-# For a GPU, build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 --build-arg TORCH=https://pypi.org/simple,
-# and run with --gpus all.
+# For a GPU, build with --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 and run with --gpus all.
 ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
-# The index that torch comes from; PyPI's build brings some gigabytes of CUDA libraries.
-ARG TORCH=https://download.pytorch.org/whl/cpu
+# Another index for torch, such as that of its CPU builds: the usual build brings some gigabytes of CUDA libraries.
+ARG TORCH_INDEX=
 RUN apt-get update \
  && apt-get install --no-install-recommends -y python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
@@ -14,7 +13,7 @@ RUN python3 -m venv /app/.venv
 COPY pyproject.toml constraints.txt README.md LICENSE app.py serve_config.yaml ./
 COPY trivet trivet
 COPY deployments deployments
-RUN /app/.venv/bin/pip install --no-cache-dir --extra-index-url "${TORCH}" -c constraints.txt '.[serve,int8]'
+RUN /app/.venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c constraints.txt '.[serve,int8]'
 
 FROM ${BASE} AS run
 RUN apt-get update \

@@ -72,8 +72,6 @@ def links(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) 
         imported = _imported(documents[index], index, modules) if code[index] else frozenset()
         uses = _uses(of_document, definers, defined[index], imported)
         for target, used in uses.items():
-            if target == index:
-                continue
             pairs = _best_passages(used, defined[target])
             if code[index] or _is_telling(used):
                 found.append(Link(index, target, pairs, len(used) + (10 if target in imported else 0)))
