@@ -163,6 +163,7 @@ def test_the_count_of_values_is_never_too_small(content: Any) -> None:
     assert count_elements(body, 10_000) >= exact
 
 
+@pytest.mark.slow
 @given(
     st.text("ab{}", max_size=12),
     st.dictionaries(st.text("ab{}", max_size=6), st.none() | st.text(max_size=5), max_size=5),

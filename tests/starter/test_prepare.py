@@ -72,6 +72,7 @@ def test_shipped_models_load_with_transformers(task: str, cache: Path) -> None:
     assert model.config.id2label == read_card(SHIPPED / task / "model.json").id2label
 
 
+@pytest.mark.slow
 def test_the_reranker_puts_retrying_first(cache: Path) -> None:
     from sentence_transformers import CrossEncoder
 

@@ -134,8 +134,8 @@ class EmbedTask(TaskBase[EmbedRequest]):
     def _check_output(self, request: EmbedRequest) -> None:
         if request.output not in self.files.outputs:
             raise InvalidInput(
-                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; set output to "
-                f"{' or '.join(self.files.outputs)}",
+                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; ask for "
+                f"{' or '.join(self.files.outputs)}, or serve a model that gives {request.output}",
                 field="output",
                 code="unsupported_output",
             )

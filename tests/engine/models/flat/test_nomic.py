@@ -82,6 +82,7 @@ def test_where_groups_need_no_wait(capability: tuple[int, int], dtype: torch.dty
     assert nomic.groups_without_waiting(capability, dtype) is not waits
 
 
+@pytest.mark.slow
 def test_batches_that_can_be_captured(moe_files: Path) -> None:
     model = load_flat_model(moe_files, "embedder")
     assert model.capturable_tokens is None
