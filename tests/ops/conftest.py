@@ -135,6 +135,14 @@ def answers(client: httpx.Client, path: str) -> bool:
         return False
 
 
+def documents(turn: int) -> list[dict[str, str]]:
+    """Two files, one of which names a function of the other: a graph with an edge, whatever the weights."""
+    return [
+        {"id": "tides.py", "text": f"def tide_table_{turn}(port):\n    return heights_of(port)\n"},
+        {"id": "plan.py", "text": f"from tides import tide_table_{turn}\n\nprint(tide_table_{turn}('Brest'))\n"},
+    ]
+
+
 def load(url: str, seen: Observed) -> None:
     """Send requests of several dialects until the schedule is over; every valid one must be answered."""
     with httpx.Client(base_url=url, timeout=120) as client:
@@ -159,6 +167,9 @@ def load(url: str, seen: Observed) -> None:
                     headers={"x-request-id": "composed", "traceparent": TRACEPARENT, "cache-control": "no-store"},
                 ),
             ]
+            graph = {"documents": documents(turn), "threshold": 0, "include_unrelated": True}
+            seen.answers.append(client.post("/v1/graph", json=graph))
+            assert json.loads(seen.answers[-1].text.splitlines()[-1])["edges"] > 0
             too_long = client.post("/v1/embeddings", json={"input": " ".join(lines), "long_input": "error"})
             assert too_long.status_code == 400
     time.sleep(4)  # until the last values have been reported and scraped
