@@ -246,7 +246,7 @@ class LimitsConfig(_Frozen):
     max_graphs: PositiveInt = 2
     """Graphs that one ingress computes at a time; beyond it: 429 with Retry-After."""
     request_timeout_s: PositiveFloat = 300.0
-    """Deadline of a request that does not set one."""
+    """Deadline of a request. It may set an earlier one; Serve and HAProxy end what takes longer than this one."""
 
 
 class ServingConfig(_Frozen):

@@ -205,6 +205,8 @@ class RerankRequest(Request[RerankResult]):
     documents: tuple[str, ...]
     inputs_field: str = field(default="documents", kw_only=True)
     query_field: str = field(default="query", kw_only=True)
+    similarities: tuple[float, ...] | None = field(default=None, kw_only=True)
+    """Cosines of the query's and each document's vectors, where the caller has them: a blended score needs them."""
 
     @property
     @override

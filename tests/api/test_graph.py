@@ -1,10 +1,13 @@
 """`POST /v1/graph` over the fake dispatcher."""
 
+import asyncio
+import dataclasses
 import json
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
@@ -12,8 +15,9 @@ from tests.support.memory_sink import MemorySink
 from trivet.api.app import create_app
 from trivet.api.middleware.telemetry import Telemetry
 from trivet.api.settings import ApiSettings
+from trivet.dispatch.protocol import Routed
 from trivet.errors import Unavailable
-from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
+from trivet.messages import ClassifyRequest, EmbedRequest, Request, RerankRequest, ResultT
 from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES
 
 RELATIONS = {"uses": "def import area ratio", "tells": "moon sea tides", "none": "nothing whatever"}
@@ -124,6 +128,86 @@ async def test_an_error_after_the_first_line_is_a_line(connect: Connect) -> None
     lines = await ask(connect(failing, SETTINGS), [TIDES, MOON])
     assert lines[-1]["event"] == "error"
     assert lines[-1]["error"]["message"] == "the classifier left"
+
+
+class Broken(FakeDispatcher):
+    """Fails with an error that is not Trivet's own."""
+
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        if isinstance(request, ClassifyRequest):
+            raise ZeroDivisionError("private")
+        return await super().call(request)
+
+
+async def test_an_unexpected_failure_is_a_line_and_a_record(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    lines = await ask(connect(Broken(), SETTINGS), [TIDES, MOON])
+    assert lines[-1]["event"] == "error"
+    assert (lines[-1]["error"]["code"], "private" in json.dumps(lines)) == ("internal_error", False)
+    assert "ZeroDivisionError: private" in caplog.text
+
+
+async def test_no_graph_outlives_the_configured_deadline(connect: Connect) -> None:
+    client = connect(Waiting(), dataclasses.replace(SETTINGS, request_timeout_s=0.05))
+    asked = {"x-request-timeout-seconds": "600"}  # as the command line does
+    answer = await client.post("/v1/graph", json={"documents": [TIDES, MOON]}, headers=asked)
+    error = json.loads(answer.text.splitlines()[-1])["error"]
+    assert error["code"] == "deadline_exceeded"
+    assert "after 0.05 s (limits.request_timeout_s)" in error["message"]
+
+
+class Waiting(FakeDispatcher):
+    """Starts to classify, and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = asyncio.Event()
+        self.cancelled = 0
+
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        routed = await super().call(request)
+        if isinstance(request, ClassifyRequest):
+            self.started.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        return routed
+
+
+async def test_work_stops_when_the_caller_leaves() -> None:
+    waiting = Waiting()
+    app = create_app(waiting, dataclasses.replace(SETTINGS, max_graphs=1))
+    body = json.dumps({"documents": [TIDES, MOON]}).encode()
+
+    class Leaving:
+        """Sends a body, and leaves when the classifier has begun."""
+
+        has_sent = False
+
+        async def receive(self) -> Message:
+            if not self.has_sent:
+                self.has_sent = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await waiting.started.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(self, message: Message) -> None: ...
+
+    for _ in range(2):  # the second one finds the first one's place free
+        waiting.started.clear()
+        caller = Leaving()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": "/v1/graph", "raw_path": b"/v1/graph", "query_string": b"", "root_path": "", "headers": [],
+            "server": ("trivet", 80), "client": ("127.0.0.1", 1),
+        }  # fmt: skip
+        async with asyncio.timeout(2):
+            await app(scope, caller.receive, caller.send)
+    assert waiting.cancelled == 2
+    calls = len(waiting.requests)
+    await asyncio.sleep(0)
+    assert len(waiting.requests) == calls
 
 
 async def test_a_run_reports_to_metrics(dispatcher: FakeDispatcher) -> None:

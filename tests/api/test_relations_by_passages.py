@@ -44,6 +44,17 @@ async def test_an_edge_names_the_passages_that_spoke(connect: Connect, dispatche
     assert {"embed", "rerank", "classify"} <= answer["timings_ms"].keys()
 
 
+async def test_the_reranker_is_told_the_similarities(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    client = connect(dispatcher, NOTHING)
+    await relate(client, source=SOURCE, candidates=[TARGET, "flour"])
+    reranked = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
+    assert all(len(request.similarities or ()) == len(request.documents) for request in reranked)
+    dispatcher.requests.clear()
+    await relate(client, source="moon", candidates=["flour"])  # found without a vector
+    [request] = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
+    assert request.similarities is None
+
+
 async def test_only_the_best_passages_are_classified(connect: Connect, dispatcher: FakeDispatcher) -> None:
     client = connect(dispatcher, NOTHING)
     await relate(client, source=SOURCE, candidates=[TARGET, TARGET + "."], passage_pairs=2)

@@ -49,6 +49,19 @@ async def test_the_v1_answer_serves_jina_and_cohere_at_once(client: httpx.AsyncC
     assert answer["model"] == RERANKER.name
 
 
+async def test_known_similarities_are_one_per_document(client: httpx.AsyncClient, dispatcher: FakeDispatcher) -> None:
+    body = {"query": "red", "documents": ["red", "blue"]}
+    assert (await client.post("/v1/rerank", json=body | {"similarities": [0.5, 1]})).status_code == 200
+    [request] = dispatcher.requests
+    assert isinstance(request, RerankRequest)
+    assert request.similarities == (0.5, 1.0)
+    answer = await client.post("/v1/rerank", json=body | {"similarities": [0.5]})
+    assert answer.status_code == 400
+    assert "1 entries for 2 documents" in answer.json()["error"]["message"]
+    answer = await client.post("/v1/rerank", json=body | {"similarities": [0.5, 7]})
+    assert answer.json()["error"]["param"] == "similarities[1]"
+
+
 async def test_documents_are_returned_only_on_request(client: httpx.AsyncClient) -> None:
     assert all("document" not in result for result in (await _post(client, "/v1/rerank", BODY))["results"])
 

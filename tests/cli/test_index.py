@@ -16,11 +16,13 @@ from tests.support.dispatcher import EMBEDDER, FakeDispatcher, inputs_of, vector
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
+from trivet.config import PassagesConfig
 from trivet.dispatch.protocol import Routed
 from trivet.errors import EngineError
 from trivet.folders.indexing import index_path
 from trivet.index import IndexReader, IndexWriter
 from trivet.messages import EmbedRequest, ModelCard, Request, ResultT
+from trivet.relations.division import Document, divide
 
 INDEXED = [path.removeprefix("repo/") for path in TAKEN]
 
@@ -254,13 +256,13 @@ def test_names_cannot_send_codes_to_the_terminal(run: Run, tmp_path: Path) -> No
     assert "\x1b" not in result.output
 
 
-def test_a_passage_has_the_tokens_that_the_model_counts(run: Run, tmp_path: Path) -> None:
+def test_an_index_has_the_passages_that_relations_read(run: Run, tmp_path: Path) -> None:
+    text = ". ".join(f"Sentence {number} of these" for number in range(300))
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "long.md").write_text(". ".join(f"Sentence {number} of these" for number in range(300)))
+    (tmp_path / "notes" / "long.md").write_text(text)
     assert run("index", "notes").exit_code == 0
     with IndexReader(index_path(tmp_path / "notes")) as reader:
         hits = reader.search(np.ones(EMBEDDER.dimensions, np.float32), 99)
-    sizes = [len(hit.text.split()) for hit in hits]
-    assert sum(sizes) == 1200
-    assert max(sizes) <= 192
-    assert min(sizes) >= 48
+    read = divide(Document(text, "long.md"), PassagesConfig().max_tokens)
+    assert sorted((hit.passage.start, hit.passage.end) for hit in hits) == [(one.start, one.end) for one in read]
+    assert len(hits) > 4

@@ -39,6 +39,7 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
     assert isinstance(embedding, EmbedRequest)
     assert (embedding.input_type, embedding.priority) == ("query", "interactive")
     assert isinstance(reranking, RerankRequest)
+    assert len(reranking.similarities or ()) == len(reranking.documents)
 
 
 def test_long_passages_are_shortened_unless_they_are_wanted_whole(run: Run, notes: Path) -> None:

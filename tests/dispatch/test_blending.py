@@ -1,5 +1,6 @@
 """The embedder's similarity in the reranker's score."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from tests.support.dispatcher import FakeDispatcher, relevance_of, vector_of
 from trivet.api.settings import ApiSettings
-from trivet.config import AppConfig
+from trivet.config import AppConfig, Task
 from trivet.dispatch.blending import Blend, BlendingDispatcher
-from trivet.messages import EmbedRequest, RerankRequest
+from trivet.dispatch.protocol import Routed
+from trivet.errors import InvalidInput, TrivetError, Unavailable
+from trivet.messages import EmbedRequest, Request, RerankRequest, ResultT
 from trivet.starter import shipped_card
 
 DOCUMENTS = ("fox and hound", "a red fox", "harbour")
@@ -26,6 +29,74 @@ async def test_a_score_is_the_floored_logit_and_the_cosine() -> None:
     np.testing.assert_allclose(routed.result.scores, 1 / (1 + np.exp(-np.array(expected))), rtol=1e-5)
     # Tokens: the reranker's, the documents' again, and the query's.
     assert routed.result.usage.tokens == 2 * (3 + 3 + 1) + 2
+
+
+async def test_similarities_that_the_caller_knows_are_not_computed_again() -> None:
+    inner = FakeDispatcher()
+    known = RerankRequest("red fox", DOCUMENTS, similarities=(0.1, 0.9, 0.2))
+    routed = await BlendingDispatcher(inner, Blend(10.0, logit_floor=5.0)).call(known)
+    np.testing.assert_allclose(routed.result.logits, [6, 14, 7])
+    assert [type(request) for request in inner.requests] == [RerankRequest]
+    assert routed.result.usage.tokens == 3 + 3 + 1
+
+
+class Together(FakeDispatcher):
+    """Answers when all three calls of a rerank request have come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all = asyncio.Event()
+
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        routed = await super().call(request)
+        if len(self.requests) == 3:
+            self._all.set()
+        await self._all.wait()
+        return routed
+
+
+async def test_both_models_work_at_the_same_time() -> None:
+    async with asyncio.timeout(2):
+        await BlendingDispatcher(Together(), Blend(1.0)).call(RerankRequest("red fox", DOCUMENTS))
+
+
+class Without(FakeDispatcher):
+    """Lacks one model; calls of the others wait until they are cancelled."""
+
+    def __init__(self, task: Task, error: TrivetError) -> None:
+        super().__init__()
+        self._task = task
+        self._failure = error
+        self.cancelled = 0
+
+    async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        if request.task == self._task:
+            await asyncio.sleep(0.01)  # the other calls have begun
+            raise self._failure
+        if request.task == "reranker":
+            return await super().call(request)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        raise AssertionError
+
+
+async def test_without_the_embedder_a_request_is_refused_with_the_reason() -> None:
+    failure = Unavailable("no replica answers", retry_after_s=7)
+    blending = BlendingDispatcher(Without("embedder", failure), Blend(1.0))
+    with pytest.raises(Unavailable, match=r"needs the embedder \(reranker.blend\).*no replica answers") as caught:
+        await blending.call(RerankRequest("red fox", DOCUMENTS))
+    assert caught.value.retry_after_s == 7
+    assert failure.message == "no replica answers"  # other callers may see it, too
+
+
+async def test_a_refusal_of_the_reranker_ends_the_other_calls() -> None:
+    inner = Without("reranker", InvalidInput("too long", field="documents"))
+    with pytest.raises(InvalidInput, match=r"^too long$"):
+        await BlendingDispatcher(inner, Blend(1.0)).call(RerankRequest("red fox", DOCUMENTS))
+    assert inner.cancelled == 2
 
 
 async def test_a_length_that_the_reranker_takes_is_no_error_of_the_embedder() -> None:

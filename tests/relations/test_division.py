@@ -1,8 +1,8 @@
 """Texts as the passages that models read."""
 
 from trivet.messages import ModelCard
-from trivet.passages.estimate import estimated_tokens
-from trivet.relations.division import Document, divide, divide_all, passage_tokens
+from trivet.passages.estimate import estimated_tokens, passage_tokens
+from trivet.relations.division import Document, divide, divide_all
 
 LONG = "\n\n".join(f"# Part {number}\n\n" + "several words about it. " * 30 for number in range(4))
 

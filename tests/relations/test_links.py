@@ -8,7 +8,7 @@ from trivet.relations.links import links
 
 def linked(**texts: str) -> set[tuple[str, str]]:
     """The links between files, whose names are given as `folder__file_py`."""
-    paths = [re.sub(r"_(py|md|ts)$", r".\1", name).replace("__", "/") for name in texts]
+    paths = [re.sub(r"_(py|md|ts|go)$", r".\1", name).replace("__", "/") for name in texts]
     documents = [Document(text, path) for path, text in zip(paths, texts.values(), strict=True)]
     found = links(documents, [divide(document, 200) for document in documents])
     return {(str(documents[link.source].path), str(documents[link.target].path)) for link in found}
@@ -38,9 +38,36 @@ def test_prose_names_only_what_is_distinct() -> None:
     assert linked(guide_md="Call `read_text` first.", texts_py=code) == {("guide.md", "texts.py")}
 
 
+def test_a_name_leads_through_the_package_that_exports_it() -> None:
+    documents = [
+        Document("from pkg import Circle\n\nprint(Circle, Colour)\n", "app.py"),
+        Document("from pkg.shapes import Circle\nfrom pkg.colours import Colour\n", "pkg/__init__.py"),
+        Document("class Circle:\n    pass\n", "pkg/shapes.py"),
+        Document("class Colour:\n    pass\n", "pkg/colours.py"),
+    ]
+    found = links(documents, [divide(document, 200) for document in documents])
+    assert {(link.source, link.target, link.imported) for link in found} == {(0, 2, True), (1, 2, True), (1, 3, True)}
+
+
+def test_where_uses_need_imports_an_equal_name_is_a_coincidence() -> None:
+    definition = "def read_text():\n    pass\n"
+    assert linked(files_py="path.read_text()\n", texts_py=definition) == set()
+    assert linked(main_go="func main() { ReadText() }\n", texts_go="func ReadText() {}\n") == {("main.go", "texts.go")}
+
+
+def test_a_link_knows_whether_an_import_proves_it() -> None:
+    documents = [
+        Document("from circle import ratio_of\n\nratio_of()\n", "area.py"),
+        Document("Call `ratio_of` first.", "guide.md"),
+        Document("def ratio_of():\n    pass\n", "circle.py"),
+    ]
+    found = links(documents, [divide(document, 200) for document in documents])
+    assert {(link.source, link.target, link.imported) for link in found} == {(0, 2, True), (1, 2, False)}
+
+
 def test_a_name_that_many_define_links_nothing() -> None:
     one = "def run_all():\n    pass\n"
-    assert linked(a_py=one, b_py=one, c_py="run_all()\n") == set()
+    assert linked(a_py=one, b_py=one, c_md="Call `run_all`.\n") == set()
 
 
 def test_passages_that_use_come_before_those_that_import() -> None:

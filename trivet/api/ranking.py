@@ -10,7 +10,8 @@ from trivet.api.service import Service
 from trivet.dispatch.protocol import Routed
 from trivet.errors import remap_field_index
 from trivet.messages import Floats, LongInput, ModelCard, RerankRequest, RerankResult
-from trivet.relations.division import Document, Excerpt, divide_all, passage_tokens
+from trivet.passages.estimate import passage_tokens
+from trivet.relations.division import Document, Excerpt, divide_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ async def rank(
     top_n: int | None = None,
     long_input: LongInput | None = None,
     documents_field: str = "documents",
+    similarities: Sequence[float] | None = None,
 ) -> Ranked:
     """Score documents against the query. `top_n` of None or 0 keeps all."""
     service.check_count(len(documents), documents_field)
@@ -55,6 +57,7 @@ async def rank(
         priority=options.priority,
         no_store=options.no_store,
         inputs_field=documents_field,
+        similarities=None if similarities is None else tuple(similarities),
     )
     routed = await service.call(request, options)
     return Ranked(best_first(routed.result.logits)[: top_n or None], routed, card)

@@ -105,8 +105,17 @@ class Service:
         self.settings.expansion.check(cost, field)
 
     def timeout_s(self, options: CallOptions) -> float:
-        """Return the deadline of a request, from its start."""
-        return options.timeout_s or self.settings.request_timeout_s
+        """Return the deadline of a request, from its start: what it asks for, if the configuration allows so much.
+
+        Ray Serve and HAProxy end requests a little later than the configuration does, without a word to the caller.
+        """
+        longest_s = self.settings.request_timeout_s
+        return longest_s if options.timeout_s is None else min(options.timeout_s, longest_s)
+
+    def time_taken(self, timeout_s: float) -> str:
+        """Word a deadline that has passed, with the setting behind it where the caller did not choose it."""
+        is_configured = timeout_s == self.settings.request_timeout_s
+        return f"{timeout_s:g} s" + (" (limits.request_timeout_s)" if is_configured else "")
 
     async def call(self, request: Request[ResultT], options: CallOptions) -> Routed[ResultT]:
         """Call the dispatcher under the request's deadline."""
@@ -118,7 +127,7 @@ class Service:
             async with asyncio.timeout(timeout_s):
                 return await work
         except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
+            raise DeadlineExceeded(f"no answer within {self.time_taken(timeout_s)}") from None
 
     async def all(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
         """Run calls, a bounded number at a time; results in the calls' order. The first error cancels the others."""

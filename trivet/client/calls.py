@@ -163,6 +163,7 @@ def rerank(
     *,
     top_n: int | None = None,
     model: str | None = None,
+    similarities: Sequence[float] | None = None,
     long_input: LongInput | None = None,
     priority: Priority | None = None,
     timeout_s: float | None = None,
@@ -174,12 +175,19 @@ def rerank(
         documents: One or more non-empty texts.
         top_n: Return only this many documents.
         model: Name of the expected model; another model refuses the call.
+        similarities: The cosine of the query's and each document's vector, if you have them from this server's
+            embedder: it need not embed them again where a score is a blend of both models.
         long_input: How to treat texts longer than the model's limit.
         priority: `bulk` gives precedence to interactive requests.
         timeout_s: Deadline of the whole call in seconds.
     """
     body = _without_none(
-        query=query, documents=_listed(documents, "documents"), top_n=top_n, model=model, long_input=long_input
+        query=query,
+        documents=_listed(documents, "documents"),
+        top_n=top_n,
+        model=model,
+        similarities=None if similarities is None else [float(one) for one in similarities],
+        long_input=long_input,
     )
     count = len(body["documents"])
 

@@ -2,14 +2,22 @@
 
 A small reranker knows the questions that it was trained on and little else; the embedder was trained on a billion
 pairs. A logit below the floor says no more than that the reranker found nothing: there the similarity decides. The
-vectors come from the cache like any others.
+vectors come from the cache like any others. Without the embedder a rerank request is refused: the logit alone gives
+another order, and a caller could not compare its scores with those of the request before.
 """
 
+import asyncio
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed
+from trivet.errors import InvalidInput, TrivetError
 from trivet.messages import EmbedRequest, EmbedResult, Floats, Request, RerankRequest, RerankResult, ResultT, Usage
 
 
@@ -40,31 +48,66 @@ class BlendingDispatcher:
         self._blend = blend
 
     async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
-        """Answer a request; a rerank request takes a call of the embedder, too."""
+        """Answer a request; a rerank request without similarities takes calls of the embedder, too."""
         if not isinstance(request, RerankRequest):
             return await self._inner.call(request)
-        # One after the other: a refusal of the reranker names the caller's fields and limits.
-        reranked = await self._inner.call(request)
-        queries = await self._inner.call(_embed(request, (request.query,), "query"))
-        documents = await self._inner.call(_embed(request, request.documents, "document"))
+        blended = await (self._embedding(request) if request.similarities is None else self._informed(request))
+        answer: ResultT = request.checked(blended.result)  # type: ignore[assignment]  # the request is a RerankRequest here
+        return Routed(answer, blended.lane, blended.reroute_reason, blended.cache)
+
+    async def _informed(self, request: RerankRequest) -> Routed[RerankResult]:
+        """Blend with the similarities that the caller knows."""
+        cosines = np.array(request.similarities, np.float32)
+        reranked = await self._inner.call(replace(request, similarities=None))
+        return replace(reranked, result=self._blended(reranked.result, cosines))
+
+    async def _embedding(self, request: RerankRequest) -> Routed[RerankResult]:
+        """Blend with the similarities of the vectors of query and documents."""
+        embedding = asyncio.create_task(self._embedded(request))
+        try:
+            # Awaited first: of two refusals, the reranker's names the caller's fields and limits.
+            reranked = await self._inner.call(request)
+            with _named_as_part_of_reranking():
+                queries, documents = await embedding
+        finally:
+            embedding.cancel()
+            await asyncio.gather(embedding, return_exceptions=True)
         cosines = _cosines(queries.result.vectors[0], documents.result.vectors)
-        logits = self._blend.logits(reranked.result.logits, cosines)
-        result = replace(
-            reranked.result,
-            logits=logits,
-            scores=(1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32),
-            usage=_usage(reranked.result, queries.result, documents.result),
-        )
+        usage = _usage(reranked.result, queries.result, documents.result)
         calls = (reranked, queries, documents)
         cache = [call.cache for call in calls if call.cache is not None]
-        answer: ResultT = request.checked(result)  # type: ignore[assignment]  # the request is a RerankRequest here
         return Routed(
-            answer,
+            replace(self._blended(reranked.result, cosines), usage=usage),
             reranked.lane,
             next((call.reroute_reason for call in calls if call.reroute_reason is not None), None),
             # An input is a document with its query; it is from the cache if all that it needs is.
             CacheUse(min(cache[0].hits, cache[-1].hits), cache[0].inputs) if cache else None,
         )
+
+    async def _embedded(self, request: RerankRequest) -> tuple[Routed[EmbedResult], Routed[EmbedResult]]:
+        """Embed the query and the documents, at the same time."""
+        requests = (_embed(request, (request.query,), "query"), _embed(request, request.documents, "document"))
+        calls = [partial(self._inner.call, part) for part in requests]
+        found = {index: routed async for index, routed in bounded_as_completed(calls, len(calls))}
+        return found[0], found[1]
+
+    def _blended(self, result: RerankResult, cosines: Floats) -> RerankResult:
+        logits = self._blend.logits(result.logits, cosines)
+        scores = (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+        return replace(result, logits=logits, scores=scores)
+
+
+@contextmanager
+def _named_as_part_of_reranking() -> Iterator[None]:
+    """Explain why a rerank request fails when the embedder does."""
+    try:
+        yield
+    except InvalidInput:
+        raise  # names the caller's text
+    except TrivetError as error:
+        explained = copy.copy(error)  # other callers may wait for the same call
+        explained.args = (f"this reranker's score needs the embedder (reranker.blend), which failed: {error.message}",)
+        raise explained from error
 
 
 def _embed(request: RerankRequest, texts: tuple[str, ...], kind: str) -> EmbedRequest:

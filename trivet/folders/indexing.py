@@ -82,8 +82,9 @@ async def update_index(
         ClientError: the server refused a request or failed.
         OSError: the index cannot be written.
     """
-    model = (await client.models()).of_task("embedder")
-    divider = Divider(client, model)
+    models = await client.models()
+    model = models.of_task("embedder")
+    divider = Divider(models.models)
     with _opened(path, _index_model(model, dimensions), rebuild=rebuild) as writer:
         return await _Run(client, folder, writer, divider, model, dimensions, max_file_bytes).run(on_progress)
 

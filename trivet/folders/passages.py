@@ -4,16 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trivet.client import AsyncClient, ServedModel
-from trivet.folders.token_counts import TokenCounts
+from trivet.client import ServedModel
 from trivet.index import FileState
 from trivet.passages import SCHEME, Passage, format_of, passages_of
-
-PASSAGE_TOKENS = 192
-"""Long enough for a function or a section, short enough to be about one thing."""
-_RESERVED_TOKENS = 64
-"""Of a model's limit: for special tokens, a prompt, and the title before the passage."""
-_LEAST_TOKENS = 16
+from trivet.passages.estimate import estimated_tokens, passage_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +24,19 @@ class Located:
 
 
 class Divider:
-    """Divides texts for one embedder."""
+    """Divides texts for a server's models, as the server does for relations."""
 
-    def __init__(self, client: AsyncClient, model: ServedModel) -> None:
-        self.max_tokens = max(_LEAST_TOKENS, min(PASSAGE_TOKENS, model.max_tokens - _RESERVED_TOKENS))
-        self._counts = TokenCounts(client, model.name)
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        self.max_tokens = passage_tokens(models)
 
     def state(self, path: str, text: str, digest: str) -> FileState:
         """What the passages of a file depend on: its content, and how it is divided."""
         return FileState(digest, f"{SCHEME}/{self.max_tokens}/{format_of(text, path)}")
 
     async def divide(self, documents: Sequence[tuple[str, str]]) -> list[list[Located]]:
-        """The passages of each (path, text). Raises ClientError."""
-        await self._counts.learn(text for _, text in documents)
+        """The passages of each (path, text), found in a thread."""
         return await asyncio.to_thread(lambda: [self._divided(path, text) for path, text in documents])
 
     def _divided(self, path: str, text: str) -> list[Located]:
-        found = passages_of(text, self._counts, self.max_tokens, path=path)
+        found = passages_of(text, estimated_tokens, self.max_tokens, path=path)
         return [Located(passage, text[passage.start : passage.end]) for passage in found]

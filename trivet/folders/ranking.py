@@ -42,14 +42,14 @@ async def rank_documents(
     """Find each document's best passage. A passage's score does not depend on others, so parts can be merged.
 
     Args:
-        client: a client of a server with an embedder, whose tokenizer sizes the passages, and a reranker.
+        client: a client of a server with a reranker.
         query: the question or topic.
         documents: (path, text); the path says what the text is written in.
 
     Raises:
         ClientError: the server refused a request or failed.
     """
-    divider = Divider(client, (await client.models()).of_task("embedder"))
+    divider = Divider((await client.models()).models)
     for start in range(0, len(documents), _DIVIDED_TOGETHER):
         group = documents[start : start + _DIVIDED_TOGETHER]
         divided = await divider.divide(group)

@@ -14,7 +14,7 @@ from trivet.passages.passage import CountTokens, Passage
 from trivet.passages.prose import markdown, plain, restructured
 from trivet.passages.syntax.process import shared
 
-SCHEME = 1
+SCHEME = 2
 """Changes whenever the same text may get other passages, which tells stored passages that are out of date."""
 
 LEAST_MAX_TOKENS = 16

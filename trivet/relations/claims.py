@@ -2,14 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from trivet.relations.division import Excerpt
 from trivet.relations.edges import Judgement
 
 DocumentPair = tuple[int, int]
-
-LINK_CONFIDENCE = 0.9
-"""Share of links between code that are right: .91 of 966 in this project's code, by its imports (bench/LOG.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,12 @@ class Claim:
     relation: str
     confidence: float
     directed: bool
-    judgement: Judgement
+    source: Excerpt
+    target: Excerpt
+    cosine: float | None = None
+    """Of the passages' vectors; None for an import, which no model read."""
+    relevance: float | None = None
+    """The reranker's; None where it has not read the passages."""
 
 
 def claims_of(judgements: Sequence[tuple[DocumentPair, Judgement]], symmetric: frozenset[str]) -> list[Claim]:
@@ -38,20 +41,20 @@ def claims_of(judgements: Sequence[tuple[DocumentPair, Judgement]], symmetric: f
             scores[label] = sum(readings) / len(readings)
         relation = max(scores, key=scores.__getitem__)
         directed = relation not in symmetric
+        if not directed and any(claim.relation == relation for claim in claims):
+            continue  # both readings are in it
         if directed and any(other.scores[relation] > judgement.scores[relation] for other in others):
             continue
-        settled = replace(judgement, scores=scores)
-        claims.append(Claim(documents, relation, scores[relation], directed, settled))
+        claims.append(
+            Claim(documents, relation, scores[relation], directed, judgement.source, judgement.target),
+        )
     return claims
 
 
 def linked_claim(documents: DocumentPair, judgement: Judgement, relation: str) -> Claim:
-    """Claim the relation that a link between code stands for: wrong only where both the link and the classifier are."""
+    """Return what the classifier says of the relation that a link between code proposes: others it finds at random."""
     share = judgement.scores[relation]
-    confidence = 1 - (1 - LINK_CONFIDENCE) * (1 - share)
-    rest = (1 - confidence) / (1 - share) if share < 1 else 0.0
-    scores = {label: confidence if label == relation else score * rest for label, score in judgement.scores.items()}
-    return Claim(documents, relation, confidence, True, replace(judgement, scores=scores))
+    return Claim(documents, relation, share, True, judgement.source, judgement.target)
 
 
 def strongest(claims: Sequence[Claim], no_relation: str | None) -> list[list[Claim]]:

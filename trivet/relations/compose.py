@@ -188,6 +188,16 @@ async def _divided(texts: Sequence[str], query: RelationQuery) -> list[tuple[Exc
 
 
 @dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A pair of passages to rerank, by their positions in their texts."""
+
+    first: int
+    second: int
+    cosine: float | None
+    """None where no vectors were needed to choose it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Scored:
     """A pair of passages, by their positions in their texts."""
 
@@ -199,18 +209,18 @@ class _Scored:
 
 async def _nearest(
     dispatcher: Dispatcher, source: Sequence[Excerpt], targets: Sequence[Sequence[Excerpt]], query: RelationQuery
-) -> tuple[list[list[tuple[int, int]]], list[Routed[EngineResult]]]:
+) -> tuple[list[list[_Chosen]], list[Routed[EngineResult]]]:
     """Return the pairs of passages to rerank for each target, and the call that was needed to find them."""
-    long = [index for index, target in enumerate(targets) if len(source) * len(target) > query.passage_pairs]
-    texts = [excerpt.read for excerpt in source] + [excerpt.read for index in long for excerpt in targets[index]]
-    vectors, calls = await _embedded(dispatcher, texts if long else [], query, "candidates")
-    chosen = [[(i, j) for i in range(len(source)) for j in range(len(target))] for target in targets]
+    if all(len(source) * len(target) <= query.passage_pairs for target in targets):
+        return [[_Chosen(i, j, None) for i in range(len(source)) for j in range(len(target))] for target in targets], []
+    texts = [excerpt.read for excerpt in source] + [excerpt.read for target in targets for excerpt in target]
+    vectors, calls = await _embedded(dispatcher, texts, query, "candidates")
+    chosen: list[list[_Chosen]] = []
     at = len(source)
-    for index in long:
-        end = at + len(targets[index])
-        found = best_pairs(vectors[: len(source)], vectors[at:end], query.passage_pairs)
-        chosen[index] = [(pair.first, pair.second) for pair in found]
-        at = end
+    for target in targets:
+        found = best_pairs(vectors[: len(source)], vectors[at : at + len(target)], query.passage_pairs)
+        chosen.append([_Chosen(pair.first, pair.second, pair.cosine) for pair in found])
+        at += len(target)
     return chosen, calls
 
 
@@ -218,29 +228,31 @@ async def _reranked(
     dispatcher: Dispatcher,
     source: Sequence[Excerpt],
     targets: Sequence[Sequence[Excerpt]],
-    chosen: Sequence[Sequence[tuple[int, int]]],
+    chosen: Sequence[Sequence[_Chosen]],
     query: RelationQuery,
 ) -> tuple[list[list[_Scored]], list[Routed[EngineResult]]]:
     """Score the chosen pairs of each target: one call per passage of the source that occurs in them."""
-    by_first: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # passage of the source → (target, passage)
+    by_first: defaultdict[int, list[tuple[int, _Chosen]]] = defaultdict(list)  # passage of the source → (target, pair)
     for index, pairs in enumerate(chosen):
-        for first, second in pairs:
-            by_first[first].append((index, second))
+        for pair in pairs:
+            by_first[pair.first].append((index, pair))
 
-    async def rerank(first: int, documents: Sequence[tuple[int, int]]) -> Routed[EngineResult]:
+    async def rerank(first: int, documents: Sequence[tuple[int, _Chosen]]) -> Routed[EngineResult]:
+        cosines = [pair.cosine for _, pair in documents if pair.cosine is not None]
         request = RerankRequest(
             source[first].read,
-            tuple(targets[index][second].read for index, second in documents),
+            tuple(targets[index][pair.second].read for index, pair in documents),
             long_input=query.long_input,
             priority=query.priority,
             no_store=query.no_store,
             query_field="source",
             inputs_field="candidates",
+            similarities=tuple(cosines) if len(cosines) == len(documents) else None,
         )
         with remap_field_index([index for index, _ in documents]):
             routed = await dispatcher.call(request)
-        for (index, second), logit, score in zip(documents, routed.result.logits, routed.result.scores, strict=True):
-            scored[index].append(_Scored(first, second, float(logit), float(score)))
+        for (index, pair), logit, score in zip(documents, routed.result.logits, routed.result.scores, strict=True):
+            scored[index].append(_Scored(first, pair.second, float(logit), float(score)))
         return routed
 
     scored: list[list[_Scored]] = [[] for _ in targets]

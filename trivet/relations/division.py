@@ -1,20 +1,15 @@
 """Divides texts into the passages that models read, outside of the event loop."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from trivet.messages import ModelCard
 from trivet.passages import Passage, PassageKind, passages_of
-from trivet.passages.estimate import ESTIMATE_MARGIN, estimated_tokens
+from trivet.passages.estimate import estimated_tokens
 
 DIVIDED_HERE_CHARACTERS = 4096
 """Shorter texts that are a single passage are recognised at once: a change of threads would cost more."""
-
-_HYPOTHESIS_TOKENS = 40
-"""Room for a hypothesis, the words around a pair, and special tokens."""
-_LEAST_TOKENS = 32
 
 _DIVISION = ThreadPoolExecutor(1, thread_name_prefix="passages")
 """One thread: the parser is one process, and the rest of the work holds the interpreter's lock."""
@@ -46,15 +41,6 @@ class Excerpt:
     def read(self) -> str:
         """The text that models read: a part of something larger follows the titles of what encloses it."""
         return self.text if self.title is None else f"{self.title}\n{self.text}"
-
-
-def passage_tokens(cards: Iterable[ModelCard], configured: int) -> int:
-    """Return the estimated tokens that a passage may have, so that each of the models reads it, or a pair, at once."""
-    limit = float(configured)
-    for card in cards:
-        room = card.max_tokens if card.task == "embedder" else (card.max_tokens - _HYPOTHESIS_TOKENS) / 2
-        limit = min(limit, room / ESTIMATE_MARGIN)
-    return max(_LEAST_TOKENS, int(limit))
 
 
 def whole(text: str) -> Excerpt:

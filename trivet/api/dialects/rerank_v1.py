@@ -20,10 +20,14 @@ from trivet.api.options import Options
 from trivet.api.ranking import best_passages, rank
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service
+from trivet.errors import InvalidInput
 from trivet.messages import LongInput
 from trivet.relations.division import Excerpt
 
 PATH = "/v1/rerank"
+
+Cosine = Annotated[float, Field(ge=-1.01, le=1.01, allow_inf_nan=False)]
+"""Rounding may lead a little beyond 1."""
 
 
 class RerankBody(BaseModel):
@@ -39,7 +43,18 @@ class RerankBody(BaseModel):
     return_documents: Flag | None = None
     return_best: Flag | None = None
     """Whether to name the best passage of each long document, which takes a call over the passages of the results."""
+    similarities: Annotated[list[Cosine], Field(min_length=1, fail_fast=True)] | None = None
+    """The cosine of the query's and each document's vector, if the caller has them: a blended score needs them."""
     long_input: LongInput | None = None
+
+    def known_similarities(self) -> list[float] | None:
+        """Return them, one per document; InvalidInput for another number."""
+        if self.similarities is not None and len(self.similarities) != len(self.documents):
+            raise InvalidInput(
+                f"similarities has {len(self.similarities)} entries for {len(self.documents)} documents; send one each",
+                field="similarities",
+            )
+        return self.similarities
 
     def texts(self) -> list[str]:
         """Return the text of each document that the model reads."""
@@ -97,6 +112,7 @@ def rerank_v1_router(service: Service) -> APIRouter:
             model=body.model,
             top_n=body.top_n,
             long_input=body.long_input,
+            similarities=body.known_similarities(),
         )
         usage = ranked.routed.result.usage
         scores = ranked.scores()

@@ -1,6 +1,7 @@
 """`POST /v1/graph`: the relations among many documents, line by line while they are found."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -24,15 +25,20 @@ from trivet.api.routes.graph_body import (
     SpanOfDocument,
     SummaryEvent,
 )
+from trivet.api.routes.relations import span_answer
 from trivet.api.service import Service
 from trivet.api.streaming import documented_lines
 from trivet.config import TASKS
 from trivet.errors import DeadlineExceeded, InvalidInput, Overloaded, TrivetError
 from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES, GRAPH_PAIRS, MetricsSink
-from trivet.relations.division import Document, Excerpt, passage_tokens
-from trivet.relations.edges import Judgement
-from trivet.relations.graph import DocumentDone, GraphEdge, GraphQuery, GraphRun, Progress, most_tokens
+from trivet.passages.estimate import passage_tokens
+from trivet.relations.claims import Claim
+from trivet.relations.division import Document, Excerpt
+from trivet.relations.graph import DocumentDone, GraphEdge, GraphRun, Progress, most_tokens
+from trivet.relations.query import GraphQuery
 from trivet.wording import field_path, worded
+
+logger = logging.getLogger(__name__)
 
 PATH = "/v1/graph"
 
@@ -210,14 +216,17 @@ async def _lines(
                             sink.count(GRAPH_DOCUMENTS, {"result": "done"})
                             yield _line({"event": "document_done", "id": documents[event.index].id})
         except TimeoutError:
-            message = f"the graph is not complete after {timeout_s:g} s; send the finished documents' ids as `done`"
-            yield _line({"event": "error", **error_body(describe_any(DeadlineExceeded(message)))})
-        except TrivetError as error:
+            late = f"the graph is not complete after {service.time_taken(timeout_s)}"
+            error = DeadlineExceeded(f"{late}; send the finished documents' ids as `done`")
             yield _line({"event": "error", **error_body(describe_any(error))})
+        except Exception as failure:
+            if not isinstance(failure, TrivetError):  # the status has been sent: no handler can answer for this one
+                logger.exception("%s failed", PATH)
+            yield _line({"event": "error", **error_body(describe_any(failure))})
         else:
             yield _line(_summary(run, documents, refused, time.monotonic() - started_s))
         finally:
-            sink.count(GRAPH_PAIRS, {"model": "reranker"}, run.counts.pairs_considered)
+            sink.count(GRAPH_PAIRS, {"model": "reranker"}, run.counts.pairs_reranked)
             sink.count(GRAPH_PAIRS, {"model": "classifier"}, run.counts.pairs_classified)
 
 
@@ -230,28 +239,22 @@ def _edge(edge: GraphEdge, documents: Sequence[GraphDocument]) -> EdgeEvent:
         "directed": edge.directed,
         "confidence": round(edge.confidence, 4),
         "relevance": None if edge.relevance is None else round(edge.relevance, 4),
-        "evidence": [_evidence(judgement) for judgement in edge.evidence],
+        "evidence": [_evidence(claim) for claim in edge.evidence],
     }
 
 
-def _evidence(judgement: Judgement) -> GraphEvidence:
+def _evidence(claim: Claim) -> GraphEvidence:
     return {
-        "source": _span(judgement.source),
-        "target": _span(judgement.target),
-        "relation": judgement.relation,
-        "confidence": round(judgement.confidence, 4),
-        "relevance": None if judgement.relevance is None else round(judgement.relevance, 4),
+        "source": _span(claim.source),
+        "target": _span(claim.target),
+        "relation": claim.relation,
+        "confidence": round(claim.confidence, 4),
+        "relevance": None if claim.relevance is None else round(claim.relevance, 4),
     }
 
 
 def _span(excerpt: Excerpt) -> SpanOfDocument:
-    return {
-        "start": excerpt.start,
-        "end": excerpt.end,
-        "start_line": excerpt.start_line,
-        "end_line": excerpt.end_line,
-        "text": excerpt.text,
-    }
+    return {**span_answer(excerpt), "text": excerpt.text}
 
 
 def _summary(
@@ -263,8 +266,9 @@ def _summary(
         "documents": len(documents),
         "refused_documents": len(refused),
         "passages": counts.passages,
-        "pairs_considered": counts.pairs_considered,
+        "pairs_imported": counts.pairs_imported,
         "pairs_classified": counts.pairs_classified,
+        "pairs_reranked": counts.pairs_reranked,
         "edges": counts.edges,
         "unrelated_omitted": counts.unrelated_omitted,
         "below_threshold": counts.below_threshold,

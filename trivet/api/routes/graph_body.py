@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
+from trivet.api.answers import SpanAnswer
 from trivet.api.errors.bodies import ErrorDetail
 from trivet.api.fields import Flag
 from trivet.api.schemas import Count, LabelName, Score, Text
@@ -59,7 +60,7 @@ class GraphBody(BaseModel):
     threshold: Score | None = None
     """Least confidence of an edge. Default: the configured one for the configured relations, 0 for the caller's."""
     min_relevance: Score | None = None
-    """Least relevance of a pair of passages. Default: as configured."""
+    """Least relevance of an edge that models found. Default: as configured."""
     include_unrelated: Flag = False
     """Whether pairs that are found unrelated become edges, too."""
     done: list[DocumentId] = []
@@ -82,13 +83,9 @@ class ProgressEvent(TypedDict):
     total: int
 
 
-class SpanOfDocument(TypedDict):
-    """A passage: characters `start` to `end` (excluded), lines from 1 (both included)."""
+class SpanOfDocument(SpanAnswer):
+    """A passage with its text, which the caller need not cut out."""
 
-    start: int
-    end: int
-    start_line: int
-    end_line: int
     text: str
 
 
@@ -138,10 +135,12 @@ class SummaryEvent(TypedDict):
     documents: int
     refused_documents: int
     passages: int
-    pairs_considered: int
-    """Pairs of passages that were reranked."""
+    pairs_imported: int
+    """Pairs of documents whose relation follows from an import; no model read them."""
     pairs_classified: int
-    """Pairs of passages that were classified, in both directions."""
+    """Pairs of passages that were classified, in one direction or in both."""
+    pairs_reranked: int
+    """Pairs of passages that were reranked: those that show an edge."""
     edges: int
     unrelated_omitted: int
     below_threshold: int

@@ -30,8 +30,9 @@ from trivet.api.settings import ApiSettings
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EngineResult, PairText, StageTimings
+from trivet.passages.estimate import passage_tokens
 from trivet.relations.compose import Candidate, RelationQuery, Selection, classify, select_candidates, select_pairs
-from trivet.relations.division import Excerpt, passage_tokens
+from trivet.relations.division import Excerpt
 from trivet.relations.edges import Edge, Judgement
 
 PATH = "/v1/relations"
@@ -196,15 +197,16 @@ def _edge_answer(edge: Edge) -> EdgeAnswer:
 
 def _evidence(judgement: Judgement) -> EvidenceAnswer:
     return {
-        "source": _span(judgement.source),
-        "target": _span(judgement.target),
+        "source": span_answer(judgement.source),
+        "target": span_answer(judgement.target),
         "relation": judgement.relation,
         "confidence": judgement.confidence,
         "relevance": judgement.relevance,
     }
 
 
-def _span(excerpt: Excerpt) -> SpanAnswer:
+def span_answer(excerpt: Excerpt) -> SpanAnswer:
+    """Tell where a passage is."""
     return {
         "start": excerpt.start,
         "end": excerpt.end,
