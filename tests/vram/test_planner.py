@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from tests.vram.fakes import GIB, MIB
+from trivet.checkpoint.memory import ModelFacts, facts_from_config
 from trivet.errors import ConfigError, ModelError
 from trivet.vram.errors import DoesNotFit
-from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for, facts_from_config
+from trivet.vram.planning.facts import CATALOGUE, facts_for
 from trivet.vram.planning.planner import Assumptions, Plan, nearest_preset, needed, plan
 from trivet.vram.planning.presets import PRESETS
 from trivet.vram.planning.table import HEADER, render, rows

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.engine.models.flat import padded_because
 from trivet.errors import ModelError
-from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for
+from trivet.vram.planning.facts import CATALOGUE, facts_for
 
 STARTER_FACTS = CATALOGUE["sentence-transformers/all-MiniLM-L6-v2"]
 """The three starters have this architecture."""
