@@ -135,8 +135,10 @@ class EmbedTask(TaskBase[EmbedRequest]):
 
     def _check_output(self, request: EmbedRequest) -> None:
         if request.output not in self.files.outputs:
+            unread = ", ".join(self.files.unread)
+            why = f" ({unread}: pickles, which are read only if pickled_models names the model)" if unread else ""
             raise InvalidInput(
-                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; set output to "
+                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}{why}; set output to "
                 f"{' or '.join(self.files.outputs)}",
                 field="output",
                 code="unsupported_output",
