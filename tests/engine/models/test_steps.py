@@ -45,7 +45,7 @@ def test_a_dense_layer(tmp_path: Path, tensors: dict[str, tuple[int, ...]], step
 
 def test_a_layer_norm(tmp_path: Path) -> None:
     save_file({"norm.weight": torch.ones(3), "norm.bias": torch.ones(4)}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointMismatch, match="norm.weight is 3; its configuration says 4"):
+    with pytest.raises(CheckpointMismatch, match=r"norm\.weight is 3; its configuration says 4"):
         build_steps([LayerNorm(tmp_path, 4)])
 
 
