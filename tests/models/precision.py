@@ -12,6 +12,7 @@ far larger than the others, or less; `trivet verify` measures a model of your ow
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tests.models.lanes import Lane, Served, Settings, serve
+from tests.models.lanes import Served, TorchBackend
 from tests.models.texts import LABELS, QUERY, TEMPLATE, short_texts
 from tests.support.checkpoints import write_checkpoint
 from tests.support.published import (
@@ -43,7 +44,11 @@ from tests.support.published import (
     xlm_roberta,
 )
 from tests.support.published.decoders import Shape
-from trivet.config import Precision, Task
+from trivet.config import AppConfig, Precision, Task
+from trivet.engine.backend import Backend
+from trivet.engine.open import open_engine, prepare_model
+from trivet.engine.openvino.export.convert import convert
+from trivet.engine.openvino.open import open_ir
 from trivet.messages import ClassifyRequest, EmbedRequest, Floats, PairText, RerankRequest
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "precision.json"
@@ -70,7 +75,7 @@ def _base(*modules: ModuleType, layers: int = 12, inner: int = 3072, hidden: int
     return dict.fromkeys(modules, sizes)
 
 
-_QWEN3 = Shape(hidden=1024, inner=3072, layers=28, heads=16, key_value_heads=8, head_size=128, normed=True)
+_QWEN3 = Shape(hidden=1024, inner=3072, layers=8, heads=16, key_value_heads=8, head_size=128, normed=True)
 _QWEN2 = Shape(hidden=1536, inner=8960, layers=8, heads=12, key_value_heads=2, head_size=128, biased=True)
 _LLAMA = partial(Shape, hidden=2048, inner=8192, layers=6, heads=32, key_value_heads=8, head_size=64)
 _GEMMA3 = Shape(
@@ -94,7 +99,7 @@ FAMILIES = [
     Family("jina v2", "12 × 768", "embedder", jina.write_jina_v2, _base(jina, inner=2048)),
     Family("EuroBERT", "12 × 768", "embedder", eurobert.write_eurobert,
            {eurobert: {"HIDDEN": 768, "INNER": 3072, "LAYERS": 12, "HEADS": 12, "PAIRS": 4}}),
-    Family("Qwen3-Embedding-0.6B", "28 × 1024", "embedder", decoders.write_qwen3_embedding,
+    Family("Qwen3-Embedding-0.6B", "8 of 28 × 1024", "embedder", decoders.write_qwen3_embedding,
            {decoders: {"QWEN3": _QWEN3}}),
     Family("Qwen2 (gte-Qwen2-1.5B)", "8 of 28 × 1536", "embedder", decoders.write_gte_qwen2,
            {decoders: {"QWEN2": _QWEN2}}),
@@ -103,10 +108,10 @@ FAMILIES = [
            {decoders: {"GEMMA3": _GEMMA3}}),
     Family("BERT cross-encoder", "12 × 768", "reranker", bert.write_ms_marco_minilm, _base(bert)),
     Family("DeBERTa v2 (mxbai-rerank-v1)", "12 × 768", "reranker", deberta.write_mxbai_rerank_v1, _base(deberta)),
-    Family("Qwen3-Reranker-0.6B", "28 × 1024", "reranker", causal_rerankers.write_qwen3_reranker_modules,
+    Family("Qwen3-Reranker-0.6B", "8 of 28 × 1024", "reranker", causal_rerankers.write_qwen3_reranker_modules,
            {decoders: {"QWEN3": _QWEN3}, causal_rerankers: {"QWEN3": _QWEN3}}),
-    Family("BART (bart-large-mnli)", "12 + 12 × 1024", "classifier", bart.write_bart_mnli,
-           _base(bart, hidden=1024, inner=4096, heads=16)),
+    Family("BART (bart-base)", "6 + 6 × 768", "classifier", bart.write_bart_mnli,
+           _base(bart, layers=6)),
 ]  # fmt: skip
 
 
@@ -141,10 +146,9 @@ def measure(family: Family, folder: Path) -> dict[str, Any]:
         path = folder / "checkpoint"
         with _sized(family.sizes):
             family.write(path)
-    expected = _ask("torch", path, family, folder, "fp32")
+    expected = _ask(path, family, folder, "fp32")
     errors = {
-        precision: asdict(_error(family.task, _ask("cpu", path, family, folder, precision), expected))
-        for precision in LOW
+        precision: asdict(_error(family.task, _ask(path, family, folder, precision), expected)) for precision in LOW
     }
     about = {"name": family.name, "size": family.size, "task": family.task, "trained": family.write is None}
     return {**about, "errors": errors}
@@ -159,8 +163,23 @@ def _sized(sizes: dict[ModuleType, dict[str, Any]]) -> Iterator[None]:
         yield
 
 
-def _ask(lane: Lane, path: Path, family: Family, cache: Path, precision: Precision) -> Floats:
-    with serve(lane, path, family.task, cache, Settings(precision=precision)) as served:
+def _ask(path: Path, family: Family, folder: Path, precision: Precision) -> Floats:
+    """The answers of the torch path at fp32, and of the CPU lane at the other precisions.
+
+    The conversion runs in this process: importing the libraries anew for each would take longer than the measurement.
+    """
+    config = AppConfig.model_validate({family.task: {"model": str(path)}, "serving": {"cache_dir": str(folder)}})
+    prepared = prepare_model(config, family.task)
+    source, recipe = prepared.source.path, prepared.files.recipe
+    backend: Backend
+    if precision == "fp32":
+        backend = TorchBackend(source, family.task, recipe)
+    else:
+        assert precision != "auto"
+        graph = folder / precision
+        convert(source, family.task, precision, graph, recipe=recipe)
+        backend = open_ir(graph, precision, threads=None, token_budget=config.cpu.token_budget)
+    with Served(open_engine(config, prepared, backend, precision), asyncio.new_event_loop()) as served:
         return _answers(served, family.task, texts())
 
 
@@ -207,24 +226,29 @@ def table_markdown() -> str:
     return "\n".join(lines)
 
 
+def _chosen(names: Sequence[str] | None) -> list[Family]:
+    """The families whose names contain one of these, in their order; all if there are none."""
+    return [family for name in names or [""] for family in FAMILIES if name in family.name]
+
+
 def main() -> None:
     """Measure the families named, or all, and write the result file as it grows."""
     from bench.support.machine import describe_machine
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", help="families whose names contain this; repeatable; default: all")
-    chosen = parser.parse_args().only
-    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["families"] if RESULTS.is_file() else []
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the result file, which is brought up to date")
+    asked = parser.parse_args()
+    out = asked.out
+    kept = json.loads(out.read_text(encoding="utf-8"))["families"] if out.is_file() else []
     found = {entry["name"]: entry for entry in kept}
-    for family in FAMILIES:
-        if chosen and not any(text in family.name for text in chosen):
-            continue
+    for family in _chosen(asked.only):
         with tempfile.TemporaryDirectory() as folder:
             found[family.name] = measure(family, Path(folder))
         print(json.dumps(found[family.name]), flush=True)  # noqa: T201 - the progress of a command-line tool
         ordered = [found[one.name] for one in FAMILIES if one.name in found]
         content = {"machine": describe_machine(), "texts": len(texts()), "families": ordered}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

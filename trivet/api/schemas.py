@@ -12,6 +12,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -103,15 +105,20 @@ class EmbeddingsBody(BaseModel):
     output_dtype: EmbeddingType = DEFAULT_TYPE
     """A smaller form of dense vectors. With `encoding_format: base64` its bytes are sent."""
 
+    @field_validator("output_dtype")
+    @classmethod
+    def _forms_are_of_vectors(cls, value: EmbeddingType, info: ValidationInfo) -> EmbeddingType:
+        if value != DEFAULT_TYPE and info.data.get("output", "dense") != "dense":
+            raise PydanticCustomError(
+                "output_dtype", "output_dtype is for dense vectors; with this output leave it out"
+            )
+        return value
+
     @model_validator(mode="after")
-    def _these_are_for_vectors(self) -> Self:
+    def _base64_is_for_vectors(self) -> Self:
         if self.encoding_format == "base64" and self.output != "dense":
             raise PydanticCustomError(
                 "encoding_format", "encoding_format base64 is for dense vectors; with this output leave it out"
-            )
-        if self.output_dtype != DEFAULT_TYPE and self.output != "dense":
-            raise PydanticCustomError(
-                "output_dtype", "output_dtype is for dense vectors; with this output leave it out"
             )
         return self
 

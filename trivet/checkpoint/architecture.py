@@ -24,7 +24,7 @@ _DECODERS = frozenset(
 _GATED = frozenset(
     {
         "cohere", "cohere2", "embedding_gemma2", "eurobert", "gemma", "gemma2", "gemma3", "gemma3_text", "granite",
-        "gte", "llama", "llama_bidirec", "ministral", "mistral", "mixtral", "modernbert", "new", "nomic_bert",
+        "gte", "llama", "llama_bidirec", "ministral", "mistral", "mixtral", "modernbert", "new",
         "olmo", "olmo2", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
     }
 )  # fmt: skip
@@ -127,8 +127,9 @@ class Architecture:
     @property
     def has_gated_mlp(self) -> bool:
         """Whether a feed-forward block has two input projections (GeGLU, SwiGLU)."""
-        if "activation_function" in self.config and self.model_type == "nomic_bert":
-            return self.config["activation_function"] == "swiglu"
+        if self.model_type == "nomic_bert":
+            usual = "gelu" if self.config.get("num_experts") else "swiglu"
+            return bool(self.config.get("activation_function", usual) == "swiglu")
         return self.model_type in _GATED or self.config.get("feed_forward_type") == "geglu"
 
     @property
