@@ -337,6 +337,10 @@ class ModelCard:
     """What an embedder can make of a text, the most usual first."""
     weights_bytes: int | None = None
     """Size of the weights on disk."""
+    cpu_bytes: int | None = None
+    """Estimate: weights and the activations of the largest forward in a CPU replica; None where it is not known."""
+    gpu_bytes: int | None = None
+    """The same of a GPU replica, in GPU memory."""
     licence: str | None = None
     """As the model's card states it; None if it does not."""
     languages: tuple[str, ...] = ()

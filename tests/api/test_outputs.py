@@ -1,5 +1,7 @@
 """Sparse weights and vectors of tokens over HTTP, and what is refused of them."""
 
+import base64
+import json
 from typing import Any
 
 import httpx
@@ -9,6 +11,7 @@ from pydantic import ByteSize
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import DIMENSIONS, FakeDispatcher, vector_of
+from trivet.api.quantize import EmbeddingType, quantize
 from trivet.api.settings import ApiSettings
 from trivet.config import CacheConfig
 from trivet.messages import EmbedRequest
@@ -57,6 +60,36 @@ async def test_teis_routes(client: httpx.AsyncClient, dispatcher: FakeDispatcher
 async def test_vllms_pooling(client: httpx.AsyncClient, task: str | None, shape: tuple[int, ...]) -> None:
     answer = await post(client, "/pooling", input="a red fox", task=task)
     assert np.shape(answer["data"][0]["data"]) == shape
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "binary", "ubinary"])
+async def test_smaller_forms_as_numbers_bytes_and_lines(client: httpx.AsyncClient, dtype: EmbeddingType) -> None:
+    expected = quantize(np.stack([vector_of(text) for text in TEXTS]), dtype)
+    body = {"input": TEXTS, "output_dtype": dtype}
+    numbers = await post(client, "/v1/embeddings", **body)
+    assert [item["embedding"] for item in numbers["data"]] == expected.tolist()
+    encoded = await post(client, "/v1/embeddings", **body, encoding_format="base64")
+    assert base64.b64decode(encoded["data"][1]["embedding"]) == expected[1].tobytes()
+    lines = await client.post("/v1/embeddings", json=body, headers={"accept": "application/x-ndjson"})
+    assert json.loads(lines.text.splitlines()[1])["embedding"] == expected[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"output_dtype": "int8", "output": "sparse"}, "output_dtype is for dense vectors"),
+        ({"output_dtype": "binary", "dimensions": 12}, "binary needs a number of dimensions that is a multiple of 8"),
+        ({"output_dtype": "int4"}, "output_dtype"),
+    ],
+)
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+async def test_a_form_that_the_vectors_cannot_have(
+    client: httpx.AsyncClient, body: dict[str, Any], message: str, accept: str
+) -> None:
+    answer = await client.post("/v1/embeddings", json={"input": "x"} | body, headers={"accept": accept})
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+    assert answer.json()["error"]["param"] == "output_dtype"
 
 
 async def test_base64_is_for_dense_vectors(client: httpx.AsyncClient) -> None:

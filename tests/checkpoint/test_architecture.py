@@ -63,7 +63,15 @@ def test_what_is_not_stated_has_the_usual_value() -> None:
 
 
 def test_traits_of_families() -> None:
-    assert of(model_type="modernbert").has_gated_mlp
+    for gated in (
+        {"model_type": "modernbert"},
+        {"model_type": "qwen3"},
+        {"model_type": "nomic_bert"},
+        {"model_type": "nomic_bert", "activation_function": "swiglu"},
+        {"model_type": "bert", "feed_forward_type": "geglu"},
+    ):
+        assert of(**gated).has_gated_mlp
+    assert not of(model_type="nomic_bert", activation_function="gelu").has_gated_mlp
     assert of(model_type="deberta-v2").has_disentangled_attention
     assert not of(position_embedding_type="relative_key").has_absolute_positions
     assert of(is_decoder=True).is_decoder

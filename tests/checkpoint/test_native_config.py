@@ -30,6 +30,8 @@ def test_ntk_scaling_becomes_a_base_and_a_linear_factor() -> None:
         ({**NEW, "logn_attention_scale": True}, "logn_attention_scale"),
         ({"model_type": "nomic_bert", "n_embd": 64, "prenorm": True}, "prenorm"),
         ({"model_type": "nomic_bert", "n_embd": 64}, "n_layer"),
+        ({"model_type": "bert", "position_embedding_type": "relative_key_query"}, "position_embedding_type is 'rel"),
+        ({"model_type": "bert", "quantization_config": {"bits": 4}}, "quantization_config"),
         ({"model_type": "phi3", "use_bidirectional_attention": True}, "use_bidirectional_attention"),
     ],
 )

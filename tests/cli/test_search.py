@@ -42,6 +42,13 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
     assert len(reranking.similarities or ()) == len(reranking.documents)
 
 
+def test_an_instruction_goes_to_the_embedder(run: Run, notes: Path, dispatcher: FakeDispatcher) -> None:
+    assert run("search", "notes", "salt", "--instruction", "find recipes", "--no-rerank").exit_code == 0
+    assert run("embed", "notes/area.py", "--instruction", "find recipes").exit_code == 0
+    last = [request for request in dispatcher.requests if isinstance(request, EmbedRequest)][-2:]
+    assert [request.instruction for request in last] == ["find recipes"] * 2
+
+
 def test_long_passages_are_shortened_unless_they_are_wanted_whole(run: Run, notes: Path) -> None:
     short = run("search", "notes", "def area(r):", "--path", "*.py").stdout
     assert "… 14 more lines" in short

@@ -9,6 +9,7 @@ import pytest
 from tests.support.dispatcher import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
 from tests.support.serving import served
 from trivet.api.app import create_app
+from trivet.api.quantize import quantize
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, Client, Pair, RelationPair
 from trivet.config import CacheConfig
@@ -36,6 +37,37 @@ def test_embed_reports_windows_truncation_and_dimensions(client: Client) -> None
     [item] = client.embed([long], long_input="truncate", dimensions=3).items
     assert (item.windows, item.truncated, item.dimensions) == (1, True, 3)
     assert len(item.vector) == 3
+
+
+def test_an_instruction_is_sent(client: Client, dispatcher: FakeDispatcher) -> None:
+    client.embed(["a"], instruction="find bugs")
+    client.embed_many(["a"], instruction="find bugs", input_type="query")
+    assert [request.instruction for request in dispatcher.requests if isinstance(request, EmbedRequest)] == [
+        "find bugs"
+    ] * 2
+
+
+def test_embeds_in_whole_numbers(client: Client) -> None:
+    answer = client.embed_quantized(UNICODE, "int8", input_type="document")
+    expected = quantize(np.stack([vector_of(text) for text in UNICODE]), "int8")
+    assert answer.vectors == [tuple(row) for row in expected.tolist()]
+    assert (answer.model, answer.service.device) == (EMBEDDER.name, DEVICE)
+    [item] = client.embed_quantized(["a"], "ubinary").items
+    assert (len(item.vector), item.windows, item.truncated) == (DIMENSIONS // 8, 1, False)
+
+
+def test_embeds_as_weights_of_tokens(client: Client, dispatcher: FakeDispatcher) -> None:
+    answer = client.embed_sparse(["a red fox", "grey wolves"], input_type="query")
+    assert [item.weights for item in answer.items] == [{1: 1.0, 3: 2.0}, {4: 1.0, 6: 1.0}]
+    assert dispatcher.requests == [EmbedRequest(("a red fox", "grey wolves"), input_type="query", output="sparse")]
+
+
+def test_embeds_as_vectors_of_tokens(client: Client, dispatcher: FakeDispatcher) -> None:
+    answer = client.embed_tokens(["a red fox", "wolves"], input_type="document")
+    first, second = (item.to_numpy() for item in answer.items)
+    np.testing.assert_allclose(first, np.stack([vector_of(word) for word in ("a", "red", "fox")]), rtol=1e-6)
+    assert second.shape == (1, DIMENSIONS)
+    assert dispatcher.requests == [EmbedRequest(("a red fox", "wolves"), input_type="document", output="tokens")]
 
 
 def test_reranks(client: Client, dispatcher: FakeDispatcher) -> None:
@@ -87,6 +119,7 @@ def test_relates_pairs(client: Client) -> None:
 def test_models_and_readiness(client: Client) -> None:
     models = client.models()
     assert models.of_task("embedder").dimensions == DIMENSIONS
+    assert models.of_task("embedder").outputs == ("dense", "sparse", "tokens")
     assert models.of_task("classifier").labels == tuple(CLASSIFIER.labels)
     with pytest.raises(KeyError):
         models.of_task("painter")

@@ -16,6 +16,7 @@ from trivet.client import AsyncClient, ClientError
 from trivet.folders.indexing import index_path
 from trivet.index import IndexReader, IndexWriter
 from trivet.mcp.folder import REFRESH_AFTER_S, SNIPPET_LINES, Folder, FolderError
+from trivet.messages import EmbedRequest
 
 
 @pytest.fixture
@@ -55,6 +56,12 @@ async def test_a_search_indexes_the_folder_and_answers_with_places(folder: Folde
     assert await folder.search("send", "nothing/", 5) == "no file matches 'nothing/'"
     with pytest.raises(FolderError, match="no path can match"):
         await folder.search("send", "[", 5)
+
+
+async def test_the_embedder_is_told_what_a_search_is_for(folder: Folder, shared_server: tuple[str, Behind]) -> None:
+    await folder.search("wait", None, 2, "find bugs")
+    asked = [one for one in shared_server[1].dispatcher.requests if isinstance(one, EmbedRequest)]
+    assert [one.instruction for one in asked] == [None, "find bugs"]  # documents have none
 
 
 async def test_a_changed_file_is_found_by_the_next_search(folder: Folder, root: Path) -> None:

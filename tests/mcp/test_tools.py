@@ -25,7 +25,7 @@ from tests.support.shared_app import url_fixture as url_fixture
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import Unavailable
-from trivet.messages import ClassifyRequest, PairText
+from trivet.messages import ClassifyRequest, EmbedRequest, PairText
 
 if TYPE_CHECKING:  # `make test-fast` collects this file, and the protocol's types take seconds to build
     from mcp import Client
@@ -106,6 +106,11 @@ async def test_every_tool_answers(connect: Connect, url: str, dispatcher: FakeDi
         answer = content_of(await client.call_tool("embed", {"input": ["naïve 🦜", "b"], "input_type": "query"}))
         assert answer["model"] == EMBEDDER.name
         np.testing.assert_array_equal(np.array(answer["data"][0]["embedding"], np.float32), vector_of("naïve 🦜"))
+
+        content_of(await client.call_tool("embed", {"input": ["a"], "instruction": "find bugs"}))
+        request = dispatcher.requests[-1]
+        assert isinstance(request, EmbedRequest)
+        assert request.instruction == "find bugs"
 
         answer = content_of(
             await client.call_tool("rerank", {"query": "wait then", "documents": ["x", "wait then retry"], "top_n": 1})

@@ -1,4 +1,4 @@
-"""Writes STATES.md, and the table of docs/models.md, from the table: ``python -m tests.models.render``."""
+"""Writes STATES.md and the tables of docs/models.md: ``python -m tests.models.render``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.models.cases import CASES
+from tests.models.precision import table_markdown
 from tests.models.table import GROUPS, Row, State
 
 STATES_FILE = Path(__file__).parent / "STATES.md"
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 _BEGIN, _END = "<!-- table of models: written by tests/models/render.py -->", "<!-- end of the table of models -->"
+_ERRORS = "<!-- table of errors: written by tests/models/render.py -->", "<!-- end of the table of errors -->"
 
 _HEAD = """\
 # Models people use, and what Trivet makes of each
@@ -49,7 +51,7 @@ def states_markdown() -> str:
 
 
 def page_markdown(page: str) -> str:
-    """The page for users, with its table brought up to date."""
+    """The page for users, with its tables brought up to date."""
     lines = []
     for group, rows in GROUPS.items():
         lines += [f"### {group}\n", "| model | served as | state | note |", "|---|---|---|---|"]
@@ -59,9 +61,14 @@ def page_markdown(page: str) -> str:
             note = f"`reranker.template: {row.question.template}`" if row.question.template else needs
             lines.append(f"| {model} | {task} | {state} | {note} |")
         lines.append("")
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n\n" + "\n".join(lines) + f"\n{_END}{after}"
+    page = _between(page, (_BEGIN, _END), "\n".join(lines))
+    return _between(page, _ERRORS, f"{table_markdown()}\n")
+
+
+def _between(page: str, marks: tuple[str, str], content: str) -> str:
+    before, _, rest = page.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}\n\n{content}\n{marks[1]}{after}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

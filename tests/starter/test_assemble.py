@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from trivet.checkpoint.card import StatedFacts
 from trivet.errors import ModelError
 from trivet.starter.assemble import assemble
 
@@ -34,6 +35,11 @@ def test_the_directory_is_a_plain_hugging_face_model(shipped: Path, base: Path, 
     assert tensors["classifier.weight"].shape == (1, 8)
     assert {str(t.dtype) for t in tensors.values()} == {"float32"}
     assert all(p.stat().st_mode & 0o044 == 0o044 for p in model.iterdir())  # a cache may be shared between users
+
+
+def test_the_card_states_the_licence(shipped: Path, base: Path, cache: Path) -> None:
+    (shipped / "README.md").write_text("---\nlicense: mit\nlanguage: en\n---\n")
+    assert StatedFacts.read(assemble(shipped, cache, base=base)) == StatedFacts("mit", ("en",))
 
 
 def test_the_tokenizers_truncation_to_128_tokens_is_removed(shipped: Path, base: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import trivet.starter
+from trivet.checkpoint.card import StatedFacts
 from trivet.starter import prepare_starter
 from trivet.starter.base import base_model_dir
 from trivet.starter.card import read_card
@@ -57,6 +58,7 @@ def test_shipped_models_are_small_described_and_measured(task: str) -> None:
     text = (SHIPPED / task / "README.md").read_text()
     for heading in ("Data", "Figures", "Limits", "Licence"):
         assert f"## {heading}" in text
+    assert StatedFacts.read(SHIPPED / task) == StatedFacts("apache-2.0", ("en",))
 
 
 @pytest.mark.slow

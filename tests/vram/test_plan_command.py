@@ -4,8 +4,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.support.published import bert, several_vectors
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.plan import plan_command
+from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE
 
 APP = typer.Typer()
@@ -73,6 +75,47 @@ def test_a_written_configuration_is_valid_and_has_the_plans_models(arguments: li
     again = CliRunner().invoke(APP, [*arguments, "--write", str(file)])
     assert again.exit_code == 1
     assert "File exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("embedder", "prompts"),
+    [
+        ("intfloat/multilingual-e5-small", {"query": "query: ", "document": "passage: "}),
+        (
+            "intfloat/multilingual-e5-large-instruct",
+            {"query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "},
+        ),
+        ("BAAI/bge-small-en-v1.5", {"query": "Represent this sentence for searching relevant passages: "}),
+        ("BAAI/bge-reranker-base", None),
+        ("sentence-transformers/all-MiniLM-L6-v2", None),
+    ],
+)
+def test_a_written_configuration_has_the_prompts_of_known_models(
+    embedder: str, prompts: dict[str, str] | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "planned.yaml"
+    file.write_text(configuration([embedder, "r", "c"], None, file=str(file)))
+    assert read_serve_file(file).config.embedder.prompts == prompts
+
+
+def test_a_plan_describes_models_that_are_here(tmp_path: Path) -> None:
+    folder = tmp_path / "small-embedder"
+    bert.write_minilm(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\nlanguage: [en, de]\n---\n")
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", f"{folder},all-MiniLM-L6-v2"])
+    assert ran.exit_code == 0, ran.output
+    [row] = [line for line in ran.stdout.splitlines() if line.startswith("small-embedder") and "packed" in line]
+    assert row.split()[-3:] == ["mit", "en,", "de"]
+    assert "KiB" in row
+    [unknown] = [line for line in ran.stdout.splitlines() if line.startswith("all-MiniLM-L6-v2") and "?" in line]
+    assert "MiB" in unknown
+
+
+def test_a_plan_says_why_a_gpu_pads_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "small-colbert"
+    several_vectors.write_colbert_stanford(folder)
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", str(folder)])
+    assert "small-colbert is padded: it gives more than one vector" in ran.stdout
 
 
 def test_a_configuration_needs_three_models(tmp_path: Path) -> None:

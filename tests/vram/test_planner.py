@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from tests.vram.fakes import GIB, MIB
+from trivet.checkpoint.memory import ModelFacts, facts_from_config
 from trivet.errors import ConfigError, ModelError
 from trivet.vram.errors import DoesNotFit
-from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for, facts_from_config
+from trivet.vram.planning.facts import CATALOGUE, facts_for
 from trivet.vram.planning.planner import Assumptions, Plan, nearest_preset, needed, plan
 from trivet.vram.planning.presets import PRESETS
 from trivet.vram.planning.table import HEADER, render, rows
@@ -179,6 +180,9 @@ def test_a_local_checkpoint_is_described_by_its_files(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "modernbert"}))
     save_file({"a": np.zeros((3, 5), np.float32), "b": np.zeros((), np.float16)}, tmp_path / "model-1.safetensors")
     save_file({"c": np.zeros((7,), np.float32)}, tmp_path / "model-2.safetensors", metadata={"format": "pt"})
+    save_file({"d": np.zeros((9,), np.float32)}, tmp_path / "of-no-use.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     facts = facts_for(str(tmp_path))
     assert (facts.parameters, facts.hidden, facts.max_tokens, facts.gated) == (15 + 1 + 7, 8, 128, True)
 
@@ -213,10 +217,10 @@ def test_robertas_position_table_is_larger_than_its_token_limit() -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, r"no \.safetensors file"),
-        ({"m.safetensors": b""}, r"config\.json"),
-        ({"m.safetensors": b"", "config.json": b"{}"}, "hidden_size|too short"),
-        ({"m.safetensors": b"\x05" + b"\0" * 7 + b"{oops", "config.json": b"{}"}, "damaged"),
+        ({"model.safetensors": b""}, r"config\.json"),
+        ({"config.json": b"{}"}, r"model\.safetensors is missing"),
+        ({"model.safetensors": b"", "config.json": b"{}"}, "too short"),
+        ({"model.safetensors": b"\x05" + b"\0" * 7 + b"{oops", "config.json": b"{}"}, "damaged"),
     ],
 )
 def test_damaged_checkpoints_are_refused(tmp_path: Path, files: dict[str, bytes], words: str) -> None:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import WithJsonSchema
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 from trivet.dispatch.protocol import CacheUse, Routed
 from trivet.messages import EmbedResult, EngineResult, Floats, ModelCard, Usage
 
@@ -31,7 +33,7 @@ Vector = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "numb
 EncodedVector = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]})
 ]
-"""The same, or base64 of its little-endian float32 bytes."""
+"""The same, or base64 of its bytes: little-endian float32, or one for each number of a smaller form."""
 
 
 class TokenUsage(TypedDict):
@@ -178,6 +180,11 @@ class ModelEntry(TypedDict):
     labels: list[str] | None
     precision: str
     weights_bytes: int | None
+    """On disk."""
+    cpu_bytes: int | None
+    """Estimate: weights and the activations of the largest forward in a CPU replica."""
+    gpu_bytes: int | None
+    """The same of a GPU replica, in GPU memory."""
     licence: str | None
     """As the model's card states it."""
     languages: list[str] | None
@@ -213,17 +220,32 @@ def model_entry(card: ModelCard) -> ModelEntry:
         "labels": list(card.labels) or None,
         "precision": card.precision,
         "weights_bytes": card.weights_bytes,
+        "cpu_bytes": card.cpu_bytes,
+        "gpu_bytes": card.gpu_bytes,
         "licence": card.licence,
         "languages": list(card.languages) or None,
         "gpu_layout": "packed" if card.padded_because is None else f"padded: {card.padded_because}",
     }
 
 
-def embedding_items(result: EmbedResult, *, as_base64: bool, first_index: int = 0) -> list[Embedding]:
-    """Make OpenAI's `data` of a result, whatever was asked for."""
+def embedding_items(
+    result: EmbedResult, *, as_base64: bool, first_index: int = 0, dtype: EmbeddingType = DEFAULT_TYPE
+) -> list[Embedding]:
+    """Make OpenAI's `data` of a result, whatever was asked for.
+
+    Args:
+        result: of an embedder.
+        as_base64: whether a dense vector becomes base64.
+        first_index: position of the first text in the request.
+        dtype: the form of dense vectors.
+
+    Raises:
+        InvalidInput: the vectors cannot have that form; names the field `output_dtype`.
+    """
     usage = result.usage
+    vectors = result.vectors if dtype == DEFAULT_TYPE else quantize(result.vectors, dtype, "output_dtype")
     found: list[Any] = [
-        *((_base64(vector) if as_base64 else vector) for vector in result.vectors),
+        *((_base64(vector) if as_base64 else vector) for vector in vectors),
         *({"indices": one.indices, "values": one.values} for one in result.sparse),
         *result.tokens,
     ]
@@ -283,6 +305,7 @@ def _cache_headers(uses: list[CacheUse]) -> dict[str, str]:
     return {"x-trivet-cache": outcome, "x-trivet-cache-hits": f"{hits}/{inputs}"}
 
 
-def _base64(vector: Floats) -> str:
-    # From the array's memory, which is copied only if it is not contiguous little-endian float32.
-    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").data).decode("ascii")
+def _base64(vector: NDArray[Any]) -> str:
+    # From the array's memory, which is copied only if it is not contiguous, or floats that are not little-endian.
+    form = "<f4" if vector.dtype.kind == "f" else vector.dtype
+    return base64.b64encode(np.ascontiguousarray(vector, dtype=form).data).decode("ascii")

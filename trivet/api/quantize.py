@@ -18,12 +18,30 @@ EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary"]
 DEFAULT_TYPE: EmbeddingType = "float"
 
 
-def quantize(vectors: Floats, kind: EmbeddingType) -> NDArray[Any]:
+def check_type(kind: EmbeddingType, dimensions: int, field: str) -> None:
+    """Refuse a binary form of dimensions that do not fill whole bytes.
+
+    Args:
+        kind: the form.
+        dimensions: of the vectors.
+        field: the one that asks for it.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    if kind in ("binary", "ubinary") and dimensions % 8:
+        raise InvalidInput(
+            f"{kind} needs a number of dimensions that is a multiple of 8, not {dimensions}", field=field
+        )
+
+
+def quantize(vectors: Floats, kind: EmbeddingType, field: str = "embedding_types") -> NDArray[Any]:
     """Return (inputs, dimensions) vectors in another form; the binary ones are (inputs, dimensions / 8).
 
     Raises:
-        InvalidInput: a binary form of dimensions that do not fill whole bytes.
+        InvalidInput: as `check_type`.
     """
+    check_type(kind, vectors.shape[-1], field)
     match kind:
         case "float":
             return np.ascontiguousarray(vectors)
@@ -32,10 +50,5 @@ def quantize(vectors: Floats, kind: EmbeddingType) -> NDArray[Any]:
             levels: Floats = np.rint(vectors * (127 / np.maximum(largest, 1e-12)))
             return levels.astype(np.int8) if kind == "int8" else (levels + 128).astype(np.uint8)
         case "binary" | "ubinary":
-            if vectors.shape[-1] % 8:
-                raise InvalidInput(
-                    f"{kind} needs a number of dimensions that is a multiple of 8, not {vectors.shape[-1]}",
-                    field="embedding_types",
-                )
             packed: NDArray[np.uint8] = np.packbits(vectors > 0, axis=-1)
             return packed if kind == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)

@@ -12,6 +12,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -19,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.fields import Flag, MaybeEmptyText, TextKind
+from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType
 from trivet.config import Output
 from trivet.messages import LongInput, PairText
 
@@ -99,6 +102,17 @@ class EmbeddingsBody(BaseModel):
     """What the search is for: it replaces the task in the prompt for queries of models that were trained with one."""
     output: Output = "dense"
     """One vector of each text, weights by token id, or a vector of each token: what the model gives."""
+    output_dtype: EmbeddingType = DEFAULT_TYPE
+    """A smaller form of dense vectors. With `encoding_format: base64` its bytes are sent."""
+
+    @field_validator("output_dtype")
+    @classmethod
+    def _forms_are_of_vectors(cls, value: EmbeddingType, info: ValidationInfo) -> EmbeddingType:
+        if value != DEFAULT_TYPE and info.data.get("output", "dense") != "dense":
+            raise PydanticCustomError(
+                "output_dtype", "output_dtype is for dense vectors; with this output leave it out"
+            )
+        return value
 
     @model_validator(mode="after")
     def _base64_is_for_vectors(self) -> Self:

@@ -21,6 +21,15 @@ _DECODERS = frozenset(
 )  # fmt: skip
 """Families of causal language models."""
 
+_GATED = frozenset(
+    {
+        "cohere", "cohere2", "embedding_gemma2", "eurobert", "gemma", "gemma2", "gemma3", "gemma3_text", "granite",
+        "gte", "llama", "llama_bidirec", "ministral", "mistral", "mixtral", "modernbert", "new",
+        "olmo", "olmo2", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3",
+    }
+)  # fmt: skip
+"""Families whose feed-forward blocks have two input projections."""
+
 POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 """Model types whose first token has the position after the padding id, so that 514 positions hold 512 tokens."""
 
@@ -54,22 +63,22 @@ class Architecture:
     @property
     def hidden_size(self) -> int:
         """Features of one token."""
-        return self._size("hidden_size", "n_embd", "dim")
+        return self._size("hidden_size", "n_embd", "dim", "d_model")
 
     @property
     def intermediate_size(self) -> int:
         """Features inside a feed-forward block."""
-        return self._size("intermediate_size", "n_inner", "hidden_dim")
+        return self._size("intermediate_size", "n_inner", "hidden_dim", "encoder_ffn_dim")
 
     @property
     def layers(self) -> int:
         """Layers of the encoder."""
-        return self._size("num_hidden_layers", "n_layer", "n_layers")
+        return self._size("num_hidden_layers", "n_layer", "n_layers", "encoder_layers")
 
     @property
     def heads(self) -> int:
         """Attention heads of one layer."""
-        return self._size("num_attention_heads", "n_head", "n_heads")
+        return self._size("num_attention_heads", "n_head", "n_heads", "encoder_attention_heads")
 
     @property
     def vocab_size(self) -> int:
@@ -117,8 +126,11 @@ class Architecture:
 
     @property
     def has_gated_mlp(self) -> bool:
-        """Whether a feed-forward block has two input projections (GeGLU)."""
-        return self.model_type == "modernbert"
+        """Whether a feed-forward block has two input projections (GeGLU, SwiGLU)."""
+        if self.model_type == "nomic_bert":
+            usual = "gelu" if self.config.get("num_experts") else "swiglu"
+            return bool(self.config.get("activation_function", usual) == "swiglu")
+        return self.model_type in _GATED or self.config.get("feed_forward_type") == "geglu"
 
     @property
     def has_disentangled_attention(self) -> bool:

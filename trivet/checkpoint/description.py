@@ -9,7 +9,7 @@ from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import read_object
 from trivet.checkpoint.forms import check_forms
 from trivet.checkpoint.late_interaction import LateInteraction, read_late_interaction
-from trivet.checkpoint.m3 import M3Heads
+from trivet.checkpoint.m3 import M3Heads, pickled_heads
 from trivet.checkpoint.modules import Modules, TransformerSettings, read_modules, read_transformer_settings
 from trivet.checkpoint.recipes import SPLADE
 from trivet.checkpoint.templates import KNOWN, PairTemplate, read_chat_template
@@ -17,6 +17,9 @@ from trivet.config import Output, Task
 from trivet.errors import ModelError
 from trivet.prompts import named_prompt, prompt_for_type
 
+PROMPTS_FILE = "config_sentence_transformers.json"
+ADAPTER_FILE = "adapter_config.json"
+"""The file of peft that makes transformers load an adapter into the model."""
 _UNSET_LENGTH = 10**9
 """tokenizer_config.json writes about 1e30 for "no limit"."""
 
@@ -54,6 +57,8 @@ class ModelFiles:
     """Whether sparse weights are numbers of a sequence, one for each entry of the vocabulary; else of its tokens."""
     late: LateInteraction | None = None
     """How a late-interaction model reads queries and documents; None for other models."""
+    unread: tuple[str, ...] = ()
+    """Files of heads that are pickles, which are read only of models that the configuration names."""
 
     @classmethod
     def read(
@@ -82,11 +87,18 @@ class ModelFiles:
         """
         architecture = Architecture.read(path)
         check_forms(path)
+        if (path / ADAPTER_FILE).is_file():
+            raise ModelError(
+                f"{path / ADAPTER_FILE}: a LoRA adapter beside the weights is not applied; merge it into them (peft: "
+                "merge_and_unload)"
+            )
         settings = read_transformer_settings(path)
         limit = _token_limit(path, architecture, settings)
         if max_tokens is not None and max_tokens > limit:
             raise ModelError(f"max_tokens {max_tokens} is more than {path.name} takes ({limit})")
-        stated = read_object(path / "config_sentence_transformers.json")
+        stated = read_object(path / PROMPTS_FILE)
+        if prompts is None:
+            _check_default_prompt(path, stated)
         modules = read_modules(path, task, recipe)
         late = read_late_interaction(path, modules, settings)
         common: dict[str, Any] = {
@@ -123,6 +135,10 @@ class ModelFiles:
             return cls(**common, dimensions=0)
         if late is not None:
             return cls(**common, dimensions=0)
+        if (default := stated.get("default_prompt_name")) and stated["prompts"][default]:
+            raise ModelError(
+                f"{path / PROMPTS_FILE}: default_prompt_name is {default!r}; prompts of rerankers are not supported"
+            )
         _check_reranker(path, architecture, modules)
         if settings.reads_messages:
             return cls(**common, dimensions=0, template=read_chat_template(path))
@@ -143,6 +159,7 @@ class ModelFiles:
         Raises:
             ModelError: no label begins with "entail".
         """
+        self._check_label_indices()
         for label, index in self.labels.items():
             if label.lower().startswith("entail"):
                 return index, (len(self.labels) - 1 if index == 0 else 0)
@@ -150,6 +167,15 @@ class ModelFiles:
             f"{self.path.name} has no entailment label, so it cannot classify by hypotheses; "
             f"its labels are {sorted(self.labels)}"
         )
+
+    def _check_label_indices(self) -> None:
+        """Refuse two different orders of labels: libraries look some up in the one and some in the other."""
+        stated = self.architecture.config.get("label2id")
+        if isinstance(stated, dict) and stated != dict(self.labels):
+            raise ModelError(
+                f"{self.path / 'config.json'}: label2id is {stated}, and id2label says {dict(self.labels)}; one of "
+                "them is wrong"
+            )
 
     def prompt(self, name: str | None) -> str:
         """Return the prompt of this name; `document` and `passage` mean the same.
@@ -185,6 +211,13 @@ class ModelFiles:
         return "" if found is None else self.prompts[found]
 
 
+def _check_default_prompt(path: Path, stated: Mapping[str, Any]) -> None:
+    default, prompts = stated.get("default_prompt_name"), stated.get("prompts") or {}
+    if default is not None and default not in prompts:
+        named = ", ".join(map(repr, prompts)) or "none"
+        raise ModelError(f"{path / PROMPTS_FILE}: default_prompt_name is {default!r}; its prompts are {named}")
+
+
 def _marked(prompts: dict[str, str], late: LateInteraction) -> dict[str, str]:
     """The prompts, with the markers of queries and documents in front."""
     return prompts | {side: mark + prompts.get(side, "").removeprefix(mark) for side, mark in late.markers.items()}
@@ -194,13 +227,14 @@ def _outputs_of_pooled(path: Path) -> dict[str, Any]:
     """What an embedder with pooling gives, and the size of its tokens' vectors."""
     heads = M3Heads.read(path)
     outputs: list[Output] = ["dense"]
+    unread = tuple(file.name for file in pickled_heads(path))
     if heads is None:
-        return {"outputs": tuple(outputs)}
+        return {"outputs": tuple(outputs), "unread": unread}
     if heads.weights is not None:
         outputs.append("sparse")
     if heads.vectors is not None:
         outputs.append("tokens")
-    return {"outputs": tuple(outputs), "token_dimensions": heads.vector_size}
+    return {"outputs": tuple(outputs), "token_dimensions": heads.vector_size, "unread": unread}
 
 
 def _token_limit(path: Path, architecture: Architecture, settings: TransformerSettings) -> int:

@@ -16,6 +16,12 @@ HEADS = ("sparse_linear", "colbert_linear")
 """Names of the files, without their endings."""
 
 
+def pickled_heads(model_dir: Path) -> list[Path]:
+    """Return the heads that are pickles, and that no safetensors file stands for."""
+    found = (model_dir / f"{name}.pt" for name in HEADS)
+    return [file for file in found if file.is_file() and not file.with_suffix(".safetensors").is_file()]
+
+
 @dataclass(frozen=True, slots=True)
 class M3Heads:
     """The heads of one checkpoint; None where it lacks one."""

@@ -26,6 +26,37 @@ _SETTINGS_FILES = tuple(
 )
 """Names that sentence-transformers tries for the settings of the transformer, in its order."""
 
+_OF_LOADING = frozenset(
+    {"trust_remote_code", "revision", "token", "cache_dir", "local_files_only", "subfolder", "use_fast"}
+)
+"""Arguments of sentence-transformers' loading that change no number."""
+_OF_COMPUTING = frozenset(
+    {
+        "attn_implementation", "dtype", "torch_dtype", "device_map", "low_cpu_mem_usage", "use_safetensors",
+        "add_pooling_layer", "use_memory_efficient_attention", "unpad_inputs",
+    }
+)  # fmt: skip
+"""Arguments of the model that choose how it computes, or a layer that is not used."""
+_OF_PADDING = frozenset({"padding_side", "legacy", "clean_up_tokenization_spaces"})
+"""Arguments of the tokenizer that change no token of a text."""
+_ARGUMENTS = tuple(
+    (name, harmless, remedy)
+    for names, harmless, remedy in (
+        (("model_args", "model_kwargs"), _OF_COMPUTING, "set it in config.json"),
+        (("config_args", "config_kwargs"), _OF_COMPUTING | {"use_cache"}, "set it in config.json"),
+        (("tokenizer_args", "processor_kwargs"), _OF_PADDING, "set it in tokenizer_config.json or tokenizer.json"),
+    )
+    for name in names
+)
+"""Fields with arguments, those of them that may be there, and what to do about others."""
+_OUTPUT_OF_TOKENS = ("feature-extraction", "last_hidden_state")
+_OUTPUT_OF_CHAIN = {
+    "": ("sequence-classification", "logits"),
+    "LogitScore": ("text-generation", "logits"),
+    "SpladePooling": ("fill-mask", "logits"),
+}
+"""The second module → the task of the transformer and its output that the module reads."""
+
 _VECTOR = "sentence_embedding"
 """sentence-transformers' name for the vector of a text, which the modules after pooling read and write."""
 _TOKENS = "token_embeddings"
@@ -38,6 +69,8 @@ STANFORD = "HF_ColBERT"
 METADATA_FILE = "artifact.metadata"
 """Where that library keeps its settings."""
 _STANFORD_OUTPUTS = 128
+_POOLED_SIZES = ("embedding_dimension", "word_embedding_dimension")
+"""Names of the features that a Pooling module takes, since sentence-transformers 6 and before."""
 _LATE_SETTINGS = ("query_length", "document_length", "query_expansion")
 """Settings of the transformer that late-interaction models have."""
 
@@ -102,11 +135,22 @@ class Splade:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedSize:
+    """A size, and where it is stated."""
+
+    file: Path
+    field: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Modules:
     """What is computed from the hidden states of the tokens."""
 
     pooling: tuple[str, ...] = ()
     """Pooling modes, supported or not, in the order in which their vectors are concatenated."""
+    pooled_size: StatedSize | None = None
+    """Features of a token that is pooled, where the pooling's configuration states them."""
     steps: tuple[Step, ...] = ()
     """What happens to the pooled vector, in order."""
     score: LogitScore | None = None
@@ -133,8 +177,12 @@ class Modules:
             hidden_size: features of a token that are pooled.
 
         Raises:
-            ModelError: a step does not take what the one before it gives.
+            ModelError: the pooling or a step does not take what the one before it gives.
         """
+        if (stated := self.pooled_size) is not None and stated.size != hidden_size:
+            raise ModelError(
+                f"{stated.file}: {stated.field} is {stated.size}, but the encoder gives {hidden_size} features"
+            )
         size = hidden_size * max(1, len(self.pooling))
         for step in self.steps or self.token_steps:
             expected = step.inputs if isinstance(step, Dense) else step.size if isinstance(step, LayerNorm) else size
@@ -215,10 +263,11 @@ def read_transformer_settings(model_dir: Path) -> TransformerSettings:
     for name in ("processing_kwargs", *(() if of_tokens else _LATE_SETTINGS)):
         if settings.get(name):
             raise ModelError(f"{file} sets {name}, which is not supported")
-    for name in ("config_args", "config_kwargs"):
-        changed = sorted(set(settings.get(name) or {}) - {"trust_remote_code", "use_cache"})
+    for name, harmless, remedy in _ARGUMENTS:
+        changed = sorted(set(settings.get(name) or {}) - harmless - _OF_LOADING)
         if changed:
-            raise ModelError(f"{file} overrides {', '.join(changed)} of config.json in {name}; set them in config.json")
+            raise ModelError(f"{file}: {name} sets {', '.join(changed)}, which is not supported; {remedy}")
+    _check_output(file, settings, module_kinds(model_dir))
     limit = settings.get("max_seq_length")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ModelError(f"{file}: max_seq_length is {limit!r}, not a positive whole number")
@@ -229,6 +278,22 @@ def read_transformer_settings(model_dir: Path) -> TransformerSettings:
         lowercases=bool(settings.get("do_lower_case")),
         reads_messages="message" in (settings.get("modality_config") or {}),
     )
+
+
+def _check_output(file: Path, settings: Mapping[str, Any], kinds: list[str]) -> None:
+    """Refuse settings that read something else of the transformer than its chain of modules takes."""
+    task, output = _OUTPUT_OF_CHAIN.get(kinds[1] if len(kinds) > 1 else "", _OUTPUT_OF_TOKENS)
+    stated = settings.get("transformer_task")
+    if stated not in (None, task):
+        raise ModelError(f"{file}: transformer_task is {stated!r}; with these modules it must be {task!r}")
+    modalities = settings.get("modality_config")
+    for modality in ("text", "message"):
+        read = modalities.get(modality) if isinstance(modalities, dict) else None
+        if isinstance(read, dict) and (read.get("method"), read.get("method_output_name")) != ("forward", output):
+            raise ModelError(
+                f"{file}: modality_config reads {read.get('method_output_name')!r} of {read.get('method')!r} for "
+                f"{modality}; with these modules it must be {output!r} of 'forward'"
+            )
 
 
 def module_kinds(model_dir: Path) -> list[str]:
@@ -282,7 +347,7 @@ class _Chain:
                         f"{folder / 'config.json'} leaves the prompt out of pooling (include_prompt: false), "
                         "which is not supported"
                     )
-                return Modules(_modes(config), tuple(self._steps(2, _VECTOR)))
+                return Modules(_modes(config), _pooled_size(folder, config), tuple(self._steps(2, _VECTOR)))
             case ["MLMTransformer" | "Transformer", "SpladePooling"]:
                 self._check_root()
                 return Modules(splade=_splade(*self._config(1)))
@@ -363,6 +428,11 @@ def _splade(folder: Path, config: Mapping[str, Any]) -> Splade:
     if activation not in ("relu", "log1p_relu"):
         raise ModelError(f"{file}: activation_function is {activation!r}; relu and log1p_relu are supported")
     return Splade(sums=strategy == "sum", logs=2 if activation == "log1p_relu" else 1)
+
+
+def _pooled_size(folder: Path, config: Mapping[str, Any]) -> StatedSize | None:
+    field = next((name for name in _POOLED_SIZES if config.get(name) is not None), None)
+    return None if field is None else StatedSize(folder / "config.json", field, _size(folder, config, field))
 
 
 def _modes(config: Mapping[str, Any]) -> tuple[str, ...]:

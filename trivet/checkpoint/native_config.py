@@ -53,6 +53,16 @@ def native_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
     Raises:
         CheckpointMismatch: a field asks for something that the native class does not compute; the message names it.
     """
+    if str(config.get("position_embedding_type")).startswith("relative"):
+        raise CheckpointMismatch(
+            f"config.json: position_embedding_type is {config['position_embedding_type']!r}; positions between tokens "
+            "are not computed"
+        )
+    if config.get("quantization_config"):
+        raise CheckpointMismatch(
+            "config.json: quantization_config: quantised weights are not read; use the weights that they were made of, "
+            "and `cpu.precision` for a smaller model"
+        )
     match config.get("model_type"):
         case "new":
             return _gte(config)

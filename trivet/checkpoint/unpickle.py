@@ -19,13 +19,12 @@ from filelock import FileLock
 
 import trivet
 from trivet.checkpoint.files import SINGLE_FILE, find_weight_files, inside, read_json
-from trivet.checkpoint.m3 import HEADS
+from trivet.checkpoint.m3 import pickled_heads
 from trivet.errors import ModelError
 
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
-_KEPT = ("*.json", "*.txt", "*.model")
-_HEADS = tuple(f"{name}.pt" for name in HEADS)
+_KEPT = ("*.json", "*.txt", "*.model", "README.md")
 
 
 def pickle_files(model_dir: Path) -> list[Path]:
@@ -45,13 +44,7 @@ def pickle_files(model_dir: Path) -> list[Path]:
 def has_pickles(model_dir: Path) -> bool:
     """Whether anything that is read of the checkpoint is a pickle: the model, or heads beside it."""
     lacks_safetensors = not any(model_dir.glob("*.safetensors"))
-    return bool(_heads(model_dir)) or (lacks_safetensors and bool(pickle_files(model_dir)))
-
-
-def _heads(model_dir: Path) -> list[Path]:
-    """Pickled heads that no safetensors file stands for."""
-    found = (model_dir / name for name in _HEADS)
-    return [file for file in found if file.is_file() and not file.with_suffix(".safetensors").is_file()]
+    return bool(pickled_heads(model_dir)) or (lacks_safetensors and bool(pickle_files(model_dir)))
 
 
 def unpickled(model_dir: Path, out: Path) -> Path:
@@ -107,7 +100,7 @@ def convert(model_dir: Path, out: Path) -> None:
             shutil.copyfile(file, partial / file.name)
     else:
         write({name: tensor for file in pickle_files(model_dir) for name, tensor in read(file).items()}, SINGLE_FILE)
-    for file in _heads(model_dir):
+    for file in pickled_heads(model_dir):
         write(read(file), file.with_suffix(".safetensors").name)
     partial.rename(out)
 

@@ -30,6 +30,10 @@ LongInputOption = Annotated[
     LongInput,
     typer.Option(help="Texts longer than the model's limit: read them in windows, refuse them, or truncate them."),
 ]
+Instruction = Annotated[
+    str | None,
+    typer.Option(help="What the search is for: replaces the task in the prompt of models that were trained with one."),
+]
 
 DEFAULT_TIMEOUT_S = 600.0
 

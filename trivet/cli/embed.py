@@ -9,6 +9,7 @@ from rich.console import Console
 
 from trivet.cli.calling import (
     DEFAULT_TIMEOUT_S,
+    Instruction,
     Key,
     LongInputOption,
     Timeout,
@@ -32,6 +33,7 @@ def embed_command(
     input_type: Annotated[
         Literal["query", "document"] | None, typer.Option(help="The model's prompt to use, if it has prompts.")
     ] = None,
+    instruction: Instruction = None,
     dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many dimensions of each vector.")] = None,
     long_input: LongInputOption = "window",
     max_file_bytes: MaxFileBytes = DEFAULT_MAX_FILE_BYTES,
@@ -44,7 +46,12 @@ def embed_command(
     texts = read_texts(files, console, lines=lines, max_file_bytes=max_file_bytes, excluded=written(out))
     if not texts:
         fail(console, "nothing to embed")
-    options: EmbedOptions = {"input_type": input_type, "dimensions": dimensions, "long_input": long_input}
+    options: EmbedOptions = {
+        "input_type": input_type,
+        "instruction": instruction,
+        "dimensions": dimensions,
+        "long_input": long_input,
+    }
     run(_embed(connect(url, key, timeout_s), texts, options, out, console), console)
 
 

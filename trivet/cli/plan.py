@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from trivet.checkpoint.memory import DTYPES, Dtype
+from trivet.cli.about_models import render_about
 from trivet.config import TASKS
 from trivet.errors import ConfigError, ModelError
 from trivet.units import format_bytes
 from trivet.vram.planning.configuration import configuration
-from trivet.vram.planning.facts import CATALOGUE, DTYPES, Dtype, facts_for
+from trivet.vram.planning.facts import CATALOGUE, facts_for
 from trivet.vram.planning.planner import Assumptions, Plan, needed
 from trivet.vram.planning.presets import PRESETS
 from trivet.vram.planning.several import plan_gpus
@@ -97,7 +99,7 @@ def plan_command(
         if external is None:
             assumptions = replace(assumptions, external_bytes=chosen.external_bytes)
         if gpus is None and (chosen.gpu_bytes == 0 or gpu_bytes == 0):
-            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide. Models: {', '.join(names)}")
+            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide.\n\n{render_about([facts_for(n) for n in names])}")
             _write(write, names, None)
             return
     else:
@@ -114,6 +116,7 @@ def plan_command(
             typer.echo(f"GPU {index}:" if planned else f"GPU {index}: no model")
         if planned is not None:
             typer.echo(render(planned))
+    typer.echo(f"\n{render_about(facts)}")
     _write(write, names, plans[0])
 
 

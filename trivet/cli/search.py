@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from trivet.cli.calling import DEFAULT_TIMEOUT_S, Key, Timeout, Url, connect, describe_service, fail, run
+from trivet.cli.calling import DEFAULT_TIMEOUT_S, Instruction, Key, Timeout, Url, connect, describe_service, fail, run
 from trivet.cli.output import json_line, opened
 from trivet.client import AsyncClient
 from trivet.folders.indexing import index_path
@@ -29,6 +29,7 @@ def search_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines, with the whole passages.")] = False,
     full: Annotated[bool, typer.Option("--full", help=f"Show passages whole, not only {SHOWN_LINES} lines.")] = False,
     rerank: Annotated[bool, typer.Option(help="Let the reranker order what the embedder finds.")] = True,
+    instruction: Instruction = None,
     url: Url = None,
     key: Key = None,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
@@ -42,7 +43,7 @@ def search_command(
         of = index if index.is_dir() else "FOLDER"
         fail(console, f"{shown(file)} does not exist; `trivet index {shown(of)}` makes an index")
     client = connect(url, key, timeout_s, priority="interactive")
-    answer = run(_search(client, file, question, k, path, rerank=rerank), console)
+    answer = run(_search(client, file, question, k, path, rerank=rerank, instruction=instruction), console)
     if as_json:
         with opened(None) as out:
             for one in answer.found:
@@ -58,12 +59,19 @@ def search_command(
 
 
 async def _search(
-    client: AsyncClient, file: Path, question: str, k: int, path: str | None, *, rerank: bool
+    client: AsyncClient,
+    file: Path,
+    question: str,
+    k: int,
+    path: str | None,
+    *,
+    rerank: bool,
+    instruction: str | None,
 ) -> SearchAnswer:
     async with client:
         with IndexReader(file) as reader:
             try:
-                return await search(client, reader, question, k, path=path, rerank=rerank)
+                return await search(client, reader, question, k, path=path, rerank=rerank, instruction=instruction)
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from error
 

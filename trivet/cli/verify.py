@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -75,27 +76,26 @@ def _show(verdicts: "list[Verdict]", *, json_lines: bool) -> None:
                 out.write(json_line({**asdict(verdict), "agrees": verdict.agrees}))
         return
     console = Console()
-    table = Table()
-    for column in ("model", "served on", "numbers", "compared", "cosine", "difference", "rank agreement", "texts/s"):
-        table.add_column(column)
+    table = Table(box=box.SIMPLE)
+    for column in ("", "numbers", "compared", "cosine", "difference", "order"):
+        table.add_column(column, no_wrap=True)
     for verdict in verdicts:
-        speed = f"{verdict.served_per_s:.0f} (reference {verdict.reference_per_s:.0f})"
         for one in verdict.agreements:
             cosine = "–" if one.cosine is None else f"{one.cosine:.5f}"
-            table.add_row(
-                verdict.model, verdict.device, one.what, str(one.compared), cosine, f"{one.difference:.2g}",
-                f"{one.rank_agreement:.4f}", speed,
-            )  # fmt: skip
+            order = f"{one.rank_agreement:.4f}"
+            table.add_row(verdict.task, one.what, str(one.compared), cosine, f"{one.difference:.2g}", order)
     console.print(table)
     for verdict in verdicts:
         console.print(_sentence(verdict), markup=False, highlight=False, soft_wrap=True)
 
 
 def _sentence(verdict: "Verdict") -> str:
+    about = f"{verdict.task}: {verdict.model} on {verdict.device}"
     if verdict.reference is None:
-        return f"{verdict.task}: nothing to compare with: {verdict.no_reference}"
+        return f"{about}: nothing to compare with: {verdict.no_reference}"
+    speed = f"; {verdict.served_per_s:.0f} a second, {verdict.reference} in fp32 {verdict.reference_per_s:.0f}"
     not_compared = f"; {verdict.windowed} texts were read in windows and are not compared" if verdict.windowed else ""
     if verdict.agrees:
-        return f"{verdict.task}: agrees with {verdict.reference} at {verdict.precision}{not_compared}"
+        return f"{about} agrees with {verdict.reference}{speed}{not_compared}"
     problems = "; ".join(f"{one.what}: {problem}" for one in verdict.agreements for problem in one.problems)
-    return f"{verdict.task}: DIFFERS from {verdict.reference} at {verdict.precision}: {problems}{not_compared}"
+    return f"{about} DIFFERS from {verdict.reference}: {problems}{speed}{not_compared}"

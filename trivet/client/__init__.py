@@ -20,6 +20,8 @@ from trivet.client.answers import (
     Models,
     ModelState,
     Omitted,
+    QuantizedEmbedding,
+    QuantizedEmbeddings,
     Ranked,
     Ranking,
     Readiness,
@@ -27,7 +29,11 @@ from trivet.client.answers import (
     ServedModel,
     Service,
     Span,
+    SparseEmbedding,
+    SparseEmbeddings,
     TokenCounts,
+    TokenEmbedding,
+    TokenEmbeddings,
 )
 from trivet.client.async_client import AsyncClient
 from trivet.client.bulk import Batch, BatchLimits, Progress
@@ -84,6 +90,8 @@ __all__ = [
     "Omitted",
     "Pair",
     "Progress",
+    "QuantizedEmbedding",
+    "QuantizedEmbeddings",
     "Ranked",
     "Ranking",
     "Readiness",
@@ -96,7 +104,11 @@ __all__ = [
     "ServerFailed",
     "Service",
     "Span",
+    "SparseEmbedding",
+    "SparseEmbeddings",
     "TimedOut",
     "TokenCounts",
+    "TokenEmbedding",
+    "TokenEmbeddings",
     "Unreachable",
 ]

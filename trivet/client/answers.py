@@ -5,7 +5,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AliasPath, BeforeValidator, Field
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FLOAT_BYTES = 4
+
+QuantizedType = Literal["int8", "uint8", "binary", "ubinary"]
+"""Forms of vectors of one byte for each number, or for eight of them (`binary`, `ubinary`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,88 @@ class Embeddings(Answer):
 
         joined = np.frombuffer(b"".join(item.data for item in self.items), dtype="<f4")
         return joined.reshape(len(self.items), -1).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedEmbedding:
+    """The vector of one text, in whole numbers."""
+
+    index: int
+    """Position among the texts of the call."""
+    vector: Annotated[tuple[int, ...], Field(validation_alias="embedding", repr=False)]
+    windows: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedEmbeddings(Answer):
+    """Vectors in the order of the texts."""
+
+    items: Annotated[tuple[QuantizedEmbedding, ...], Field(validation_alias="data")]
+    model: str
+    tokens: Tokens
+
+    @property
+    def vectors(self) -> list[tuple[int, ...]]:
+        """All vectors."""
+        return [item.vector for item in self.items]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseEmbedding:
+    """The weights of one text."""
+
+    index: int
+    """Position among the texts of the call."""
+    indices: Annotated[tuple[int, ...], Field(validation_alias=AliasPath("embedding", "indices"), repr=False)]
+    """Token ids, ascending."""
+    values: Annotated[tuple[float, ...], Field(validation_alias=AliasPath("embedding", "values"), repr=False)]
+    """The weight of each."""
+    windows: int
+    """Number of windows that the text was split into; each token id has its largest weight."""
+    truncated: bool
+
+    @property
+    def weights(self) -> dict[int, float]:
+        """Weight by token id."""
+        return dict(zip(self.indices, self.values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class SparseEmbeddings(Answer):
+    """Weights in the order of the texts."""
+
+    items: Annotated[tuple[SparseEmbedding, ...], Field(validation_alias="data")]
+    model: str
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEmbedding:
+    """The vectors of one text's tokens."""
+
+    index: int
+    """Position among the texts of the call."""
+    vectors: Annotated[tuple[tuple[float, ...], ...], Field(validation_alias="embedding", repr=False)]
+    """One for each token that counts."""
+    windows: int
+    """Number of windows that the text was split into; their vectors follow one another."""
+    truncated: bool
+
+    def to_numpy(self) -> "NDArray[np.float32]":
+        """Return the vectors as one array, (tokens, dimensions). Needs numpy."""
+        import numpy as np
+
+        return np.array(self.vectors, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEmbeddings(Answer):
+    """Vectors of tokens in the order of the texts."""
+
+    items: Annotated[tuple[TokenEmbedding, ...], Field(validation_alias="data")]
+    model: str
+    tokens: Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +321,8 @@ class ServedModel:
     dimensions: int | None
     labels: tuple[str, ...] | None
     precision: str
+    outputs: tuple[str, ...] | None = None
+    """What an embedder can make of a text: `dense`, `sparse`, `tokens`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ class AsyncClient:
         self._http.event_hooks = {"response": [self._connection.note_answer_async]}
 
     embed = async_method(calls.embed)
+    embed_quantized = async_method(calls.embed_quantized)
+    embed_sparse = async_method(calls.embed_sparse)
+    embed_tokens = async_method(calls.embed_tokens)
     rerank = async_method(calls.rerank)
     classify = async_method(calls.classify)
     relate = async_method(calls.relate)

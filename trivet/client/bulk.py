@@ -29,6 +29,7 @@ class EmbedOptions(TypedDict, total=False):
     """The options of `embed`, for many texts. `priority` is `bulk` by default; `timeout_s` applies to each request."""
 
     input_type: InputType | None
+    instruction: str | None
     dimensions: int | None
     model: str | None
     long_input: LongInput | None

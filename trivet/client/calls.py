@@ -22,11 +22,15 @@ from trivet.client.answers import (
     Classification,
     Embeddings,
     Models,
+    QuantizedEmbeddings,
+    QuantizedType,
     Ranking,
     Readiness,
     Relations,
     Service,
+    SparseEmbeddings,
     TokenCounts,
+    TokenEmbeddings,
 )
 from trivet.client.errors import MalformedAnswer, Refused
 
@@ -122,6 +126,7 @@ def embed(
     texts: Sequence[str],
     *,
     input_type: InputType | None = None,
+    instruction: str | None = None,
     dimensions: int | None = None,
     model: str | None = None,
     long_input: LongInput | None = None,
@@ -133,6 +138,7 @@ def embed(
     Args:
         texts: One or more non-empty texts. Errors call them `input[0]`, `input[1]`, …
         input_type: Selects the model's prompt for `query` or `document`, if it has one.
+        instruction: What queries search for. It replaces the task in the prompt of models that were trained with one.
         dimensions: Keep this many dimensions of each vector (Matryoshka models), normalised again.
         model: Name of the expected model; another model refuses the call.
         long_input: How to treat texts longer than the model's limit.
@@ -144,17 +150,117 @@ def embed(
         encoding_format="base64",  # exact, and a quarter of the size of decimal numbers
         dimensions=dimensions,
         input_type=input_type,
+        instruction=instruction,
         model=model,
         long_input=long_input,
     )
     count = len(body["input"])
 
     def check(answer: Embeddings) -> None:
-        _check_positions("/v1/embeddings", [item.index for item in answer.items], count)
-        if len({item.dimensions for item in answer.items}) > 1:
-            raise MalformedAnswer("the answer of /v1/embeddings has vectors of different lengths")
+        _check_embeddings([item.index for item in answer.items], count, {item.dimensions for item in answer.items})
 
     return Call("/v1/embeddings", Embeddings, body, timeout_s, priority, check=check)
+
+
+def embed_quantized(
+    texts: Sequence[str],
+    dtype: QuantizedType,
+    *,
+    input_type: InputType | None = None,
+    instruction: str | None = None,
+    dimensions: int | None = None,
+    model: str | None = None,
+    long_input: LongInput | None = None,
+    priority: Priority | None = None,
+    timeout_s: float | None = None,
+) -> Call[QuantizedEmbeddings]:
+    """Embed texts in one request, as vectors of a quarter or (binary ones) a 32nd of the size.
+
+    Args:
+        texts: One or more non-empty texts. Errors call them `input[0]`, `input[1]`, …
+        dtype: The form of the vectors.
+        input_type: Selects the model's prompt for `query` or `document`, if it has one.
+        instruction: What queries search for. It replaces the task in the prompt of models that were trained with one.
+        dimensions: Keep this many dimensions of each vector (Matryoshka models).
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
+    """
+    body = _without_none(
+        input=_listed(texts, "texts"),
+        output_dtype=dtype,
+        dimensions=dimensions,
+        input_type=input_type,
+        instruction=instruction,
+        model=model,
+        long_input=long_input,
+    )
+    count = len(body["input"])
+
+    def check(answer: QuantizedEmbeddings) -> None:
+        _check_embeddings([item.index for item in answer.items], count, {len(item.vector) for item in answer.items})
+
+    return Call("/v1/embeddings", QuantizedEmbeddings, body, timeout_s, priority, check=check)
+
+
+def embed_sparse(
+    texts: Sequence[str],
+    *,
+    input_type: InputType | None = None,
+    model: str | None = None,
+    long_input: LongInput | None = None,
+    priority: Priority | None = None,
+    timeout_s: float | None = None,
+) -> Call[SparseEmbeddings]:
+    """Compute weights by token id, for an inverted index. Refused if the model has none (`outputs` in `models`).
+
+    Args:
+        texts: One or more non-empty texts. Errors call them `input[0]`, `input[1]`, …
+        input_type: Selects the model's prompt for `query` or `document`, if it has one.
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
+    """
+    body = _output("sparse", texts, input_type=input_type, model=model, long_input=long_input)
+    count = len(body["input"])
+
+    def check(answer: SparseEmbeddings) -> None:
+        _check_embeddings([item.index for item in answer.items], count)
+        if any(len(item.indices) != len(item.values) for item in answer.items):
+            raise MalformedAnswer("the answer of /v1/embeddings has a weight without a token id")
+
+    return Call("/v1/embeddings", SparseEmbeddings, body, timeout_s, priority, check=check)
+
+
+def embed_tokens(
+    texts: Sequence[str],
+    *,
+    input_type: InputType | None = None,
+    model: str | None = None,
+    long_input: LongInput | None = None,
+    priority: Priority | None = None,
+    timeout_s: float | None = None,
+) -> Call[TokenEmbeddings]:
+    """Compute a vector of each token, for late interaction. Refused if the model has none (`outputs` in `models`).
+
+    Args:
+        texts: One or more non-empty texts. Errors call them `input[0]`, `input[1]`, …
+        input_type: Whether they are queries or documents, which these models read differently.
+        model: Name of the expected model; another model refuses the call.
+        long_input: How to treat texts longer than the model's limit.
+        priority: `bulk` gives precedence to interactive requests.
+        timeout_s: Deadline of the whole call in seconds.
+    """
+    body = _output("tokens", texts, input_type=input_type, model=model, long_input=long_input)
+    count = len(body["input"])
+
+    def check(answer: TokenEmbeddings) -> None:
+        sizes = {len(vector) for item in answer.items for vector in item.vectors}
+        _check_embeddings([item.index for item in answer.items], count, sizes)
+
+    return Call("/v1/embeddings", TokenEmbeddings, body, timeout_s, priority, check=check)
 
 
 def rerank(
@@ -341,6 +447,16 @@ def not_one_string(items: Iterable[T], name: str) -> Iterable[T]:
 
 def _listed(items: Iterable[T], name: str) -> list[T]:
     return list(not_one_string(items, name))
+
+
+def _output(output: str, texts: Sequence[str], **fields: Any) -> dict[str, Any]:
+    return _without_none(input=_listed(texts, "texts"), output=output, **fields)
+
+
+def _check_embeddings(positions: list[int], count: int, sizes: Collection[int] = ()) -> None:
+    _check_positions("/v1/embeddings", positions, count)
+    if len(sizes) > 1:
+        raise MalformedAnswer("the answer of /v1/embeddings has vectors of different lengths")
 
 
 def _check_positions(path: str, positions: list[int], count: int) -> None:

@@ -50,6 +50,9 @@ class Client:
         self._http.event_hooks = {"response": [self._connection.note_answer]}
 
     embed = method(calls.embed)
+    embed_quantized = method(calls.embed_quantized)
+    embed_sparse = method(calls.embed_sparse)
+    embed_tokens = method(calls.embed_tokens)
     rerank = method(calls.rerank)
     classify = method(calls.classify)
     relate = method(calls.relate)

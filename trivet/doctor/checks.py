@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, CpuPrecision, Task
 from trivet.doctor.machine import Machine, RunningService
 from trivet.doctor.memory import memory_need
 from trivet.units import GIB, format_bytes
-from trivet.vram.planning.facts import ModelFacts
 from trivet.vram.planning.planner import Assumptions, needed
 
 Level = Literal["ok", "note", "problem"]

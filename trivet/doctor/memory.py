@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from trivet.config import TASKS, AppConfig, Task
+from trivet.checkpoint.memory import ModelFacts
+from trivet.config import TASKS, AppConfig, CpuPrecision, Task
 from trivet.units import MIB
-from trivet.vram.planning.facts import ModelFacts
 
 SERVICE_BYTES = 1400 * MIB
 """Ray, two ingress replicas and HAProxy."""
@@ -14,8 +13,6 @@ CPU_PROCESS_BYTES = 150 * MIB
 """Python, Ray's worker and OpenVINO in one model's process, without weights."""
 GPU_PROCESS_BYTES = 1280 * MIB
 """A model's process on the GPU; its weights have no copy in host memory."""
-
-ITEM_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class MemoryNeed:
 def memory_need(
     config: AppConfig,
     facts: Mapping[Task, ModelFacts | None],
-    precision: Literal["fp32", "bf16", "int8"],
+    precision: CpuPrecision,
     *,
     with_gpu: bool,
 ) -> MemoryNeed:
@@ -47,8 +44,7 @@ def memory_need(
         process_bytes = CPU_PROCESS_BYTES
         if known is not None:
             tokens = max(config.cpu.token_budget, known.max_tokens)
-            process_bytes += known.parameters * ITEM_BYTES[precision]
-            process_bytes += tokens * known.activation_bytes_per_token("fp32")
+            process_bytes += known.cpu_bytes(precision, tokens)
         total_bytes += config.cpu.replicas * process_bytes
         total_bytes += GPU_PROCESS_BYTES if with_gpu else 0
     return MemoryNeed(total_bytes, tuple(task for task in TASKS if facts.get(task) is None))

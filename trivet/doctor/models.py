@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.errors import ModelError
-from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for
+from trivet.vram.planning.facts import CATALOGUE, facts_for
 
 STARTER_FACTS = CATALOGUE["sentence-transformers/all-MiniLM-L6-v2"]
 """The three starters have this architecture."""

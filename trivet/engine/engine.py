@@ -102,6 +102,8 @@ class Engine:
         precision: str,
         limits: EngineLimits,
         max_queued_tokens: int,
+        cpu_bytes: int | None = None,
+        gpu_bytes: int | None = None,
     ) -> None:
         self._files = files
         self._backend = backend
@@ -138,6 +140,8 @@ class Engine:
             padded_because=padded_because(files.path, files.task, files.recipe),
             outputs=files.outputs,
             weights_bytes=weights_bytes(files.path),
+            cpu_bytes=cpu_bytes,
+            gpu_bytes=gpu_bytes,
             licence=stated.licence,
             languages=stated.languages,
             default_prompt_name=files.default_prompt_name,

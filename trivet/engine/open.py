@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.digest_cache import digests_dir
 from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.memory import facts_from_directory
 from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.checkpoint.templates import known_name
 from trivet.checkpoint.verification import Verification, verify
-from trivet.config import AppConfig, Task
+from trivet.config import AppConfig, CpuPrecision, Task
 from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
@@ -23,6 +24,7 @@ from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
 from trivet.engine.tasks.base import EngineLimits
+from trivet.errors import ModelError
 from trivet.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backen
 
 def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, precision: str) -> Engine:
     """Build an engine on a backend, with the configuration's limits."""
+    cpu_bytes, gpu_bytes = lane_bytes(config, prepared.files, precision)
     return Engine(
         prepared.files,
         backend,
@@ -106,7 +109,31 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
             max_request_tokens=config.limits.max_request_tokens,
         ),
         max_queued_tokens=config.limits.max_queued_tokens,
+        cpu_bytes=cpu_bytes,
+        gpu_bytes=gpu_bytes,
     )
+
+
+def lane_bytes(config: AppConfig, files: ModelFiles, precision: str) -> tuple[int | None, int | None]:
+    """Estimate the memory of a model on the CPU and on a GPU, without what a process holds besides.
+
+    Args:
+        config: of the service.
+        files: of the checkpoint.
+        precision: in which one of the lanes computes. Where that is the GPU's, and the configuration leaves the
+            CPU's open, the CPU counts as one that computes in bf16.
+
+    Returns:
+        Bytes; None where config.json states too little.
+    """
+    try:
+        facts = facts_from_directory(files.path)
+    except ModelError:
+        return None, None
+    stated = config.cpu.precision
+    on_cpu: CpuPrecision = stated if stated != "auto" else "fp32" if precision == "fp32" else "bf16"
+    of_cpu = facts.cpu_bytes(on_cpu, max(config.cpu.token_budget, files.max_tokens))
+    return of_cpu, facts.gpu_bytes("bf16", max(config.gpu.token_budget, files.max_tokens))
 
 
 def open_cpu_engine(config: AppConfig, task: Task) -> Engine:

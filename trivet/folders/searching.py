@@ -51,7 +51,14 @@ def candidates_for(k: int) -> int:
 
 
 async def search(
-    client: AsyncClient, reader: IndexReader, question: str, k: int, *, path: str | None = None, rerank: bool = True
+    client: AsyncClient,
+    reader: IndexReader,
+    question: str,
+    k: int,
+    *,
+    path: str | None = None,
+    rerank: bool = True,
+    instruction: str | None = None,
 ) -> SearchAnswer:
     """The `k` passages of an index that answer a question best.
 
@@ -62,6 +69,7 @@ async def search(
         k: at least 1.
         path: a pattern as in `.gitignore`; only files that it matches are searched.
         rerank: whether the reranker orders the candidates.
+        instruction: what the search is for, for an embedder whose prompt says that.
 
     Raises:
         OtherModel: the index's vectors are of another model than the server's.
@@ -73,7 +81,7 @@ async def search(
     model = models.of_task("embedder")
     check_model(reader.path, reader.model, IndexModel(model.name, model.revision, dimensions))
     kept = None if dimensions == model.dimensions else dimensions
-    embedded = await client.embed([question], input_type="query", dimensions=kept)
+    embedded = await client.embed([question], input_type="query", instruction=instruction, dimensions=kept)
     count = candidates_for(k) if rerank else k
     hits = await asyncio.to_thread(reader.search, embedded.to_numpy()[0], count, path)
     if not rerank or not hits:

@@ -1,13 +1,24 @@
-"""Says in a sentence which argument of a tool is wrong, where the library would pass pydantic's report on."""
+"""Arguments that tools share, and a sentence for a wrong one where the library would pass pydantic's report on."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from trivet.wording import field_path, worded
+
+Instruction = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description=(
+            "What queries search for, such as 'Given a bug report, find the code that causes it'. Only for embedders "
+            "whose prompt says that; others refuse it."
+        ),
+    ),
+]
 
 
 class PlainlySpokenServer(MCPServer[Any]):

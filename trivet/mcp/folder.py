@@ -46,12 +46,12 @@ class Folder:
         self._progress = (0, 0)
         self._gate = asyncio.Lock()
 
-    async def search(self, query: str, path: str | None, limit: int) -> str:
+    async def search(self, query: str, path: str | None, limit: int, instruction: str | None = None) -> str:
         """The passages that answer a question, with path and lines."""
         notes = await self._refreshed()
         with IndexReader(self._index) as reader:
             try:
-                answer = await search(self._client, reader, query, limit, path=path)
+                answer = await search(self._client, reader, query, limit, path=path, instruction=instruction)
             except ValueError as error:
                 raise FolderError(f"path: {error}") from error
         return _joined([*notes, *_found(answer)], f"no file matches {path!r}" if path else "the folder has no text")

@@ -11,6 +11,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from trivet.errors import TrivetError
+from trivet.mcp.arguments import Instruction
 from trivet.mcp.folder import Folder
 
 INSTRUCTIONS = (
@@ -34,9 +35,10 @@ def add_folder_tools(server: MCPServer[Any], folder: Folder) -> None:
             Field(description="Only files that this pattern matches, as in .gitignore: `docs/`, `*.py`, `src/**/api`."),
         ] = None,
         limit: _Limit = 6,
+        instruction: Instruction = None,
     ) -> str:
         """Find the passages of the folder's code and notes that answer a question: path:lines, relevance, text."""
-        return await _answer(folder.search(query, path, limit))
+        return await _answer(folder.search(query, path, limit, instruction))
 
     @server.tool(title="Find files like one", annotations=READ_ONLY, structured_output=False)
     async def related(

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 import trivet
 from trivet.client import AsyncClient, ClientError, Edge
 from trivet.client.calls import Pair, RelationPair
-from trivet.mcp.arguments import PlainlySpokenServer
+from trivet.mcp.arguments import Instruction, PlainlySpokenServer
 from trivet.mcp.folder import Folder
 from trivet.mcp.folder_tools import INSTRUCTIONS as FOLDER_INSTRUCTIONS
 from trivet.mcp.folder_tools import READ_ONLY, add_folder_tools
@@ -166,6 +166,7 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
             Literal["query", "document"] | None,
             Field(description="Whether the texts are queries or documents; some models treat them differently."),
         ] = None,
+        instruction: Instruction = None,
         dimensions: Annotated[
             int | None,
             Field(ge=1, description="Keep only this many dimensions of each vector, if the model supports it."),
@@ -176,7 +177,15 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
 
         Vectors are long: to compare or sort texts, use `rerank`, which answers with scores instead.
         """
-        answer = await _answer(client.embed(input, input_type=input_type, dimensions=dimensions, long_input=long_input))
+        answer = await _answer(
+            client.embed(
+                input,
+                input_type=input_type,
+                instruction=instruction,
+                dimensions=dimensions,
+                long_input=long_input,
+            )
+        )
         return _result(
             EmbedAnswer(
                 model=answer.model,

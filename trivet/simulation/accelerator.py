@@ -4,6 +4,7 @@ On any laptop it shows when a real GPU would run out of memory, split batches, o
 device contains `simulated`. It does not model speed.
 """
 
+from trivet.checkpoint.memory import Dtype, ModelFacts
 from trivet.engine.backend import Backend, BackendOutOfMemory, OneStep, Pending
 from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
@@ -11,7 +12,6 @@ from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.errors import GpuUnavailable
 from trivet.simulation.ledger import Ledger
 from trivet.vram.errors import SimulatedOutOfMemory
-from trivet.vram.planning.facts import Dtype, ModelFacts
 
 SIMULATED_DTYPE: Dtype = "bf16"
 

@@ -1,12 +1,12 @@
 """Opens the GPU lane on the modelled GPU."""
 
+from trivet.checkpoint.memory import facts_from_directory
 from trivet.config import AppConfig
 from trivet.engine.batch.layout import FLAT, PADDED
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.open import PreparedModel, open_cpu_backend, open_gpu_lane
 from trivet.simulation.accelerator import SimulatedAccelerator
 from trivet.simulation.ledger import Ledger
-from trivet.vram.planning.facts import facts_from_directory
 
 
 def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: Ledger) -> tuple[GpuLaneBackend, str]:

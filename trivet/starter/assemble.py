@@ -24,6 +24,8 @@ from trivet.starter.delta import Array, apply_delta
 
 BASE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json")
 _LOCK_TIMEOUT_S = 120.0
+_LAYOUT = 2
+"""Which files an assembled model has; since 2 there is its card."""
 _ENCODER_PREFIX = "bert."  # BertForSequenceClassification holds the encoder under this name
 
 
@@ -66,7 +68,7 @@ def assemble(source: Path, cache_dir: Path, *, base: Path | None = None) -> Path
 
 def content_key(card: StarterCard) -> str:
     """Return sixteen hex digits that change with the delta, the base or the way they are assembled."""
-    content = card.model_dump_json(exclude={"metrics", "version", "threshold"})
+    content = f"{_LAYOUT}{card.model_dump_json(exclude={'metrics', 'version', 'threshold'})}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -120,6 +122,9 @@ def _write_model(card: StarterCard, delta: Path, base: Path, directory: Path) ->
     _write_json(directory / "tokenizer_config.json", _tokenizer_config(card))
     for name in ("vocab.txt", "special_tokens_map.json"):
         shutil.copyfile(base / name, directory / name)
+    stated = delta.with_name("README.md")
+    if stated.is_file():  # states licence and language, which `/v1/models` shows
+        shutil.copyfile(stated, directory / stated.name)
 
 
 def classification_config(base_config: Mapping[str, Any], card: StarterCard) -> dict[str, Any]:

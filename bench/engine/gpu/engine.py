@@ -21,12 +21,12 @@ import psutil
 
 from bench.engine.gpu.workload import Sized, Workload
 from bench.engine.shapes import SHAPES, read_cost
+from trivet.checkpoint.memory import facts_from_directory
 from trivet.config import AppConfig
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
-from trivet.vram.planning.facts import facts_from_directory
 from trivet.vram.planning.planner import Assumptions
 
 GPU_FRACTION = 0.3

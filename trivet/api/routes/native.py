@@ -18,6 +18,7 @@ from trivet.api.answers import (
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options, wants_lines
+from trivet.api.quantize import check_type
 from trivet.api.schemas import ClassifyBody, EmbeddingsBody
 from trivet.api.service import Service, check_dimensions, embed, embed_notes
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
@@ -40,6 +41,7 @@ def native_router(service: Service) -> APIRouter:
             service.check_count(len(body.input), "input")
             card = await service.card("embedder", body.model)
             check_dimensions(service, card, _embed_request(body, body.input, options))
+            check_type(body.output_dtype, body.dimensions or card.dimensions or 0, "output_dtype")
             plan = _embedding_plan(service, body, card, options)
             parallel, timeout_s = service.settings.parallel_calls, service.timeout_s(options)
             return await lines_response(plan, parallel=parallel, timeout_s=timeout_s)
@@ -48,7 +50,7 @@ def native_router(service: Service) -> APIRouter:
         usage = routed.result.usage
         answer: EmbeddingsAnswer = {
             "object": "list",
-            "data": embedding_items(routed.result, as_base64=body.encoding_format == "base64"),
+            "data": embedding_items(routed.result, as_base64=body.encoding_format == "base64", dtype=body.output_dtype),
             "model": card.name,
             "usage": token_usage([usage]),
         }
@@ -112,7 +114,7 @@ def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, opt
         with remap_field_index(range(start, start + len(texts))):
             routed = await service.dispatcher.call(_embed_request(body, texts, options))
         as_base64 = body.encoding_format == "base64"
-        lines = embedding_items(routed.result, as_base64=as_base64, first_index=start)
+        lines = embedding_items(routed.result, as_base64=as_base64, first_index=start, dtype=body.output_dtype)
         return Part(lines, len(texts), routed)
 
     request = _embed_request(body, body.input, options)

@@ -39,7 +39,7 @@ from trivet.engine.models.outputs import M3Tokens, SpladeModel, TokenModel
 from trivet.engine.models.pooling import PooledHead, Pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.engine.models.spans import BinSpans
-from trivet.engine.models.steps import WordLogits, build_steps, linear_of, read_rows, read_tensors
+from trivet.engine.models.steps import WordLogits, build_steps, has_tensor, linear_of, read_rows, read_tensors
 from trivet.errors import ModelError
 
 # Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
@@ -172,7 +172,8 @@ class _LoadedBy:
         heads = M3Heads.read(self._path) if self._task == "embedder" else None
         if heads is not None:
             pooled = PooledHead(Pooling(modules.pooling), build_steps(modules.steps_before_windows))
-            return TokenModel(self._load("encoder"), self._architecture, _m3_tokens(heads), pooled)
+            tokens = _m3_tokens(heads, self._architecture.token_vector_size)
+            return TokenModel(self._load("encoder"), self._architecture, tokens, pooled)
         if modules.pooling:
             outputs = modules.output_size(self._architecture.token_vector_size)
             if self._task == "reranker" and outputs != 1:
@@ -205,7 +206,7 @@ class _LoadedBy:
         if max(ids) >= self._architecture.vocab_size:
             raise ModelError(f"{self._path}: the words that answer have ids {ids}; the vocabulary ends before them")
         config = encoder.config
-        if config.tie_word_embeddings:
+        if config.tie_word_embeddings and not has_tensor(self._path, "lm_head.weight"):
             rows = [encoder.get_input_embeddings().weight[row].detach().float() for row in ids]
         else:
             rows = read_rows(self._path, "lm_head.weight", ids)
@@ -238,19 +239,25 @@ class _Projected(nn.Module):
         return projected
 
 
-def _m3_tokens(heads: M3Heads) -> M3Tokens:
-    weights, vectors = (None if file is None else _layer_of(file) for file in (heads.weights, heads.vectors))
+def _m3_tokens(heads: M3Heads, hidden_size: int) -> M3Tokens:
+    weights = None if heads.weights is None else _layer_of(heads.weights, hidden_size, outputs=1)
+    vectors = None if heads.vectors is None else _layer_of(heads.vectors, hidden_size)
     return M3Tokens(weights, vectors)
 
 
-def _layer_of(file: Path) -> nn.Linear:
-    """The linear layer that a file of its own holds."""
+def _layer_of(file: Path, inputs: int, outputs: int | None = None) -> nn.Linear:
+    """The linear layer that a file of its own holds; any number of outputs if it is None."""
     try:
         tensors = load_file(file)
     except SafetensorError as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if set(tensors) != {"weight", "bias"}:
         raise CheckpointMismatch(f"{file} holds {', '.join(sorted(tensors)) or 'nothing'}; a head is weight and bias")
+    found = tuple(tensors["weight"].shape)
+    expected = (found[0] if outputs is None else outputs, inputs) if found else ()
+    if found != expected or tuple(tensors["bias"].shape) != expected[:1]:
+        stated = f"{'any number' if outputs is None else outputs} × {inputs}"
+        raise CheckpointMismatch(f"{file}: weight is {' × '.join(map(str, found))}, it must be {stated}, and bias fit")
     return linear_of(tensors["weight"], tensors["bias"])
 
 
@@ -302,7 +309,7 @@ def _load_transformers(
             ignore_mismatched_sizes=True,  # reported instead, so that the refusal below can name them
             **options,
         )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
         raise ModelError(f"{path} cannot be loaded as a {task}: {error}") from error
     extra = {"linear.weight"} if architecture.projects_tokens or architecture.architecture_name == STANFORD else set()
     _check_report(path, task, report, has_head=part != "encoder", extra=extra)

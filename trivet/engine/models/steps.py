@@ -6,7 +6,7 @@ values, and the work is one vector of each sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ def _built(step: Step) -> nn.Module:
             return _DenseLayer(step)
         case LayerNorm(folder, size):
             tensors = read_tensors(folder, ["norm.weight", "norm.bias"])
+            _check_shapes(folder, {"norm.weight": (size,), "norm.bias": (size,)}, tensors)
             norm = nn.LayerNorm(size)
             norm.load_state_dict({key.removeprefix("norm."): tensor for key, tensor in tensors.items()})
             return norm
@@ -55,13 +56,15 @@ class _DenseLayer(nn.Module):
                 f"{', '.join(_ACTIVATIONS)} of torch.nn are"
             )
         projects = step.has_residual and step.inputs != step.outputs
-        names = ["linear.weight", *(["linear.bias"] if step.has_bias else [])]
-        tensors = read_tensors(step.folder, [*names, *(["residual.weight"] if projects else [])])
-        if tensors["linear.weight"].shape != (step.outputs, step.inputs):
-            found = " × ".join(map(str, tensors["linear.weight"].shape))
-            raise CheckpointMismatch(
-                f"{step.folder}: linear.weight is {found}; its configuration says {step.outputs} × {step.inputs}"
-            )
+        shapes: dict[str, tuple[int, ...]] = {"linear.weight": (step.outputs, step.inputs)}
+        if step.has_bias:
+            shapes["linear.bias"] = (step.outputs,)
+        if projects:
+            shapes["residual.weight"] = (step.outputs, step.inputs)
+        tensors = read_tensors(step.folder, list(shapes))
+        _check_shapes(step.folder, shapes, tensors)
+        if not step.has_bias and has_tensor(step.folder, "linear.bias"):
+            raise CheckpointMismatch(f"{step.folder}: there is a linear.bias, but config.json says bias: false")
         self.linear = linear_of(tensors["linear.weight"], tensors.get("linear.bias"))
         self.activation = _ACTIVATIONS[activation]()
         self.residual: nn.Module | None = None
@@ -71,6 +74,14 @@ class _DenseLayer(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         found: Tensor = self.activation(self.linear(vectors))
         return found if self.residual is None else found + self.residual(vectors)
+
+
+def _check_shapes(folder: Path, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not as large as their module's configuration says."""
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            found, stated = (" × ".join(map(str, sizes)) or "one number" for sizes in (tensors[name].shape, shape))
+            raise CheckpointMismatch(f"{folder}: {name} is {found}; its configuration says {stated}")
 
 
 class UnitLength(nn.Module):
@@ -124,6 +135,15 @@ def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
     if missing := [name for name in names if name not in found]:
         raise CheckpointMismatch(f"{folder / SINGLE_FILE} has no {', '.join(missing)}")
     return found
+
+
+def has_tensor(folder: Path, name: str) -> bool:
+    """Whether a folder's safetensors files hold a tensor of this name."""
+    for file in find_weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            if name in opened.keys():  # noqa: SIM118 - not a mapping
+                return True
+    return False
 
 
 def read_rows(folder: Path, name: str, rows: Sequence[int]) -> list[Tensor]:

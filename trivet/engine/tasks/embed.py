@@ -133,8 +133,10 @@ class EmbedTask(TaskBase[EmbedRequest]):
 
     def _check_output(self, request: EmbedRequest) -> None:
         if request.output not in self.files.outputs:
+            unread = ", ".join(self.files.unread)
+            why = f" ({unread}: pickles, which are read only if pickled_models names the model)" if unread else ""
             raise InvalidInput(
-                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; ask for "
+                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}{why}; ask for "
                 f"{' or '.join(self.files.outputs)}, or serve a model that gives {request.output}",
                 field="output",
                 code="unsupported_output",

@@ -22,6 +22,8 @@ from trivet.evaluation.verify.served import Answered, Served
 from trivet.evaluation.verify.texts import LABELS, QUERIES, TEMPLATE, fitting
 from trivet.messages import Floats
 
+_LEAST_TEXTS = 2
+"""One text has no order."""
 SINGLE_LABEL, MULTI_LABEL = "scores, one label", "scores, several labels"
 
 
@@ -83,11 +85,14 @@ def verify_model(config: AppConfig, task: Task, lane: Lane, texts: Sequence[str]
         served_per_s=len(asked) * len(texts) * per_text / seconds,
         reference_per_s=0.0,
     )
+    if len(whole) < _LEAST_TEXTS:
+        return replace(verdict, no_reference="fewer than two of the texts are read in one window")
     try:
         reference = Reference(prepared.files, "cuda" if lane == "gpu" else "cpu")
     except NoReference as error:
         return replace(verdict, no_reference=str(error))
     chosen = [texts[at] for at in whole]
+    _refer(reference, asked[0].what, chosen[:1])  # what is served has been warmed up, too
     agreements = []
     took_s = 0.0
     for one in asked:

@@ -1,7 +1,9 @@
 """Writes a plan as a Serve configuration file. Pure."""
 
+import json
 from collections.abc import Sequence
 
+from trivet.checkpoint.known_prompts import known_prompts
 from trivet.config import TASKS
 from trivet.vram.planning.planner import Plan
 
@@ -38,6 +40,8 @@ def configuration(names: Sequence[str], plan: Plan | None, *, file: str) -> str:
     text = _HEAD.format(file=file, device="cpu" if plan is None else "auto")
     for position, (task, name) in enumerate(zip(TASKS, names, strict=True)):
         text += f"      {task}:\n        model: {name}\n"
+        if task == "embedder" and (prompts := known_prompts(name)):
+            text += f"        prompts: {json.dumps(dict(prompts), ensure_ascii=False)}  # as its model card asks\n"
         if plan is not None:
             text += f"        gpu_fraction: {plan.models[position].num_gpus:.3f}\n"
     if plan is not None:

@@ -1,116 +1,13 @@
-"""A model's memory requirements on a GPU, from its configuration: parameters, and activation bytes per token.
+"""Facts of known models, so that planning needs no download, and the way to those of any other checkpoint."""
 
-Activations are estimated for one encoder layer at its peak, in inference, with fused attention. A replica measures the
-figure at warm-up, and `ModelFacts.measured_activation_bytes_per_token` then replaces the estimate. No weights are read:
-the config.json and the headers of the safetensors files suffice for a local checkpoint.
-"""
-
-import json
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
 
-from trivet.checkpoint.architecture import Architecture
-from trivet.checkpoint.files import read_config
 from trivet.checkpoint.hub import fetched
+from trivet.checkpoint.memory import ModelFacts, facts_from_directory
 from trivet.errors import ModelError
-
-Dtype = Literal["bf16", "fp16", "fp32"]
-Attention = Literal["fused", "eager"]
-
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-ITEM_BYTES: Mapping[Dtype, int] = MappingProxyType({"bf16": 2, "fp16": 2, "fp32": 4})
-
-_ALLOCATOR_SLACK = 1.25
-"""Factor for what the allocator adds: it rounds blocks up and reuses them imperfectly between sequence lengths."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """The properties of one model that its memory depends on."""
-
-    name: str
-    parameters: int
-    hidden: int
-    feed_forward: int
-    heads: int
-    max_tokens: int
-    gated: bool = False
-    """Whether the feed-forward part has two input projections (GeGLU)."""
-    experts_per_token: int = 1
-    """How many experts of a mixture each token passes through."""
-    attention: Attention = "fused"
-    """"eager" if the scores of all heads are in memory at once: disentangled attention has no fused kernel."""
-    measured_activation_bytes_per_token: int | None = None
-
-    def weights_bytes(self, dtype: Dtype) -> int:
-        """Return the size of the weights at this precision."""
-        return self.parameters * ITEM_BYTES[dtype]
-
-    def activation_bytes_per_token(self, dtype: Dtype) -> int:
-        """Return the bytes per token at the peak of a forward, for a batch of the longest sequences."""
-        if self.measured_activation_bytes_per_token is not None:
-            return self.measured_activation_bytes_per_token
-        attention = 9 * self.hidden  # two residuals, normed, q k v, rotated q k, output
-        if self.attention == "eager":  # a row of the mask, and scores, probabilities and a positional term of each head
-            attention += self.max_tokens * (1 + 3 * self.heads)
-        widened = 3 if self.gated else 2  # (gate,) input and product
-        routed = 2 * self.hidden if self.experts_per_token > 1 else 0  # a token's rows, sorted by expert, and back
-        feed_forward = 3 * self.hidden + self.experts_per_token * (widened * self.feed_forward + routed)
-        pooled = 4 * self.hidden  # the last hidden state in fp32
-        return round(_ALLOCATOR_SLACK * (max(attention, feed_forward) * ITEM_BYTES[dtype] + pooled))
-
-
-def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> ModelFacts:
-    """Derive a model's facts from its config.json. Raises `ModelError`, which names a missing field."""
-
-    architecture = Architecture(name, config)
-    if architecture.max_tokens is None:
-        raise ModelError(f"{name}: config.json states no max_position_embeddings or max_trained_positions")
-    return ModelFacts(
-        name=name,
-        parameters=parameters,
-        hidden=architecture.hidden_size,
-        feed_forward=architecture.intermediate_size,
-        heads=architecture.heads,
-        max_tokens=architecture.max_tokens,
-        gated=architecture.has_gated_mlp,
-        experts_per_token=int(config.get("moe_top_k") or 1) if config.get("num_experts") else 1,
-        attention="eager" if architecture.has_disentangled_attention else "fused",
-    )
-
-
-def facts_from_directory(directory: Path) -> ModelFacts:
-    """Derive the facts of a checkpoint in Hugging Face layout. Raises `ModelError` if `directory` does not hold one."""
-    shards = sorted(directory.glob("*.safetensors"))
-    if not shards:
-        raise ModelError(f"{directory}: no .safetensors file")
-    config = read_config(directory)
-    return facts_from_config(directory.name, config, sum(map(_parameters_in, shards)))
-
-
-def _parameters_in(shard: Path) -> int:
-    """Count the elements of all tensors from the file's header, which is its length in 8 bytes followed by JSON."""
-    with shard.open("rb") as file:
-        prefix = file.read(8)
-        if len(prefix) < 8:
-            raise ModelError(f"{shard}: too short to be a safetensors file")
-        (header_bytes,) = struct.unpack("<Q", prefix)
-        try:
-            header = json.loads(file.read(min(header_bytes, shard.stat().st_size)))
-        except ValueError as error:
-            raise ModelError(f"{shard}: damaged safetensors header: {error}") from error
-    total = 0
-    for key, tensor in header.items():
-        if key != "__metadata__":
-            count = 1
-            for size in tensor["shape"]:
-                count *= size
-            total += count
-    return total
 
 
 def _modernbert(name: str, parameters: int, *, large: bool = False) -> ModelFacts:

@@ -13,11 +13,12 @@ sequences and at most `max_budget_tokens`. `trivet.vram.planning.table` renders 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from trivet.checkpoint.memory import Dtype, ModelFacts
 from trivet.errors import ConfigError
 from trivet.units import MIB, format_bytes
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
 from trivet.vram.errors import DoesNotFit
-from trivet.vram.planning.facts import CATALOGUE, Dtype, ModelFacts
+from trivet.vram.planning.facts import CATALOGUE
 from trivet.vram.planning.presets import PRESETS
 
 _BUDGET_STEP_TOKENS = 256

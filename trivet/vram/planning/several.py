@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from itertools import product
 
+from trivet.checkpoint.memory import Dtype, ModelFacts
 from trivet.errors import ConfigError
 from trivet.units import format_bytes
-from trivet.vram.planning.facts import Dtype, ModelFacts
 from trivet.vram.planning.planner import Assumptions, Plan, needed, plan
 
 _MAX_WAYS = 100_000

@@ -42,7 +42,7 @@ def render(plan: Plan) -> str:
     context, workspace = map(format_bytes, (plan.assumptions.context_bytes, plan.assumptions.workspace_bytes))
     return "\n".join(
         (
-            *_aligned((HEADER, *rows(plan))),
+            *aligned((HEADER, *rows(plan))),
             "",
             f"At {plan.models[0].dtype}. A process holds its CUDA context (assumed: {context}) and its cap.",
             f"A cap covers the weights, the activations of one full token budget and {workspace} of workspace.",
@@ -55,7 +55,7 @@ def _only_process(what: str, size_bytes: int) -> tuple[str, ...]:
     return tuple({0: what, HEADER.index("process"): format_bytes(size_bytes)}.get(i, "") for i in range(len(HEADER)))
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
     """Left-align the first column, right-align the others, and draw a rule under the header."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = [
