@@ -19,8 +19,8 @@ from trivet.api.settings import ApiSettings
 from trivet.client import ClientError
 from trivet.client.errors import Busy, Refused
 from trivet.client.retries import Retries
-from trivet.folders.passages import PASSAGE_TOKENS
 from trivet.folders.searching import candidates_for
+from trivet.passages.estimate import PASSAGE_TOKENS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -110,7 +110,7 @@ def test_the_numbers_match_the_code() -> None:
     assert f"double from {retries.wait_initial_s:g} s to {retries.wait_max_s:g} s" in PAGE
     from trivet.cli.mcp import DEFAULT_CALL_TIMEOUT_S
 
-    assert f"at most {PASSAGE_TOKENS} of the embedder's tokens" in PAGE
+    assert f"at most {PASSAGE_TOKENS} estimated tokens" in PAGE
     assert f"at least {candidates_for(1)})" in PAGE
     assert f'"{DEFAULT_CALL_TIMEOUT_S:g}"' in PAGE
     settings = ApiSettings()
