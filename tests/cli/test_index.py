@@ -264,3 +264,14 @@ def test_a_passage_has_the_tokens_that_the_model_counts(run: Run, tmp_path: Path
     assert sum(sizes) == 1200
     assert max(sizes) <= 192
     assert min(sizes) >= 48
+
+
+def test_an_index_is_not_written_where_a_link_in_the_folder_leads(run: Run, folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / ".trivet").symlink_to(elsewhere)
+    result = run("index", str(folder))
+    assert result.exit_code == 1
+    assert ".trivet" in result.stderr
+    assert "remove it" in result.stderr
+    assert list(elsewhere.iterdir()) == []
