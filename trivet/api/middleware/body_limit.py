@@ -6,6 +6,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import body_too_large, describe
 
+_MOST_DIGITS = 19
+"""Of a declared length; Python refuses to read a number of thousands of digits."""
+
 
 class BodyLimitMiddleware:
     """ASGI middleware.
@@ -28,7 +31,7 @@ class BodyLimitMiddleware:
             return
         message = f"the request body is larger than {self._max_body_bytes} bytes"
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
+        if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self._max_body_bytes):
             problem = describe(body_too_large(message))
             await error_response(problem, scope["path"])(scope, receive, send)
             return
