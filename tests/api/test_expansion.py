@@ -15,7 +15,7 @@ from tests.support.dispatcher import FakeDispatcher
 from trivet.api import json_route
 from trivet.api.cost import ExpansionLimits, filled_characters
 from trivet.api.dialects.rerank_v1 import RerankBody
-from trivet.api.elements import count_elements
+from trivet.api.json_route import count_elements
 from trivet.api.schemas import CandidatesBody, ClassifyBody, PairsBody, Texts
 from trivet.api.settings import ApiSettings
 from trivet.errors import InvalidInput

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from fastapi import FastAPI
 
+from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
@@ -78,3 +79,17 @@ def shared_server_fixture() -> Iterator[tuple[str, Behind]]:
     app, behind = application(ApiSettings())
     with served(app) as url:
         yield url, behind
+
+
+@pytest.fixture(name="dispatcher")
+def dispatcher_fixture() -> FakeDispatcher:
+    """What answers the requests of one test."""
+    return FakeDispatcher()
+
+
+@pytest.fixture(name="url")
+def url_fixture(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
+    """The URL of the application, with the test's dispatcher behind it."""
+    url, behind = shared_server
+    behind.dispatcher = dispatcher
+    return url

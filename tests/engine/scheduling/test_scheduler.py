@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, SteppingBackend, SummingBackend
 from tests.support.memory_sink import MemorySink
 from trivet.engine.batch.layout import BINNED, PADDED, Layout
-from trivet.engine.batch.sequences import TokenSequence
-from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.batch.token_batch import TokenBatch, TokenSequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler

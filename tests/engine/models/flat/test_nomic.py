@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.engine.models.flat.support import LENGTHS, randomise, run, sequences, token_types
-from tests.engine.models.test_nomic_moe import reference
+from tests.engine.models.flat.test_padded import reference
 from tests.support.checkpoints import write_checkpoint
 from trivet.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.flat import nomic
