@@ -19,7 +19,7 @@ _MOST_DIGITS = 19
 PIECE_BYTES = 256 * 1024
 """Most bytes of one decoded piece."""
 MOST_STREAMS = 1024
-"""In one body. An empty one has 20 bytes and costs as much as a piece; programs that divide a text make some hundred."""
+"""In one body. An empty one has 20 bytes and costs as much as a piece. Programs that divide a text make hundreds."""
 
 _WINDOW_BITS: Mapping[str, int] = {
     "gzip": zlib.MAX_WBITS | 16,
