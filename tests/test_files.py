@@ -1,6 +1,7 @@
 """What others have put in place of a file neither blocks a reader nor leads a writer away."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ def test_no_more_is_read_than_asked_for_and_one_byte_says_that_there_is_more(tmp
 
 
 @pytest.mark.timeout(10)
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "pipe", tmp_path / "folder", Path("/dev/zero")):
-        with pytest.raises(OSError, match="not a regular file"):
-            read_regular(path, 10)
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        for path in (*map(Path, ("pipe", "folder", "socket")), Path("/dev/zero")):
+            with pytest.raises(OSError, match="not a regular file"):
+                read_regular(path, 10)
 
 
 def test_a_link_is_followed_only_where_it_may_be(tmp_path: Path) -> None:

@@ -21,12 +21,21 @@ def read_regular(path: Path, most_bytes: int, *, follow_links: bool = True) -> b
         OSError: it cannot be opened or read, or is not a regular file.
         ValueError: the path contains a zero byte.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _not_a_file(path) from error
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise _not_a_file(path)
     with os.fdopen(descriptor, "rb") as file:
-        return file.read(most_bytes + 1)
+        return file.read(most_bytes + 1) or b""  # None: a file of the kernel that has nothing yet
+
+
+def _not_a_file(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def open_own(path: Path) -> BinaryIO:
@@ -36,7 +45,7 @@ def open_own(path: Path) -> BinaryIO:
     lead to any of the user's files.
 
     Raises:
-        OSError: it cannot be written, is a link, or is a pipe that nobody reads.
+        OSError: it cannot be written, is a link, or is a pipe without a reader.
     """
     try:
         descriptor = os.open(path, _TO_WRITE, 0o666)

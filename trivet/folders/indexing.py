@@ -52,7 +52,7 @@ def index_path(folder: Path) -> Path:
 def prepare_index_folder(folder: Path) -> None:
     """Make the folder of `index_path`, which ignores itself in git. Raises OSError, also where it is a link."""
     below = folder / _INDEX_FOLDER
-    if below.is_symlink():  # whoever made the folder would choose where the index is written
+    if below.is_symlink():  # the maker of the folder would choose where the index is written
         raise OSError(
             errno.ELOOP, "a link, in which no index is written; remove it, or give the index another place", str(below)
         )
