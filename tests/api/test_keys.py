@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_what_takes_the_place_of_the_file_locks_nobody_out_and_blocks_nobody(tmp
     line = f"ann {hash_key(KEY)}"
     file.write_text(line, encoding="utf-8")
     keys = KeyFile(file, clock)
-    places = [
+    places: list[Callable[[], object]] = [
         lambda: os.mkfifo(file),
         file.mkdir,
         file.touch,
@@ -226,7 +227,10 @@ def test_what_takes_the_place_of_the_file_locks_nobody_out_and_blocks_nobody(tmp
         lambda: file.write_bytes(b"\xff\xfe\x00"),
     ]
     for place in places:
-        file.rmdir() if file.is_dir() else file.unlink()
+        if file.is_dir():
+            file.rmdir()
+        else:
+            file.unlink()
         place()
         clock.now_s += LOOK_EVERY_S
         found = keys.ring.find(KEY)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from trivet.index import (
 from trivet.index.plan import plan
 
 ROOT = Path(__file__).parents[2]
+USES: tuple[Callable[[Path], object], ...] = (IndexReader, lambda path: IndexWriter(path, MODEL))
+"""Both ways to open an index."""
 
 
 def test_the_plan_compares_contents_and_schemes() -> None:
@@ -259,7 +262,7 @@ def test_an_index_that_is_locked_by_another_program_is_named(tmp_path: Path, mon
     IndexWriter(path, MODEL).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        for use in (IndexReader, lambda path: IndexWriter(path, MODEL)):
+        for use in USES:
             with pytest.raises(IndexUnavailable, match="index cannot be used now: database is locked"):
                 use(path)
 
@@ -278,6 +281,6 @@ def test_files_that_a_stranger_has_put_beside_an_index_are_not_written_through(t
 @pytest.mark.timeout(20)
 def test_a_pipe_in_the_place_of_an_index_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "index")
-    for use in (IndexReader, lambda path: IndexWriter(path, MODEL)):
+    for use in USES:
         with pytest.raises(OSError, match="not a regular file"):
             use(tmp_path / "index")
