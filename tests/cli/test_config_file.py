@@ -134,7 +134,10 @@ def test_a_port_that_cannot_be_had_is_known_before_the_start() -> None:
     assert "--host" in (obstacle(read_serve_file(shipped_config(), host="a\0b")) or "")
 
 
-def test_what_a_start_needs_is_checked_before_the_models_are_prepared(tmp_path: Path) -> None:
+def test_what_a_start_needs_is_checked_before_the_models_are_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivet.cli.serve._handle_signals", lambda: None)  # the test's own process keeps its handlers
     keys = tmp_path / "keys"
     keys.write_text("ann oops", encoding="utf-8")
     file = tmp_path / "serve.yaml"

@@ -245,7 +245,7 @@ def obstacle(file: ServeFile) -> str | None:
         if error.errno == errno.EADDRINUSE:
             return f"port {file.port} is in use: stop that process, or choose another port with --port"
         return f"nothing can listen on {file.host!r} ({error.strerror}): give an address of this machine with --host"
-    except (ValueError, UnicodeError) as error:  # a zero byte, or a name that cannot be one
+    except (TypeError, ValueError) as error:  # a zero byte, or a name that cannot be one
         return f"nothing can listen on {file.host!r} ({error}): give an address of this machine with --host"
     return None
 
