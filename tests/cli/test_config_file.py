@@ -146,6 +146,8 @@ def test_what_a_start_needs_is_checked_before_the_models_are_prepared(
     refused = CliRunner().invoke(main, ["serve", str(file)])
     assert refused.exit_code == 1
     assert "line 1: expected" in " ".join(refused.output.split())
+    assert "[concurrent=N]" in refused.output  # not taken for the terminal's markup
+    assert "[/red]" in CliRunner().invoke(main, ["serve", "[/red].yaml"]).output
     wrong = CliRunner().invoke(main, ["serve", "--ray-env", str(tmp_path)])
     assert wrong.exit_code == 1
     assert "--ray-env" in wrong.output

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from trivet.cli.config_file import (
     ConfigArgument,
@@ -107,7 +108,7 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
     except (OSError, ValueError) as error:
         _fail(console, f"--ray-env {ray_env}: {error}")
     if warning := exposure_warning(file.host, has_keys=has_keys):
-        console.print(f"[bold red]warning:[/bold red] {warning}")
+        console.print(f"[bold red]warning:[/bold red] {escape(warning)}")
     if reason := obstacle(file):
         _fail(console, reason)
     cache = cache_dir(file.config.serving.cache_dir)
@@ -251,5 +252,5 @@ def obstacle(file: ServeFile) -> str | None:
 
 
 def _fail(console: Console, message: str) -> NoReturn:
-    console.print(f"[red]error:[/red] {message}", highlight=False)
+    console.print(f"[red]error:[/red] {escape(message)}", highlight=False)
     raise typer.Exit(1)
