@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -14,6 +14,8 @@ FOLDER = "services"
 """Below the cache folder."""
 
 _CLOCK_TOLERANCE_S = 1.0
+_MOST_PROCESSES = 1 << 31
+"""Beyond what the kernel counts with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,13 @@ class RecordFile:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            json.dump(asdict(record), opened)
-        partial.replace(self.path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                json.dump(asdict(record), opened)
+            partial.replace(self.path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
         if not self.link.is_symlink() or self.link.readlink() != Path(record.folder):
             self.link.unlink(missing_ok=True)
             self.link.symlink_to(record.folder)
@@ -116,11 +122,18 @@ def _read(path: Path) -> ServiceRecord | None:
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         return ServiceRecord(
-            url=written["url"],
-            owner=ProcessId(**written["owner"]),
-            folder=written["folder"],
-            ports=tuple(written["ports"]),
-            members=tuple(ProcessId(**member) for member in written["members"]),
+            url=str(written["url"]),
+            owner=_process(written["owner"]),
+            folder=str(written["folder"]),
+            ports=tuple(map(int, written["ports"])),
+            members=tuple(map(_process, written["members"])),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _process(written: Mapping[str, Any]) -> ProcessId:
+    found = ProcessId(int(written["pid"]), float(written["created_s"]))
+    if not 0 < found.pid < _MOST_PROCESSES:
+        raise ValueError(f"{found.pid} is no process")
+    return found

@@ -1,6 +1,7 @@
 """Starts `serve run` as a service of its own, watches it, and leaves nothing behind: what `trivet serve` does."""
 
 import ctypes
+import logging
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ from trivet.errors import ConfigError
 STOP_TIMEOUT_S = 60.0
 _RECORD_EVERY_S = 5.0
 _PR_SET_PDEATHSIG = 1
+_LONGEST_ERROR = 1000
+"""Characters of an error that is logged; copying a folder has one for each file."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class Supervisor:
     _lock: FileLock | None = None
     _watch: ClusterWatch = field(default_factory=ClusterWatch)
     _recorded_s: float = 0.0
+    _record_is_stale: bool = False
 
     def start(self, environ: Mapping[str, str], *, programs: Path, home: Path) -> None:
         """Clear what dead services left, choose ports and a folder, start the cluster.
@@ -78,7 +84,7 @@ class Supervisor:
             self._child = self._run()
             self._write_record()
         except BaseException:
-            self._remove_traces()
+            self.end()
             raise
 
     def _acquire(self) -> None:
@@ -135,7 +141,7 @@ class Supervisor:
         if not self._watch.is_complete or time.monotonic() - self._recorded_s > _RECORD_EVERY_S:
             members = processes_in(self._folder)
             self._watch.look(members)
-            self._write_record(members)
+            self._update_record(members)
         return self._watch.lost()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
@@ -153,11 +159,13 @@ class Supervisor:
 
     def fail(self) -> Path | None:
         """End a service that cannot go on; return the path of its logs, or None if there are none."""
-        kept = None
-        if self._folder is not None:
-            kept = keep_logs(self._folder, RecordFile(self.cache_dir, self.port).logs)
-        self.end()
-        return kept
+        try:
+            return None if self._folder is None else keep_logs(self._folder, RecordFile(self.cache_dir, self.port).logs)
+        except OSError as error:  # a full disk, for instance; shutil's own errors are OSErrors, too
+            logger.error("the logs could not be kept: %s", str(error)[:_LONGEST_ERROR])
+            return None
+        finally:
+            self.end()
 
     def end(self) -> None:
         """End every process of the service at once, and remove its folder and record."""
@@ -167,6 +175,18 @@ class Supervisor:
             self._child.kill()
             self._child.wait()
         self._remove_traces()
+
+    def _update_record(self, members: Sequence[psutil.Process]) -> None:
+        """Write the record again; a full disk costs the names of new processes in it, not the service."""
+        self._recorded_s = time.monotonic()
+        try:
+            self._write_record(members)
+        except OSError as error:
+            if not self._record_is_stale:
+                logger.error("the record of this service stays as it was: %s", error)
+            self._record_is_stale = True
+        else:
+            self._record_is_stale = False
 
     def _write_record(self, members: Sequence[psutil.Process] = ()) -> None:
         assert self._folder is not None

@@ -131,6 +131,31 @@ async def test_a_lone_surrogate_is_refused(
     assert dispatcher.requests == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status", "named"),
+    [
+        ("/v1/embeddings", r'{"input": "a", "model": "\ud800"}', 404, r"\ud800"),
+        ("/v1/classify", r'{"input": "a", "labels": ["b"], "\ud83d": 1}', 400, "half of a surrogate"),
+        ("/v1/graph", r'{"documents": [{"id": "a", "text": "b"}], "embedder": "\ud800"}', 404, r"\ud800"),
+        ("/v2/rerank", r'{"query": "q", "documents": ["d"], "model": "\ud800"}', 404, r"\ud800"),
+        ("/tokenize", r'{"inputs": "a", "model": "\ud800"}', 404, r"\ud800"),
+        ("/score", r'{"text_1": "a", "text_2": "b", "model": "\ud800"}', 404, r"\ud800"),
+        ("/api/show", r'{"model": "\ud800"}', 404, r"\ud800"),
+    ],
+)
+async def test_a_name_of_half_a_surrogate_can_be_repeated(
+    client: httpx.AsyncClient, path: str, body: str, status: int, named: str
+) -> None:
+    response = await client.post(path, content=body)
+    assert response.status_code == status
+    assert json.dumps(named)[1:-1] in response.text
+
+
+async def test_a_declared_length_without_end_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/embeddings", content=b"{}", headers={"content-length": "9" * 5000})
+    assert response.status_code == 413
+
+
 async def test_token_ids_are_refused_with_the_way_out(client: httpx.AsyncClient) -> None:
     error = await _refused(client, "/v1/embeddings", json.dumps({"input": [[9906, 1917]]}))
     assert error["code"] == "token_ids"

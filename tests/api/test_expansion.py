@@ -95,6 +95,22 @@ async def test_a_body_of_many_values_is_refused_unparsed(
     assert dispatcher.requests == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+async def test_values_are_counted_in_every_encoding_of_json(client: httpx.AsyncClient, encoding: str) -> None:
+    # In UTF-16 this character has the byte of a quote, after which the commas seemed to be inside a string.
+    many = f'{{"\N{FOR ALL}": 1, "input": [{",".join(["0"] * 100_000)}]}}'.encode(encoding)
+    refused = await client.post("/v1/embeddings", content=many)
+    assert refused.json()["error"]["code"] == "too_many_elements"
+    read = await client.post("/v1/embeddings", content='{"input": "\N{FOR ALL}"}'.encode(encoding))
+    assert read.status_code == 200
+
+
+async def test_a_body_that_is_not_what_its_first_bytes_say_is_refused(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/v1/embeddings", content='{"input": "a"}'.encode("utf-16") + b"\x00")
+    assert refused.status_code == 400
+    assert "UTF-16" in refused.json()["error"]["message"]
+
+
 async def test_the_limit_of_values_is_configured(connect: Connect) -> None:
     client = connect(FakeDispatcher(), ApiSettings(max_elements=5))
     assert (await client.post("/v1/embeddings", json={"input": ["a", "b"]})).status_code == 200

@@ -123,6 +123,25 @@ async def test_limits_are_named(connect: Connect, dispatcher: FakeDispatcher) ->
     assert answer.json()["error"]["param"] == "no_relation"
 
 
+async def test_an_id_of_half_a_surrogate_does_not_break_the_stream(client: httpx.AsyncClient) -> None:
+    documents = [r'{"id": "\ud800", "text": "a"}', r'{"id": "b", "text": "c", "\ud83d": 1}', '{"id": "d", "text": "e"}']
+    answer = await client.post("/v1/graph", content=f'{{"documents": [{",".join(documents)}]}}')
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [(line["id"], line["index"]) for line in lines if line["event"] == "refused_document"] == [
+        (None, 0),
+        ("b", 1),
+    ]
+    assert lines[-1]["event"] == "summary"
+
+
+async def test_a_relation_s_name_is_not_repeated_by_the_megabyte(client: httpx.AsyncClient) -> None:
+    body = {"documents": [{"id": "a", "text": "a"}], "relations": {"x" * 1_000_000: "a", "y": "b"}}
+    refused = await client.post("/v1/graph", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"].startswith("relations.")
+    assert len(refused.content) < 1000
+
+
 async def test_an_error_after_the_first_line_is_a_line(connect: Connect) -> None:
     failing = FakeDispatcher(error=Unavailable("the classifier left"), answered_before_error=2)
     lines = await ask(connect(failing, SETTINGS), [TIDES, MOON])

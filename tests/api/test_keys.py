@@ -1,6 +1,8 @@
 """Bearer keys: which callers are admitted, how often, and that no key is logged."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,40 @@ def test_a_slip_in_the_file_locks_nobody_out_and_is_logged(tmp_path: Path, caplo
     file.write_text(f"bob {hash_key(new_key())}\n", encoding="utf-8")
     clock.now_s += LOOK_EVERY_S
     assert keys.ring.find(KEY) is None
+
+
+@pytest.mark.timeout(20)
+def test_what_takes_the_place_of_the_file_locks_nobody_out_and_blocks_nobody(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", Clock()
+    line = f"ann {hash_key(KEY)}"
+    file.write_text(line, encoding="utf-8")
+    keys = KeyFile(file, clock)
+    places: list[Callable[[], object]] = [
+        lambda: os.mkfifo(file),
+        file.mkdir,
+        file.touch,
+        lambda: file.write_text(f"{line} requests_per_minute={'9' * 5000}", encoding="utf-8"),
+        lambda: file.write_text(f"{line} requests_per_minute={'9' * 400}", encoding="utf-8"),
+        lambda: file.write_bytes(b"\xff\xfe\x00"),
+    ]
+    for place in places:
+        if file.is_dir():
+            file.rmdir()
+        else:
+            file.unlink()
+        place()
+        clock.now_s += LOOK_EVERY_S
+        found = keys.ring.find(KEY)
+        assert found is not None
+        assert found.requests_per_minute is None
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder", "zero\0byte"])
+def test_a_key_file_that_is_none_is_named(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        open_keys(tmp_path / name, {})
 
 
 async def test_a_key_that_stays_keeps_its_count(connect: Connect, tmp_path: Path) -> None:

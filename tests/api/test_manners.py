@@ -17,6 +17,7 @@ from tests.support.shared_app import application
 from trivet.api.app import create_app
 from trivet.api.dialect import RULES
 from trivet.api.key_ring import KeyRing, hash_key
+from trivet.api.middleware.body import MOST_STREAMS
 from trivet.api.settings import ApiSettings
 from trivet.config import AppConfig
 
@@ -176,6 +177,15 @@ async def test_several_gzip_streams_are_one_body(client: httpx.AsyncClient) -> N
     assert (
         await client.post("/v1/embeddings", content=content, headers={"content-encoding": "gzip"})
     ).status_code == 200
+
+
+async def test_a_body_of_thousands_of_empty_streams_is_refused(client: httpx.AsyncClient) -> None:
+    whole = gzip.compress(b'{"input": "a"}')
+    for streams, status in ((MOST_STREAMS - 1, 200), (5_000, 400)):
+        content = gzip.compress(b"") * streams + whole
+        answer = await client.post("/v1/embeddings", content=content, headers={"content-encoding": "gzip"})
+        assert answer.status_code == status
+    assert "gzip streams" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -278,3 +278,18 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
     from importlib.metadata import version
 
     assert run("--version").stdout == f"trivet {version('trivet')}\n"
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "a#b", "", "\x1b[31m"])
+def test_a_key_s_name_must_fit_a_line_of_the_file(run: Run, name: str) -> None:
+    assert run("key", name).exit_code == 2
+    assert run("key", "ann").exit_code == 0
+
+
+def test_a_file_that_cannot_be_written_is_one_line(run: Run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    (tmp_path / "out.partial").symlink_to("/dev/full")
+    result = run("rerank", "repo/a.py", "-q", "area", "--out", "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1

@@ -1,5 +1,6 @@
 """The configuration that applies: the file, the folder's, or the shipped one, with the command line's changes."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from typer.testing import CliRunner
 from trivet.cli import main
 from trivet.cli.config_file import absolute_paths, chosen_file, read_serve_file
 from trivet.cli.preparing import stamp_of
+from trivet.cli.serve import obstacle
 from trivet.config import AppConfig
+from trivet.errors import ConfigError
 from trivet.paths import shipped_config
 
 
@@ -82,3 +85,70 @@ def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
     assert target.read_text() == "mine"
     assert CliRunner().invoke(main, ["init", str(target), "--force"]).exit_code == 0
     assert target.read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"- a", "must be an object"),
+        (b"applications: a", "`applications` must be a list with one entry"),
+        (b"applications: [a]", "applications[0] must be an object"),
+        (b"applications: [{args: [1]}]", "applications[0].args must be an object"),
+        (b"http_options: 1\napplications: [{}]", "http_options must be an object"),
+        (b"http_options: {port: 0}\napplications: [{}]", "http_options.port"),
+        (b"http_options: {port: 99999}\napplications: [{}]", "http_options.port"),
+        (b"http_options: {port: eighty}\napplications: [{}]", "http_options.port"),
+        (b"http_options: {port: null}\napplications: [{}]", "http_options.port"),
+        (b"http_options: {port: true}\napplications: [{}]", "http_options.port"),
+        (b"http_options: {host: [a]}\napplications: [{}]", "http_options.host"),
+        (b"http_options: {host: ''}\napplications: [{}]", "http_options.host"),
+        (b"[" * 5000, "nested too deeply"),
+        (b"\x7fELF\xff\xfe", "utf-8"),
+        (b"a: {b", "not YAML"),
+        (b"a: !!python/object/apply:os.system [id]", "not YAML"),
+        (b"&a [*a]", "must be an object"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        read_serve_file(file)
+    assert said in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+def test_an_empty_host_on_the_command_line_is_not_every_interface() -> None:
+    with pytest.raises(ConfigError, match=r"http_options\.host"):
+        read_serve_file(shipped_config(), host="")
+
+
+def test_a_port_that_cannot_be_had_is_known_before_the_start() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not even listening
+        file = read_serve_file(shipped_config(), port=taken.getsockname()[1])
+        assert "is in use" in (obstacle(file) or "")
+    assert obstacle(file) is None
+    assert "--host" in (obstacle(read_serve_file(shipped_config(), host="192.0.2.1")) or "")
+    assert "--host" in (obstacle(read_serve_file(shipped_config(), host="a\0b")) or "")
+
+
+def test_what_a_start_needs_is_checked_before_the_models_are_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivet.cli.serve._handle_signals", lambda: None)  # the test's own process keeps its handlers
+    keys = tmp_path / "keys"
+    keys.write_text("ann oops", encoding="utf-8")
+    file = tmp_path / "serve.yaml"
+    args = {"device": "cpu", "api": {"keys_file": str(keys)}, "serving": {"cache_dir": str(tmp_path / "cache")}}
+    file.write_text(yaml.safe_dump({"applications": [{"args": args}]}), encoding="utf-8")
+    refused = CliRunner().invoke(main, ["serve", str(file)])
+    assert refused.exit_code == 1
+    assert "line 1: expected" in " ".join(refused.output.split())
+    assert "[concurrent=N]" in refused.output  # not taken for the terminal's markup
+    assert "[/red]" in CliRunner().invoke(main, ["serve", "[/red].yaml"]).output
+    wrong = CliRunner().invoke(main, ["serve", "--ray-env", str(tmp_path)])
+    assert wrong.exit_code == 1
+    assert "--ray-env" in wrong.output
+    assert not (tmp_path / "cache").exists()

@@ -88,3 +88,18 @@ def test_what_cannot_become_a_graph_is_refused(run: Run, tmp_path: Path) -> None
     result = run("graph", "one", "--out", "out.html")
     assert result.exit_code == 1
     assert "one has 1 files of prose or code; a graph needs at least two" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["graph.json.partial", "graph.json.resume"])
+def test_nothing_is_written_where_a_link_beside_the_output_leads(
+    run: Run, notes: Path, tmp_path: Path, name: str
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (notes / name).symlink_to(precious)
+    with served(GraphServer([done("a.py"), SUMMARY]).app) as url:
+        result = run("graph", "notes", "--out", "notes/graph.json", server=url)
+    assert result.exit_code == 1
+    assert name in result.stderr
+    assert "remove it" in result.stderr
+    assert precious.read_text() == "kept"

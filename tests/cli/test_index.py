@@ -266,3 +266,14 @@ def test_an_index_has_the_passages_that_relations_read(run: Run, tmp_path: Path)
     read = divide(Document(text, "long.md"), PassagesConfig().max_tokens)
     assert sorted((hit.passage.start, hit.passage.end) for hit in hits) == [(one.start, one.end) for one in read]
     assert len(hits) > 4
+
+
+def test_an_index_is_not_written_where_a_link_in_the_folder_leads(run: Run, folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / ".trivet").symlink_to(elsewhere)
+    result = run("index", str(folder))
+    assert result.exit_code == 1
+    assert ".trivet" in result.stderr
+    assert "remove it" in result.stderr
+    assert list(elsewhere.iterdir()) == []

@@ -7,13 +7,14 @@ from pathlib import Path
 import psutil
 import pytest
 import typer
+from starlette.types import Receive, Scope, Send
 from typer.testing import CliRunner
 
 from deployments.service.folder import DASHBOARD_FILE
 from deployments.service.record import ProcessId, RecordFile, ServiceRecord
 from tests.cli.conftest import Run
 from tests.support.dispatcher import EMBEDDER
-from tests.support.serving import closed_port
+from tests.support.serving import closed_port, served
 from trivet.cli import main
 from trivet.cli.commands import CommandGroup
 from trivet.cli.progress_of_start import describe
@@ -30,6 +31,35 @@ def test_json_is_the_services_own_answer(run: Run) -> None:
     result = run("status", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["object"] == "status"
+
+
+OTHERS = [
+    (200, b"<html>\x1b[31m a page"),
+    (200, bytes(range(256))),
+    (200, b"[" * 100_000),
+    (500, b"[" * 100_000),
+    (200, b'{"version": "9", "models": {"a": {}}, "gpus": [], "cpu_only_reason": null}'),
+    (400, b'{"error": {"message": "\\u001b]0;owned\\u0007"}}'),
+]
+"""What something else that listens on the port may answer: status and body."""
+
+
+def test_what_is_no_trivet_server_is_told_in_a_line_without_codes(run: Run) -> None:
+    current = OTHERS[:1]
+
+    async def other(scope: Scope, _: Receive, send: Send) -> None:
+        [(status, content)] = current
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": content})
+
+    with served(other) as server:
+        for answer in OTHERS:
+            current[:] = [answer]
+            for options in ([], ["--json"]):
+                result = run("status", *options, server=server)
+                assert result.exit_code == 1
+                assert result.stderr.startswith("error: ")
+                assert "\x1b" not in result.output
 
 
 @pytest.mark.slow

@@ -172,9 +172,19 @@ async def test_one_string_is_not_a_list_of_texts(
     assert dispatcher.requests == []
 
 
-@pytest.mark.parametrize("settings", [{"url": "localhost:8000"}, {"timeout_s": 0}, {"timeout_s": 1e6}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"url": "localhost:8000"},
+        {"url": "http://[::1"},
+        {"timeout_s": 0},
+        {"timeout_s": 1e6},
+        {"key": "a\n"},
+        {"key": "caf\u00e9"},
+    ],
+)
 def test_invalid_settings_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"URL|timeout_s"):
+    with pytest.raises(ValueError, match=r"URL|timeout_s|the key has"):
         Client(**settings)  # type: ignore[arg-type]
 
 

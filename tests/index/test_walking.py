@@ -199,3 +199,13 @@ def test_paths_begin_as_the_folder_was_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert list(walk(Path("src"))) == [Path("src/a")]
     assert list(walk(Path())) == [Path("src/a")]
+
+
+@pytest.mark.parametrize(
+    ("git", "common"), [(b"gitdir: a\0b", b""), (b"gitdir: kept", b"a\0b"), (b"gitdir: " + b"a" * 10_000, b"")]
+)
+def test_a_git_file_that_names_no_folder_counts_for_nothing(tmp_path: Path, git: bytes, common: bytes) -> None:
+    (tmp_path / ".git").write_bytes(git)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "commondir").write_bytes(common)
+    assert tmp_path / "kept" / "commondir" in list(walk(tmp_path))

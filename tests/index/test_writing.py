@@ -7,6 +7,8 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from trivet.index import (
     IndexInUse,
     IndexModel,
     IndexReader,
+    IndexUnavailable,
     IndexWriter,
     NotAnIndex,
     OtherModel,
@@ -28,6 +31,8 @@ from trivet.index import (
 from trivet.index.plan import plan
 
 ROOT = Path(__file__).parents[2]
+USES: tuple[Callable[[Path], object], ...] = (IndexReader, lambda path: IndexWriter(path, MODEL))
+"""Both ways to open an index."""
 
 
 def test_the_plan_compares_contents_and_schemes() -> None:
@@ -249,3 +254,33 @@ def test_a_reader_that_is_open_does_not_keep_a_writer_from_closing(tmp_path: Pat
     with IndexWriter(path, MODEL):
         pass
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_an_index_that_is_locked_by_another_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.index.file._TIMEOUT_S", 0.0)
+    path = tmp_path / "index"
+    IndexWriter(path, MODEL).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for use in USES:
+            with pytest.raises(IndexUnavailable, match="index cannot be used now: database is locked"):
+                use(path)
+
+
+def test_files_that_a_stranger_has_put_beside_an_index_are_not_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    for end in ("-wal", "-journal"):
+        precious.write_text("kept")
+        (tmp_path / f"index{end}").symlink_to(precious)
+        with pytest.raises(IndexUnavailable, match="unable to open"):
+            IndexWriter(tmp_path / "index", MODEL)
+        assert precious.read_text() == "kept"
+        (tmp_path / f"index{end}").unlink()
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_an_index_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index")
+    for use in USES:
+        with pytest.raises(OSError, match="not a regular file"):
+            use(tmp_path / "index")

@@ -169,6 +169,7 @@ def _parsed(body: bytes, headers: Headers, max_elements: int) -> Any:
     is_json = _is_json(content_type)
     if from_page and not is_json:
         raise HTTPException(415, "send JSON from a page with the header content-type: application/json")
+    body = _as_utf8(body, is_json)
     elements = count_elements(body, max_elements)
     if elements > max_elements:
         raise InvalidInput(
@@ -190,6 +191,17 @@ def _parsed(body: bytes, headers: Headers, max_elements: int) -> Any:
     if len(content) > MOST_FIELDS:  # pydantic would list every unknown one
         raise InvalidInput(f"the body has {len(content)} fields; the limit is {MOST_FIELDS}", field="body")
     return {field: value for field, value in content.items() if value is not None}
+
+
+def _as_utf8(body: bytes, is_json: bool) -> bytes:
+    """Return a body that is UTF-16 or UTF-32 as UTF-8: its values are counted by bytes that mean others there."""
+    encoding = json.detect_encoding(body)
+    if encoding.startswith("utf-8"):
+        return body
+    try:
+        return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise _not_json(f"byte {error.start} is not {encoding.upper()}", is_json) from error
 
 
 def _not_json(why: str, is_json: bool) -> InvalidInput:

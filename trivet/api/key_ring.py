@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from trivet.errors import ConfigError
+from trivet.files import read_regular
 
 ENVIRONMENT_VARIABLE = "TRIVET_API_KEYS"
 
@@ -28,7 +29,10 @@ LOOK_EVERY_S = 1.0
 
 logger = logging.getLogger(__name__)
 
-_LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-fA-F]{64})(?P<limits>(\s+\w+=[1-9][0-9]*)*)")
+_LINE = re.compile(r"(?P<name>\S+)\s+sha256:(?P<digest>[0-9a-fA-F]{64})(?P<limits>(\s+\w+=[1-9][0-9]{0,8})*)")
+"""A limit has at most nine digits, far beyond what a machine answers in a minute."""
+_MOST_BYTES = 16 * 1024**2
+"""Of a key file: over 100,000 keys."""
 _LIMITS = ("requests_per_minute", "concurrent")
 
 
@@ -135,16 +139,19 @@ class KeyFile:
 
     def _read(self) -> KeyRing:
         try:
-            text = self._path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the key file cannot be read: {error}") from error
+            content = read_regular(self._path, _MOST_BYTES)
+            if len(content) > _MOST_BYTES:
+                raise ConfigError(f"the key file {self._path} is larger than {_MOST_BYTES} bytes")
+            text = content.decode("utf-8")
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that cannot be one
+            raise ConfigError(f"the key file {self._path} cannot be read: {error}") from error
         return KeyRing.parse(text, origin=str(self._path))
 
     def _state(self) -> tuple[int, ...] | None:
         """What changes with the file's content; None if there is no such file."""
         try:
             status = self._path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
 

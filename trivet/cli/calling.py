@@ -18,6 +18,7 @@ from trivet.client import AsyncClient, Service
 from trivet.client.calls import Priority
 from trivet.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from trivet.errors import TrivetError
+from trivet.index.names import shown_lines
 
 T = TypeVar("T")
 
@@ -54,7 +55,8 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
     """Run a command's work; on failure print the error to stderr and exit with the code for it."""
 
     def report_retry(details: RetryDetails) -> None:
-        console.print(f"{details.caused_by}; retrying in {details.wait_for:.1f} s", markup=False, highlight=False)
+        line = f"{details.caused_by}; retrying in {details.wait_for:.1f} s"
+        console.print("\n".join(shown_lines(line)), markup=False, highlight=False)
 
     stamina.instrumentation.set_on_retry_hooks([report_retry])
     try:
@@ -73,8 +75,8 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
 
 
 def fail(console: Console, message: str) -> NoReturn:
-    """Print the error and exit with code 1."""
-    console.print(f"error: {message}", markup=False, highlight=False)
+    """Print the error and exit with code 1. It may repeat what a server sent, which must not command the terminal."""
+    console.print("\n".join(shown_lines(f"error: {message}")), markup=False, highlight=False)
     raise typer.Exit(1)
 
 

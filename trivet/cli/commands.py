@@ -4,6 +4,7 @@ A command's module is imported only when that command runs, so that `trivet --he
 and an installation without the server has every command that needs no server.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
+from trivet.errors import TrivetError
 from trivet.paths import make_service_importable
 
 SERVER = "Run a server"
@@ -111,7 +113,10 @@ def _refuse(entry: Entry, missing: Sequence[str]) -> None:
 
 
 class CommandGroup(TyperGroup):
-    """All commands of the table. Ctrl-C in any of them ends the program with 130, as a shell does."""
+    """All commands of the table. Ctrl-C in any of them ends the program with 130, as a shell does.
+
+    A file that cannot be read or written is one line, wherever a command meets it.
+    """
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -124,3 +129,12 @@ class CommandGroup(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of stdout has closed it, as `head` does. Python would fail to flush stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(0) from None
+        except (TrivetError, OSError) as error:
+            from trivet.index.names import shown  # only where something failed: `--help` starts quickly
+
+            typer.echo(f"error: {shown(str(error))}", err=True)
+            raise typer.Exit(1) from None

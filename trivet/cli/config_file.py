@@ -96,20 +96,31 @@ def read_serve_file(
     import yaml
 
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        [application] = content["applications"]
-        arguments: dict[str, Any] = dict(application.get("args") or {})
-        http: dict[str, Any] = dict(content.get("http_options") or {})
+        content = _object(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+        applications = content.get("applications")
+        if not isinstance(applications, list) or len(applications) != 1:
+            raise ValueError("`applications` must be a list with one entry")
+        application = _object(applications[0], "applications[0]")
+        arguments = dict(_object(application.get("args") or {}, "applications[0].args"))
+        http = dict(_object(content.get("http_options") or {}, "http_options"))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {path}: name another one, or write one with `trivet init`") from error
-    except (OSError, KeyError, ValueError, TypeError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not a Serve config with one application: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not a Serve config: its values are nested too deeply") from error
     if device is not None:
         arguments["device"] = device
     # Ray listens on every interface if the file names no host.
     http = {"host": "0.0.0.0", "port": 8000, **http}
     http |= {} if host is None else {"host": host}
     http |= {} if port is None else {"port": port}
+    if not isinstance(http["host"], str) or not http["host"].strip():  # an empty one would be every interface
+        raise ConfigError(f"{path}: http_options.host is {http['host']!r}; it must be an address, such as 127.0.0.1")
+    if type(http["port"]) is not int or not 1 <= http["port"] <= 65535:
+        raise ConfigError(f"{path}: http_options.port is {str(http['port'])[:80]}; it must be a number from 1 to 65535")
     try:
         config = AppConfig.model_validate(arguments)
     except ValidationError as error:
@@ -120,7 +131,13 @@ def read_serve_file(
         raise ConfigError(f"{path}: applications[0].route_prefix is {prefix!r}; Trivet's paths begin at /")
     content["http_options"] = http
     content["applications"] = [{**application, "args": absolute_paths(arguments, Path.cwd())}]
-    return ServeFile(path, str(http["host"]), int(http["port"]), config, content)
+    return ServeFile(path, http["host"], http["port"], config, content)
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object, and is {'empty' if value is None else type(value).__name__}")
+    return value
 
 
 def absolute_paths(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
@@ -41,7 +42,7 @@ def doctor_command(
     try:
         file = read_serve_file(path, port=port)
     except ConfigError as error:
-        console.print(f"[red]error:[/red] {error.message}")
+        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
         raise typer.Exit(1) from error
     if memory:
         _show_memory(console, file.port)
@@ -103,7 +104,7 @@ def _show_memory(console: Console, port: int) -> None:
     try:
         measured = measure(service_behind(port))
     except ConfigError as error:
-        console.print(f"[red]error:[/red] {error.message}")
+        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
         raise typer.Exit(1) from error
     table = Table("process", "number", "PSS", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, BinaryIO
 import orjson
 import typer
 
+from trivet.files import open_own
+
 
 def in_a_folder(out: Path | None) -> Path | None:
     """Refuse an output file that cannot be written, before hours of work rather than after."""
@@ -43,7 +45,7 @@ def opened(out: Path | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     partial = partial_path(out)
-    with partial.open("wb") as file:
+    with open_own(partial) as file:
         yield file
     partial.replace(out)
 

@@ -1,5 +1,6 @@
 """`trivet serve`: starts the service, announces its URL, and stops it without losing accepted requests."""
 
+import errno
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from trivet.cli.config_file import (
     ConfigArgument,
@@ -38,6 +40,7 @@ _LAST_LINES = 20
 """Lines of `serve run` that are shown if it ends before the service is ready."""
 _INTERRUPTED = 130
 """The shell's exit code for a program that Ctrl-C ended. A SIGTERM is a supervisor's ordinary stop: 0."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 WELCOME = """
 Trivet listens on {url}  (Ctrl-C stops it)
@@ -52,7 +55,7 @@ curl {url}/v1/rerank -H 'content-type: application/json' -d '{{
 
 
 class _Stopped(BaseException):
-    """Raised in the main thread by SIGINT and SIGTERM. A BaseException, so that no `except Exception` catches it."""
+    """Raised in the main thread by a signal that ends it. A BaseException, so that no `except Exception` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -94,17 +97,20 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
     from deployments.environment.exposure import exposure_warning
     from deployments.environment.variables import SHIPPED_FILE, read_variables
     from deployments.service.supervisor import Supervisor
-    from trivet.api.key_ring import ENVIRONMENT_VARIABLE
+    from trivet.api.key_ring import open_keys
 
+    keys_file = file.config.api.keys_file
     try:
         variables = read_variables((ray_env or SHIPPED_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        _fail(console, str(error))
-    keys = file.config.api.keys_file or os.environ.get(ENVIRONMENT_VARIABLE)
-    if warning := exposure_warning(file.host, has_keys=bool(keys)):
-        console.print(f"[bold red]warning:[/bold red] {warning}")
-    if _is_taken(file):
-        _fail(console, f"port {file.port} is in use: stop that process, or choose another port with --port")
+        has_keys = open_keys(Path(keys_file) if keys_file else None, os.environ) is not None
+    except ConfigError as error:
+        _fail(console, error.message)
+    except (OSError, ValueError) as error:
+        _fail(console, f"--ray-env {ray_env}: {error}")
+    if warning := exposure_warning(file.host, has_keys=has_keys):
+        console.print(f"[bold red]warning:[/bold red] {escape(warning)}")
+    if reason := obstacle(file):
+        _fail(console, reason)
     cache = cache_dir(file.config.serving.cache_dir)
     _announce(file, os.environ, console)
     if code := _prepared(file, cache):
@@ -116,7 +122,7 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
         variables,
         cache,
         lean,
-        bool(keys),
+        has_keys,
         Path.cwd() if file.has_own_application else None,
     )
     try:
@@ -126,7 +132,7 @@ def _serve(file: ServeFile, ray_env: Path | None, lean: bool, console: Console) 
     try:
         if service.cleared:
             console.print(f"ended {service.cleared} processes that a killed service had left")
-        return _run(service, file, bool(keys), console)
+        return _run(service, file, has_keys, console)
     except _Stopped as stopped:
         return _stop(service, console) or stopped.exit_code
 
@@ -200,35 +206,51 @@ def _stop(service: "Supervisor", console: Console) -> int:
     """Finish open requests unless interrupted, then stop the service; return 1 if it had to be killed."""
     from deployments.haproxy.draining import drain
 
-    console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
     try:
+        console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
         if not drain(service.pid, _FINISH_LIMIT_S):
             console.print(f"giving up requests that are still open after {_FINISH_LIMIT_S:g} s")
     except _Stopped:
         console.print("giving up open requests")
-    for number in (signal.SIGINT, signal.SIGTERM):  # exiting now would leave the cluster running
+    for number in _ENDING:  # exiting now would leave the cluster running
         signal.signal(number, signal.SIG_IGN)
     return service.stop()
 
 
 def _handle_signals() -> None:
-    """Handle both signals in the same way, even if a shell made this process ignore SIGINT to run it in the
-    background."""
+    """Handle the signals that end a program in the same way, even if a shell made this process ignore SIGINT to run it
+    in the background. SIGHUP says that the terminal has gone; `nohup` has it ignored, and it stays ignored."""
+    at_terminal = os.isatty(2)
 
     def stop(number: int, _frame: object) -> NoReturn:
+        if number == signal.SIGHUP and at_terminal:  # writing there would fail, and end this process before the service
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
         raise _Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    for number in _ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
-def _is_taken(file: ServeFile) -> bool:
-    family = socket.AF_INET6 if ":" in file.connect_host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((file.connect_host, file.port)) == 0
+def obstacle(file: ServeFile) -> str | None:
+    """Return why HTTP cannot listen on the configured address, and the remedy; None if it can."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in file.host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was closed a minute ago is free
+            probe.bind((file.host, file.port))
+    except PermissionError:
+        return f"this user may not listen on port {file.port}: choose one from 1024 on with --port"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {file.port} is in use: stop that process, or choose another port with --port"
+        return f"nothing can listen on {file.host!r} ({error.strerror}): give an address of this machine with --host"
+    except (TypeError, ValueError) as error:  # a zero byte, or a name that cannot be one
+        return f"nothing can listen on {file.host!r} ({error}): give an address of this machine with --host"
+    return None
 
 
 def _fail(console: Console, message: str) -> NoReturn:
-    console.print(f"[red]error:[/red] {message}", highlight=False)
+    console.print(f"[red]error:[/red] {escape(message)}", highlight=False)
     raise typer.Exit(1)

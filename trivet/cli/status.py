@@ -2,19 +2,58 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from typing_extensions import TypedDict
 
 from trivet.cli.calling import Key, Timeout, Url, connect, run
 from trivet.client import AsyncClient
 from trivet.client.answers import Answer
 from trivet.client.calls import AnswerT, Call
+from trivet.index.names import shown
 from trivet.units import format_bytes
 
 _TIMEOUT_S = 10.0
+
+
+class LaneState(TypedDict):
+    """A replica of a model."""
+
+    ready: bool
+    device: str
+
+
+class LastMinute(TypedDict):
+    """Calls to a model within 60 s."""
+
+    calls: int
+    failed: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class ModelState(TypedDict):
+    """Where a model's next request goes and why, and its recent traffic."""
+
+    name: str | None
+    lane: str
+    reason: str
+    in_flight: int
+    lanes: dict[str, LaneState]
+    last_minute: LastMinute
+
+
+class GpuState(TypedDict):
+    """One GPU."""
+
+    device: str
+    unknown_reason: str | None
+    total_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +61,8 @@ class Status(Answer):
     """`GET /v1/status`, as far as the command shows it; docs/api.md has all fields."""
 
     version: str
-    models: dict[str, dict[str, Any]]
-    gpus: list[dict[str, Any]]
+    models: dict[str, ModelState]
+    gpus: list[GpuState]
     cpu_only_reason: str | None
     ports: dict[str, int] = field(default_factory=dict)
     """What a port is for → its number."""
@@ -45,18 +84,18 @@ def status_command(
         typer.echo(run(_asked(client, _WholeCall("/v1/status", Whole)), console).text)
         return
     answer = run(_asked(client, Call("/v1/status", Status)), console)
-    shown = Console()
-    shown.print(models_table(answer.models))
+    out = Console()
+    out.print(models_table(answer.models))
     for task, model in answer.models.items():
         if answer.gpus:
-            shown.print(f"{task}: {model['reason']}", markup=False, highlight=False)
+            out.print(shown(f"{task}: {model['reason']}"), markup=False, highlight=False)
     for gpu in answer.gpus:
-        shown.print(gpu_line(gpu), markup=False, highlight=False)
+        out.print(shown(gpu_line(gpu)), markup=False, highlight=False)
     if answer.cpu_only_reason:
-        shown.print(answer.cpu_only_reason, markup=False, highlight=False)
+        out.print(shown(answer.cpu_only_reason), markup=False, highlight=False)
     if answer.ports:
         listed = ", ".join(f"{purpose} {port}" for purpose, port in answer.ports.items())
-        shown.print(f"Ports: {listed}", markup=False, highlight=False)
+        out.print(shown(f"Ports: {listed}"), markup=False, highlight=False)
     if any(not any(lane["ready"] for lane in model["lanes"].values()) for model in answer.models.values()):
         raise typer.Exit(1)
 
@@ -72,7 +111,8 @@ class _WholeCall(Call[Whole]):
     """A call whose answer is not parsed."""
 
     def read(self, content: bytes, headers: Mapping[str, str]) -> Whole:
-        """Return the body."""
+        """Return the body, provided that it is a status: whatever listens there may send a page or codes."""
+        Call(self.path, Status).read(content, headers)
         return Whole(content.decode())
 
 
@@ -81,7 +121,7 @@ async def _asked(client: AsyncClient, call: Call[AnswerT]) -> AnswerT:
         return await client.send(call)
 
 
-def models_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
+def models_table(models: Mapping[str, ModelState]) -> Table:
     """Return a row for every model: name, device, and the traffic of the last minute."""
     table = Table("", "model", "runs on", "open", "calls", "failed", "p50", "p95", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[3:]:
@@ -90,9 +130,9 @@ def models_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     for task, model in models.items():
         recent = model["last_minute"]
         table.add_row(
-            task,
-            model["name"] or "(starting)",
-            _devices(model),
+            Text(shown(task)),
+            Text(shown(model["name"] or "(starting)")),
+            Text(shown(_devices(model))),
             str(model["in_flight"]),
             str(recent["calls"]),
             str(recent["failed"]),
@@ -102,19 +142,19 @@ def models_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def gpu_line(gpu: Mapping[str, Any]) -> str:
+def gpu_line(gpu: GpuState) -> str:
     """Describe a GPU in one line."""
     if gpu["unknown_reason"]:
         return f"GPU {gpu['device']}: {gpu['unknown_reason']}"
     return f"GPU {gpu['device']}: {format_bytes(gpu['free_bytes'])} free of {format_bytes(gpu['total_bytes'])}"
 
 
-def _devices(model: Mapping[str, Any]) -> str:
+def _devices(model: ModelState) -> str:
     lanes = model["lanes"]
     lane = lanes.get(model["lane"])
     if lane is None or not lane["ready"]:
         return next((other["device"] for other in lanes.values() if other["ready"]), "not ready")
-    return str(lane["device"])
+    return lane["device"]
 
 
 def _milliseconds(value: float | None) -> str:

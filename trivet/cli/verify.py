@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trivet.cli.config_file import read_serve_file
@@ -56,7 +57,7 @@ def verify_command(
     except BadSet as error:
         raise typer.BadParameter(str(error)) from error
     except TrivetError as error:
-        console.print(f"[red]error:[/red] {error.message}")
+        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
         raise typer.Exit(1) from error
     _show(verdicts, json_lines=json_lines)
     if not all(verdict.agrees for verdict in verdicts):

@@ -123,7 +123,7 @@ def _detail(content: bytes) -> dict[str, str]:
     """Return the text fields of `error` in the native error body; empty for any other body."""
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):

@@ -39,6 +39,12 @@ class Connection:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}")
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}: {error}") from error
+        if self.key and not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("the key has characters that no key has, such as a line end or a letter outside of ASCII")
         _check_timeout(self.timeout_s)
 
     def __repr__(self) -> str:

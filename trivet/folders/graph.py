@@ -22,6 +22,7 @@ from trivet.client import (
     TimedOut,
     Unreachable,
 )
+from trivet.files import open_own
 from trivet.folders.documents import Document
 
 OnProgress = Callable[[str, int, int], None]
@@ -95,7 +96,7 @@ class PartialFile:
 
     def start(self, graph: Graph, done: Iterable[str]) -> None:
         """Write what is known so far, and keep the file open for more."""
-        self._file = self.path.open("wb")
+        self._file = open_own(self.path)
         self._write({"identity": self._identity})
         for edge in graph.edges:
             self.add(edge)

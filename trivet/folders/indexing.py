@@ -1,6 +1,7 @@
 """Brings an index up to date with its folder: embeds new and changed files, and removes those that are gone."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,8 +50,12 @@ def index_path(folder: Path) -> Path:
 
 
 def prepare_index_folder(folder: Path) -> None:
-    """Make the folder of `index_path`, which ignores itself in git. Raises OSError."""
+    """Make the folder of `index_path`, which ignores itself in git. Raises OSError, also where it is a link."""
     below = folder / _INDEX_FOLDER
+    if below.is_symlink():  # the maker of the folder would choose where the index is written
+        raise OSError(
+            errno.ELOOP, "a link, in which no index is written; remove it, or give the index another place", str(below)
+        )
     below.mkdir(exist_ok=True)
     with suppress(FileExistsError), (below / ".gitignore").open("x") as file:
         file.write("*\n")

@@ -11,7 +11,7 @@ asked for: commands that only read a folder's files work without.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, NotAnIndex, OtherModel
+from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, IndexUnavailable, NotAnIndex, OtherModel
 from trivet.index.identity import IndexModel
 from trivet.index.names import shown
 from trivet.index.patterns import path_matcher
@@ -43,6 +43,7 @@ __all__ = [
     "IndexInUse",
     "IndexModel",
     "IndexReader",
+    "IndexUnavailable",
     "IndexWriter",
     "NotAnIndex",
     "OtherModel",

@@ -21,3 +21,7 @@ class OtherModel(IndexFileError):
 
 class IndexInUse(IndexFileError):
     """Another process writes to the index."""
+
+
+class IndexUnavailable(IndexFileError):
+    """The index cannot be read or written now, for a reason outside of its content: a lock, or a full disk."""

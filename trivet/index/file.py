@@ -16,7 +16,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.index.errors import IndexDamaged, NotAnIndex, OtherModel
+from trivet.files import read_regular
+from trivet.index.errors import IndexDamaged, IndexUnavailable, NotAnIndex, OtherModel
 from trivet.index.identity import IndexModel
 from trivet.passages import Passage
 
@@ -66,11 +67,13 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     Raises:
         NotAnIndex: the file is something else.
         IndexDamaged: its first pages cannot be read.
+        IndexUnavailable: another process keeps it locked, the disk is full, or the like.
         FileNotFoundError: there is no such file.
     """
     _check_head(path)
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rw' if writable else 'ro'}"
-    db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    with damage_named(path):
+        db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         with damage_named(path):
             _check_version(path, db)
@@ -100,12 +103,12 @@ def check_model(path: Path, indexed: IndexModel, asked: IndexModel) -> None:
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Turns SQLite's complaints about a file's content into an error that names the file."""
+    """Turns SQLite's complaints into an error that names the file, and says whether its content is to blame."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
-            raise
+            raise IndexUnavailable(f"{path} cannot be used now: {error}") from error
         raise IndexDamaged(f"{path} is damaged ({error}). {_REBUILD}") from error
 
 
@@ -116,8 +119,7 @@ _REBUILD = "Delete it and index the folder again."
 
 def _check_head(path: Path) -> None:
     """Refuse what is not an SQLite file with the mark of an index, before SQLite makes anything of it."""
-    with path.open("rb") as file:
-        head = file.read(100)
+    head = read_regular(path, 99)
     if not head.startswith(b"SQLite format 3\0") or head[68:72] != _APPLICATION_ID.to_bytes(4, "big"):
         raise NotAnIndex(f"{path} is not an index made by Trivet; it was left as it is. Name another file.")
 

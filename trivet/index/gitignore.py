@@ -125,27 +125,27 @@ def _path(pattern: bytes) -> bytes:
 
 def _split(pattern: bytes) -> list[bytes]:
     """The pattern at its slashes, except those in brackets, which match nothing in a path."""
-    parts = [b""]
+    parts = [bytearray()]  # which grow in place: a line may have a megabyte
     at = 0
     while at < len(pattern):
         end = _bracket(pattern, at)[1] if pattern[at : at + 1] == b"[" else at + 1 + (pattern[at : at + 1] == b"\\")
         if pattern[at] == _SLASH:
-            parts.append(b"")
+            parts.append(bytearray())
         else:
             parts[-1] += pattern[at:end]
         at = end
-    return parts
+    return [bytes(part) for part in parts]
 
 
 def _name(tokens: Sequence[_Token]) -> bytes:
     """The expression of a pattern without slashes."""
-    runs: list[bytes] = [b""]
+    runs = [bytearray()]
     for token in tokens:
         if token is None:
-            runs.append(b"")
+            runs.append(bytearray())
         else:
             runs[-1] += _one_of(token)
-    first, *rest = runs
+    first, *rest = map(bytes, runs)
     if not rest:
         return first
     between = b"".join(b"(?>[^/]*?" + run + b")" for run in rest[:-1] if run)

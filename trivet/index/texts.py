@@ -1,10 +1,10 @@
 """Reads a file as text, or says why it is none."""
 
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.files import read_regular
 from trivet.index.plan import digest_of
 from trivet.index.walking import Skipped
 
@@ -47,11 +47,7 @@ def read_text(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileText | S
     if path.suffix[1:].lower() in _PICTURES:
         return Skipped(name, "a picture")
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return Skipped(name, "not a regular file")
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+        content = read_regular(path, max_bytes)
     except OSError as error:
         return Skipped(name, error.strerror or str(error))
     if len(content) > max_bytes:

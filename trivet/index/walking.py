@@ -1,16 +1,18 @@
 """The files of a folder that git would not ignore."""
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivet.files import read_regular
 from trivet.index.gitignore import Pattern, parsed, verdict
 
 _PASSED_OVER = frozenset({".git", ".hg", ".svn", ".jj", ".trivet"})
 """What version control keeps, and an index."""
 _LARGEST_RULES_BYTES = 1024**2
+_LONGEST_PLACE_BYTES = 8192
+"""Of the line by which a `.git` file names a folder."""
 IGNORED = "ignored by git's rules"
 
 
@@ -138,26 +140,19 @@ def _with_rules(base: bytes, above: _Rules | None, file: Path | None, *, follow_
 def _content(file: Path, follow_links: bool) -> bytes:
     """What a file of patterns says; nothing where it cannot be read, as in git."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW))
-    except OSError:
+        return read_regular(file, _LARGEST_RULES_BYTES, follow_links=follow_links)[:_LARGEST_RULES_BYTES]
+    except (OSError, ValueError):
         return b""
-    try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, _LARGEST_RULES_BYTES) if is_file else b""
-    finally:
-        os.close(descriptor)
 
 
 def _info_exclude(root: Path) -> Path:
     """The repository's own list, also where `.git` is a file, as in a submodule or a linked worktree."""
     git = root / ".git"
     if git.is_file():
-        with git.open("rb") as file:
-            line = file.read(8192)
-        git = root / os.fsdecode(line.removeprefix(b"gitdir:").strip())
+        git = root / os.fsdecode(_content(git, True)[:_LONGEST_PLACE_BYTES].removeprefix(b"gitdir:").strip())
         common = git / "commondir"
         if common.is_file():
-            git = git / common.read_text(errors="surrogateescape").strip()
+            git = git / os.fsdecode(_content(common, True)[:_LONGEST_PLACE_BYTES].strip())
     return git / "info" / "exclude"
 
 

@@ -52,6 +52,7 @@ class IndexWriter:
             IndexInUse: another process writes to it.
             OtherModel: the vectors that it holds are of another model.
             NotAnIndex, IndexDamaged: the file is something else, or cannot be read.
+            IndexUnavailable: SQLite cannot write it: the disk is full, or another program keeps it locked.
         """
         self.path = path
         self.model = model
@@ -59,7 +60,7 @@ class IndexWriter:
         self._acquire()
         try:
             if not path.exists():
-                with suppress(FileExistsError):
+                with suppress(FileExistsError), damage_named(path):
                     create(path, model)
             self._db = self._connected()
         except BaseException:

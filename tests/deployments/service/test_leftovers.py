@@ -122,9 +122,18 @@ def test_the_record_is_private_and_survives_damage(tmp_path: Path, folder: Path)
     file.write(record_of(folder))
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert file.read() == record_of(folder)
-    file.path.write_text('{"url": 1}')
-    assert file.read() is None
-    assert list(all_records(tmp_path)) == []
+    whole = file.path.read_text()
+    assert f'"pid": {GONE.pid}' in whole
+    damaged = [
+        '{"url": 1}',
+        "[" * 100_000,
+        whole[:-10],
+        *(whole.replace(f'"pid": {GONE.pid}', f'"pid": {wrong}') for wrong in ('"me"', "-1", str(1 << 64), "null")),
+    ]
+    for text in damaged:
+        file.path.write_text(text)
+        assert file.read() is None
+        assert list(all_records(tmp_path)) == []
 
 
 def test_a_damaged_record_cannot_name_a_folder_to_remove(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Renders a `Problem` in each dialect's shape, with the original server's status where clients act on it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any, Literal
@@ -157,13 +157,23 @@ _SHAPES: Mapping[Dialect, _Shape] = {
 
 def error_response(problem: Problem, path: str, fields: Iterable[str] = ()) -> Response:
     """Render the problem in the dialect of this path and these fields."""
-    status, body = _SHAPES[dialect_of(path, fields)].render(problem)
+    status, body = _SHAPES[dialect_of(path, fields)].render(_writable(problem))
     return json_response(body, status=status, headers=problem.headers)
 
 
 def error_body(problem: Problem) -> NativeError:
     """Render the problem in the native shape, for a line of a stream."""
-    return NativeError(error=_detail(problem))
+    return NativeError(error=_detail(_writable(problem)))
+
+
+def _writable(problem: Problem) -> Problem:
+    """Write half surrogates, which JSON bodies may contain and UTF-8 may not, as escapes: messages repeat names."""
+    param = None if problem.param is None else _escaped(problem.param)
+    return replace(problem, message=_escaped(problem.message), param=param)
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def documented_errors(path: str) -> dict[int | str, dict[str, Any]]:

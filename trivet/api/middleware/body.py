@@ -14,8 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem, body_too_large, describe
 
+_MOST_DIGITS = 19
+"""Of a declared length; Python refuses to read a number of thousands of digits."""
 PIECE_BYTES = 256 * 1024
 """Most bytes of one decoded piece."""
+MOST_STREAMS = 1024
+"""In one body. An empty one has 20 bytes and costs as much as a piece. Programs that divide a text make hundreds."""
 
 _WINDOW_BITS: Mapping[str, int] = {
     "gzip": zlib.MAX_WBITS | 16,
@@ -57,7 +61,7 @@ class BodyMiddleware:
             await error_response(_unsupported(encoding), scope["path"])(scope, receive, send)
             return
         message = f"the request body is larger than {self._max_body_bytes} bytes"
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
+        if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > self._max_body_bytes):
             await error_response(describe(body_too_large(message)), scope["path"])(scope, receive, send)
             return
         if encoding not in _NO_ENCODING:
@@ -116,6 +120,7 @@ class BodyDecoder:
         self._stream = self._new_stream()
         self._max_encoded_bytes = max_encoded_bytes
         self._encoded_bytes = 0
+        self._streams = 1
         self.is_done = False
         """Whether the whole body was decoded."""
 
@@ -129,6 +134,10 @@ class BodyDecoder:
             raise HTTPException(413, f"the {self._encoding} body is larger than {self._max_encoded_bytes} bytes")
         while chunk:
             if self._stream.eof:  # gzip allows several streams one after another
+                self._streams += 1
+                if self._streams > MOST_STREAMS:
+                    why = f"the body has more than {MOST_STREAMS} {self._encoding} streams; compress it as one"
+                    raise HTTPException(400, why)
                 self._stream = self._new_stream()
             try:
                 piece = self._stream.decompress(chunk, PIECE_BYTES)

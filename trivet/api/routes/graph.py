@@ -135,10 +135,19 @@ def _refusal(index: int, item: Any, error: InvalidInput) -> RefusedDocumentEvent
     detail = error_body(describe_any(error))["error"]
     return {
         "event": "refused_document",
-        "id": named if isinstance(named, str) else None,
+        "id": named if isinstance(named, str) and _is_unicode(named) else None,
         "index": index,
         "error": detail,
     }
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, with which no line could be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _query(

@@ -15,6 +15,9 @@ MAX_PER_DOCUMENT = 100
 MAX_NEIGHBOURS = 64
 MAX_PASSAGE_PAIRS = 16
 
+RelationName = Annotated[LabelName, Field(max_length=1024)]
+"""Repeated in every edge and in all of its evidence, like the ids of documents."""
+
 DocumentId = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -45,7 +48,7 @@ class GraphBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     documents: GraphDocuments
-    relations: Annotated[dict[LabelName, Text], Field(min_length=2)] | None = None
+    relations: Annotated[dict[RelationName, Text], Field(min_length=2)] | None = None
     """Label → hypothesis about a first and a second text. Default: the configured ones."""
     symmetric: list[LabelName] | None = None
     """The labels that have no direction. Default: the configured ones, which matter only for labels that exist."""
