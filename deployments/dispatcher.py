@@ -44,7 +44,7 @@ _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 
 
-class Reroute(NamedTuple):
+class CpuCause(NamedTuple):
     """Why the CPU gets work of a model that has a GPU lane: `cause` for metrics, `reason` human-readable."""
 
     cause: str
@@ -72,18 +72,18 @@ class RayDispatcher:
         """Send the request to its model's current lane; it stays there unless that lane cannot answer."""
         task = request.task
         lane: Lane = "cpu"
-        reroute: Reroute | None = None
+        reroute: CpuCause | None = None
         reply: EngineResult | TrivetError
         placement = self._placement(task)
         if placement is not None and placement.gpus:
             reply, cause = await self._on_gpu(task, request, placement.gpus)
             if isinstance(reply, GpuUnavailable):
-                reroute = Reroute(cause, reply.reason)
+                reroute = CpuCause(cause, reply.reason)
                 logger.warning("rerouted to cpu: %s", reply.reason)
             else:
                 lane = "gpu"
         elif placement is not None:
-            reroute = Reroute(placement.decision.cause, placement.decision.reason)
+            reroute = CpuCause(placement.decision.cause, placement.decision.reason)
         if lane == "cpu":
             if reroute is not None:
                 self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})

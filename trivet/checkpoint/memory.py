@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import find_weight_files, read_config
+from trivet.config import CpuPrecision
 from trivet.errors import ModelError
 
 Dtype = Literal["bf16", "fp16", "fp32"]
-CpuPrecision = Literal["fp32", "bf16", "int8"]
 Attention = Literal["fused", "eager"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.card import StatedFacts, weights_bytes
+from trivet.checkpoint.flat_encoders import padded_because
 from trivet.checkpoint.hub import fetched
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, Task
-from trivet.engine.models.flat import padded_because
 from trivet.errors import ModelError
 from trivet.units import format_bytes
 from trivet.vram.planning.table import aligned

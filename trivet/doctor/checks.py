@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trivet.checkpoint.memory import ModelFacts
-from trivet.config import TASKS, AppConfig, Task
+from trivet.config import TASKS, AppConfig, CpuPrecision, Task
 from trivet.doctor.machine import Machine, RunningService
 from trivet.doctor.memory import memory_need
-from trivet.units import format_bytes
+from trivet.units import GIB, format_bytes
 from trivet.vram.planning.planner import Assumptions, needed
 
-IrPrecision = Literal["fp32", "bf16", "int8"]
 Level = Literal["ok", "note", "problem"]
 
-GIB = 1024**3
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 OBJECT_STORE_BYTES = GIB // 2
@@ -145,7 +143,7 @@ def _memory(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFacts
         return Finding("ok", "Memory", text)
     native = bool(machine.processor_flags & BF16_FLAGS)
     chosen = config.cpu.precision
-    precision: IrPrecision = chosen if chosen != "auto" else ("bf16" if native else "fp32")
+    precision: CpuPrecision = chosen if chosen != "auto" else ("bf16" if native else "fp32")
     with_gpu = machine.gpu.known and config.device in ("auto", "cuda")
     need = memory_need(config, facts, precision, with_gpu=with_gpu)
     text += f"; the service takes about {format_bytes(need.total_bytes)}"

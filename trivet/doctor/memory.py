@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trivet.checkpoint.memory import CpuPrecision, ModelFacts
-from trivet.config import TASKS, AppConfig, Task
+from trivet.checkpoint.memory import ModelFacts
+from trivet.config import TASKS, AppConfig, CpuPrecision, Task
+from trivet.units import MIB
 
-_MIB = 1024**2
-
-SERVICE_BYTES = 1400 * _MIB
+SERVICE_BYTES = 1400 * MIB
 """Ray, two ingress replicas and HAProxy."""
-CPU_PROCESS_BYTES = 150 * _MIB
+CPU_PROCESS_BYTES = 150 * MIB
 """Python, Ray's worker and OpenVINO in one model's process, without weights."""
-GPU_PROCESS_BYTES = 1280 * _MIB
+GPU_PROCESS_BYTES = 1280 * MIB
 """A model's process on the GPU; its weights have no copy in host memory."""
 
 
