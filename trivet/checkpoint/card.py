@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from trivet.checkpoint.files import find_weight_files
 from trivet.errors import ModelError
 
@@ -53,6 +51,10 @@ def _front_matter(file: Path) -> dict[str, Any]:
     begin, fence, rest = text.partition(f"{_FENCE}\n")
     front, end, _ = rest.partition(f"\n{_FENCE}")
     if begin or not fence or not end:
+        return {}
+    try:
+        import yaml  # the base distribution, whose `trivet plan` reads cards, need not have it
+    except ModuleNotFoundError:
         return {}
     try:
         stated = yaml.safe_load(front)
