@@ -113,6 +113,7 @@ def test_the_file_is_with_the_other_caches_unless_configured_otherwise(tmp_path:
 DISK = CacheConfig(memory=ByteSize(0), disk=ByteSize(MIB))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", [MEMORY, DISK], ids=["memory", "disk"])
 async def test_equal_requests_to_two_applications_of_one_service_are_computed_once(
     cache: CacheConfig, tmp_path: Path

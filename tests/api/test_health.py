@@ -36,6 +36,7 @@ async def asked_twice(client: httpx.AsyncClient) -> httpx.Response:
     return await client.get("/healthz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lanes", "status", "ready"),
     [

@@ -150,6 +150,7 @@ def test_two_outputs_that_config_json_does_not_name_are_refused(tmp_path: Path) 
         ModelFiles.read(directory(tmp_path, {"max_position_embeddings": 512, "hidden_size": 8}), "reranker")
 
 
+@pytest.mark.slow
 def test_pickled_heads_are_not_read_unless_the_configuration_names_the_model(tmp_path: Path) -> None:
     xlm_roberta.write_bge_m3(tmp_path)
     (tmp_path / "pytorch_model.bin").rename(tmp_path / "model.safetensors")  # its content is not looked at here

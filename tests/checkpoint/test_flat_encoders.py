@@ -134,6 +134,7 @@ def test_flagships_are_supported(kind: Any, tmp_path: Path) -> None:
     assert unsupported_reason(config, task) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Bert", "Electra", "Roberta", "XLMRoberta", "Camembert"])
 def test_defaults_of_the_bert_family_are_those_of_transformers(name: str) -> None:
     """A published config.json leaves out what equals a default."""
@@ -234,6 +235,7 @@ def test_activations_have_one_list() -> None:
     assert set(ACTIVATIONS) == ACTIVATION_NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ACTIVATION_NAMES))
 def test_activations_are_those_of_transformers(name: str) -> None:
     import torch

@@ -87,6 +87,7 @@ def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
     assert target.read_text() != "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -42,6 +42,7 @@ def test_a_graph_is_written(run: Run, notes: Path, suffix: str) -> None:
     assert body["neighbours"] == 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued_by_the_same_command(run: Run, notes: Path) -> None:
     error: Line = {"event": "error", "error": {"message": "broken", "type": "server_error"}}
     server = GraphServer([edge("a.py", "b.md"), done("a.py"), error], [edge("b.md", "a.py"), done("b.md"), SUMMARY])

@@ -44,6 +44,7 @@ OTHERS = [
 """What something else that listens on the port may answer: status and body."""
 
 
+@pytest.mark.slow
 def test_what_is_no_trivet_server_is_told_in_a_line_without_codes(run: Run) -> None:
     current = OTHERS[:1]
 

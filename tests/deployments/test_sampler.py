@@ -86,6 +86,7 @@ async def test_reroutes_are_counted_by_their_cause(
     assert sink.value(REROUTES, model="embedder", cause=counted or "none") == (0 if counted is None else 1)
 
 
+@pytest.mark.slow
 async def test_a_lost_gpu_replica_is_a_cause_of_its_own() -> None:
     sink = MemorySink()
     lost = DeploymentUnavailableError.__new__(DeploymentUnavailableError)

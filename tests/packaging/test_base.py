@@ -93,12 +93,14 @@ def test_what_needs_no_server_works(outcomes: dict[tuple[str, ...], Outcome]) ->
     assert {line: outcomes[line] for line in (*WORKING, *HELP) if outcomes[line][0]} == {}
 
 
+@pytest.mark.slow
 def test_embedding_a_file_needs_no_numpy(outcomes: dict[tuple[str, ...], Outcome]) -> None:
     code, _, error = outcomes[EMBEDDING]
     assert code == 1
     assert "127.0.0.1:9" in error or "no answer within" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", WITHOUT_EXTRA, ids=lambda line: line[0])
 def test_a_command_without_its_extra_says_how_to_install_it(
     line: tuple[str, ...], outcomes: dict[tuple[str, ...], Outcome]

@@ -26,6 +26,7 @@ TEXTS = st.one_of(st.text(max_size=400), st.lists(FRAGMENTS, max_size=60).map("\
 COUNTERS = st.sampled_from([counters.words, counters.with_spaces, counters.some_bytes])
 
 
+@pytest.mark.slow
 @example(text="0:0:0:0:0:0:0:0\r\ufeff0", kind="bash", count=counters.words, max_tokens=16)
 @example(text="0))))))))))))))\ufeff}", kind="bash", count=counters.words, max_tokens=16)
 @example(text="0:0:0:0:0:0:0;0{\ufeff", kind="bash", count=counters.words, max_tokens=16)

@@ -30,6 +30,7 @@ def test_a_promise_names_a_test(promise: str) -> None:
     assert re.search(r"`tests/[\w/]+\.py::test_\w+`", promise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), sorted({(file, name) for file, name, _ in NAMED}))
 def test_a_named_test_exists(file: str, name: str) -> None:
     assert name in names_in(file)

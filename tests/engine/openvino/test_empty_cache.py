@@ -44,5 +44,6 @@ def test_one_place_per_device_returns_memory_to_the_driver() -> None:
     assert callers("empty_cache") == ALLOWED
 
 
+@pytest.mark.slow
 def test_and_that_place_is_reached_by_recovery_offloading_and_preparation_alone() -> None:
     assert callers("free_cache") == FREE_CACHE_ALLOWED

@@ -53,6 +53,7 @@ def _close(ours: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(lengths=lengths_lists, reach=reaches)
 def test_padded(lengths: list[int], reach: int | None) -> None:
     q, k, v = _inputs(sum(lengths))
@@ -101,6 +102,7 @@ def test_the_cpu_pads() -> None:
         choose_attention("varlen", torch.device("cpu"), torch.float32, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("capability", "dtype", "head_size", "reason"),
     [

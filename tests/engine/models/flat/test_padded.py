@@ -183,6 +183,7 @@ def test_the_exported_form_computes_the_same(checkpoint: Path, model: PaddedEnco
     torch.testing.assert_close(exported, model(ids, mask), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bf16_stays_close(checkpoint: Path, model: PaddedEncoder) -> None:
     ids, mask = _padded(_random_sequences([60]))
     half = load_padded_encoder(checkpoint, "embedder", torch.bfloat16)(ids, mask)
@@ -190,6 +191,7 @@ def test_bf16_stays_close(checkpoint: Path, model: PaddedEncoder) -> None:
     assert torch.cosine_similarity(half.float().mean(1), model(ids, mask).mean(1)).item() > 0.999
 
 
+@pytest.mark.slow
 def test_the_transformers_trap(damaged: Callable[..., Path], model: PaddedEncoder) -> None:
     """AutoModel loads another architecture without an error and answers with nonsense: the reason for this module.
 
