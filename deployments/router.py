@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection
 
+from ray.serve._private.common import RequestMetadata
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 from typing_extensions import override
 
@@ -25,7 +26,21 @@ class GpuRouter(RequestRouter):
         ids = pending_request.kwargs.get(REPLICAS, ()) if pending_request is not None else ()
         # If none of them is there any more, any replica will do: another lane serves requests that it rejects.
         candidates = named(candidate_replicas, ids) or candidate_replicas
+        if pending_request is not None:
+            pending_request.routing_context.should_backoff = True  # otherwise Serve asks full replicas without a pause
         return [random.sample(candidates, min(2, len(candidates)))]
+
+    @override
+    def _get_pending_request_matching_internal_request_id(
+        self, request_metadata: RequestMetadata | None = None
+    ) -> PendingRequest | None:
+        """Return the waiting call to which this metadata belongs.
+
+        Serve looks it up by the id of the HTTP request, which all calls of that request share. Of two calls that wait at
+        the same time it finds one, and for the other it would go on choosing replicas forever, without a pause.
+        """
+        waiting = self._pending_requests_to_fulfill
+        return next((call for call in waiting if call.metadata is request_metadata and not call.future.done()), None)
 
 
 def named(replicas: list[RunningReplica], ids: Collection[str]) -> list[RunningReplica]:
