@@ -36,8 +36,8 @@ class GpuRouter(RequestRouter):
     ) -> PendingRequest | None:
         """Return the waiting call to which this metadata belongs.
 
-        Serve looks it up by the id of the HTTP request, which all calls of that request share. Of two calls that wait at
-        the same time it finds one, and for the other it would go on choosing replicas forever, without a pause.
+        Serve looks it up by the id of the HTTP request, which all calls of that request share. Of two calls that wait
+        at the same time it finds one, and for the other it would go on choosing replicas forever, without a pause.
         """
         waiting = self._pending_requests_to_fulfill
         return next((call for call in waiting if call.metadata is request_metadata and not call.future.done()), None)
