@@ -46,3 +46,5 @@ def test_a_full_disk_costs_lines_and_no_request(
     for _ in range(LINES_AT_ONCE):
         lines(RequestLine("id", "POST", "/v1/embeddings", "native", 200, 0.01, "", CallLog(0.0)))
     assert "No space left on device" in capsys.readouterr().err
+    with pytest.raises(OSError, match="No space left"):
+        full.close()

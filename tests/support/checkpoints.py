@@ -365,9 +365,15 @@ def _corpus_lines() -> list[str]:
     return [
         line.strip()
         for name in _CORPUS
-        for line in (stdlib / name).read_text(encoding="utf-8").splitlines()
+        for file in _sources(stdlib / name)
+        for line in file.read_text(encoding="utf-8").splitlines()
         if line.strip()
     ]
+
+
+def _sources(module: Path) -> list[Path]:
+    """The files of a module, which a later Python may have made a package."""
+    return [module] if module.is_file() else sorted(module.with_suffix("").glob("*.py"))
 
 
 def _filler_words(count: int, taken: set[str]) -> list[str]:
