@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from deployments.nodes import gpu_nodes, this_node
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.cuda.backend import GpuLaneBackend
@@ -13,8 +14,10 @@ from trivet.engine.open import (
     open_cpu_engine,
     open_cuda_backend,
     open_engine,
+    open_resting_engine,
     prepare_model,
 )
+from trivet.engine.openvino.resting import RestingBackend
 from trivet.errors import ConfigError
 from trivet.simulation.open import open_simulated_backend
 from trivet.vram.registry import ReplicaReport
@@ -26,10 +29,12 @@ class OpenLane:
 
     engine: Engine
     gpu: GpuLaneBackend | None = None
+    resting: RestingBackend | None = None
+    """The CPU backend, where it may rest; None on the GPU lane."""
     gpu_uuid: str = ""
     """UUID of the GPU that the GPU backend computes on; empty on the CPU lane."""
 
-    def report(self, task: Task, pid: int, replica: str = "") -> ReplicaReport | None:
+    def report(self, task: Task, pid: int, replica: str, returnable_bytes: int) -> ReplicaReport | None:
         """Build this process's report to the VRAM actor; None on the CPU lane."""
         if self.gpu is None:
             return None
@@ -42,6 +47,7 @@ class OpenLane:
             at_s=time.monotonic(),
             held_bytes=memory.held_bytes,
             reusable_bytes=memory.reusable_bytes,
+            returnable_bytes=returnable_bytes,
             weights_bytes=memory.weights_bytes,
             offloaded=self.gpu.offloaded,
         )
@@ -60,6 +66,11 @@ def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
     return ("gpu", "cpu")
 
 
+def may_rest(config: AppConfig) -> bool:
+    """Return whether CPU replicas on this node may rest: there is a GPU beside them. Blocks while it asks Ray."""
+    return config.cpu.rest_after_s is not None and config.device != "cpu" and this_node() in gpu_nodes(config)
+
+
 def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str | None = None) -> OpenLane:
     """Open the engine of one model on one lane.
 
@@ -70,6 +81,9 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str |
         run_id: identifies the application's run.
         gpu: UUID of the GPU that the VRAM actor gave this process, on a node with several. None: the one that Ray gave.
     """
+    if lane == "cpu" and may_rest(config):
+        engine, resting = open_resting_engine(config, task)
+        return OpenLane(engine, resting=resting)
     if lane == "cpu":
         return OpenLane(open_cpu_engine(config, task))
     prepared = prepare_model(config, task)
@@ -82,4 +96,4 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str |
         backend, precision = open_cuda_backend(config, prepared)
         uuid = current_gpu_uuid()
     backend.reload()  # if there is no room yet, it starts without its weights, and the CPU replica serves
-    return OpenLane(open_engine(config, prepared, backend, precision), backend, uuid)
+    return OpenLane(open_engine(config, prepared, backend, precision), backend, gpu_uuid=uuid)

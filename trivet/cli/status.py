@@ -50,6 +50,9 @@ def status_command(
     for task, model in answer.models.items():
         if answer.gpus:
             shown.print(f"{task}: {model['reason']}", markup=False, highlight=False)
+    for task, model in answer.models.items():
+        if line := replicas_line(model):
+            shown.print(f"{task}: {line}", markup=False, highlight=False)
     for gpu in answer.gpus:
         shown.print(gpu_line(gpu), markup=False, highlight=False)
     if answer.cpu_only_reason:
@@ -100,6 +103,15 @@ def models_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
             _milliseconds(recent["p95_ms"]),
         )
     return table
+
+
+def replicas_line(model: Mapping[str, Any]) -> str | None:
+    """Say how many CPU replicas run, where there may be several; None where there is one."""
+    count = model.get("cpu_replicas")  # a service before 0.2 does not say
+    if count is None or count["max"] == 1 or count["running"] is None:
+        return None
+    of = str(count["max"]) if count["min"] == count["max"] else f"{count['min']} to {count['max']}"
+    return f"{count['running']} of {of} CPU replicas run"
 
 
 def gpu_line(gpu: Mapping[str, Any]) -> str:
