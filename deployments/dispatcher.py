@@ -46,7 +46,7 @@ _HEALTH_TIMEOUT_S = 5.0
 _LOOK_FOR_REPLICAS_S = 0.1
 
 
-class Reroute(NamedTuple):
+class CpuCause(NamedTuple):
     """Why the CPU gets work of a model that has a GPU lane: `cause` for metrics, `reason` human-readable."""
 
     cause: str
@@ -74,18 +74,18 @@ class RayDispatcher:
         """Send the request to its model's current lane; it stays there unless that lane cannot answer."""
         task = request.task
         lane: Lane = "cpu"
-        reroute: Reroute | None = None
+        reroute: CpuCause | None = None
         reply: EngineResult | TrivetError
         placement = self._placement(task)
         if placement is not None and placement.gpus:
             reply, cause = await self._on_gpu(task, request, placement.gpus)
             if isinstance(reply, GpuUnavailable):
-                reroute = Reroute(cause, reply.reason)
+                reroute = CpuCause(cause, reply.reason)
                 logger.warning("rerouted to cpu: %s", reply.reason)
             else:
                 lane = "gpu"
         elif placement is not None:
-            reroute = Reroute(placement.decision.cause, placement.decision.reason)
+            reroute = CpuCause(placement.decision.cause, placement.decision.reason)
         if lane == "cpu" and reroute is not None and placement is not None and not placement.gpus:
             reply, lane, reroute = await self._on_cpu_or_full_gpu(task, request, reroute)
         elif lane == "cpu":
@@ -97,8 +97,8 @@ class RayDispatcher:
         return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
 
     async def _on_cpu_or_full_gpu(
-        self, task: Task, request: EngineRequest, reroute: Reroute
-    ) -> tuple[EngineResult | TrivetError, Lane, Reroute]:
+        self, task: Task, request: EngineRequest, reroute: CpuCause
+    ) -> tuple[EngineResult | TrivetError, Lane, CpuCause]:
         """Ask the CPU lane. If it has no replica left, ask once a GPU that holds the weights, although it has no room.
 
         Serve would keep the request until a CPU replica has started.
@@ -112,7 +112,7 @@ class RayDispatcher:
                         reason = f"{reroute.reason}; no cpu replica is running: the gpu answers all the same"
                         logger.warning("%s", reason)
                         self._sink.count(LAST_RESORTS, {"model": task})
-                        return reply, "gpu", Reroute(reroute.cause, reason)
+                        return reply, "gpu", CpuCause(reroute.cause, reason)
                     break
                 await asyncio.wait({answering}, timeout=_LOOK_FOR_REPLICAS_S)
             self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})

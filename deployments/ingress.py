@@ -7,7 +7,8 @@ from ray.serve.handle import DeploymentHandle
 from deployments.dispatcher import RayDispatcher
 from deployments.observability.logs import WRITE_EVERY_S, RequestLines, send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
-from deployments.observability.sampler import IngressSample, Sampler
+from deployments.observability.sampler import Sampler
+from deployments.samples import IngressSample
 from deployments.shared_folder import shared_folder
 from deployments.vram.feed import ClusterFeed
 from trivet.api.app import create_app

@@ -1,15 +1,12 @@
 """Maps lanes to this cluster: which lanes are bound, and which backend runs in each."""
 
 import os
-import time
-from dataclasses import dataclass
 
 from deployments.nodes import gpu_nodes, this_node
+from deployments.open_lane import OpenLane
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
 from trivet.config import AppConfig, Lane, Task
-from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.cuda.identity import current_gpu_uuid
-from trivet.engine.engine import Engine
 from trivet.engine.open import (
     open_cpu_engine,
     open_cuda_backend,
@@ -17,40 +14,8 @@ from trivet.engine.open import (
     open_resting_engine,
     prepare_model,
 )
-from trivet.engine.openvino.resting import RestingBackend
 from trivet.errors import ConfigError
 from trivet.simulation.open import open_simulated_backend
-from trivet.vram.registry import ReplicaReport
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLane:
-    """An engine, and its GPU backend on the GPU lane."""
-
-    engine: Engine
-    gpu: GpuLaneBackend | None = None
-    resting: RestingBackend | None = None
-    """The CPU backend, where it may rest; None on the GPU lane."""
-    gpu_uuid: str = ""
-    """UUID of the GPU that the GPU backend computes on; empty on the CPU lane."""
-
-    def report(self, task: Task, pid: int, replica: str, returnable_bytes: int) -> ReplicaReport | None:
-        """Build this process's report to the VRAM actor; None on the CPU lane."""
-        if self.gpu is None:
-            return None
-        memory = self.gpu.memory()
-        return ReplicaReport(
-            model=task,
-            pid=pid,
-            gpu=self.gpu_uuid,
-            replica=replica,
-            at_s=time.monotonic(),
-            held_bytes=memory.held_bytes,
-            reusable_bytes=memory.reusable_bytes,
-            returnable_bytes=returnable_bytes,
-            weights_bytes=memory.weights_bytes,
-            offloaded=self.gpu.offloaded,
-        )
 
 
 def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:

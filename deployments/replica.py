@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 import psutil
 from ray import serve
 
-from deployments.lanes import OpenLane, open_lane
+from deployments.lanes import open_lane
 from deployments.live_config import LiveConfig
 from deployments.nodes import this_node
 from deployments.observability.logs import send_library_logs_to_serve
 from deployments.observability.metrics import RaySink
-from deployments.observability.sampler import ReplicaSample, Sampler
+from deployments.observability.sampler import Sampler
+from deployments.open_lane import OpenLane
+from deployments.samples import ReplicaSample
 from deployments.vram.assigned import take_gpu
 from deployments.vram.controller import GpuController
 from deployments.vram.cpu_rest import CpuRest

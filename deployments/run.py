@@ -8,18 +8,27 @@ dashboard's address into the folder of the run, where `trivet dashboard` finds i
 do.
 """
 
+import os
 import sys
+from collections.abc import Mapping
 
 import ray
 from ray.serve.scripts import cli
 
 from deployments.service.folder import DASHBOARD_FILE, run_folder
+from deployments.service.ports import DASHBOARD
+
+
+def dashboard_port(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return Ray's argument for the dashboard's port. Empty without the variable: Ray then chooses one."""
+    return {"dashboard_port": int(environ[DASHBOARD.variable])} if DASHBOARD.variable in environ else {}
 
 
 def main() -> None:
     """Start Ray, then run `serve run` with the configuration: it uses the cluster that is there."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--lean"]
-    context = ray.init(namespace="serve", include_dashboard=False if "--lean" in sys.argv[1:] else None)
+    dashboard = {"include_dashboard": False} if "--lean" in sys.argv[1:] else dashboard_port(os.environ)
+    context = ray.init(namespace="serve", **dashboard)
     if address := context.dashboard_url:
         (run_folder() / DASHBOARD_FILE).write_text(f"http://{address}\n", encoding="utf-8")
     cli(["run", *arguments])

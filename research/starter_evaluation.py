@@ -34,6 +34,7 @@ from research.training.datasets import by_first, read_cosqa, read_qnli, read_tre
 from research.training.embedding import Embedder
 from research.training.runtime import tune_process
 from research.training.scoring import score
+from tests.support.program_notes import PROGRAM_NOTES
 from trivet.engine.text.windows import window_spans
 from trivet.evaluation.metrics import average_precision, reciprocal_rank, reciprocal_rank_fusion
 from trivet.starter.assemble import assemble
@@ -43,17 +44,6 @@ NOTES = HERE / "notes" / "notes.txt"
 CONTRADICTIONS = HERE / "notes" / "contradictions.txt"
 HOW_TO = HERE / "howto" / "howto.txt"
 SECURITY_PAGE = Path("docs/security.md")
-PROGRAM_NOTES = (
-    "The dispatcher sends a request to the replica with the shortest queue.",
-    "When VRAM runs low, the policy offloads the model that was used least.",
-    "Embeddings are cached by the hash of their text and the model's revision.",
-    "The tokenizer splits long texts into windows that overlap by 64 tokens.",
-    "API keys are compared as digests in constant time.",
-    "The status page shows the memory of every model as a curve.",
-    "A CPU replica answers while the GPU replica reloads.",
-    "The reranker's score is the sigmoid of one logit.",
-)
-"""Eight one-line notes on different parts of one program."""
 NOTE_PAIRS = 200
 TOPIC_LENGTHS_TOKENS = (60, 300, 600, 2_000)
 OVERLAP_TOKENS = 64

@@ -81,6 +81,7 @@ def pins() -> dict[str, str]:
     return {normal(name): version for name, _, version in (line.partition("==") for line in lines) if version}
 
 
+@pytest.mark.slow
 def test_every_import_is_declared() -> None:
     known = {normal(requirement.name) for requirement in of_product()}
     missing = {
@@ -92,6 +93,7 @@ def test_every_import_is_declared() -> None:
     assert sorted(missing) == []
 
 
+@pytest.mark.slow
 def test_every_dependency_is_imported_except_known_ones() -> None:
     """Weights are read as files and grammars by name."""
     imported = {

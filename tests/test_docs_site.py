@@ -133,6 +133,34 @@ def test_a_path_that_is_named_exists(page: Path, path: str) -> None:
     assert (ROOT / path).exists()
 
 
+RECIPES = DOCS / "contributing.md"
+
+
+def recipe_steps() -> list[tuple[str, str]]:
+    """(file, diff) of every step of a recipe that changes a file: the last file that the step names before the diff."""
+    found = []
+    text = RECIPES.read_text(encoding="utf-8")
+    for diff in re.finditer(r"^    ```diff\n(.*?)^    ```$", text, re.MULTILINE | re.DOTALL):
+        step = text[text.rindex("\n\n", 0, diff.start() - 1) : diff.start()]
+        files = [path for path in re.findall(r"`([\w./]+)`", step) if (ROOT / path).is_file()]
+        found.append((files[-1] if files else "", re.sub(r"^    ", "", diff[1], flags=re.MULTILINE)))
+    return found
+
+
+def test_every_step_that_shows_a_change_names_its_file() -> None:
+    assert len(recipe_steps()) >= 10
+    assert all(file for file, _ in recipe_steps())
+
+
+@pytest.mark.parametrize(
+    ("file", "diff"), recipe_steps(), ids=lambda value: value.splitlines()[0][:40] if value else ""
+)
+def test_a_recipe_changes_lines_that_exist(file: str, diff: str) -> None:
+    lines = {line.strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()}
+    before = [line[1:].strip() for line in diff.splitlines() if line[:1] in (" ", "-")]
+    assert [line for line in before if line and line != "…" and line not in lines] == []
+
+
 def test_every_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for page in PAGES:

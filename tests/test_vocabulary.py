@@ -242,6 +242,7 @@ AREAS: tuple[tuple[Callable[[], Iterator[Text]], tuple[Term, ...]], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("texts", "terms"), AREAS, ids=[texts.__name__ for texts, _ in AREAS])
 def test_no_retired_term_is_used(texts: Callable[[], Iterator[Text]], terms: tuple[Term, ...]) -> None:
     found = findings(texts(), terms)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from trivet.ollama_host import server_url
+from trivet.units import MIB
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +39,8 @@ Lane = Literal["gpu", "cpu"]
 GpuPlacement = Literal["spread", "pack"] | dict[Task, Annotated[int, Field(ge=0)]]
 """How the models' replicas are divided among the GPUs of a node."""
 
-Precision = Literal["auto", "fp32", "bf16", "int8"]
-
-MIB = 1024**2
+CpuPrecision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["auto"] | CpuPrecision
 
 
 class _Frozen(BaseModel):
@@ -72,7 +72,7 @@ class ModelConfig(_Frozen):
 
 
 class EmbedderConfig(ModelConfig):
-    """The embedder."""
+    """Which model embeds texts, and what its files do not state."""
 
     prompts: dict[Annotated[str, Field(min_length=1)], str] | None = None
     """Text in front of queries and documents, such as `{query: "query: ", document: "passage: "}`. Null: the prompts in
@@ -101,7 +101,7 @@ class BlendConfig(_Frozen):
 
 
 class RerankerConfig(ModelConfig):
-    """The reranker."""
+    """Which model scores documents, and how its scores are made."""
 
     blend: BlendConfig | None = None
     """Adds the embedder's similarity to the score. Null: as the model's card says, which the starter's does."""

@@ -62,6 +62,10 @@ class SparseVector:
     values: Floats
 
 
+NO_VECTORS: Floats = np.empty((0, 0), dtype=np.float32)
+"""Of a result that has other outputs."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedResult:
     """What was asked for, by input; the other fields are empty.

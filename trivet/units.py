@@ -1,5 +1,8 @@
 """Formats bytes and seconds for log lines, reasons and tables. (Pydantic's `ByteSize` parses sizes.)"""
 
+MIB = 1024**2
+GIB = 1024**3
+
 _UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 

@@ -6,7 +6,7 @@ import app
 from bench.serving.noop import open_noop_engine
 from deployments.classifier import Classifier
 from deployments.embedder import Embedder
-from deployments.lanes import OpenLane
+from deployments.open_lane import OpenLane
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from trivet.config import AppConfig, Lane

@@ -13,7 +13,7 @@ import app
 from bench.serving.noop import DIMENSIONS
 from deployments.classifier import Classifier
 from deployments.embedder import Embedder
-from deployments.lanes import OpenLane
+from deployments.open_lane import OpenLane
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger

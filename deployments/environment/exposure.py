@@ -1,6 +1,9 @@
-"""Warns if the service can be used from the network without an API key."""
+"""Whether callers need an API key: the variable that tells Ray's processes, and a warning if the network needs none."""
 
 import ipaddress
+
+KEYS_VARIABLE = "TRIVET_KEYS_REQUIRED"
+"""Set to 1 by `trivet serve` where callers need a key."""
 
 
 def exposure_warning(host: str, *, has_keys: bool) -> str | None:

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from deployments.environment.exposure import KEYS_VARIABLE
+from trivet.api.scope import KEY_HEADERS
+
 HEADER_S = 15
 IDLE_S = 60
 MOST_CONNECTIONS = 8192
-KEYS_VARIABLE = "TRIVET_KEYS_REQUIRED"
-"""Set by `trivet serve` where callers need a key."""
 WATCHED_HEADER = "x-request-disconnect-disabled"
 """Serve's name for it."""
-KEY_HEADERS = ("authorization", "api-key", "x-api-key")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _DESCRIPTORS_PER_CONNECTION = 2.5

@@ -104,5 +104,8 @@ def _handle(records: Sequence[logging.LogRecord], handler: logging.Handler) -> N
         assert file.stream is not None  # opened by `shouldRollover`
         file.stream.write(text)
         file.flush()
+    except OSError:
+        # As of every handler: a disk that is full costs the lines, not the request that has just ended.
+        file.handleError(records[-1])
     finally:
         file.release()

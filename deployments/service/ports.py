@@ -22,7 +22,7 @@ _RANDOM_RANGE = (20_000, 29_900)
 
 @dataclass(frozen=True, slots=True)
 class PortRole:
-    """One port of a service: the variable that Ray reads, its default, and its purpose."""
+    """One port of a service: the variable that sets it, its default, and its purpose."""
 
     variable: str
     default: int
@@ -32,7 +32,9 @@ class PortRole:
 FALLBACK = PortRole("RAY_SERVE_FALLBACK_PROXY_HTTP_PORT", 8500, "Ray's Python proxy, HAProxy's fallback")
 METRICS = PortRole("RAY_SERVE_HAPROXY_METRICS_PORT", 9101, "HAProxy's metrics")
 STATS = PortRole("RAY_SERVE_HAPROXY_STATS_PORT", 8404, "HAProxy's statistics")
-SINGLE = (FALLBACK, METRICS, STATS)
+DASHBOARD = PortRole("TRIVET_RAY_DASHBOARD_PORT", 8265, "Ray's dashboard")
+DASHBOARD_METRICS = PortRole("DASHBOARD_METRIC_PORT", 44_227, "the metrics of Ray's dashboard")
+SINGLE = (FALLBACK, METRICS, STATS, DASHBOARD, DASHBOARD_METRICS)
 INGRESS_FIRST = PortRole("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", 30_000, "the ingress replicas, from here on")
 INGRESS_LAST = "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"
 

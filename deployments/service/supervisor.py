@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from deployments.environment.exposure import KEYS_VARIABLE
 from deployments.environment.token import ensure_private_token, token_file
 from deployments.environment.variables import Variable, absolute_variables, cluster_environment, python_path
-from deployments.haproxy.door import KEYS_VARIABLE
 from deployments.service.folder import OUTPUT_FILE, folder_variables, keep_logs, make_run_folder
 from deployments.service.leftovers import clear, dead_services, remove_folder
 from deployments.service.ports import choose_ports, ports_of

@@ -7,8 +7,8 @@ import os
 from ray import serve
 from ray.exceptions import RayError
 
-from deployments.lanes import OpenLane
 from deployments.nodes import this_node
+from deployments.open_lane import OpenLane
 from deployments.vram.actor import vram_actor
 from deployments.vram.feed import VramFeed
 from deployments.vram.trimmer import Trimmer

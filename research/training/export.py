@@ -11,7 +11,7 @@ from transformers import BertForSequenceClassification
 
 from trivet.starter.assemble import BASE_FILES, base_tensors
 from trivet.starter.base import BASE_DISTRIBUTION, base_model_dir, sha256_of
-from trivet.starter.card import BaseReference, ModelCard
+from trivet.starter.card import BaseReference, StarterCard
 from trivet.starter.delta import encode_delta
 
 SIZE_LIMIT_BYTES = 11_000_000  # two such models stay well inside what the repository may carry
@@ -27,7 +27,7 @@ def export_delta(
     head_scale: float = 1.0,
     config: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
-) -> ModelCard:
+) -> StarterCard:
     """Quantise `model` against the base encoder and write it with its card into `directory`.
 
     Args:
@@ -54,7 +54,7 @@ def export_delta(
     size_bytes = delta.stat().st_size
     if size_bytes > SIZE_LIMIT_BYTES:
         raise ValueError(f"{delta} has {size_bytes:,} bytes; at most {SIZE_LIMIT_BYTES:,} may be shipped")
-    card = ModelCard(
+    card = StarterCard(
         task=task,
         version=model_version,
         base=BaseReference(
@@ -71,6 +71,6 @@ def export_delta(
     return card
 
 
-def write_card(card: ModelCard, directory: Path) -> None:
+def write_card(card: StarterCard, directory: Path) -> None:
     """Write `model.json`; used again when metrics of the assembled model are known."""
     (directory / "model.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

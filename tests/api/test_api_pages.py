@@ -7,13 +7,12 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from tests.support.dispatcher import FakeDispatcher
-from trivet.api.app import create_app
+from tests.support.shared_app import application
 from trivet.api.examples import EXAMPLES
 from trivet.api.settings import ApiSettings
 
 PAGES = ["/docs", "/redoc"]
-SCHEMA = create_app(FakeDispatcher(), ApiSettings()).openapi()
+SCHEMA = application(ApiSettings())[0].openapi()
 LOADED = re.compile(r"""\b(?:src|href|spec-url)=["']([^"']+)""")
 
 

@@ -114,6 +114,7 @@ async def test_sequences_of_a_caller_who_disconnected_never_run(cache_bytes: int
         assert at.sink.value(REQUESTS, route="/v1/embeddings", dialect="native", status="499") == 1
 
 
+@pytest.mark.slow
 async def test_another_caller_of_the_same_input_still_gets_it() -> None:
     async with served(1024**2) as at, httpx.AsyncClient(base_url=at.url, timeout=30) as client:
         leaving = post(client, "one", "two")

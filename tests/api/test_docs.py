@@ -10,7 +10,7 @@ import pytest
 from tests.api.conftest import Connect
 from tests.api.dialect_table import DOCUMENT, filled
 from tests.support.dispatcher import FakeDispatcher
-from trivet.api.app import create_app
+from tests.support.shared_app import application
 from trivet.api.settings import ApiSettings
 
 TEXT = DOCUMENT.read_text()
@@ -47,7 +47,7 @@ async def test_each_call_is_answered(client: httpx.AsyncClient, path: str, body:
 def test_each_route_has_a_call() -> None:
     called = {(path, "get" if body is None else "post") for path, body in _curls()}
     named = {("/v1/models/{model_id}" if path == "/v1/models/embedder" else path, method) for path, method in called}
-    schema = create_app(FakeDispatcher(), ApiSettings()).openapi()
+    schema = application(ApiSettings())[0].openapi()
     assert named == {(path, method) for path, methods in schema["paths"].items() for method in methods}
 
 

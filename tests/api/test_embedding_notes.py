@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import FakeDispatcher
-from trivet.api.embedding import embed_notes
+from trivet.api.service import embed_notes
 from trivet.api.settings import ApiSettings
 from trivet.messages import EmbedRequest, ModelCard
 

@@ -15,7 +15,7 @@ from tests.support.dispatcher import FakeDispatcher
 from trivet.api import json_route
 from trivet.api.cost import ExpansionLimits, filled_characters
 from trivet.api.dialects.rerank_v1 import RerankBody
-from trivet.api.elements import count_elements
+from trivet.api.json_route import count_elements
 from trivet.api.schemas import CandidatesBody, ClassifyBody, PairsBody, Texts
 from trivet.api.settings import ApiSettings
 from trivet.errors import InvalidInput
@@ -163,6 +163,7 @@ def test_the_count_of_values_is_never_too_small(content: Any) -> None:
     assert count_elements(body, 10_000) >= exact
 
 
+@pytest.mark.slow
 @given(
     st.text("ab{}", max_size=12),
     st.dictionaries(st.text("ab{}", max_size=6), st.none() | st.text(max_size=5), max_size=5),

@@ -50,9 +50,9 @@ async def asked_twice(client: httpx.AsyncClient) -> httpx.Response:
     ],
 )
 async def test_health_is_red_where_no_lane_answers_since_forwards_fail(
-    connect: Connect, lanes: dict[Lane, Health], status: int, ready: int
+    connect_new: Connect, lanes: dict[Lane, Health], status: int, ready: int
 ) -> None:
-    client = connect(Lanes(embedder=lanes, reranker={"cpu": OK}))
+    client = connect_new(Lanes(embedder=lanes, reranker={"cpu": OK}))
     answer = await asked_twice(client)
     assert answer.status_code == status
     if status == 503:
@@ -61,9 +61,9 @@ async def test_health_is_red_where_no_lane_answers_since_forwards_fail(
     assert (await client.get("/readyz")).status_code == ready
 
 
-async def test_a_lost_lane_degrades_a_service_that_was_ready(connect: Connect) -> None:
+async def test_a_lost_lane_degrades_a_service_that_was_ready(connect_new: Connect) -> None:
     dispatcher = Lanes(embedder={"gpu": OK, "cpu": OK})
-    client = connect(dispatcher)
+    client = connect_new(dispatcher)
     assert (await client.get("/readyz")).json()["status"] == "ready"
     dispatcher.lanes["embedder"] = {"gpu": FAILING, "cpu": OK}
     answer = await client.get("/readyz")
@@ -74,10 +74,10 @@ async def test_a_lost_lane_degrades_a_service_that_was_ready(connect: Connect) -
     assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
 
-async def test_health_waits_for_no_replica(connect: Connect) -> None:
+async def test_health_waits_for_no_replica(connect_new: Connect) -> None:
     dispatcher = Lanes(embedder={"cpu": FAILING})
     dispatcher.gate.clear()
-    client = connect(dispatcher)
+    client = connect_new(dispatcher)
     async with asyncio.timeout(5):
         assert (await asked_twice(client)).status_code == 200  # nothing is known yet
     dispatcher.gate.set()

@@ -12,8 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.dispatcher import FakeDispatcher
-from trivet.api.app import create_app
+from tests.support.shared_app import application
 from trivet.api.scope import TASK_PREFIXES
 from trivet.api.settings import ApiSettings
 
@@ -28,7 +27,7 @@ RERANK: dict[str, Any] = {"model": "reranker", "query": "red fox", "documents": 
 
 @pytest.mark.parametrize("url", URLS)
 def test_a_url_is_a_base_or_a_route(url: str) -> None:
-    paths = create_app(FakeDispatcher(), ApiSettings()).openapi()["paths"]
+    paths = application(ApiSettings())[0].openapi()["paths"]
     assert urlsplit(url).path in {*BASE_PATHS, *paths}
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from tests.api.conftest import Connect, client_of
 from tests.api.test_dialect import BODIES
 from tests.support.dispatcher import EMBEDDER, FakeDispatcher
+from tests.support.shared_app import application
 from trivet.api.app import create_app
 from trivet.api.dialect import RULES
 from trivet.api.key_ring import KeyRing, hash_key
@@ -33,7 +34,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 ]
 """A small request of every form of body, in every dialect."""
 
-SCHEMA = create_app(FakeDispatcher(), ApiSettings()).openapi()
+SCHEMA = application(ApiSettings())[0].openapi()
 
 
 def _each_request() -> Any:

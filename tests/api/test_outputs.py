@@ -67,8 +67,8 @@ async def test_base64_is_for_dense_vectors(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("output", ["dense", "sparse", "tokens"])
-async def test_each_output_is_cached_by_itself(connect: Connect, output: str) -> None:
-    client = connect(FakeDispatcher(), ApiSettings(cache=CacheConfig(memory=ByteSize(1 << 20))))
+async def test_each_output_is_cached_by_itself(connect_new: Connect, output: str) -> None:
+    client = connect_new(FakeDispatcher(), ApiSettings(cache=CacheConfig(memory=ByteSize(1 << 20))))
     computed = {
         kind: await client.post("/v1/embeddings", json={"input": TEXTS, "output": kind})
         for kind in ("dense", "sparse", "tokens")

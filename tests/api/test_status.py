@@ -44,8 +44,8 @@ async def test_without_a_gpu_it_says_why(client: httpx.AsyncClient) -> None:
     assert embedder["lanes"]["cpu"]["ready"] is True
 
 
-async def test_traffic_shows(connect: Connect, dispatcher: FakeDispatcher) -> None:
-    client = connect(dispatcher)
+async def test_traffic_shows(connect_new: Connect, dispatcher: FakeDispatcher) -> None:
+    client = connect_new(dispatcher)
     await client.post("/v1/embeddings", json={"input": "three short words"})
     await client.post("/v1/relations", json={"source": "a b", "candidates": ["b c", "d"]})
     models = (await status_of(client))["models"]
@@ -91,9 +91,9 @@ async def test_two_applications_of_one_service_show_the_newest_reading_of_a_lane
     assert [(lane["waiting_tokens"], lane["rss_bytes"]) for lane in seen] == [(100, 1), (200, 2), (200, 2), (200, 2)]
 
 
-async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
+async def test_reroutes_are_listed_once_a_reason(connect_new: Connect) -> None:
     dispatcher = FakeDispatcher(reroute_reason="no room")
-    client = connect(dispatcher)
+    client = connect_new(dispatcher)
     for _ in range(3):
         await client.post("/v1/embeddings", json={"input": "a"})
     dispatcher.reroute_reason = "still no room"
@@ -104,9 +104,9 @@ async def test_reroutes_are_listed_once_a_reason(connect: Connect) -> None:
     assert status["models"]["embedder"]["last_minute"]["rerouted"] == 4
 
 
-async def test_a_simulated_gpu_and_its_decisions(connect: Connect, tmp_path: Path) -> None:
+async def test_a_simulated_gpu_and_its_decisions(connect_new: Connect, tmp_path: Path) -> None:
     dispatcher = SimulatedDispatcher(tmp_path)
-    client = connect(dispatcher)
+    client = connect_new(dispatcher)
     status = await status_of(client)
     (gpu,) = status["gpus"]
     assert gpu["simulated"] is True

@@ -107,6 +107,7 @@ class HungStore(DiskStore):
         return super().get(keys)
 
 
+@pytest.mark.slow
 async def test_a_disk_that_hangs_is_not_waited_for_nor_queued_up_for(tmp_path: Path) -> None:
     sink, gate = MemorySink(), threading.Event()
     worker = DiskWorker(lambda: HungStore(tmp_path, gate), sink)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -48,14 +47,11 @@ def deploy(
 
 
 def dashboard(service: Served) -> str:
-    """Return the URL of this cluster's dashboard from Ray's log."""
-    address = re.search(r"http://127\.0\.0\.1:\d+|127\.0\.0\.1:\d+", _after(service.log.read_text(), "dashboard at"))
-    assert address is not None, "the cluster has no dashboard"
-    return f"http://{address.group().removeprefix('http://')}"
-
-
-def _after(text: str, words: str) -> str:
-    return text.partition(words)[2]
+    """Return the URL of this cluster's dashboard."""
+    trivet, port = str(this_python().with_name("trivet")), service.url.rpartition(":")[2]
+    asked = subprocess.run([trivet, "dashboard", "--port", port], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout.strip()
 
 
 def pids(service: Served, *roles: str) -> set[int]:

@@ -23,7 +23,8 @@ from tests.chaos.steady import bodies, steady_load
 pytestmark = pytest.mark.chaos
 
 ARGS = {"device": "cpu", "serving": {"ingress_replicas": 2}, "cache": {"memory": "1MiB", "disk": "64MiB"}}
-PROXY_GAP_S = 6.0
+PROXY_GAP_S = 10.0
+"""Ray starts another proxy, which imports Ray first: 4.3 s on a machine that is at rest, 7 s on a busy one."""
 
 
 def test_no_fault(service: Served, record: Record) -> None:

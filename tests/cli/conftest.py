@@ -8,24 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.support.dispatcher import FakeDispatcher
-from tests.support.shared_app import Behind
+from tests.support.shared_app import dispatcher_fixture as dispatcher_fixture
 from tests.support.shared_app import shared_server_fixture as shared_server_fixture
+from tests.support.shared_app import url_fixture as url_fixture
 from trivet.cli import main
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def dispatcher() -> FakeDispatcher:
-    return FakeDispatcher()
-
-
-@pytest.fixture
-def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
-    url, behind = shared_server
-    behind.dispatcher = dispatcher
-    return url
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def notes(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".html", ".json", ".graphml", ".cypher"])
 def test_a_graph_is_written(run: Run, notes: Path, suffix: str) -> None:
     server = GraphServer([REFUSED, edge("a.py", "\x1b[31mc.py"), done("a.py"), done("\x1b[31mc.py"), SUMMARY])

@@ -110,6 +110,7 @@ class Upgraded(FakeDispatcher):
         return cards
 
 
+@pytest.mark.slow
 def test_an_index_of_another_model_or_length_is_replaced_only_on_request(
     run: Run, folder: Path, dispatcher: FakeDispatcher
 ) -> None:

@@ -32,6 +32,7 @@ def test_json_is_the_services_own_answer(run: Run) -> None:
     assert json.loads(result.stdout)["object"] == "status"
 
 
+@pytest.mark.slow
 def test_without_a_service_it_says_how_to_start_one(run: Run) -> None:
     with closed_port() as nowhere:
         result = run("status", server=nowhere)

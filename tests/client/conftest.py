@@ -4,22 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.dispatcher import FakeDispatcher
-from tests.support.shared_app import Behind
+from tests.support.shared_app import dispatcher_fixture as dispatcher_fixture
 from tests.support.shared_app import shared_server_fixture as shared_server_fixture
+from tests.support.shared_app import url_fixture as url_fixture
 from trivet.client import Client
-
-
-@pytest.fixture
-def dispatcher() -> FakeDispatcher:
-    return FakeDispatcher()
-
-
-@pytest.fixture
-def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
-    url, behind = shared_server
-    behind.dispatcher = dispatcher
-    return url
 
 
 @pytest.fixture

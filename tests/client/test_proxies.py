@@ -42,6 +42,7 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 ONCE = Retries(attempts=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.3.2.1", "trivet.localhost"])
 def test_neither_key_nor_text_for_this_machine_goes_to_a_proxy(proxied: list[bytes], host: str) -> None:
     with Client(f"http://{host}:9", key="tvt_secret", retries=ONCE, timeout_s=5) as client, pytest.raises(ClientError):

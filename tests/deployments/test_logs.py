@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.observability.logs import WRITE_EVERY_S, RequestLines, serve_logger
+from deployments.observability.logs import LINES_AT_ONCE, WRITE_EVERY_S, RequestLines, serve_logger
 from deployments.observability.sampler import Sampler
 from trivet.api.middleware.telemetry import RequestLine
 from trivet.dispatch.traffic import CallLog
@@ -34,3 +34,15 @@ async def test_a_single_line_is_written_within_a_second(
     written = file.read_text(encoding="utf-8")
     assert "POST /v1/embeddings 200" in written
     assert "a warning" in written
+
+
+def test_a_full_disk_costs_lines_and_no_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = RotatingFileHandler("/dev/full")
+    monkeypatch.setattr(serve_logger, "handlers", [MemoryHandler(1000, target=full)])
+    caplog.set_level(logging.INFO, logger="trivet.requests")
+    lines = RequestLines()
+    for _ in range(LINES_AT_ONCE):
+        lines(RequestLine("id", "POST", "/v1/embeddings", "native", 200, 0.01, "", CallLog(0.0)))
+    assert "No space left on device" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from deployments.dispatcher import RayDispatcher
 from deployments.observability.logs import library_logger, send_library_logs_to_serve, serve_logger
-from deployments.observability.sampler import IngressSample, ReplicaSample, Sampler
+from deployments.observability.sampler import Sampler
+from deployments.samples import IngressSample, ReplicaSample
 from tests.support.memory_sink import MemorySink
 from trivet.config import TASKS, AppConfig, Lane
 from trivet.errors import GpuUnavailable

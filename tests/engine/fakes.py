@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from trivet.engine.backend import OneStep, Pending, Steps
+from trivet.engine.backend import InSteps, OneStep, Pending
 from trivet.engine.batch.layout import PADDED, Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.messages import Floats
@@ -77,7 +77,7 @@ class SteppingBackend(SummingBackend):
         """Called in the forward's thread before `order` gets the same pair."""
 
     def launch(self, batch: TokenBatch) -> Pending:
-        return Steps(self._steps(batch))
+        return InSteps(self._steps(batch))
 
     def _steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
         count = self.count if self.layout.cost(batch.lengths) > self.uncut_tokens else 1

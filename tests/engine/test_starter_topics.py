@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Engines
+from tests.support.program_notes import PROGRAM_NOTES
 from trivet.config import DEFAULT_RELATIONS
 from trivet.messages import ClassifyRequest, ClassifyResult, PairText
 from trivet.starter import shipped_card
@@ -16,16 +17,6 @@ TEMPLATE = "This example is {}."
 FOOTBALL = (
     "The home side won the match with two late goals after the striker came off the bench. The coach praised the "
     "defence, which had held the league leaders for an hour, and the fans sang until the stadium closed."
-)
-PROGRAM_NOTES = (
-    "The dispatcher sends a request to the replica with the shortest queue.",
-    "When VRAM runs low, the policy offloads the model that was used least.",
-    "Embeddings are cached by the hash of their text and the model's revision.",
-    "The tokenizer splits long texts into windows that overlap by 64 tokens.",
-    "API keys are compared as digests in constant time.",
-    "The status page shows the memory of every model as a curve.",
-    "A CPU replica answers while the GPU replica reloads.",
-    "The reranker's score is the sigmoid of one logit.",
 )
 SECURITY_PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 

@@ -33,9 +33,9 @@ schema = schemathesis.openapi.from_dict(published, config=config)
 # Routes without a body are soon exhausted: the others make up the number.
 OPERATIONS = sum(1 for methods in published["paths"].values() if "post" in methods)
 
-# What JSON Schema cannot say: two lists of texts must match in length; only one of two fields may be given; prompts and
-# dimensions are the model's own; a label must be among the relations; what a document holds besides its text must be
-# fit to be returned.
+# What JSON Schema cannot say: two lists of texts must match in length; only one of two fields may be given; prompts,
+# dimensions, outputs and the ids of tokens are the model's own; a label must be among the relations; what a document
+# holds besides its text must be fit to be returned.
 NOT_SAID_BY_THE_SCHEMA = {
     path: [positive_data_acceptance]
     for path in (
@@ -51,6 +51,12 @@ NOT_SAID_BY_THE_SCHEMA = {
         "/embeddings",
         "/v1/embeddings",
         "/v2/embed",
+        "/api/embed",
+        "/embed_sparse",
+        "/embed_all",
+        "/pooling",
+        "/decode",
+        "/detokenize",
     )
 }
 # A wrong document is refused by a line of the answer.

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import AppConfig, Task
@@ -82,6 +81,8 @@ def test_embeddings_point_where_sentence_transformers_do(opened: Open, tmp_path:
     result: Any = run(EmbedRequest(TEXTS))
     assert result.device.startswith("cuda:")
     path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "embedder").source.path
+    from sentence_transformers import SentenceTransformer
+
     expected = SentenceTransformer(str(path), device="cpu").encode(list(TEXTS))
     assert (result.vectors * expected).sum(axis=1).min() >= 0.9995
 
@@ -91,6 +92,8 @@ def test_rerank_logits_equal_the_cross_encoders(opened: Open, tmp_path: Path) ->
     write_checkpoint("bge-reranker-base", "tiny", path, seed=3)
     _, run = opened("reranker", model=str(path))
     result: Any = run(RerankRequest(TEXTS[-1], TEXTS[:-1]))
+    from sentence_transformers import CrossEncoder
+
     reference = CrossEncoder(str(path), device="cpu")
     expected = reference.predict([(TEXTS[-1], text) for text in TEXTS[:-1]], activation_fn=torch.nn.Identity())
     np.testing.assert_allclose(result.logits, expected, rtol=0.05, atol=0.05)

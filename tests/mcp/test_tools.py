@@ -19,8 +19,9 @@ import pytest
 
 from tests.support.dispatcher import DIMENSIONS, EMBEDDER, FakeDispatcher, vector_of
 from tests.support.serving import closed_port, served
-from tests.support.shared_app import Behind
+from tests.support.shared_app import dispatcher_fixture as dispatcher_fixture
 from tests.support.shared_app import shared_server_fixture as shared_server_fixture
+from tests.support.shared_app import url_fixture as url_fixture
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
 from trivet.errors import Unavailable
@@ -36,18 +37,6 @@ pytestmark = [
 ]
 
 Connect = Callable[..., AbstractAsyncContextManager["Client"]]
-
-
-@pytest.fixture
-def dispatcher() -> FakeDispatcher:
-    return FakeDispatcher()
-
-
-@pytest.fixture
-def url(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
-    url, behind = shared_server
-    behind.dispatcher = dispatcher
-    return url
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from tests.models.cases import CASES, Case
 from tests.models.table import ROWS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, id=f"case {case.number}", marks=pytest.mark.models if case.is_slow else ()) for case in CASES],

@@ -87,6 +87,7 @@ def outcomes(only_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {line: tuple(json.loads(out)) for line, out in zip(lines, done.stdout.splitlines(), strict=True)}
 
 
+@pytest.mark.slow
 def test_what_needs_no_server_works(outcomes: dict[tuple[str, ...], Outcome]) -> None:
     """The import of the client too, which the program begins with."""
     assert {line: outcomes[line] for line in (*WORKING, *HELP) if outcomes[line][0]} == {}

@@ -156,6 +156,7 @@ def test_every_language_has_a_sample() -> None:
     assert {names.get(suffix, suffix) for suffix in suffixes} == {alike.get(name, name) for name in GRAMMARS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_tokens", [48, 192])
 @pytest.mark.parametrize(
     "path",

@@ -298,6 +298,7 @@ def test_processes_agree_and_a_killed_one_frees_its_memory(tmp_path: Path, tenan
     watcher.close()
 
 
+@pytest.mark.slow
 def test_concurrent_processes_never_over_fill_the_gpu(tenants: tuple[Tenant, Tenant]) -> None:
     """Two reservations of 490 fill the GPU exactly, so 500 must sometimes be refused, and never granted to both."""
     refused = 0

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from trivet.starter.assemble import BASE_FILES, base_tensors
 from trivet.starter.base import sha256_of
-from trivet.starter.card import BaseReference, ModelCard
+from trivet.starter.card import BaseReference, StarterCard
 from trivet.starter.delta import encode_delta
 
 HIDDEN = 8
@@ -51,7 +51,7 @@ def write_shipped(directory: Path, base: Path, *, move: float = 0.01) -> Path:
     trained["classifier.weight"] = rng.normal(size=(1, HIDDEN)).astype(np.float32)
     directory.mkdir(parents=True, exist_ok=True)
     save_file(encode_delta(original, trained), directory / "delta.safetensors")
-    card = ModelCard(
+    card = StarterCard(
         task="reranker",
         version="test",
         base=BaseReference(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import trivet.starter
-from trivet.starter import STARTER_TASKS, prepare_starter
+from trivet.starter import prepare_starter
 from trivet.starter.base import base_model_dir
 from trivet.starter.card import read_card
 
@@ -27,10 +27,6 @@ RETRY_PASSAGES = [
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("starter")
-
-
-def test_there_is_one_for_each_task() -> None:
-    assert STARTER_TASKS == ("embedder", "reranker", "classifier")
 
 
 def test_the_embedder_is_the_package_as_it_is(cache: Path) -> None:
@@ -76,6 +72,7 @@ def test_shipped_models_load_with_transformers(task: str, cache: Path) -> None:
     assert model.config.id2label == read_card(SHIPPED / task / "model.json").id2label
 
 
+@pytest.mark.slow
 def test_the_reranker_puts_retrying_first(cache: Path) -> None:
     from sentence_transformers import CrossEncoder
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from trivet.config import Task
-from trivet.engine.openvino.ir_cache import IrPrecision, ensure_ir, ir_key
+from trivet.config import CpuPrecision, Task
+from trivet.engine.openvino.ir_cache import ensure_ir, ir_key
 
 
 def shared_ir_cache(factory: pytest.TempPathFactory) -> Path:
@@ -16,7 +16,7 @@ def shared_ir_cache(factory: pytest.TempPathFactory) -> Path:
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "converted"
 
 
-def convert_here(model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path) -> Path:
+def convert_here(model_dir: Path, task: Task, precision: CpuPrecision, cache_dir: Path) -> Path:
     """Return the folder of a converted model, as `ensure_ir` does, but convert it in this process if there is none.
 
     Most of what a conversion's own process does is to import the frameworks. tests/engine/openvino/test_ir_cache.py

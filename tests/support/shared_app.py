@@ -1,16 +1,16 @@
-"""Fixtures of one application that many tests share, because building it takes longer than most tests.
+"""Applications that many tests share, because building one takes longer than most tests.
 
-A conftest.py imports them for the tests of its folder. Tests of an application's state (traffic, keys, readiness) build
-a new application instead.
+A conftest.py imports the fixtures for the tests of its folder. Tests of an application's state (traffic, keys,
+readiness) build a new application instead.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 
+from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
@@ -52,22 +52,44 @@ class Behind:
         return cast("DetokenizeResult", await self.dispatcher.detokenize(request))
 
 
-@cache
-def _application() -> tuple[FastAPI, Behind]:
-    """Build the application once per process, although every folder that imports the fixtures has its own."""
+_BUILT: list[tuple[ApiSettings, FastAPI, Behind]] = []
+"""One application for each of the settings, per process; settings have no hash."""
+
+
+def application(settings: ApiSettings) -> tuple[FastAPI, Behind]:
+    """Return the application of this process with these settings, and the model server behind it."""
+    for known, app, behind in _BUILT:
+        if known == settings:
+            return app, behind
     behind = Behind()
-    return create_app(behind, ApiSettings()), behind
+    app = create_app(behind, settings)
+    _BUILT.append((settings, app, behind))
+    return app, behind
 
 
 @pytest.fixture(scope="session", name="shared_app")
 def shared_app_fixture() -> tuple[FastAPI, Behind]:
     """The application and its dispatcher, without a socket."""
-    return _application()
+    return application(ApiSettings())
 
 
 @pytest.fixture(scope="session", name="shared_server")
 def shared_server_fixture() -> Iterator[tuple[str, Behind]]:
     """The URL of the application on a real port, and its dispatcher."""
-    app, behind = _application()
+    app, behind = application(ApiSettings())
     with served(app) as url:
         yield url, behind
+
+
+@pytest.fixture(name="dispatcher")
+def dispatcher_fixture() -> FakeDispatcher:
+    """What answers the requests of one test."""
+    return FakeDispatcher()
+
+
+@pytest.fixture(name="url")
+def url_fixture(shared_server: tuple[str, Behind], dispatcher: FakeDispatcher) -> str:
+    """The URL of the application, with the test's dispatcher behind it."""
+    url, behind = shared_server
+    behind.dispatcher = dispatcher
+    return url

@@ -22,6 +22,8 @@ HEALTHY = {"total": 8 * GIB, "free": 5 * GIB, "reserved": 256 * MIB}
 
 Play = Callable[..., dict[str, Any]]
 
+pytestmark = pytest.mark.slow  # every test starts an interpreter, which loads the stub
+
 
 @pytest.fixture(scope="module")
 def stub_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -23,8 +23,7 @@ from trivet.api.dialects.vllm import vllm_router
 from trivet.api.dialects.vllm_pooling import vllm_pooling_router
 from trivet.api.errors.handlers import install_error_handlers
 from trivet.api.json_route import JsonRoute
-from trivet.api.middleware.body_limit import BodyLimitMiddleware
-from trivet.api.middleware.content_encoding import ContentEncodingMiddleware
+from trivet.api.middleware.body import BodyMiddleware
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.head import HeadMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
@@ -103,18 +102,16 @@ def _middleware(settings: ApiSettings, telemetry: Telemetry, blocks: SharedBlock
     return [
         # A disconnect cancels everything below, and telemetry sees the cancellation.
         Middleware(DisconnectMiddleware),
-        # Reports every request, also those that the next two refuse.
+        # Reports every request, also those that the next ones refuse.
         Middleware(TelemetryMiddleware, telemetry=telemetry),
         # A browser sends no key when it asks whether a page may call, and shows a page only answers that allow it:
         # refusals for want of a key included.
         *_cors(settings.allowed_origins),
         # Without a valid key nothing of a body is read.
         *keys,
-        # The limit below counts what a body decodes to.
-        Middleware(ContentEncodingMiddleware, max_body_bytes=settings.max_body_bytes),
         # Wraps `receive`, so it comes before the routes, which read the body.
         Middleware(
-            BodyLimitMiddleware,
+            BodyMiddleware,
             max_body_bytes=settings.max_body_bytes,
             max_open_bytes=settings.max_open_bodies_bytes,
         ),

@@ -11,6 +11,12 @@ TASK_PREFIXES = ("/embedder", "/reranker", "/classifier")
 
 DIALECT = "trivet.dialect"
 """Set by routes: the dialect of the request."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status, in the log, of a request whose caller has left."""
+
+KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+"""Headers in which a caller may send a key: a bearer's, and those of other APIs' clients."""
+
 ERROR = "trivet.error"
 """Set by a route that refuses: code or kind of the refusal, as the native dialect names it."""
 

@@ -1,9 +1,14 @@
-"""What routes of every dialect share between body and answer: model names, counts, deadlines, concurrent calls."""
+"""What routes of every dialect share between body and answer: model names, counts, deadlines, and the calls themselves.
+
+`embed` and `predict` are the calls behind every route that embeds or classifies; `trivet.api.ranking` has the one
+behind every rerank route.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from trivet.api.answers import route_headers
 from trivet.api.cost import Cost
 from trivet.api.options import CallOptions
 from trivet.api.settings import ApiSettings
@@ -11,7 +16,18 @@ from trivet.config import Task
 from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import Dispatcher, Routed, ServiceInfo
 from trivet.errors import DeadlineExceeded, InvalidInput
-from trivet.messages import ModelCard, Request, ResultT
+from trivet.messages import (
+    EmbedRequest,
+    EmbedResult,
+    LongInput,
+    ModelCard,
+    PairText,
+    PredictRequest,
+    PredictResult,
+    Request,
+    ResultT,
+)
+from trivet.prompts import named_prompt, prompt_for_type
 
 UNSPECIFIED = frozenset({"", "default/not-specified"})
 """Names that mean "yours"; the second is what infinity's client sends by default."""
@@ -108,3 +124,79 @@ class Service:
         """Run calls, a bounded number at a time; results in the calls' order. The first error cancels the others."""
         results = {index: result async for index, result in bounded_as_completed(calls, self.settings.parallel_calls)}
         return [results[index] for index in range(len(calls))]
+
+
+def check_dimensions(service: Service, card: ModelCard, request: EmbedRequest) -> None:
+    """Refuse vectors of a size for which the model was not trained, where the settings say so."""
+    if service.settings.untrained_dimensions == "refuse" and _is_untrained(card, request.dimensions):
+        known = ", ".join(map(str, card.trained_dimensions)) or "none below its full size"
+        raise InvalidInput(
+            f"{card.name} is not known to be trained for {request.dimensions} dimensions: its files and the "
+            f"configuration (embedder.dimensions) name {known}. Leave `dimensions` out for all {card.dimensions}",
+            field="dimensions",
+            code="untrained_dimensions",
+        )
+
+
+def embed_notes(card: ModelCard, request: EmbedRequest) -> dict[str, str]:
+    """Headers about what a caller may have expected otherwise.
+
+    `x-trivet-prompt`, where the caller states a kind of text or a prompt: the name of the prompt that was prepended,
+    `none`, or `instruction` where the caller gave one. `x-trivet-dimensions`: `untrained` where vectors were cut to a
+    size for which the model is not known to be trained.
+    """
+    notes = {}
+    if request.instruction is not None:
+        notes["x-trivet-prompt"] = "instruction"
+    elif request.prompt_name or request.input_type:
+        used = (
+            named_prompt(card.prompts, request.prompt_name)
+            if request.prompt_name
+            else prompt_for_type(card.prompts, card.default_prompt_name, request.input_type)
+        )
+        notes["x-trivet-prompt"] = "none" if used is None else used.encode("ascii", "replace").decode()
+    if _is_untrained(card, request.dimensions):
+        notes["x-trivet-dimensions"] = "untrained"
+    return notes
+
+
+async def embed(
+    service: Service, request: EmbedRequest, options: CallOptions, *, model: str | None = None
+) -> tuple[ModelCard, Routed[EmbedResult], Mapping[str, str]]:
+    """Embed a request's texts.
+
+    Returns:
+        The model's card, the result, and the headers of the answer.
+    """
+    service.check_count(len(request.texts), request.inputs_field)
+    card = await service.card("embedder", model)
+    check_dimensions(service, card, request)
+    routed = await service.call(request, options)
+    return card, routed, route_headers([routed]) | embed_notes(card, request)
+
+
+def _is_untrained(card: ModelCard, dimensions: int | None) -> bool:
+    full = card.dimensions
+    return bool(dimensions and full and dimensions < full and dimensions not in card.trained_dimensions)
+
+
+async def predict(
+    service: Service,
+    inputs: Sequence[PairText],
+    options: CallOptions,
+    *,
+    field: str,
+    model: str | None = None,
+    long_input: LongInput | None = None,
+) -> tuple[ModelCard, Routed[PredictResult]]:
+    """Judge texts or pairs by the classes of the classifier; `field` is the caller's name of the inputs."""
+    service.check_count(len(inputs), field)
+    card = await service.card("classifier", model)
+    request = PredictRequest(
+        tuple(inputs),
+        long_input=long_input or options.long_input,
+        priority=options.priority,
+        no_store=options.no_store,
+        inputs_field=field,
+    )
+    return card, await service.call(request, options)

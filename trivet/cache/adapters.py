@@ -15,6 +15,7 @@ import trivet
 from trivet.cache.entry import Entry, compact_copy
 from trivet.config import Lane, Output
 from trivet.messages import (
+    NO_VECTORS,
     ClassifyRequest,
     ClassifyResult,
     EmbedRequest,
@@ -131,7 +132,7 @@ class SparseAdapter(EmbedAdapter):
     def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
         halves = (np.split(entry.values, 2) for entry in entries)
         sparse = tuple(SparseVector(indices.astype(np.int32), weights) for indices, weights in halves)
-        return EmbedResult(_NO_VECTORS, _usage(entries), timings, _device(entries), sparse=sparse)
+        return EmbedResult(NO_VECTORS, _usage(entries), timings, _device(entries), sparse=sparse)
 
 
 class TokensAdapter(EmbedAdapter):
@@ -145,10 +146,7 @@ class TokensAdapter(EmbedAdapter):
     @override
     def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> EmbedResult:
         tokens = tuple(entry.values[2:].reshape(entry.values[:2].astype(int)) for entry in entries)
-        return EmbedResult(_NO_VECTORS, _usage(entries), timings, _device(entries), tokens=tokens)
-
-
-_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
+        return EmbedResult(NO_VECTORS, _usage(entries), timings, _device(entries), tokens=tokens)
 
 
 class RerankAdapter(Adapter[RerankRequest, RerankResult]):

@@ -21,7 +21,7 @@ _DECODERS = frozenset(
 )  # fmt: skip
 """Families of causal language models."""
 
-_POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
+POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer"})
 """Model types whose first token has the position after the padding id, so that 514 positions hold 512 tokens."""
 
 
@@ -90,7 +90,7 @@ class Architecture:
     @property
     def first_position(self) -> int:
         """Position of a sequence's first token in the table of positions."""
-        if self.model_type not in _POSITIONS_AFTER_PADDING:
+        if self.model_type not in POSITIONS_AFTER_PADDING:
             return 0
         return (1 if self.pad_id is None else self.pad_id) + 1
 

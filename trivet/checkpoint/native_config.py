@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivet.checkpoint.files import CheckpointMismatch
+from trivet.checkpoint.nomic import FORMULA
 
 _BIDIRECTIONAL = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Decoders that transformers computes both ways where `is_causal` is false."""
@@ -24,20 +25,12 @@ _NEW_PINNED: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("rope",),
 }
 _NOMIC_PINNED: dict[str, tuple[Any, ...]] = {
+    **FORMULA,
     "activation_function": ("swiglu",),
-    "causal": (False,),
     "mlp_fc1_bias": (False,),
     "mlp_fc2_bias": (False,),
-    "parallel_block": (False,),
-    "prenorm": (False,),
     "qkv_proj_bias": (False,),
     "rotary_emb_fraction": (1.0,),
-    "rotary_emb_interleaved": (False,),
-    "rotary_emb_scale_base": (None,),
-    "rotary_scaling_factor": (None,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "scale_attn_weights": (True,),
-    "use_rms_norm": (False, None),
 }
 _NOMIC_NAMES = {
     "hidden_size": "n_embd",

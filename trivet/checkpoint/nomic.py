@@ -2,7 +2,7 @@
 
 Its config.json says ``model_type: nomic_bert`` with GPT-2 style names, and leaves the meaning of each field to remote
 code. :class:`NomicMoeConfig` keeps the fields that set a dimension. A field that chooses a formula is refused unless it
-has the value that :mod:`trivet.engine.models.nomic_moe` implements.
+has the value that :mod:`trivet.engine.models.flat.nomic` implements.
 """
 
 from __future__ import annotations
@@ -12,6 +12,20 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from trivet.checkpoint.files import CheckpointMismatch
+
+FORMULA: Mapping[str, tuple[Any, ...]] = {
+    "causal": (False,),
+    "parallel_block": (False,),
+    "parallel_block_tied_norm": (False,),
+    "prenorm": (False,),
+    "rotary_emb_interleaved": (False,),
+    "rotary_emb_scale_base": (None,),
+    "rotary_scaling_factor": (None,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "scale_attn_weights": (True,),
+    "use_rms_norm": (False, None),
+}
+"""What the remote code of every nomic encoder branches on, and the values implemented; an absent field means one."""
 
 _REQUIRED_SIZES = (
     "vocab_size",
@@ -33,25 +47,16 @@ _PINNED_REQUIRED: dict[str, tuple[Any, ...]] = {
     "type_vocab_size": (1,),
 }
 _PINNED_OPTIONAL: dict[str, tuple[Any, ...]] = {
+    **FORMULA,
     "add_pooling_layer": (False,),
-    "causal": (False,),
     "expert_choice_router": (False,),
     "ffn_div": (1,),
     "mlp_fc1_bias": (True,),
     "mlp_fc2_bias": (True,),
     "moe_normalize_expert_weights": (False, None),
     "num_shared_experts": (0, None),
-    "parallel_block": (False,),
-    "parallel_block_tied_norm": (False,),
-    "prenorm": (False,),
     "qkv_proj_bias": (True,),
-    "rotary_emb_interleaved": (False,),
-    "rotary_emb_scale_base": (None,),
-    "rotary_scaling_factor": (None,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "scale_attn_weights": (True,),
     "tie_word_embeddings": (True, False),
-    "use_rms_norm": (False, None),
 }
 
 

@@ -1,25 +1,40 @@
 """A dispatcher that computes each input once: from the cache, by joining a call in flight, or by a call for the rest.
 
-An answer from the cache differs from a computed one only in its timings and in the count of hits that it carries.
+An answer from the cache differs from a computed one only in its timings and in the count of hits that it carries. Where
+callers are distinguished by keys, what one caller computed is not shown to another.
+
+One caller's cancellation of a call in flight does not affect the others; the last one cancels the call. An error goes
+only to the caller that started the call, since it may be about another of that caller's inputs. Callers that joined get
+None and start a call themselves.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack
-from contextvars import Context
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Generic
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 from trivet.cache.adapters import Adapter, adapter_of, input_keys, model_fields
 from trivet.cache.entry import Entry
 from trivet.cache.store import ResultStore
 from trivet.config import Task
-from trivet.dispatch.caller import current_caller
-from trivet.dispatch.coalescing import InFlightCalls
 from trivet.dispatch.protocol import CacheUse, Dispatcher, Routed, ServiceInfo
 from trivet.dispatch.traffic import begin_call_log, current_call_log
 from trivet.errors import Unavailable, remap_field_index
-from trivet.messages import EngineResult, ModelCard, Request, ResultT, StageTimings
+from trivet.messages import EngineResult, ModelCard, Priority, Request, ResultT, StageTimings
 from trivet.metrics import CACHE_LOOKUPS, MetricsSink
+
+T = TypeVar("T")
+
+_caller: ContextVar[str | None] = ContextVar("trivet_caller", default=None)
+"""Whom a request is for; None where no keys are configured."""
+
+
+def begin_caller(name: str) -> None:
+    """Set the caller of this task and of those it starts: the name of the key that was shown."""
+    _caller.set(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +115,7 @@ class CachingDispatcher:
         card = await self._card(request.task)
         adapter = adapter_of(request)
         # Each key has results to itself: a hit, or merely a quick answer, would show what another caller has sent.
-        shared = (*model_fields(card, self._computed_with), current_caller(), *adapter.shared(request))
+        shared = (*model_fields(card, self._computed_with), _caller.get(), *adapter.shared(request))
         cached = CachedCall(adapter, request, card, input_keys(shared, adapter.inputs(request)))
         found = await self._results.get(cached.keys)
         partial = PartialResult(found, hits=sum(key in found for key in cached.keys))
@@ -161,3 +176,84 @@ def _detached_context() -> Context:
     if log is not None:
         context.run(begin_call_log, log)
     return context
+
+
+_JOINABLE: dict[Priority, tuple[Priority, ...]] = {"interactive": ("interactive",), "bulk": ("interactive", "bulk")}
+"""Priorities of the calls that a request may join: an interactive one does not wait for a bulk call."""
+
+
+class InFlightCall(Generic[T]):
+    """One call. Wait for it inside `with call:` only."""
+
+    def __init__(self, work: Coroutine[None, None, T], context: Context, forget: Callable[[], None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work, context=context)
+        self._task.add_done_callback(self._on_done)
+        self._forget = forget
+        self._waiting = 0
+
+    def __enter__(self) -> Self:
+        self._waiting += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting -= 1
+        if not self._waiting and not self._task.done():
+            self._forget()  # before the task ends, so that no request joins a call that is being cancelled
+            self._task.cancel()
+
+    def _on_done(self, task: "asyncio.Task[T]") -> None:
+        self._forget()
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved: the caller that started the call may have left
+
+    async def result(self) -> T:
+        """Return the result of the call, or raise its error: for the caller that started it."""
+        await asyncio.wait([self._task])
+        if self._task.cancelled():  # not by a caller, since one still waits here
+            raise Unavailable("the lane that ran the call cancelled it")
+        return self._task.result()
+
+    async def result_or_none(self) -> T | None:
+        """Return the result of the call, or None if it failed: for callers that joined."""
+        await asyncio.wait([self._task])
+        if self._task.cancelled() or self._task.exception() is not None:
+            return None
+        return self._task.result()
+
+
+class InFlightCalls(Generic[T]):
+    """All calls in flight of one event loop."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[tuple[Priority, bytes], InFlightCall[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def find(self, keys: Iterable[bytes], priority: Priority) -> dict[bytes, InFlightCall[T]]:
+        """Find the calls that compute some of the keys and that a request of this priority may join."""
+        found: dict[bytes, InFlightCall[T]] = {}
+        for key in keys:
+            for joinable in _JOINABLE[priority]:
+                in_flight = self._in_flight.get((joinable, key))
+                if in_flight is not None:
+                    found[key] = in_flight
+                    break
+        return found
+
+    def start(
+        self, keys: Iterable[bytes], priority: Priority, work: Coroutine[None, None, T], context: Context
+    ) -> InFlightCall[T]:
+        """Run `work`, which computes the keys, in a new task with this context."""
+        slots = [(priority, key) for key in keys]
+
+        def forget() -> None:
+            for slot in slots:
+                if self._in_flight.get(slot) is in_flight:
+                    del self._in_flight[slot]
+
+        in_flight = InFlightCall(work, context, forget)
+        self._in_flight.update(dict.fromkeys(slots, in_flight))
+        return in_flight

@@ -7,13 +7,12 @@ from typing import Literal
 from trivet.config import TASKS, AppConfig, Task
 from trivet.doctor.machine import Machine, RunningService
 from trivet.doctor.memory import BF16_FLAGS, memory_need, precision_of
-from trivet.units import format_bytes
+from trivet.units import GIB, format_bytes
 from trivet.vram.planning.facts import ModelFacts
 from trivet.vram.planning.planner import Assumptions, needed
 
 Level = Literal["ok", "note", "problem"]
 
-GIB = 1024**3
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 OBJECT_STORE_BYTES = GIB // 2
 FREE_DISK_BYTES = 4 * GIB

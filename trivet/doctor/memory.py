@@ -4,26 +4,21 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trivet.config import TASKS, AppConfig, Task
-from trivet.units import format_bytes
+from trivet.config import TASKS, AppConfig, CpuPrecision, Task
+from trivet.units import MIB, format_bytes
 from trivet.vram.planning.facts import ModelFacts
 
-_MIB = 1024**2
-
-SERVICE_BYTES = 1400 * _MIB
+SERVICE_BYTES = 1400 * MIB
 """Ray, two ingress replicas and HAProxy."""
-CPU_PROCESS_BYTES = 150 * _MIB
+CPU_PROCESS_BYTES = 150 * MIB
 """Python, Ray's worker and OpenVINO in one model's process, without weights."""
-GPU_PROCESS_BYTES = 1280 * _MIB
+GPU_PROCESS_BYTES = 1280 * MIB
 """A model's process on the GPU; its weights have no copy in host memory."""
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """Flags of processors that compute bf16 natively."""
 
 ITEM_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "int8": 1}
-
-
-CpuPrecision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)

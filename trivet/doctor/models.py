@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from trivet.checkpoint.flat_encoders import padded_because
 from trivet.config import TASKS, AppConfig, Task
-from trivet.engine.models.flat import padded_because
 from trivet.errors import ModelError
 from trivet.vram.planning.facts import CATALOGUE, ModelFacts, facts_for
 

@@ -100,7 +100,7 @@ class Joined:
     result = step
 
 
-class Steps:
+class InSteps:
     """A `Pending` over an iterator that yields None after each step but the last, and then the outputs."""
 
     def __init__(self, steps: Iterator[Floats | None]) -> None:

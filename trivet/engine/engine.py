@@ -10,10 +10,10 @@ from typing import Any
 
 from trivet.checkpoint.card import StatedFacts, weights_bytes
 from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.flat_encoders import padded_because
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
-from trivet.engine.models.flat import padded_because
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase

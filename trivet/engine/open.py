@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.digest_cache import digests_dir
+from trivet.checkpoint.flat_encoders import padded_because
 from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.checkpoint.templates import known_name
@@ -18,7 +19,6 @@ from trivet.engine.backend import Backend
 from trivet.engine.cuda.accelerator import Accelerator
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
-from trivet.engine.models.flat import padded_because
 from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir

@@ -19,14 +19,14 @@ INSTRUCTIONS = (
     "other. They read the files themselves and answer with path:lines."
 )
 
-_READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _Limit = Annotated[int, Field(ge=1, le=20, description="Maximum number of results.")]
 
 
 def add_folder_tools(server: MCPServer[Any], folder: Folder) -> None:
     """Offer `search`, `related` and `graph` over a folder."""
 
-    @server.tool(title="Search the folder", annotations=_READ_ONLY, structured_output=False)
+    @server.tool(title="Search the folder", annotations=READ_ONLY, structured_output=False)
     async def search(
         query: Annotated[str, Field(min_length=1, description="A question or topic, such as 'where are retries set'.")],
         path: Annotated[
@@ -38,7 +38,7 @@ def add_folder_tools(server: MCPServer[Any], folder: Folder) -> None:
         """Find the passages of the folder's code and notes that answer a question: path:lines, relevance, text."""
         return await _answer(folder.search(query, path, limit))
 
-    @server.tool(title="Find files like one", annotations=_READ_ONLY, structured_output=False)
+    @server.tool(title="Find files like one", annotations=READ_ONLY, structured_output=False)
     async def related(
         path: Annotated[str, Field(min_length=1, description="A file, relative to the folder.")],
         limit: _Limit = 6,
@@ -46,7 +46,7 @@ def add_folder_tools(server: MCPServer[Any], folder: Folder) -> None:
         """Find the files most similar to a file, each with the passage that is alike."""
         return await _answer(folder.related(path, limit))
 
-    @server.tool(title="Relate files", annotations=_READ_ONLY, structured_output=False)
+    @server.tool(title="Relate files", annotations=READ_ONLY, structured_output=False)
     async def graph(
         paths: Annotated[
             list[Annotated[str, Field(min_length=1)]],

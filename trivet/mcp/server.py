@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -23,7 +23,7 @@ from trivet.client.calls import Pair, RelationPair
 from trivet.mcp.arguments import PlainlySpokenServer
 from trivet.mcp.folder import Folder
 from trivet.mcp.folder_tools import INSTRUCTIONS as FOLDER_INSTRUCTIONS
-from trivet.mcp.folder_tools import add_folder_tools
+from trivet.mcp.folder_tools import READ_ONLY, add_folder_tools
 
 T = TypeVar("T")
 
@@ -39,7 +39,6 @@ LongInput = Annotated[
 Texts = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 INSTRUCTIONS = (
     "Small local models for retrieval over code and prose. Use `rerank` to sort candidate snippets for a question, "
@@ -160,7 +159,7 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
     if folder is not None:
         add_folder_tools(server, folder)
 
-    @server.tool(title="Embed texts", annotations=_READ_ONLY)
+    @server.tool(title="Embed texts", annotations=READ_ONLY)
     async def embed(
         input: Annotated[Texts, Field(description="Texts to embed, code or prose.")],
         input_type: Annotated[
@@ -190,7 +189,7 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
             )
         )
 
-    @server.tool(title="Sort texts by relevance", annotations=_READ_ONLY)
+    @server.tool(title="Sort texts by relevance", annotations=READ_ONLY)
     async def rerank(
         query: Annotated[str, Field(min_length=1, description="The question or topic.")],
         documents: Annotated[Texts, Field(description="Snippets to sort: code, paragraphs, whole files.")],
@@ -211,7 +210,7 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
             )
         )
 
-    @server.tool(title="Label texts", annotations=_READ_ONLY)
+    @server.tool(title="Label texts", annotations=READ_ONLY)
     async def classify(
         input: Annotated[
             list[Annotated[str, Field(min_length=1)] | PremisePair],
@@ -252,7 +251,7 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
             )
         )
 
-    @server.tool(title="Relate texts", annotations=_READ_ONLY)
+    @server.tool(title="Relate texts", annotations=READ_ONLY)
     async def relate(
         source: Annotated[str | None, Field(description="The text to relate to the candidates.")] = None,
         candidates: Annotated[list[str] | None, Field(description="Texts that the source may be related to.")] = None,

@@ -6,19 +6,17 @@ the two on first use. Training is in `research/`, outside the library.
 """
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from trivet.config import TASKS, Task
 from trivet.starter.assemble import assemble
 from trivet.starter.base import base_model_dir
-from trivet.starter.card import ModelCard, read_card
+from trivet.starter.card import StarterCard, read_card
 
-StarterTask = Literal["embedder", "reranker", "classifier"]
-STARTER_TASKS: tuple[StarterTask, ...] = get_args(StarterTask)
-
-__all__ = ["STARTER_TASKS", "StarterTask", "prepare_starter", "shipped_card"]
+__all__ = ["prepare_starter", "shipped_card"]
 
 
-def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
+def prepare_starter(task: Task, cache_dir: Path) -> Path:
     """Return a directory in Hugging Face layout with the starter model for `task`.
 
     For the embedder it is the package's own directory (sentence-transformers layout). The others are assembled in
@@ -26,15 +24,15 @@ def prepare_starter(task: StarterTask, cache_dir: Path) -> Path:
 
     Raises:
         ModelError: the package with the base weights is missing, or its files are not the expected ones.
-        ValueError: `task` is not in `STARTER_TASKS`.
+        ValueError: `task` is no task.
     """
-    if task not in STARTER_TASKS:
-        raise ValueError(f"no starter model for {task!r}; there is one for each of {', '.join(STARTER_TASKS)}")
+    if task not in TASKS:
+        raise ValueError(f"no starter model for {task!r}; there is one for each of {', '.join(TASKS)}")
     if task == "embedder":
         return base_model_dir()
     return assemble(Path(__file__).parent / task, cache_dir)
 
 
-def shipped_card(task: Literal["reranker", "classifier"]) -> ModelCard:
+def shipped_card(task: Literal["reranker", "classifier"]) -> StarterCard:
     """Return the card of a shipped model. Raises ModelError if this installation does not have the model."""
     return read_card(Path(__file__).parent / task / "model.json")

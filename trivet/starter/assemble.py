@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from trivet.errors import ModelError
 from trivet.starter.base import base_model_dir, sha256_of
-from trivet.starter.card import ModelCard, read_card
+from trivet.starter.card import StarterCard, read_card
 from trivet.starter.delta import Array, apply_delta
 
 BASE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json")
@@ -64,7 +64,7 @@ def assemble(source: Path, cache_dir: Path, *, base: Path | None = None) -> Path
     return target
 
 
-def content_key(card: ModelCard) -> str:
+def content_key(card: StarterCard) -> str:
     """Return sixteen hex digits that change with the delta, the base or the way they are assembled."""
     content = card.model_dump_json(exclude={"metrics", "version", "threshold"})
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -79,7 +79,7 @@ def base_tensors(base: Path) -> dict[str, Array]:
     }
 
 
-def _check_base(base: Path, card: ModelCard) -> None:
+def _check_base(base: Path, card: StarterCard) -> None:
     for name, expected in card.base.sha256.items():
         path = base / name
         if not path.is_file():
@@ -92,7 +92,7 @@ def _check_base(base: Path, card: ModelCard) -> None:
             )
 
 
-def _check_delta(delta: Path, card: ModelCard) -> None:
+def _check_delta(delta: Path, card: StarterCard) -> None:
     if not delta.is_file():
         raise ModelError(f"{delta} is missing: this installation carries no starter {card.task}")
     actual = sha256_of(delta)
@@ -102,7 +102,7 @@ def _check_delta(delta: Path, card: ModelCard) -> None:
         )
 
 
-def _write_model(card: ModelCard, delta: Path, base: Path, directory: Path) -> None:
+def _write_model(card: StarterCard, delta: Path, base: Path, directory: Path) -> None:
     try:
         tensors = apply_delta(base_tensors(base), load_file(delta))
     except (ValueError, KeyError, SafetensorError) as error:
@@ -122,7 +122,7 @@ def _write_model(card: ModelCard, delta: Path, base: Path, directory: Path) -> N
         shutil.copyfile(base / name, directory / name)
 
 
-def classification_config(base_config: Mapping[str, Any], card: ModelCard) -> dict[str, Any]:
+def classification_config(base_config: Mapping[str, Any], card: StarterCard) -> dict[str, Any]:
     """Turn the base's config.json into that of a BertForSequenceClassification with the card's labels."""
     dropped = {"_name_or_path", "gradient_checkpointing", "transformers_version", "position_embedding_type"}
     config = {key: value for key, value in base_config.items() if key not in dropped}
@@ -141,7 +141,7 @@ def without_truncation(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
     return {**tokenizer, "truncation": None, "padding": None}
 
 
-def _tokenizer_config(card: ModelCard) -> dict[str, Any]:
+def _tokenizer_config(card: StarterCard) -> dict[str, Any]:
     return {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": True,

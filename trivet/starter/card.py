@@ -21,7 +21,7 @@ class BaseReference(_Frozen):
     """Hex digest by file name, of every base file that the assembled model uses."""
 
 
-class Blend(_Frozen):
+class StatedBlend(_Frozen):
     """How the starter embedder's cosine enters the score: `scale * (max(logit, floor) + weight * cosine) + shift`."""
 
     cosine_weight: Annotated[float, Field(ge=0)]
@@ -30,7 +30,7 @@ class Blend(_Frozen):
     shift: float = 0.0
 
 
-class ModelCard(_Frozen):
+class StarterCard(_Frozen):
     """Everything needed to assemble base and delta into a model directory."""
 
     format: Literal[1] = 1
@@ -44,7 +44,7 @@ class ModelCard(_Frozen):
     max_tokens: Annotated[int, Field(gt=2)] = 512
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Calibrated minimum score of a relation (classifier) or a candidate (reranker)."""
-    blend: Blend | None = None
+    blend: StatedBlend | None = None
     """Of a reranker that ranks better together with the embedder."""
     config: dict[str, Any] = {}
     """Further entries of the assembled config.json."""
@@ -52,10 +52,10 @@ class ModelCard(_Frozen):
     """Figures of the shipped weights, measured after quantisation and assembly, in the engine's precision."""
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: Path) -> StarterCard:
     """Read and validate a `model.json`. Raises ModelError if it is missing or invalid."""
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        return StarterCard.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing: this installation carries no such starter model") from error
     except ValidationError as error:

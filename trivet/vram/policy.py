@@ -48,19 +48,17 @@ from dataclasses import dataclass, replace
 
 from trivet.config import Lane
 from trivet.errors import ConfigError
-from trivet.units import format_bytes, format_seconds
+from trivet.units import MIB, format_bytes, format_seconds
 from trivet.vram.types import Cause, Decision, Observation
-
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     """Thresholds and times, the same for every model. Raises `ConfigError` if they contradict each other."""
 
-    reroute_below_bytes: int = 500 * _MIB
+    reroute_below_bytes: int = 500 * MIB
     """The floor: a model with less than this reachable leaves the GPU immediately."""
-    resume_above_bytes: int = 1024 * _MIB
+    resume_above_bytes: int = 1024 * MIB
     """A model returns when at least this much is available."""
     dwell_s: float = 5.0
     """How long a lane must be unchanged before a switch to the GPU, and the minimum time between two offload steps."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from trivet.units import GIB
 from trivet.vram.snapshot import decision_for
 from trivet.vram.types import Snapshot
 
@@ -22,7 +23,7 @@ class RestConfig:
 
     rest_after_s: float | None = 60.0
     """How long a replica has computed nothing before it rests; None: never."""
-    wake_below_bytes: int = 1024 * 1024 * 1024
+    wake_below_bytes: int = GIB
     """A GPU with less than this available has no room to spare: the policy's resume threshold."""
     check_every_s: float = 900.0
     """Time between two checks of a resting replica."""

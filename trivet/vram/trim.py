@@ -11,9 +11,10 @@ never counts memory that no replica returns.
 
 from dataclasses import dataclass
 
+from trivet.units import GIB, MIB
 from trivet.vram.types import Observation
 
-LEAST_BYTES = 32 * 1024 * 1024
+LEAST_BYTES = 32 * MIB
 """Less than this is not worth a call of the driver that waits for the device."""
 
 
@@ -21,7 +22,7 @@ LEAST_BYTES = 32 * 1024 * 1024
 class TrimConfig:
     """When memory is returned."""
 
-    short_below_bytes: int = 1024 * 1024 * 1024
+    short_below_bytes: int = GIB
     """The GPU is short of memory while less than this is free: the policy's resume threshold."""
     idle_after_s: float | None = 10.0
     """How long a replica has computed nothing before it counts as idle; None: it never does."""

@@ -4,7 +4,10 @@ import socket
 
 import pytest
 
+from deployments.run import dashboard_port
 from deployments.service.ports import (
+    DASHBOARD,
+    DASHBOARD_METRICS,
     FALLBACK,
     INGRESS_FIRST,
     INGRESS_LAST,
@@ -26,6 +29,8 @@ def test_the_defaults_are_kept_where_they_are_free() -> None:
         FALLBACK.variable: "8500",
         METRICS.variable: "9101",
         STATS.variable: "8404",
+        DASHBOARD.variable: "8265",
+        DASHBOARD_METRICS.variable: "44227",
     }
     assert (chosen[INGRESS_FIRST.variable], chosen[INGRESS_LAST]) == ("30000", "30100")
 
@@ -64,5 +69,12 @@ def test_no_free_port_is_an_error_that_names_the_purpose() -> None:
 
 def test_every_chosen_port_is_listed_with_its_purpose() -> None:
     chosen = choose_ports({}, (), lambda port: True)
-    assert sorted(named_ports(chosen).values()) == [8404, 8500, 9101, 30_000, 30_100]
+    assert sorted(named_ports(chosen).values()) == [8265, 8404, 8500, 9101, 30_000, 30_100, 44_227]
     assert named_ports({}) == {}
+
+
+def test_the_program_that_starts_ray_gives_it_the_chosen_port_of_the_dashboard() -> None:
+    second = choose_ports({}, [DASHBOARD.default], lambda port: True)
+    assert dashboard_port(second) == {"dashboard_port": int(second[DASHBOARD.variable])}
+    assert dashboard_port(second) != {"dashboard_port": DASHBOARD.default}
+    assert dashboard_port({}) == {}

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivet.engine.batch.packing import WIDEST, Bins, pack, round_up
+from trivet.engine.batch.layout import WIDEST, Bins, pack, round_up
 
 lengths = st.lists(st.integers(1, 600), min_size=1, max_size=40).map(tuple)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trivet.engine.batch.sequences import pair_sequence, single_sequence
+from trivet.engine.batch.token_batch import pair_sequence, single_sequence
 from trivet.engine.text.tokenizer import Ids, SpecialTokens
 
 

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.batch.test_sequences import SPECIAL, ids
-from trivet.engine.batch.packing import pack
-from trivet.engine.batch.sequences import TokenSequence, pair_sequence, single_sequence
-from trivet.engine.batch.token_batch import TokenBatch, build_batch
+from trivet.engine.batch.layout import pack
+from trivet.engine.batch.token_batch import TokenBatch, TokenSequence, build_batch, pair_sequence, single_sequence
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=12)
 

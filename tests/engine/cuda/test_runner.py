@@ -12,8 +12,7 @@ import torch
 from trivet.checkpoint.description import ModelFiles
 from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
-from trivet.engine.batch.sequences import pair_sequence, single_sequence
-from trivet.engine.batch.token_batch import TokenBatch, build_batch
+from trivet.engine.batch.token_batch import TokenBatch, build_batch, pair_sequence, single_sequence
 from trivet.engine.cuda.programs import FlatProgram, PaddedProgram
 from trivet.engine.cuda.runner import CudaAccelerator
 from trivet.engine.models.load import load_torch_model

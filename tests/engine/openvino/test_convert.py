@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from tests.support.conversions import convert_here
-from trivet.config import Task
+from trivet.config import CpuPrecision, Task
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import load_torch_model
-from trivet.engine.openvino.ir_cache import IrPrecision
 from trivet.engine.openvino.open import open_ir
 
 pytestmark = pytest.mark.slow  # each conversion traces a model
@@ -34,7 +33,7 @@ Run = Callable[[TokenBatch], Floats]
 
 @pytest.fixture(scope="module")
 def compile_ir(checkpoints: dict[str, Path], ir_cache: Path) -> Callable[..., Run]:
-    def compiled(name: str, precision: IrPrecision) -> Run:
+    def compiled(name: str, precision: CpuPrecision) -> Run:
         ir_dir = convert_here(checkpoints[name], TASKS[name], precision, ir_cache)
         backend = open_ir(ir_dir, precision, threads=2, token_budget=1024)
 

@@ -5,6 +5,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import trivet
 
 ROOT = Path(trivet.__file__).parent.parent
@@ -37,6 +39,7 @@ def callers(method: str) -> set[tuple[str, str]]:
     return {(file, function) for name, file, function in calls() if name == method}
 
 
+@pytest.mark.slow
 def test_one_place_per_device_returns_memory_to_the_driver() -> None:
     assert callers("empty_cache") == ALLOWED
 

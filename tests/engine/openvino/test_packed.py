@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.config import Task
-from trivet.engine.batch.packing import WIDEST, pack
+from trivet.engine.batch.layout import WIDEST, pack
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.models.pooling import Pooling

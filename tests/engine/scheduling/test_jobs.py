@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenSequence
 from trivet.engine.scheduling.jobs import usage
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.fakes import FailingBackend, GatedBackend, SummingBackend
 from tests.support.memory_sink import MemorySink
-from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenSequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import Scheduler

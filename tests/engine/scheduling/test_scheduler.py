@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, SteppingBackend, SummingBackend
 from tests.support.memory_sink import MemorySink
 from trivet.engine.batch.layout import BINNED, PADDED, Layout
-from trivet.engine.batch.sequences import TokenSequence
-from trivet.engine.batch.token_batch import TokenBatch
+from trivet.engine.batch.token_batch import TokenBatch, TokenSequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
@@ -458,6 +457,7 @@ async def test_closing_fails_every_forward_in_flight() -> None:
     assert not scheduler.is_alive
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.booleans()), max_size=40))
 def test_every_job_ends_with_its_own_outputs_however_many_forwards_are_in_flight(

@@ -110,6 +110,7 @@ def test_tokens_of_a_long_text_are_those_of_the_whole(
     assert tokenizer.encode([text])[0].tolist() == ids_of(tokenizer, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["!" * 20_000, "a" * 20_000, "\u0301" * 20_000, "𝕏" * 20_000, " " * 20_000])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_without_words_is_read_in_bounded_parts_and_whole(

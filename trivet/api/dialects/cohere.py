@@ -12,7 +12,6 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import json_response, new_id, route_headers
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.fields import Documents, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
@@ -20,7 +19,7 @@ from trivet.api.options import CallOptions, Options
 from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 from trivet.api.ranking import rank
 from trivet.api.schemas import Count, Text
-from trivet.api.service import Service
+from trivet.api.service import Service, embed
 from trivet.messages import EmbedRequest
 
 PATH = "/v2/rerank"

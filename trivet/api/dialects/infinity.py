@@ -20,16 +20,15 @@ from trivet.api.answers import (
     token_usage,
 )
 from trivet.api.dialect import schema_condition
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.fields import Flag, MaybeEmptyDocuments, MaybeEmptyText, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.schemas import CountOrZero, EncodingFormat, MaybeEmptyTexts
-from trivet.api.service import Service
+from trivet.api.service import Service, embed, predict
 from trivet.config import Task
-from trivet.messages import EmbedRequest, PairText, PredictRequest
+from trivet.messages import EmbedRequest, PairText
 
 
 class _Body(BaseModel):
@@ -112,7 +111,7 @@ class InfinityStats(TypedDict):
 
 
 class InfinityModel(TypedDict):
-    """One model."""
+    """An entry of `GET /models`."""
 
     id: str
     stats: InfinityStats
@@ -158,16 +157,8 @@ async def rerank(service: Service, body: InfinityRerankBody, options: CallOption
 
 async def classify(service: Service, body: InfinityClassifyBody, options: CallOptions) -> Response:
     """Answer infinity's form of `/classify`."""
-    service.check_count(len(body.input), "input")
-    card = await service.card("classifier", body.model)
-    request = PredictRequest(
-        tuple(PairText(text) for text in body.input),
-        long_input=options.long_input,
-        priority=options.priority,
-        no_store=options.no_store,
-        inputs_field="input",
-    )
-    routed = await service.call(request, options)
+    inputs = [PairText(text) for text in body.input]
+    card, routed = await predict(service, inputs, options, model=body.model, field="input")
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
     answer: InfinityClassifyAnswer = {

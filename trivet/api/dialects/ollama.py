@@ -14,13 +14,12 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import Vector, json_response
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.fields import Flag, TextKind
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.schemas import Count, Text
-from trivet.api.service import Service
+from trivet.api.service import Service, embed
 from trivet.messages import EmbedRequest, LongInput, ModelCard
 
 VERSION = "0.13.0"

@@ -24,10 +24,10 @@ from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.schemas import CountOrZero, MaybeEmptyTexts
-from trivet.api.service import Service, find_by_name
+from trivet.api.service import Service, find_by_name, predict
 from trivet.dispatch.protocol import Routed
 from trivet.errors import InvalidInput, remap_field_index
-from trivet.messages import DetokenizeRequest, PairText, PredictRequest, RerankRequest, RerankResult
+from trivet.messages import DetokenizeRequest, PairText, RerankRequest, RerankResult
 
 
 class VllmRerankBody(BaseModel):
@@ -238,16 +238,8 @@ async def rerank(service: Service, body: VllmRerankBody, options: CallOptions) -
 
 async def classify(service: Service, body: VllmClassifyBody, options: CallOptions) -> Response:
     """Answer vLLM's form of `/classify`."""
-    service.check_count(len(body.input), "input")
-    card = await service.card("classifier", body.model)
-    request = PredictRequest(
-        tuple(PairText(text) for text in body.input),
-        long_input=options.long_input,
-        priority=options.priority,
-        no_store=options.no_store,
-        inputs_field="input",
-    )
-    routed = await service.call(request, options)
+    inputs = [PairText(text) for text in body.input]
+    card, routed = await predict(service, inputs, options, model=body.model, field="input")
     result = routed.result
     answer: VllmClassifyAnswer = {
         "id": new_id("classify"),

@@ -13,12 +13,11 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from trivet.api.answers import TokenUsage, Vector, json_response, new_id, token_usage
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.schemas import Count, MaybeEmptyTexts
-from trivet.api.service import Service
+from trivet.api.service import Service, embed
 from trivet.config import Output
 from trivet.messages import EmbedRequest
 

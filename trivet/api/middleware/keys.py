@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trivet.api.errors.bodies import error_response
 from trivet.api.errors.problem import Problem
 from trivet.api.key_ring import ApiKey, KeySource
-from trivet.api.scope import is_health, is_page
+from trivet.api.scope import KEY_HEADERS, is_health, is_page
 from trivet.dispatch.allowance import Allowance, Limits, Refusal
-from trivet.dispatch.caller import begin_caller
+from trivet.dispatch.caching import begin_caller
 from trivet.dispatch.shared_blocks import SharedBlocks
 
-_KEY_HEADERS = frozenset({b"api-key", b"x-api-key"})
+_KEY_HEADERS = frozenset(name.encode() for name in KEY_HEADERS)
 """Azure's clients send the first, several others the second."""
 
 

@@ -17,7 +17,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trivet.api.dialect import Dialect, dialect_of
-from trivet.api.scope import DIALECT, ERROR, HEALTH_PATHS
+from trivet.api.scope import CLIENT_CLOSED_REQUEST, DIALECT, ERROR, HEALTH_PATHS
 from trivet.dispatch.traffic import CallLog, CallTotals, begin_call_log
 from trivet.metrics import NO_METRICS, REQUEST_SECONDS, REQUESTS, MetricsSink
 
@@ -31,8 +31,6 @@ MAX_REQUEST_ID = 128
 
 UNMATCHED = "unmatched"
 """The route of requests that reached none: unknown paths, and those that middleware refused."""
-
-_CLIENT_CLOSED_REQUEST = 499
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class TelemetryMiddleware:
         try:
             await self._app(scope, receive, send_wrapper)
         except asyncio.CancelledError:
-            status = _CLIENT_CLOSED_REQUEST
+            status = CLIENT_CLOSED_REQUEST
             raise
         finally:
             self._report(scope, request_id, calls, status)

@@ -15,12 +15,11 @@ from trivet.api.answers import (
     route_headers,
     token_usage,
 )
-from trivet.api.embedding import check_dimensions, embed, embed_notes
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options, wants_lines
 from trivet.api.schemas import ClassifyBody, EmbeddingsBody
-from trivet.api.service import Service
+from trivet.api.service import Service, check_dimensions, embed, embed_notes
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
 from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard

@@ -15,13 +15,10 @@ from trivet.engine.backend import BackendOutOfMemory, Joined, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
 from trivet.engine.cuda.calibration import tokens_within
-from trivet.engine.cuda.token_budget import BudgetConfig, after_oom, after_success, full_budget
+from trivet.engine.cuda.token_budget import TYPICAL_TOKENS, BudgetConfig, after_oom, after_success, full_budget
 from trivet.errors import GpuUnavailable, ModelError
 
 logger = logging.getLogger(__name__)
-
-_TYPICAL_TOKENS = 128
-"""Length of the sequences with which the budget is measured."""
 
 FREE_CACHE_EVERY_S = 1.0
 """Shortest time between two calls that free the allocator's cache: each costs the next forwards up to seconds."""
@@ -191,8 +188,8 @@ class GpuLaneBackend:
         self._set_budget(tokens)
 
     def _seconds(self, tokens: int) -> float:
-        """Measure a forward over sequences of `_TYPICAL_TOKENS`; the first one loads kernels and does not count."""
-        count = max(1, tokens // _TYPICAL_TOKENS)
+        """Measure a forward over sequences of `TYPICAL_TOKENS`; the first one loads kernels and does not count."""
+        count = max(1, tokens // TYPICAL_TOKENS)
         batch = TokenBatch.of([np.ones(tokens // count, dtype=np.int32)] * count)
         took_s = []
         for _ in range(3):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trivet.engine.batch.token_batch import Int32s, TokenBatch
 from trivet.engine.cuda.programs import Program
+from trivet.engine.cuda.token_budget import TYPICAL_TOKENS
 
 BUCKET_TOKENS: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288, 14336)
 _TILE_TOKENS: Final = 128
@@ -27,7 +28,6 @@ _MOST_TILES: Final = 1024
 """Attention looks at the tiles of every sequence as if it were the longest, whether it has tokens or not. Up to here
 that costs little."""
 _TOKENS_PER_SEQUENCE: Final = 32
-_TYPICAL_TOKENS: Final = 128
 _FEWEST_SEQUENCES: Final = 8
 
 
@@ -53,7 +53,7 @@ class Bucket:
     @property
     def is_useful(self) -> bool:
         """Whether it holds as many sequences as a batch of this size usually has."""
-        return self.sequences * _TYPICAL_TOKENS >= self.tokens
+        return self.sequences * TYPICAL_TOKENS >= self.tokens
 
 
 def buckets_up_to(most_tokens: int, longest: int) -> list[Bucket]:
@@ -123,7 +123,7 @@ class Graphs:
 
     def _example(self, bucket: Bucket) -> tuple[Tensor, Callable[[], Tensor]]:
         """Inputs on the device, and a forward over them."""
-        lengths = [min(_TYPICAL_TOKENS, bucket.tokens // 8)] * 8
+        lengths = [min(TYPICAL_TOKENS, bucket.tokens // 8)] * 8
         batch = TokenBatch.of([np.ones(length, dtype=np.int32) for length in lengths])
         arrays = fill_up(batch, bucket)
         inputs = torch.from_numpy(np.concatenate(arrays)).to(self._device)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from trivet.errors import ConfigError
 
+TYPICAL_TOKENS = 128
+"""Length of the sequences with which the budget is measured and CUDA graphs are captured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:

@@ -32,9 +32,9 @@ from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.checkpoint.templates import KNOWN
 from trivet.config import Task
 from trivet.engine.models import banded
+from trivet.engine.models.flat.padded import load_padded_encoder
 from trivet.engine.models.jina_bert import load_jina_bert
 from trivet.engine.models.masks import FAMILIES, LayerMasks
-from trivet.engine.models.nomic_moe import load_nomic_moe
 from trivet.engine.models.outputs import M3Tokens, SpladeModel, TokenModel
 from trivet.engine.models.pooling import PooledHead, Pooling
 from trivet.engine.models.rotary import TableRotary
@@ -126,7 +126,7 @@ def load_torch_model(
     """
     architecture = Architecture.read(path)
     find_weight_files(path)
-    own = _own_encoder(architecture)
+    own = _own_encoder(architecture, for_export=for_export)
     if own is not None:
         name, load = own
         if task != "embedder":
@@ -139,10 +139,13 @@ def load_torch_model(
     return model.eval().requires_grad_(False)
 
 
-def _own_encoder(architecture: Architecture) -> tuple[str, Callable[[Path, torch.dtype], nn.Module]] | None:
+def _own_encoder(
+    architecture: Architecture, *, for_export: bool
+) -> tuple[str, Callable[[Path, torch.dtype], nn.Module]] | None:
     """The name and the loader of an encoder that transformers does not have, or reads wrong."""
     if is_nomic_moe(architecture.config):
-        return "nomic v2 MoE", load_nomic_moe
+        # transformers maps the model type to its dense NomicBert, discards every expert and computes finite nonsense.
+        return "nomic v2 MoE", lambda path, dtype: load_padded_encoder(path, "embedder", dtype, for_export=for_export)
     return ("BERT with ALiBi", load_jina_bert) if is_jina_bert(architecture.config) else None
 
 
@@ -270,7 +273,7 @@ def _words(path: Path, recipe: str | None) -> LogitScore:
 def _load_transformers(
     path: Path, architecture: Architecture, task: Task, dtype: torch.dtype, part: Part, *, for_export: bool
 ) -> nn.Module:
-    # Imported here: transformers takes seconds to import, and a caller may only want the nomic module.
+    # Imported here: transformers takes seconds to import, and a caller may only want an encoder of our own.
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {}

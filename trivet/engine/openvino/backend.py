@@ -3,11 +3,11 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from trivet.config import Precision
+from trivet.config import CpuPrecision, Precision
 from trivet.engine.backend import OneStep
 from trivet.engine.batch.layout import BINNED, PADDED
 from trivet.engine.batch.token_batch import TokenBatch
@@ -19,8 +19,6 @@ from trivet.messages import Floats
 forbid_telemetry()
 
 import openvino  # noqa: E402 - its import alone would report to other processes
-
-CpuPrecision = Literal["fp32", "bf16", "int8"]
 
 
 def resolve_precision(asked: Precision) -> CpuPrecision:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -26,7 +25,7 @@ from trivet.checkpoint.digest_cache import digests_dir, kept_digest
 from trivet.checkpoint.files import SHARD_INDEX, find_weight_files, read_config
 from trivet.checkpoint.m3 import HEADS
 from trivet.checkpoint.modules import METADATA_FILE
-from trivet.config import Task
+from trivet.config import CpuPrecision, Task
 from trivet.errors import ConfigError, ModelError
 
 MODEL_FILE = "openvino_model.xml"
@@ -34,7 +33,6 @@ HEAD_FILE = "openvino_head.xml"
 """The head of a reranker or classifier, which runs in fp32; absent where the model cannot be divided."""
 META_FILE = "meta.json"
 
-IrPrecision = Literal["fp32", "bf16", "int8"]
 
 INT8_GROUP_SIZE = 64
 """Activations per quantisation group of an int8 graph, given as DYNAMIC_QUANTIZATION_GROUP_SIZE when it is compiled. A
@@ -44,7 +42,7 @@ matrix product whose width it does not divide falls back to a slower kernel. 64 
 _PACKAGE = Path(trivet.__file__).parent
 _SOURCES = (
     "checkpoint/*.py",
-    "engine/batch/packing.py",
+    "engine/batch/layout.py",
     "engine/models/**/*.py",
     "engine/openvino/export/*.py",
     "engine/openvino/sections_meta.py",
@@ -63,7 +61,7 @@ class IrMeta:
     model: str
     """Name of the checkpoint's directory."""
     task: Task
-    precision: IrPrecision
+    precision: CpuPrecision
     relative_error: float
     """‖IR - torch fp32‖ / ‖torch fp32‖ on the conversion's example."""
     versions: Mapping[str, str]
@@ -74,7 +72,7 @@ class IrMeta:
         (ir_dir / META_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def converter_versions(precision: IrPrecision) -> dict[str, str]:
+def converter_versions(precision: CpuPrecision) -> dict[str, str]:
     """Return the versions of the libraries that decide what a graph computes.
 
     Raises:
@@ -90,7 +88,7 @@ def converter_versions(precision: IrPrecision) -> dict[str, str]:
 def ir_key(
     model_dir: Path,
     task: Task,
-    precision: IrPrecision,
+    precision: CpuPrecision,
     digest_cache_dir: Path | None = None,
     *,
     recipe: str | None = None,
@@ -117,7 +115,7 @@ def ir_key(
 
 
 def ensure_ir(
-    model_dir: Path, task: Task, precision: IrPrecision, cache_dir: Path, *, recipe: str | None = None
+    model_dir: Path, task: Task, precision: CpuPrecision, cache_dir: Path, *, recipe: str | None = None
 ) -> Path:
     """Return the IR folder of a checkpoint; convert it first if there is none yet.
 
@@ -148,7 +146,7 @@ def ensure_ir(
 
 
 def _convert_in_subprocess(
-    model_dir: Path, task: Task, precision: IrPrecision, ir_dir: Path, recipe: str | None
+    model_dir: Path, task: Task, precision: CpuPrecision, ir_dir: Path, recipe: str | None
 ) -> None:
     logger.info("converting %s to OpenVINO %s, once; kept in %s", model_dir.name, precision, ir_dir.parent)
     command = [sys.executable, "-m", "trivet.engine.openvino.export.convert"]

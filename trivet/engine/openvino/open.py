@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from trivet.config import CpuPrecision
 from trivet.engine.backend import Backend
-from trivet.engine.openvino.backend import CpuPrecision, OpenVinoBackend
+from trivet.engine.openvino.backend import OpenVinoBackend
 from trivet.engine.openvino.sectioned_backend import SectionedBackend
 from trivet.engine.openvino.sections_meta import SectionsMeta
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.engine.backend import Steps
+from trivet.config import CpuPrecision
+from trivet.engine.backend import InSteps
 from trivet.engine.batch.layout import PADDED
 from trivet.engine.batch.token_batch import Int64s, TokenBatch
-from trivet.engine.openvino.backend import CpuPrecision, settings_for, warmup_batch
+from trivet.engine.openvino.backend import settings_for, warmup_batch
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, LOCAL, SectionsMeta, read_rotary, section_name
 from trivet.engine.openvino.telemetry import forbid_telemetry
@@ -147,9 +148,9 @@ class SectionedBackend:
         """Largest cost of a batch, in padded tokens; constant, since host memory does not run out under a batch."""
         return self._token_budget
 
-    def launch(self, batch: TokenBatch) -> Steps:
+    def launch(self, batch: TokenBatch) -> InSteps:
         """Prepare a forward; a step is one slice of a section, or one call of an attention."""
-        return Steps(self._steps(batch))
+        return InSteps(self._steps(batch))
 
     def _steps(self, batch: TokenBatch) -> Iterator[Floats | None]:
         padded = _Padded.of(batch)

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenSequence
 from trivet.messages import EngineResult, Floats, Priority, StageTimings, Usage
 
 Finish = Callable[[Floats, StageTimings], EngineResult]

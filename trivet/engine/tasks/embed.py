@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivet.checkpoint.description import ModelFiles
-from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenSequence
 from trivet.engine.scheduling.jobs import Finish, Job, Kept, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import l2_normalize, pool_windows
@@ -15,10 +15,8 @@ from trivet.engine.tasks.token_vectors import MOST_ANSWERED_NUMBERS, TokenVector
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.engine.text.turns import Steps
 from trivet.errors import InvalidInput
-from trivet.messages import EmbedRequest, EmbedResult, Floats, InputType, SparseVector, StageTimings, Usage
+from trivet.messages import NO_VECTORS, EmbedRequest, EmbedResult, Floats, InputType, SparseVector, StageTimings, Usage
 from trivet.prompts import instructed_prompt
-
-_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
     ) -> Callable[[Sequence[Floats], StageTimings], EmbedResult]:
         def finish(kept: Sequence[Floats], timings: StageTimings) -> EmbedResult:
             found = tuple(text(kept, of_text) for of_text in texts.by_text())
-            return EmbedResult(_NO_VECTORS, texts.used, timings, self.device, sparse=found)
+            return EmbedResult(NO_VECTORS, texts.used, timings, self.device, sparse=found)
 
         return finish
 
@@ -127,7 +125,7 @@ class EmbedTask(TaskBase[EmbedRequest]):
 
         def finish(kept: Sequence[Floats], timings: StageTimings) -> EmbedResult:
             found = tuple(np.concatenate(kept[of_text]) for of_text in texts.by_text())
-            return EmbedResult(_NO_VECTORS, texts.used, timings, self.device, tokens=found)
+            return EmbedResult(NO_VECTORS, texts.used, timings, self.device, tokens=found)
 
         return Kept(compact, finish)
 
@@ -136,8 +134,8 @@ class EmbedTask(TaskBase[EmbedRequest]):
     def _check_output(self, request: EmbedRequest) -> None:
         if request.output not in self.files.outputs:
             raise InvalidInput(
-                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; set output to "
-                f"{' or '.join(self.files.outputs)}",
+                f"this model gives {' and '.join(self.files.outputs)}, not {request.output}; ask for "
+                f"{' or '.join(self.files.outputs)}, or serve a model that gives {request.output}",
                 field="output",
                 code="unsupported_output",
             )

@@ -6,7 +6,7 @@ import numpy as np
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.late_interaction import Side
-from trivet.engine.batch.sequences import TokenSequence
+from trivet.engine.batch.token_batch import TokenSequence
 from trivet.engine.scheduling.jobs import Job, Kept
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.token_vectors import MOST_NUMBERS, TokenVectors, max_sim

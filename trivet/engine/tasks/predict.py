@@ -3,7 +3,7 @@
 from itertools import product
 
 from trivet.checkpoint.description import ModelFiles
-from trivet.engine.batch.sequences import TokenSequence, pair_sequence, single_sequence
+from trivet.engine.batch.token_batch import TokenSequence, pair_sequence, single_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import softmax

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from trivet.checkpoint.description import ModelFiles
-from trivet.engine.batch.sequences import TokenSequence, pair_sequence, whole_sequence
+from trivet.engine.batch.token_batch import TokenSequence, pair_sequence, whole_sequence
 from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid

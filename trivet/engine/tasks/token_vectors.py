@@ -4,7 +4,7 @@ import numpy as np
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.late_interaction import Expansion, LateInteraction, Side
-from trivet.engine.batch.sequences import TokenSequence, single_sequence
+from trivet.engine.batch.token_batch import TokenSequence, single_sequence
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
 from trivet.engine.text.windows import window_spans
 from trivet.errors import ModelError

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trivet.errors import ConfigError
-from trivet.units import format_bytes
+from trivet.units import MIB, format_bytes
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
 from trivet.vram.errors import DoesNotFit
 from trivet.vram.planning.facts import CATALOGUE, Dtype, ModelFacts
 from trivet.vram.planning.presets import PRESETS
 
-_MIB = 1024 * 1024
 _BUDGET_STEP_TOKENS = 256
 
 
@@ -30,11 +29,11 @@ class Assumptions:
 
     context_bytes: int = DEFAULT_CONTEXT_BYTES
     """One CUDA context with its loaded kernels, per process."""
-    workspace_bytes: int = 64 * _MIB
+    workspace_bytes: int = 64 * MIB
     """Scratch space of the matrix libraries, per process."""
-    driver_bytes: int = 256 * _MIB
+    driver_bytes: int = 256 * MIB
     """Memory that driver and firmware reserve before any process starts."""
-    kept_free_bytes: int = 1024 * _MIB
+    kept_free_bytes: int = 1024 * MIB
     """Memory that must stay free for models to stay on the GPU: the policy's resume threshold."""
     external_bytes: int = 0
     """Memory left to other processes, such as a desktop or an LLM server."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-_GIB = 1024**3
+from trivet.units import GIB
 
 _FLAGSHIP = (
     "nomic-ai/nomic-embed-text-v2-moe",
@@ -44,24 +44,24 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         for preset in (
             Preset(
                 name="8gb",
-                gpu_bytes=8 * _GIB,
-                external_bytes=1 * _GIB,
+                gpu_bytes=8 * GIB,
+                external_bytes=1 * GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
                 purpose="a laptop's GPU, with a desktop on it",
             ),
             Preset(
                 name="12gb",
-                gpu_bytes=12 * _GIB,
-                external_bytes=5 * _GIB,
+                gpu_bytes=12 * GIB,
+                external_bytes=5 * GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
                 purpose="next to a small LLM of 7 to 8 billion parameters at 4 bits",
             ),
             Preset(
                 name="24gb",
-                gpu_bytes=24 * _GIB,
-                external_bytes=12 * _GIB,
+                gpu_bytes=24 * GIB,
+                external_bytes=12 * GIB,
                 models=_FLAGSHIP,
                 smaller_models=_SMALLER,
                 purpose="next to an LLM of 10 to 12 GB",

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.engine.models.flat.support import lay_in_bins
 from trivet.engine.models.flat import attention
 from trivet.engine.models.flat.attention import (
-    BinAttention,
     PaddedAttention,
     attend_in_blocks,
     choose_attention,
@@ -68,18 +66,6 @@ def test_blocks(lengths: list[int], reach: int) -> None:
     q, k, v = _inputs(sum(lengths))
     ours = attend_in_blocks(q, k, v, _spans(lengths).sequence_of_token, reach)
     _close(ours, _plain(q, k, v, lengths, reach))
-
-
-@given(lengths=lengths_lists, reach=reaches, blocks=st.booleans(), bins=st.integers(1, 3), spare=st.integers(0, 9))
-def test_bins(lengths: list[int], reach: int | None, blocks: bool, bins: int, spare: int) -> None:
-    """The same sequences in several bins, each filled up."""
-    layout = lay_in_bins(lengths, bins, spare)
-    q, k, v = _inputs(layout.sequence_ids.numel())
-    mixed = BinAttention(layout.sequence_ids, blocks=blocks)(q, k, v, reach)
-    for first, length in zip(layout.first_token_indices.tolist(), lengths, strict=True):
-        at = slice(first, first + length)
-        _close(mixed[at], _plain(q[at], k[at], v[at], [length], reach))
-    assert torch.isfinite(mixed).all(), "fillers too, or their NaN would spread"
 
 
 def test_a_longest_that_is_too_large_changes_nothing() -> None:

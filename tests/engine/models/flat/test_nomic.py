@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.engine.models.flat.support import LENGTHS, randomise, run, sequences, token_types
-from tests.engine.models.test_nomic_moe import reference
+from tests.engine.models.flat.test_padded import reference
 from tests.support.checkpoints import write_checkpoint
 from trivet.checkpoint.files import CheckpointMismatch
 from trivet.engine.models.flat import nomic
@@ -82,6 +82,7 @@ def test_where_groups_need_no_wait(capability: tuple[int, int], dtype: torch.dty
     assert nomic.groups_without_waiting(capability, dtype) is not waits
 
 
+@pytest.mark.slow
 def test_batches_that_can_be_captured(moe_files: Path) -> None:
     model = load_flat_model(moe_files, "embedder")
     assert model.capturable_tokens is None

@@ -136,7 +136,7 @@ def test_serving_imports_no_transformers(write: Callable[[Path], Any], task: str
 def test_asking_what_is_supported_imports_no_torch() -> None:
     _python(
         "import sys\n"
-        "from trivet.engine.models.flat import unsupported_reason\n"
+        "from trivet.checkpoint.flat_encoders import unsupported_reason\n"
         "assert 'mpnet' in unsupported_reason({'model_type': 'mpnet'}, 'embedder')\n"
         "assert 'torch' not in sys.modules"
     )

@@ -32,7 +32,6 @@ from trivet.api.dialect import TAG_PREFIX, schema_condition, tag_chooser
 from trivet.api.dialects.tei.bodies import TeiBody, TruncatingBody
 from trivet.api.dialects.tei.headers import tei_headers
 from trivet.api.dialects.tei.info import TeiInfo, tei_info
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.fields import Flag, MaybeEmptyDocuments, MaybeEmptyText, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
@@ -40,14 +39,13 @@ from trivet.api.options import CallOptions, Options
 from trivet.api.ranking import rank
 from trivet.api.schemas import Count, Text, TextList, Texts, as_whole
 from trivet.api.scope import TASK_PREFIXES
-from trivet.api.service import Service, find_by_name
+from trivet.api.service import Service, embed, find_by_name, predict
 from trivet.config import TASKS, Task
 from trivet.errors import InvalidInput, Unavailable
 from trivet.messages import (
     DetokenizeRequest,
     EmbedRequest,
     PairText,
-    PredictRequest,
     TokenizeRequest,
     TokenizeResult,
 )
@@ -246,11 +244,8 @@ async def rerank(service: Service, body: TeiRerankBody, options: CallOptions) ->
 async def _predict(service: Service, body: TeiPredictBody, options: CallOptions) -> Response:
     started_s = time.monotonic()
     pairs = body.pairs()
-    service.check_count(len(pairs), "inputs")
-    request = PredictRequest(
-        pairs, long_input=body.long_input(service, options), priority=options.priority, no_store=options.no_store
-    )
-    routed = await service.call(request, options)
+    long_input = body.long_input(service, options)
+    _, routed = await predict(service, pairs, options, field="inputs", long_input=long_input)
     result = routed.result
     scores = result.logits if body.raw_scores else result.scores
     answers = [label_scores(result.labels, of_text) for of_text in scores]

@@ -10,12 +10,11 @@ from typing_extensions import TypedDict
 from trivet.api.answers import Vector, json_response
 from trivet.api.dialects.tei.bodies import TruncatingBody
 from trivet.api.dialects.tei.headers import tei_headers
-from trivet.api.embedding import embed
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
 from trivet.api.schemas import Text, Texts
-from trivet.api.service import Service
+from trivet.api.service import Service, embed
 from trivet.config import Output
 from trivet.dispatch.protocol import Routed
 from trivet.messages import EmbedRequest, EmbedResult, SparseVector

@@ -2,18 +2,17 @@
 
 An :class:`Attention` is chosen once per model. Called with the boundaries of a batch it gives an :class:`Attend`,
 which every layer of that forward calls with its queries, keys and values: what depends on the boundaries alone (masks,
-indices) is made once. Three exist, and they agree:
+indices) is made once. Two exist, and they agree:
 
 - :class:`VarlenAttention`: FlashAttention's kernel for sequences of different lengths. No padding, no masks. CUDA of
   compute capability 8.0 and above, 16 bits.
 - :class:`PaddedAttention`: queries, keys and values are unpacked to (S, h, longest, D) and packed again; everything
   around attention stays flat. For GPUs before Ampere, for fp32, and for the CPU.
-- :class:`BinAttention`: sequences side by side in bins of one width, kept apart by a mask; for the OpenVINO export.
 
-Local layers (``reach`` tokens to either side) of the latter two run in blocks, :func:`attend_in_blocks`, which costs
+Local layers (``reach`` tokens to either side) of the latter run in blocks, :func:`attend_in_blocks`, which costs
 O(N × reach) whatever the lengths are.
 
-None of them waits for the device: sizes come from shapes and from numbers that the host knows. What they do *not* do:
+Neither waits for the device: sizes come from shapes and from numbers that the host knows. What they do *not* do:
 causal masks, dropout, caches.
 """
 
@@ -161,40 +160,6 @@ class _PaddedForward:
         """(S, 1, 1, L) boolean, True at tokens. A sequence without any sees one slot: no softmax runs over nothing."""
         lengths = self._spans.cu_seqlens.diff().clamp(min=1)  # (S,)
         return (self._within < lengths[:, None])[:, None, None, :]
-
-
-class BinAttention:
-    """One batch of sequences in B bins of width W, flattened: N = B·W. See `trivet.engine.models.spans.BinSpans`.
-
-    Args of the constructor: ``sequence_ids`` (B, W) int64, the number of each token's sequence; fillers have one that
-    no sequence has. ``blocks`` chooses the form of local layers: blocks, or a mask over the whole bin.
-    """
-
-    def __init__(self, sequence_ids: Tensor, *, blocks: bool) -> None:
-        self._sequence_ids = sequence_ids
-        self._blocks = blocks
-        self._local_masks: dict[int, Tensor] = {}
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
-        """See `Attend`."""
-        if reach is not None and self._blocks:
-            return attend_in_blocks(query, key, value, self._sequence_ids.flatten(), reach)
-        mask = self._mask if reach is None else self._local_mask(reach)
-        width, heads, size = self._sequence_ids.shape[1], query.shape[-2], query.shape[-1]
-        q, k, v = (states.view(-1, width, heads, size).transpose(1, 2) for states in (query, key, value))
-        mixed = functional.scaled_dot_product_attention(q, k, v, mask)  # (B, h, W, D)
-        return mixed.transpose(1, 2).reshape(-1, heads, size)
-
-    @cached_property
-    def _mask(self) -> Tensor:
-        """(B, 1, W, W) boolean: tokens of one sequence see each other."""
-        return self._sequence_ids[:, None, :, None] == self._sequence_ids[:, None, None, :]
-
-    def _local_mask(self, reach: int) -> Tensor:
-        if reach not in self._local_masks:
-            place = torch.arange(self._sequence_ids.shape[1], device=self._sequence_ids.device)  # (W,)
-            self._local_masks[reach] = self._mask & ((place[:, None] - place[None, :]).abs() <= reach)
-        return self._local_masks[reach]
 
 
 def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, sequence_of_token: Tensor, reach: int) -> Tensor:

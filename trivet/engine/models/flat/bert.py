@@ -1,7 +1,7 @@
 """The BERT family on tokens laid end to end: bert, electra, roberta, xlm-roberta, camembert, distilbert.
 
 They are one architecture. What differs (where positions begin, token types, the names of tensors, the head) is data in
-:class:`~trivet.engine.models.flat.architectures.BertConfig`.
+:class:`~trivet.checkpoint.flat_encoders.BertConfig`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from trivet.engine.models.flat.architectures import BertConfig
+from trivet.checkpoint.flat_encoders import BertConfig
 from trivet.engine.models.flat.attention import Attend
 from trivet.engine.models.flat.layers import FeedForward, Projections
 

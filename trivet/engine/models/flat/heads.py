@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trivet.engine.models.flat.architectures import HeadConfig
+from trivet.checkpoint.flat_encoders import HeadConfig
 from trivet.engine.models.flat.layers import ACTIVATIONS, Fp32Linear
 from trivet.engine.models.pooling import POOLERS
 from trivet.engine.models.spans import Spans

@@ -133,3 +133,15 @@ class Fp32Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(…, in) of any dtype → (…, out) fp32."""
         return functional.linear(input.float(), self.weight, self.bias)
+
+
+def cut_linear(linear: nn.Linear, count: int) -> list[nn.Linear]:
+    """Split a linear layer into several with equal shares of its outputs, in their order. Weights stay shared."""
+    biases = [None] * count if linear.bias is None else list(linear.bias.chunk(count))
+    cut = []
+    for weight, bias in zip(linear.weight.chunk(count), biases, strict=True):
+        part = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        part.weight = nn.Parameter(weight, requires_grad=False)
+        part.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        cut.append(part)
+    return cut

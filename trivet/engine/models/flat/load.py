@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trivet.checkpoint.files import read_config
-from trivet.checkpoint.pooling import read_pooling_modes
-from trivet.config import Task
-from trivet.engine.models.flat.architectures import (
-    Architecture,
+from trivet.checkpoint.flat_encoders import (
     BertConfig,
+    FlatConfig,
     ModernBertConfig,
     NomicConfig,
-    read_architecture,
+    read_flat_config,
 )
+from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.config import Task
 from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
 from trivet.engine.models.flat.heads import ClassificationHead
@@ -43,7 +43,7 @@ class FlatModel(nn.Module):
     waits for the device, so it can be captured as a graph; see :attr:`capturable_tokens`.
     """
 
-    def __init__(self, architecture: Architecture, head: ClassificationHead | Pooling) -> None:
+    def __init__(self, architecture: FlatConfig, head: ClassificationHead | Pooling) -> None:
         super().__init__()
         self.encoder = _encoder(architecture)
         self.head = head
@@ -107,7 +107,7 @@ class FlatCheckpoint:
             ModelError: files are missing, the checkpoint's pooling is not supported, or the attention cannot run here.
         """
         self._model_dir, self._task, self._dtype, self._device = model_dir, task, dtype, torch.device(device)
-        self._architecture = architecture = read_architecture(read_config(model_dir), task)
+        self._architecture = architecture = read_flat_config(read_config(model_dir), task)
         self._attention = choose_attention(
             attention, self._device, dtype, architecture.hidden_size // architecture.heads
         )
@@ -126,7 +126,7 @@ class FlatCheckpoint:
     def weights_bytes(self) -> int:
         """What the parameters and tables take on the device."""
         model = self._on_meta()
-        dtype_of = self._dtypes(model)
+        dtype_of = _dtypes(model, self._dtype)
         parameters = sum(tensor.numel() * dtype_of(name).itemsize for name, tensor in model.named_parameters())
         return parameters + sum(buffer.nbytes for buffer in model.buffers())
 
@@ -144,21 +144,14 @@ class FlatCheckpoint:
             _naming(self._architecture),
             what=self._task,
             device=self._device,
-            dtype_of=self._dtypes(model),
+            dtype_of=_dtypes(model, self._dtype),
         )
-        for module in model.modules():
-            if isinstance(module, Experts):
-                module.choose_mix()
         model.attention = self._attention
         return model.eval().requires_grad_(False)
 
     def _on_meta(self) -> FlatModel:
         with torch.device("meta"), _WithoutInitialising():
             return FlatModel(self._architecture, _head(self._architecture, self._model_dir))
-
-    def _dtypes(self, model: FlatModel) -> Callable[[str], torch.dtype]:
-        kept = _kept_in_fp32(model)
-        return lambda name: torch.float32 if name in kept else self._dtype
 
 
 class _WithoutInitialising(TorchFunctionMode):
@@ -187,7 +180,27 @@ def load_flat_model(
     return FlatCheckpoint(model_dir, task, dtype, device, attention).load()
 
 
-def _encoder(architecture: Architecture) -> nn.Module:
+def load_flat_encoder(model_dir: Path, task: Task, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Load what computes hidden states, on the CPU: for a checkpoint whose pooling and head are computed elsewhere.
+
+    Raises:
+        ModelError: as `FlatCheckpoint` raises it.
+    """
+    architecture = read_flat_config(read_config(model_dir), task)
+    with torch.device("meta"), _WithoutInitialising():
+        model = nn.ModuleDict({"encoder": _encoder(architecture)})  # named as in a `FlatModel`
+    load_weights(
+        model,
+        model_dir,
+        _naming(architecture),
+        what=task,
+        device=torch.device("cpu"),
+        dtype_of=_dtypes(model, dtype),
+    )
+    return model["encoder"]
+
+
+def _encoder(architecture: FlatConfig) -> nn.Module:
     if isinstance(architecture, BertConfig):
         return BertEncoder(architecture)
     if isinstance(architecture, ModernBertConfig):
@@ -195,13 +208,13 @@ def _encoder(architecture: Architecture) -> nn.Module:
     return NomicEncoder(architecture)
 
 
-def _head(architecture: Architecture, model_dir: Path) -> ClassificationHead | Pooling:
+def _head(architecture: FlatConfig, model_dir: Path) -> ClassificationHead | Pooling:
     if isinstance(architecture, NomicConfig) or architecture.head is None:
         return Pooling(read_pooling_modes(model_dir))
     return ClassificationHead(architecture.hidden_size, architecture.head)
 
 
-def _naming(architecture: Architecture) -> Naming:
+def _naming(architecture: FlatConfig) -> Naming:
     if isinstance(architecture, BertConfig):
         return Naming((architecture.prefix,), lambda _: bert_tensors(architecture))
     if isinstance(architecture, ModernBertConfig):
@@ -212,7 +225,13 @@ def _naming(architecture: Architecture) -> Naming:
     return Naming(("nomic_bert.", "bert."), sources)
 
 
-def _kept_in_fp32(model: FlatModel) -> set[str]:
+def _dtypes(model: nn.Module, dtype: torch.dtype) -> Callable[[str], torch.dtype]:
+    """The dtype of each parameter, by its name."""
+    kept = _kept_in_fp32(model)
+    return lambda name: torch.float32 if name in kept else dtype
+
+
+def _kept_in_fp32(model: nn.Module) -> set[str]:
     """Names of the parameters that compute in fp32 in any case: the head's, and those of fp32 layers in the body."""
     layers = [name for name, module in model.named_modules() if isinstance(module, Fp32Linear)]
     return {

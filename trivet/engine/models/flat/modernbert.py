@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trivet.engine.models.flat.architectures import ModernBertConfig
+from trivet.checkpoint.flat_encoders import ModernBertConfig
 from trivet.engine.models.flat.attention import Attend
 from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary
 

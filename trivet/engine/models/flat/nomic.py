@@ -2,19 +2,21 @@
 
 A post-norm encoder with rotary positions. In v2 each token takes the best two of eight experts, by a softmax over all
 of them that is not renormalised; one bias is shared by all and added once. Fields of config.json that would mean
-another formula are refused: see `trivet.engine.models.flat.architectures`, `trivet.checkpoint.nomic`.
+another formula are refused: see `trivet.checkpoint.flat_encoders`, `trivet.checkpoint.nomic`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
+from trivet.checkpoint.flat_encoders import NomicConfig
 from trivet.checkpoint.nomic import NomicMoeConfig
-from trivet.engine.models.flat.architectures import NomicConfig
 from trivet.engine.models.flat.attention import Attend
 from trivet.engine.models.flat.layers import Angles, FeedForward, Fp32Linear, GatedFeedForward, Projections, Rotary
 
@@ -86,7 +88,7 @@ class _Layer(nn.Module):
 class Experts(nn.Module):
     """``gelu(x @ w1[e].T) @ w2[e]`` for each token's experts, weighed by the router, plus one bias for all.
 
-    How tokens meet their experts is chosen by :meth:`choose_mix`, once the weights are where they run.
+    How tokens meet their experts depends on where the weights are: it is chosen each time they are moved.
     """
 
     def __init__(self, config: NomicMoeConfig) -> None:
@@ -107,15 +109,19 @@ class Experts(nn.Module):
         weights, chosen = self.router(x).softmax(dim=-1).topk(self.experts_per_token, dim=-1)  # (N, k), (N, k)
         return self.mix(x, weights, chosen, self.w1.view(self.shape), self.w2.view(self.shape)) + self.bias
 
-    def choose_mix(self) -> None:
-        """Take the way that suits the weights' device and dtype."""
-        device = self.w1.device
-        if device.type != "cuda":
-            self.mix = mix_one_by_one
-        elif groups_without_waiting(torch.cuda.get_device_capability(device), self.w1.dtype):
-            self.mix = mix_grouped
-        else:
-            self.mix = mix_by_size
+    @override
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the weights: torch calls this for each of its methods that does."""
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.mix = mix_for(self.w1.device, self.w1.dtype)
+        return moved
+
+
+def mix_for(device: torch.device, dtype: torch.dtype) -> MixExperts:
+    """Return the way that suits the weights' device and dtype."""
+    if device.type != "cuda":
+        return mix_one_by_one
+    return mix_grouped if groups_without_waiting(torch.cuda.get_device_capability(device), dtype) else mix_by_size
 
 
 def groups_without_waiting(capability: tuple[int, int], dtype: torch.dtype) -> bool:

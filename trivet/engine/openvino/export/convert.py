@@ -41,14 +41,14 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from trivet.checkpoint.recipes import RECIPES  # noqa: E402
-from trivet.config import TASKS, Task  # noqa: E402
+from trivet.config import TASKS, CpuPrecision, Task  # noqa: E402
 from trivet.engine.batch.token_batch import TokenBatch  # noqa: E402
 from trivet.engine.models.load import TorchModel, load_torch_model  # noqa: E402
 from trivet.engine.models.outputs import SpladeModel, TokenModel  # noqa: E402
 from trivet.engine.openvino.export import sections  # noqa: E402
 from trivet.engine.openvino.export.packed import PackedModel, can_be_packed  # noqa: E402
 from trivet.engine.openvino.export.split import split_head  # noqa: E402
-from trivet.engine.openvino.ir_cache import HEAD_FILE, MODEL_FILE, IrMeta, IrPrecision, converter_versions  # noqa: E402
+from trivet.engine.openvino.ir_cache import HEAD_FILE, MODEL_FILE, IrMeta, converter_versions  # noqa: E402
 from trivet.engine.openvino.open import open_ir  # noqa: E402
 from trivet.engine.openvino.sections_meta import HEAD  # noqa: E402
 from trivet.errors import ModelError, TrivetError  # noqa: E402
@@ -56,12 +56,12 @@ from trivet.errors import ModelError, TrivetError  # noqa: E402
 _CHECK_LENGTHS = (150, 70)
 """Tokens of the two sequences that are traced and compared. The longer has more than two blocks of local attention."""
 
-_LARGEST_ERROR: dict[IrPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
+_LARGEST_ERROR: dict[CpuPrecision, float] = {"fp32": 1e-4, "bf16": 0.2, "int8": 0.4}
 """Largest ‖IR - torch‖ / ‖torch‖ allowed. It is generous at the lower precisions, where a reranker's only logit may be
 near zero: it catches a graph that computes something else, whose error is about 1."""
 
 
-def convert(model_dir: Path, task: Task, precision: IrPrecision, out_dir: Path, *, recipe: str | None = None) -> None:
+def convert(model_dir: Path, task: Task, precision: CpuPrecision, out_dir: Path, *, recipe: str | None = None) -> None:
     """Write the IR of one checkpoint to ``out_dir``, which must not exist.
 
     Peak memory is about twice the checkpoint's size. Half of it is the checkpoint itself, mapped.
@@ -118,7 +118,7 @@ def _tensors(arrays: dict[str, NDArray[np.int64]]) -> dict[str, torch.Tensor]:
 def _write_whole(
     model: TorchModel | PackedModel,
     inputs: dict[str, torch.Tensor],
-    precision: IrPrecision,
+    precision: CpuPrecision,
     folder: Path,
     *,
     has_scores: bool,
@@ -135,7 +135,7 @@ def _write_whole(
     _write(graph, precision, folder / MODEL_FILE)
 
 
-def _write_part(part: sections.Part, precision: IrPrecision, folder: Path) -> None:
+def _write_part(part: sections.Part, precision: CpuPrecision, folder: Path) -> None:
     _say(f"tracing {part.name}")
     kept = "fp32" if part.name == HEAD else precision
     _write(_trace(part.module, part.example, part.dynamic, part.outputs), kept, folder / f"{part.name}.xml")
@@ -172,7 +172,7 @@ def _trace(
 _IR_TYPES = {torch.int64: openvino.Type.i64, torch.float32: openvino.Type.f32, torch.bool: openvino.Type.boolean}
 
 
-def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
+def _write(graph: Any, precision: CpuPrecision, file: Path) -> None:
     if precision == "int8":
         import nncf
 
@@ -181,7 +181,7 @@ def _write(graph: Any, precision: IrPrecision, file: Path) -> None:
 
 
 def _relative_error(
-    ir_dir: Path, precision: IrPrecision, batch: TokenBatch, expected: Sequence[NDArray[np.float32]]
+    ir_dir: Path, precision: CpuPrecision, batch: TokenBatch, expected: Sequence[NDArray[np.float32]]
 ) -> float:
     """The larger error of what is given of each sequence and, in a second array, of each token."""
     backend = open_ir(ir_dir, precision, threads=None, token_budget=sum(_CHECK_LENGTHS))
@@ -206,7 +206,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Convert a checkpoint to OpenVINO IR.")
     parser.add_argument("--model", type=Path, required=True, help="checkpoint directory")
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--precision", choices=get_args(IrPrecision), required=True)
+    parser.add_argument("--precision", choices=get_args(CpuPrecision), required=True)
     parser.add_argument("--recipe", choices=RECIPES, help="of a checkpoint whose files do not say how to use it")
     parser.add_argument("--out", type=Path, required=True, help="folder to create")
     args = parser.parse_args()

@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trivet.engine.batch.packing import WIDEST
+from trivet.engine.batch.layout import WIDEST
+from trivet.engine.models.flat.padded import PaddedEncoder
 from trivet.engine.models.load import PooledModel, SequenceClassifier
-from trivet.engine.models.nomic_moe import NomicMoeModel
 from trivet.engine.models.spans import BinSpans
 
 _MOST_POSITIONS = 1024
@@ -56,7 +56,7 @@ class PackedModel(nn.Module):
     ) -> Tensor:
         """See the class."""
         attn_mask = sequence_ids[:, None, :, None] == sequence_ids[:, None, None, :]  # (B, 1, W, W)
-        if isinstance(self._encoder, NomicMoeModel):
+        if isinstance(self._encoder, PaddedEncoder):
             hidden = self._encoder(input_ids, attn_mask)  # (B, W, H)
         else:
             types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
@@ -77,7 +77,7 @@ def can_be_packed(model: PooledModel | SequenceClassifier) -> bool:
     """Whether the model takes masks and positions from outside."""
     architecture = model.architecture
     positions = architecture.max_tokens or 0
-    if isinstance(model, PooledModel) and isinstance(model.encoder, NomicMoeModel):
+    if isinstance(model, PooledModel) and isinstance(model.encoder, PaddedEncoder):
         return positions >= WIDEST  # its positions count from the bin's beginning
     known = architecture.model_type in _MODEL_TYPES and not architecture.is_decoder
     return known and architecture.has_absolute_positions and positions <= _MOST_POSITIONS

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trivet.engine.models.flat.layers import cut_linear
 from trivet.engine.models.load import PooledModel, SequenceClassifier
 from trivet.engine.models.pooling import Pooling
 from trivet.engine.models.rotary import TableRotary, rotate
@@ -54,7 +55,7 @@ class _Projections(nn.Module):
         super().__init__()
         self.norm = layer.attn_norm
         self.head_size = layer.attn.head_dim
-        self.query, self.key, self.value = _cut_linear(layer.attn.Wqkv, 3)
+        self.query, self.key, self.value = cut_linear(layer.attn.Wqkv, 3)
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.norm(hidden)  # (N, H)
@@ -74,7 +75,7 @@ class _AfterAttention(nn.Module):
         self.output = layer.attn.Wo
         self.norm = layer.mlp_norm
         self.act = layer.mlp.act
-        self.inner, self.gate = _cut_linear(layer.mlp.Wi, 2)
+        self.inner, self.gate = cut_linear(layer.mlp.Wi, 2)
         self.outer = layer.mlp.Wo
 
     def forward(self, hidden: Tensor, attn_output: Tensor) -> Tensor:
@@ -236,15 +237,3 @@ def rotary_tables(model: PooledModel | SequenceClassifier) -> dict[str, Any]:
 
 def _encoder(model: PooledModel | SequenceClassifier) -> Any:
     return model.encoder if isinstance(model, PooledModel) else getattr(model.model, "model", None)
-
-
-def _cut_linear(linear: nn.Linear, count: int) -> list[nn.Linear]:
-    """Split a linear layer into several with equal shares of its outputs, in their order. Weights stay shared."""
-    biases = [None] * count if linear.bias is None else list(linear.bias.chunk(count))
-    cut = []
-    for weight, bias in zip(linear.weight.chunk(count), biases, strict=True):
-        part = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-        part.weight = nn.Parameter(weight, requires_grad=False)
-        part.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        cut.append(part)
-    return cut

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from tests.engine.models.flat.support import FAMILIES, SIZES
 from tests.support.checkpoints import KINDS, write_checkpoint
-from trivet.config import Task
-from trivet.engine.models.flat import supports, unsupported_reason
-from trivet.engine.models.flat.architectures import (
+from trivet.checkpoint.flat_encoders import (
     ACTIVATION_NAMES,
     BertConfig,
     ModernBertConfig,
     NomicConfig,
-    read_architecture,
+    read_flat_config,
+    unsupported_reason,
 )
+from trivet.config import Task
 from trivet.engine.models.flat.layers import ACTIVATIONS
 
 BERT = {"model_type": "bert", "vocab_size": 100}
@@ -90,7 +90,6 @@ NOMIC = {
 )
 def test_what_is_not_computed_is_refused_with_a_reason(config: dict[str, Any], task: Task, reason: str) -> None:
     assert reason in str(unsupported_reason(config, task))
-    assert not supports(config, task)
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 900) | st.floats() | st.text(max_size=3)
@@ -124,7 +123,7 @@ def test_no_value_of_a_field_does_worse_than_a_reason(base: Any, field: str, val
 
 
 def test_a_head_that_is_not_used_is_not_judged() -> None:
-    assert supports(MODERN | {"classifier_pooling": "max"}, "embedder")
+    assert unsupported_reason(MODERN | {"classifier_pooling": "max"}, "embedder") is None
 
 
 @pytest.mark.slow
@@ -141,7 +140,7 @@ def test_defaults_of_the_bert_family_are_those_of_transformers(name: str) -> Non
     import transformers
 
     theirs = getattr(transformers, f"{name}Config")()
-    ours = read_architecture({"model_type": theirs.model_type, "vocab_size": theirs.vocab_size}, "reranker")
+    ours = read_flat_config({"model_type": theirs.model_type, "vocab_size": theirs.vocab_size}, "reranker")
     assert isinstance(ours, BertConfig)
     assert ours.head is not None
     assert (ours.hidden_size, ours.heads, ours.inner_size, ours.layers, ours.positions, ours.token_types) == (
@@ -164,7 +163,7 @@ def test_defaults_of_the_bert_family_are_those_of_transformers(name: str) -> Non
 def test_defaults_of_distilbert_are_those_of_transformers() -> None:
     from transformers import DistilBertConfig
 
-    theirs, ours = DistilBertConfig(), read_architecture({"model_type": "distilbert"}, "embedder")
+    theirs, ours = DistilBertConfig(), read_flat_config({"model_type": "distilbert"}, "embedder")
     assert isinstance(ours, BertConfig)
     assert (ours.vocab_size, ours.hidden_size, ours.heads, ours.inner_size, ours.layers, ours.positions) == (
         theirs.vocab_size,
@@ -180,7 +179,7 @@ def test_defaults_of_distilbert_are_those_of_transformers() -> None:
 def test_defaults_of_modernbert_are_those_of_transformers() -> None:
     from transformers import ModernBertConfig as Theirs
 
-    theirs, ours = Theirs(), read_architecture(MODERN, "reranker")
+    theirs, ours = Theirs(), read_flat_config(MODERN, "reranker")
     assert isinstance(ours, ModernBertConfig)
     assert ours.head is not None
     for name in ("vocab_size", "hidden_size", "norm_eps", "norm_bias", "attention_bias", "mlp_bias"):
@@ -204,7 +203,7 @@ def test_defaults_of_modernbert_are_those_of_transformers() -> None:
 def test_defaults_of_the_native_nomic_are_those_of_transformers() -> None:
     from transformers import NomicBertConfig
 
-    theirs, ours = NomicBertConfig(), read_architecture({"model_type": "nomic_bert"}, "embedder")
+    theirs, ours = NomicBertConfig(), read_flat_config({"model_type": "nomic_bert"}, "embedder")
     assert isinstance(ours, NomicConfig)
     assert (ours.vocab_size, ours.hidden_size, ours.heads, ours.inner_size, ours.layers, ours.max_tokens) == (
         theirs.vocab_size,
@@ -228,7 +227,7 @@ def test_modernberts_older_fields_mean_what_the_newer_do() -> None:
             "sliding_attention": {"rope_type": "default", "rope_theta": 5.0},
         },
     }
-    assert read_architecture(older, "embedder") == read_architecture(newer, "embedder")
+    assert read_flat_config(older, "embedder") == read_flat_config(newer, "embedder")
 
 
 def test_activations_have_one_list() -> None:
@@ -247,4 +246,4 @@ def test_activations_are_those_of_transformers(name: str) -> None:
 def test_the_families_of_these_tests_are_all_there_are() -> None:
     kinds = {FAMILIES[name](1)[0].model_type for name in FAMILIES}
     assert kinds == {"bert", "electra", "roberta", "xlm-roberta", "camembert", "distilbert", "modernbert"}
-    assert all(supports({"model_type": kind, **SIZES}, "reranker") for kind in kinds)
+    assert all(unsupported_reason({"model_type": kind, **SIZES}, "reranker") is None for kind in kinds)

@@ -1,8 +1,9 @@
-"""Which checkpoints the flat modules compute, read from config.json alone. Pure: imports neither torch nor files.
+"""Which checkpoints the modules of `trivet.engine.models.flat` compute, and with which sizes and formulas.
 
-Fields keep transformers' names and defaults, since a published config.json leaves out what equals a default. Every
-field that would choose another formula than the one implemented is checked. What is not implemented is refused with a
-reason, and its caller keeps the path through transformers.
+`Architecture` of `trivet.checkpoint.architecture` states facts about any encoder. This module is strict instead: fields
+keep transformers' names and defaults, since a published config.json leaves out what equals a default, and every field
+that would choose another formula than the one implemented is checked. What is not implemented is refused with a reason,
+and its caller keeps the path through transformers.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from trivet.checkpoint.nomic import NomicMoeConfig, is_nomic_moe
+from trivet.checkpoint.architecture import POSITIONS_AFTER_PADDING
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.m3 import M3Heads
+from trivet.checkpoint.modules import read_modules
+from trivet.checkpoint.nomic import FORMULA, NomicMoeConfig, is_nomic_moe
 from trivet.config import Task
 from trivet.errors import ModelError
 
@@ -120,24 +126,37 @@ class NomicConfig:
     """Which layers have experts, and how many; None for a dense model."""
 
 
-Architecture: TypeAlias = BertConfig | ModernBertConfig | NomicConfig
+FlatConfig: TypeAlias = BertConfig | ModernBertConfig | NomicConfig
+
+
+def padded_because(model_dir: Path, task: Task, recipe: str | None = None) -> str | None:
+    """Return why a GPU computes a checkpoint on padded sequences, through transformers; None where it does not.
+
+    Raises:
+        ModelError: a file of the checkpoint cannot be read.
+    """
+    reason = unsupported_reason(read_config(model_dir), task)
+    if reason is not None:
+        return reason
+    modules = read_modules(model_dir, task, recipe)
+    if modules.splade or modules.token_steps or M3Heads.read(model_dir):
+        return "it gives more than one vector or number of a text"
+    further = [type(step).__name__ for step in (*modules.steps_before_windows, modules.score) if step is not None]
+    if further:
+        return f"its modules.json has more than a transformer and pooling: {', '.join(further)}"
+    return None
 
 
 def unsupported_reason(config: Config, task: Task) -> str | None:
     """Why the flat modules do not compute this config.json for this task; None where they do."""
     try:
-        read_architecture(config, task)
+        read_flat_config(config, task)
     except ModelError as error:
         return error.message
     return None
 
 
-def supports(config: Config, task: Task) -> bool:
-    """Whether :func:`read_architecture` accepts this config.json for this task."""
-    return unsupported_reason(config, task) is None
-
-
-def read_architecture(config: Config, task: Task) -> Architecture:
+def read_flat_config(config: Config, task: Task) -> FlatConfig:
     """Dimensions and choices of a checkpoint, from its config.json.
 
     Raises:
@@ -158,7 +177,7 @@ def read_architecture(config: Config, task: Task) -> Architecture:
     if kind == "distilbert":
         return _distilbert(config, task)
     if isinstance(kind, str) and kind in _BERT_LIKE:
-        return _bert(config, task, _BERT_LIKE[kind])
+        return _bert(config, task, kind)
     raise UnsupportedArchitecture(f"the model type is {kind!r}")
 
 
@@ -172,22 +191,19 @@ class _Family:
     prefix: str
     head_tensors: tuple[str, str]
     head_activation: str
-    positions_after_padding: bool
-    """Whether the first position is the one after the padding id, not 0."""
     default_sizes: tuple[int, int, int] = (768, 12, 3072)
     """Hidden size, heads and inner size where config.json names none."""
     default_embedding_size: int | None = None
     """None: as the hidden size."""
 
 
-_ROBERTA = _Family("roberta.", ("classifier.dense", "classifier.out_proj"), "tanh", positions_after_padding=True)
+_ROBERTA = _Family("roberta.", ("classifier.dense", "classifier.out_proj"), "tanh")
 _BERT_LIKE: Final = {
-    "bert": _Family("bert.", ("pooler.dense", "classifier"), "tanh", positions_after_padding=False),
+    "bert": _Family("bert.", ("pooler.dense", "classifier"), "tanh"),
     "electra": _Family(
         "electra.",
         ("classifier.dense", "classifier.out_proj"),
         "gelu",
-        positions_after_padding=False,
         default_sizes=(256, 4, 1024),
         default_embedding_size=128,
     ),
@@ -197,7 +213,8 @@ _BERT_LIKE: Final = {
 }
 
 
-def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
+def _bert(config: Config, task: Task, kind: str) -> BertConfig:
+    family = _BERT_LIKE[kind]
     _only(config, "is_decoder", False)
     _only(config, "add_cross_attention", False)
     _only(config, "position_embedding_type", "absolute")
@@ -214,7 +231,7 @@ def _bert(config: Config, task: Task, family: _Family) -> BertConfig:
         inner_size=_size(config, "intermediate_size", default=inner_size),
         layers=_size(config, "num_hidden_layers", default=12),
         positions=_size(config, "max_position_embeddings", default=512),
-        first_position=_after_padding(config) if family.positions_after_padding else 0,
+        first_position=_after_padding(config) if kind in POSITIONS_AFTER_PADDING else 0,
         token_types=_size(config, "type_vocab_size", default=2),
         activation=_activation(config, "hidden_act", "gelu"),
         norm_eps=_positive(config, "layer_norm_eps", 1e-12),
@@ -327,20 +344,6 @@ def _modernbert_base(config: Config, kind: str, old_name: str, default: float) -
 
 # ── nomic ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# What the remote code of the published files branches on; an absent field means the value implemented.
-_NOMIC_PINNED: Final[dict[str, tuple[Any, ...]]] = {
-    "causal": (False,),
-    "parallel_block": (False,),
-    "parallel_block_tied_norm": (False,),
-    "prenorm": (False,),
-    "rotary_emb_interleaved": (False,),
-    "rotary_emb_scale_base": (None,),
-    "rotary_scaling_factor": (None,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "scale_attn_weights": (True,),
-    "use_rms_norm": (False, None),
-}
-
 
 def _nomic_moe(config: Config) -> NomicConfig:
     moe = NomicMoeConfig.from_json(config)
@@ -363,7 +366,7 @@ def _nomic_moe(config: Config) -> NomicConfig:
 
 def _nomic_published(config: Config) -> NomicConfig:
     """nomic-embed v1 and v1.5 as published, with GPT-2 style names; defaults are those of its remote code."""
-    for name, values in _NOMIC_PINNED.items():
+    for name, values in FORMULA.items():
         _only(config, name, *values)
     for name, value in (("activation_function", "swiglu"), ("rotary_emb_fraction", 1.0)):
         if config.get(name) != value:

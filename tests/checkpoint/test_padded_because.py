@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.models.flat.support import write_family
-from trivet.engine.models.flat import padded_because
+from trivet.checkpoint.flat_encoders import padded_because
 from trivet.engine.models.flat.load import load_flat_model
 from trivet.errors import ModelError
 

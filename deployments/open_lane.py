@@ -1,0 +1,40 @@
+"""What one replica computes with: an engine and, on the GPU lane, the backend whose memory it reports."""
+
+import time
+from dataclasses import dataclass
+
+from trivet.config import Task
+from trivet.engine.cuda.backend import GpuLaneBackend
+from trivet.engine.engine import Engine
+from trivet.engine.openvino.resting import RestingBackend
+from trivet.vram.registry import ReplicaReport
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLane:
+    """An engine, and its GPU backend on the GPU lane."""
+
+    engine: Engine
+    gpu: GpuLaneBackend | None = None
+    resting: RestingBackend | None = None
+    """The CPU backend, where it may rest; None on the GPU lane."""
+    gpu_uuid: str = ""
+    """UUID of the GPU that the GPU backend computes on; empty on the CPU lane."""
+
+    def report(self, task: Task, pid: int, replica: str, returnable_bytes: int) -> ReplicaReport | None:
+        """Build this process's report to the VRAM actor; None on the CPU lane."""
+        if self.gpu is None:
+            return None
+        memory = self.gpu.memory()
+        return ReplicaReport(
+            model=task,
+            pid=pid,
+            gpu=self.gpu_uuid,
+            replica=replica,
+            at_s=time.monotonic(),
+            held_bytes=memory.held_bytes,
+            reusable_bytes=memory.reusable_bytes,
+            returnable_bytes=returnable_bytes,
+            weights_bytes=memory.weights_bytes,
+            offloaded=self.gpu.offloaded,
+        )
