@@ -1,9 +1,9 @@
 """Measures what bf16 and int8 cost each family, and keeps the result: ``python -m tests.models.precision``.
 
-Writes checkpoints with seeded random weights in the published layouts of `tests.support.published`, at the sizes of the
-published models (only vocabularies are small), and the starter models, whose weights are trained. Each answers the same
-texts on the torch path in fp32 and on the CPU lane in bf16 and int8. ``python -m tests.models.render`` puts the result
-into docs/models.md.
+Writes checkpoints with seeded random weights in the published layouts of `tests.support.published`, at the width of the
+published models (vocabularies are small, and some have fewer layers), and the starter models, whose weights are
+trained. Each answers the same texts on the torch path in fp32 and on the CPU lane in bf16 and int8.
+``python -m tests.models.render`` puts the result into docs/models.md.
 
 Random weights show what the arithmetic of an architecture costs. Trained ones can lose more where a few features are
 far larger than the others, or less; `trivet verify` measures a model of your own.
@@ -75,9 +75,9 @@ def _base(*modules: ModuleType, layers: int = 12, inner: int = 3072, hidden: int
     return dict.fromkeys(modules, sizes)
 
 
-_QWEN3 = Shape(hidden=1024, inner=3072, layers=8, heads=16, key_value_heads=8, head_size=128, normed=True)
-_QWEN2 = Shape(hidden=1536, inner=8960, layers=8, heads=12, key_value_heads=2, head_size=128, biased=True)
-_LLAMA = partial(Shape, hidden=2048, inner=8192, layers=6, heads=32, key_value_heads=8, head_size=64)
+_QWEN3 = Shape(hidden=1024, inner=3072, layers=3, heads=16, key_value_heads=8, head_size=128, normed=True)
+_QWEN2 = Shape(hidden=1536, inner=8960, layers=2, heads=12, key_value_heads=2, head_size=128, biased=True)
+_LLAMA = partial(Shape, hidden=2048, inner=8192, layers=2, heads=32, key_value_heads=8, head_size=64)
 _GEMMA3 = Shape(
     hidden=768, inner=1152, layers=4, heads=3, key_value_heads=1, head_size=256, normed=True, gemma3=True, around=0.0
 )
@@ -92,26 +92,27 @@ FAMILIES = [
     Family("MPNet", "12 × 768", "embedder", mpnet.write_all_mpnet, _base(bert, mpnet)),
     Family("ModernBERT (gte, granite)", "22 × 768", "embedder", modernbert.write_gte_modernbert,
            _base(modernbert, layers=22, inner=1152)),
-    Family("gte `new`", "12 × 768", "embedder", gte.write_gte_multilingual, _base(gte)),
-    Family("nomic v1.5", "12 × 768", "embedder", nomic.write_nomic_v15, _base(nomic)),
+    Family("gte `new`", "3 of 12 × 768", "embedder", gte.write_gte_multilingual, _base(gte, layers=3)),
+    Family("nomic v1.5", "3 of 12 × 768", "embedder", nomic.write_nomic_v15, _base(nomic, layers=3)),
     Family("nomic v2 MoE", "12 × 768, 8 experts", "embedder",
            lambda path: write_checkpoint("nomic-embed-text-v2-moe", "full", path, seed=42)),
-    Family("jina v2", "12 × 768", "embedder", jina.write_jina_v2, _base(jina, inner=2048)),
-    Family("EuroBERT", "12 × 768", "embedder", eurobert.write_eurobert,
-           {eurobert: {"HIDDEN": 768, "INNER": 3072, "LAYERS": 12, "HEADS": 12, "PAIRS": 4}}),
-    Family("Qwen3-Embedding-0.6B", "8 of 28 × 1024", "embedder", decoders.write_qwen3_embedding,
+    Family("jina v2", "3 of 12 × 768", "embedder", jina.write_jina_v2, _base(jina, layers=3, inner=2048)),
+    Family("EuroBERT", "3 of 12 × 768", "embedder", eurobert.write_eurobert,
+           {eurobert: {"HIDDEN": 768, "INNER": 3072, "LAYERS": 3, "HEADS": 12, "PAIRS": 4}}),
+    Family("Qwen3-Embedding-0.6B", "3 of 28 × 1024", "embedder", decoders.write_qwen3_embedding,
            {decoders: {"QWEN3": _QWEN3}}),
-    Family("Qwen2 (gte-Qwen2-1.5B)", "8 of 28 × 1536", "embedder", decoders.write_gte_qwen2,
+    Family("Qwen2 (gte-Qwen2-1.5B)", "2 of 28 × 1536", "embedder", decoders.write_gte_qwen2,
            {decoders: {"QWEN2": _QWEN2}}),
-    Family("Llama (nemotron-1b)", "6 of 16 × 2048", "embedder", decoders.write_nemotron, {decoders: {"Shape": _LLAMA}}),
+    Family("Llama (nemotron-1b)", "2 of 16 × 2048", "embedder", decoders.write_nemotron, {decoders: {"Shape": _LLAMA}}),
     Family("Gemma 3 (EmbeddingGemma)", "4 of 24 × 768", "embedder", decoders.write_embedding_gemma,
            {decoders: {"GEMMA3": _GEMMA3}}),
-    Family("BERT cross-encoder", "12 × 768", "reranker", bert.write_ms_marco_minilm, _base(bert)),
-    Family("DeBERTa v2 (mxbai-rerank-v1)", "12 × 768", "reranker", deberta.write_mxbai_rerank_v1, _base(deberta)),
-    Family("Qwen3-Reranker-0.6B", "8 of 28 × 1024", "reranker", causal_rerankers.write_qwen3_reranker_modules,
+    Family("BERT cross-encoder", "3 of 12 × 768", "reranker", bert.write_ms_marco_minilm, _base(bert, layers=3)),
+    Family("DeBERTa v2 (mxbai-rerank-v1)", "3 of 12 × 768", "reranker", deberta.write_mxbai_rerank_v1,
+           _base(deberta, layers=3)),
+    Family("Qwen3-Reranker-0.6B", "3 of 28 × 1024", "reranker", causal_rerankers.write_qwen3_reranker_modules,
            {decoders: {"QWEN3": _QWEN3}, causal_rerankers: {"QWEN3": _QWEN3}}),
-    Family("BART (bart-base)", "6 + 6 × 768", "classifier", bart.write_bart_mnli,
-           _base(bart, layers=6)),
+    Family("BART (bart-base)", "3 + 3 × 768", "classifier", bart.write_bart_mnli,
+           _base(bart, layers=3)),
 ]  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def _show(verdicts: "list[Verdict]", *, json_lines: bool) -> None:
                 out.write(json_line({**asdict(verdict), "agrees": verdict.agrees}))
         return
     console = Console()
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     for column in ("", "numbers", "compared", "cosine", "difference", "order"):
         table.add_column(column, no_wrap=True)
     for verdict in verdicts:
