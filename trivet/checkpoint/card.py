@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from trivet.checkpoint.files import find_weight_files
 from trivet.errors import ModelError
 
@@ -54,6 +52,8 @@ def _front_matter(file: Path) -> dict[str, Any]:
     front, end, _ = rest.partition(f"\n{_FENCE}")
     if begin or not fence or not end:
         return {}
+    import yaml  # only where a card is read: `trivet plan` works without the server
+
     try:
         stated = yaml.safe_load(front)
     except yaml.YAMLError:
