@@ -81,3 +81,17 @@ def test_a_package_imports_the_packages_that_its_row_names(package: str) -> None
         for name in re.findall(r"^ *(?:from|import) trivet\.(\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert found & others == set(re.findall(r"`(\w+)`", rows()[package])) & others
+
+
+def test_a_set_of_words_is_defined_once() -> None:
+    """Aliases such as `Lane` and `Task`. The client has its own of what it sends, since it imports no server code."""
+    defined: dict[str, list[str]] = {}
+    for top in TOPS:
+        for file in (ROOT / top).rglob("*.py"):
+            for name, words in re.findall(
+                r"^(\w+)(?:: TypeAlias)? = (Literal\[[^\]]+\])$", file.read_text(encoding="utf-8"), re.MULTILINE
+            ):
+                if file.parent != ROOT / "trivet" / "client":
+                    defined.setdefault(words, []).append(f"{file.relative_to(ROOT)}: {name}")
+    assert len(defined) > 10
+    assert [places for places in defined.values() if len(places) > 1] == []

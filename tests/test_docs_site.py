@@ -159,6 +159,13 @@ def test_a_recipe_changes_lines_that_exist(file: str, diff: str) -> None:
     lines = {line.strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()}
     before = [line[1:].strip() for line in diff.splitlines() if line[:1] in (" ", "-")]
     assert [line for line in before if line and line != "…" and line not in lines] == []
+    added = "\n".join(line[1:] for line in diff.splitlines() if line[:1] == "+")
+    called = set(re.findall(r"(?<![.\w])([a-z_]\w+)\(", added)) - {
+        "nim_router"
+    }  # which the recipe has the reader write
+    assert {
+        name for name in called if not re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8"))
+    } == set()
 
 
 def test_every_target_that_is_named_exists() -> None:

@@ -15,15 +15,16 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from trivet.checkpoint.files import read_object
 from trivet.checkpoint.modules import METADATA_FILE, MODULES_FILE, Modules, TransformerSettings
 from trivet.errors import ModelError
+from trivet.messages import InputType
 
 _USUAL_QUERY_TOKENS = 32
 
-Side = Literal["query", "document"]
+Side = InputType
 
 
 @dataclass(frozen=True, slots=True)

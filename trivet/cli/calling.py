@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import stamina.instrumentation
 import typer
@@ -15,14 +15,13 @@ from rich.console import Console
 from stamina.instrumentation import RetryDetails
 
 from trivet.client import AsyncClient, Service
+from trivet.client.calls import LongInput as LongInput
 from trivet.client.calls import Priority
 from trivet.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from trivet.errors import TrivetError
 from trivet.index.names import shown_lines
 
 T = TypeVar("T")
-
-LongInput = Literal["window", "error", "truncate"]
 
 Url = Annotated[str | None, typer.Option(envvar=URL_VARIABLE, help=f"URL of the server. Default: {DEFAULT_URL}.")]
 Key = Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="Bearer key, if the server requires one.")]

@@ -10,6 +10,7 @@ from trivet.api.answers import SpanAnswer
 from trivet.api.errors.bodies import ErrorDetail
 from trivet.api.fields import Flag
 from trivet.api.schemas import Count, LabelName, Score, Text
+from trivet.relations.graph import Stage
 
 MAX_PER_DOCUMENT = 100
 MAX_NEIGHBOURS = 64
@@ -72,9 +73,6 @@ class GraphBody(BaseModel):
     reranker: str | None = None
     classifier: str | None = None
     """Names of the models, as `model` elsewhere: another name than the served one is refused."""
-
-
-Stage = Literal["passages", "embed", "candidates", "rerank", "classify"]
 
 
 class ProgressEvent(TypedDict):
