@@ -61,6 +61,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         changed("tokenizer_config.json", model_max_length="long"),
         r"tokenizer_config\.json: model_max_length must be a number",
     ),
+    "a token that tokenizer.json does not add": (
+        changed("tokenizer_config.json", added_tokens_decoder={"2000": {"content": "parser"}}),
+        r"tokenizer_config\.json: added_tokens_decoder has 'parser', which tokenizer\.json does not add",
+    ),
+    "added tokens in a list": (
+        changed("tokenizer_config.json", added_tokens_decoder=["parser"]),
+        r"tokenizer_config\.json: added_tokens_decoder must be an object",
+    ),
     "a longest text in words": (
         changed("sentence_bert_config.json", max_seq_length=[512]),
         r"sentence_bert_config\.json: max_seq_length must be a number",

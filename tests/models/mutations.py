@@ -498,7 +498,12 @@ MUTATIONS = [
         added_token(to_table=False),
         refused("tokenizer.json gives ids up to"),
     ),
-    Mutation("tokens that tokenizer_config.json adds", minilm, _added_by_config),
+    Mutation(
+        "tokens that tokenizer_config.json adds",
+        minilm,
+        _added_by_config,
+        refused("tokenizer_config.json: added_tokens_decoder"),
+    ),
     Mutation(
         "tokens that tokenizer_config.json adds to ModernBERT's",
         modernbert.write_gte_modernbert,

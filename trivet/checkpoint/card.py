@@ -55,6 +55,10 @@ def _front_matter(file: Path) -> dict[str, Any]:
     import yaml  # only where a card is read: `trivet plan` works without the server
 
     try:
+        import yaml  # the base distribution, whose `trivet plan` reads cards, need not have it
+    except ModuleNotFoundError:
+        return {}
+    try:
         stated = yaml.safe_load(front)
     except yaml.YAMLError:
         return {}

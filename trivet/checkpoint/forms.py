@@ -70,7 +70,7 @@ OBJECTS: Mapping[str, Mapping[str, Form]] = {
         **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), _SIZE),
         **dict.fromkeys(("intermediate_size", "max_position_embeddings", "max_trained_positions"), _SIZE),
     },
-    "tokenizer_config.json": {"model_max_length": _NUMBER},
+    "tokenizer_config.json": {"model_max_length": _NUMBER, "added_tokens_decoder": _OBJECT},
     "sentence_bert_config.json": {"max_seq_length": _NUMBER},
     "config_sentence_transformers.json": {"prompts": _TEXT_MAP, "default_prompt_name": _TEXT},
     "tokenizer.json": {"model": _OBJECT},

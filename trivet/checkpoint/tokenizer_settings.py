@@ -34,6 +34,8 @@ class TokenizerSettings:
     """Tokens that may fill up a batch, the most specific first."""
     mask_tokens: tuple[str, ...] = ()
     """Tokens that may stand for a missing word, the most specific first."""
+    added_tokens: frozenset[str] = frozenset()
+    """Tokens that transformers adds to those of tokenizer.json."""
     unknown_token: str | None = None
     """The token of what the vocabulary lacks."""
 
@@ -54,6 +56,7 @@ class TokenizerSettings:
             bert=_bert_normalization(model_dir, config),
             padding_tokens=tuple(filter(None, (padding, end))),
             mask_tokens=tuple(filter(None, (mask, end))),
+            added_tokens=frozenset(map(_text_of, (config.get("added_tokens_decoder") or {}).values())),
             unknown_token=unknown,
         )
 

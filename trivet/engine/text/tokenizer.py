@@ -112,6 +112,12 @@ class TextTokenizer:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises nothing more specific
             raise ModelError(f"{file} is no tokenizer: {error}") from error
+        known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        if further := sorted(settings.added_tokens - known):
+            raise ModelError(
+                f"{path / 'tokenizer_config.json'}: added_tokens_decoder has {', '.join(map(repr, further[:5]))}, "
+                "which tokenizer.json does not add; save the tokenizer again, so that both files say the same"
+            )
         tokenizer.normalizer = _normalizer(tokenizer.normalizer, settings)
         if pad_id is None and not tokenizer.padding:
             known = (tokenizer.token_to_id(token) for token in settings.padding_tokens)
