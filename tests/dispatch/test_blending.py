@@ -94,8 +94,9 @@ async def test_without_the_embedder_a_request_is_refused_with_the_reason() -> No
 
 async def test_a_refusal_of_the_reranker_ends_the_other_calls() -> None:
     inner = Without("reranker", InvalidInput("too long", field="documents"))
-    with pytest.raises(InvalidInput, match=r"^too long$"):
-        await BlendingDispatcher(inner, Blend(1.0)).call(RerankRequest("red fox", DOCUMENTS))
+    async with asyncio.timeout(2):
+        with pytest.raises(InvalidInput, match=r"^too long$"):
+            await BlendingDispatcher(inner, Blend(1.0)).call(RerankRequest("red fox", DOCUMENTS))
     assert inner.cancelled == 2
 
 
