@@ -44,5 +44,5 @@ async def test_it_trims_while_idle_and_the_gpu_is_short(
         await trimmer.trim(look(0.0, free_bytes))
     assert gpu.trims == trims
     assert counted == [(TRIMS, {"model": "embedder"})] * trims
-    told = "embedder: is idle and returned 200 MiB of unused memory to shown:0, which had 1 GiB free"
+    told = "embedder: is idle and returned 200 MiB of unused memory to shown:0, which had 1024 MiB free"
     assert [record.getMessage() for record in caplog.records] == [told] * trims

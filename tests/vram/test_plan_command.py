@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from tests.support.published import bert, several_vectors
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.plan import plan_command
+from trivet.config import CpuConfig
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE
 
@@ -94,7 +95,7 @@ def test_a_written_configuration_has_the_prompts_of_known_models(
     embedder: str, prompts: dict[str, str] | None, tmp_path: Path
 ) -> None:
     file = tmp_path / "planned.yaml"
-    file.write_text(configuration([embedder, "r", "c"], None, file=str(file)))
+    file.write_text(configuration([embedder, "r", "c"], None, CpuConfig(), file=str(file)))
     assert read_serve_file(file).config.embedder.prompts == prompts
 
 

@@ -53,7 +53,7 @@ class ModelState(TypedDict):
     in_flight: int
     lanes: dict[str, LaneState]
     last_minute: LastMinute
-    cpu_replicas: NotRequired[ReplicaCount]  # a service before 0.2 does not say
+    cpu_replicas: NotRequired[ReplicaCount | None]  # a service before 0.2 does not say
 
 
 class GpuState(TypedDict):
