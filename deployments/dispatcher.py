@@ -13,8 +13,9 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from deployments.cpu_routers import has_lost_all_replicas, running_replicas
 from deployments.options import deployment_name
-from deployments.router import REPLICAS, has_lost_all_replicas, running_replicas
+from deployments.router import REPLICAS
 from deployments.service.ports import named_ports
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task

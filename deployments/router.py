@@ -1,13 +1,16 @@
-"""Routes requests to replicas: to GPU replicas that the caller names, and to any CPU replica."""
+"""Routes requests to replicas: to GPU replicas that the caller names, and to any CPU replica.
+
+Serve copies this module by value into each process that calls, so it has no state of its own.
+"""
 
 import random
-import threading
 from collections.abc import Collection
 from typing import Any
-from weakref import WeakSet
 
 from ray.serve.request_router import FIFOMixin, PendingRequest, RequestRouter, RunningReplica
 from typing_extensions import override
+
+from deployments.cpu_routers import add_router
 
 REPLICAS = "replicas"
 """The keyword argument of a replica's `run` that names the replicas to choose from, which the router reads."""
@@ -40,8 +43,7 @@ class CpuRouter(FIFOMixin, RequestRouter):
         super().__init__(deployment_id, *args, **kwargs)  # type: ignore[no-untyped-call]
         self._had_replicas = False
         self.deployment = (deployment_id.app_name, deployment_id.name)
-        with _lock:
-            _cpu_routers.add(self)
+        add_router(self)
 
     @property
     def has_lost_all(self) -> bool:
@@ -60,26 +62,6 @@ class CpuRouter(FIFOMixin, RequestRouter):
     ) -> list[list[RunningReplica]]:
         """Return two random replicas, of which Serve takes the one with the shorter queue."""
         return _two_of(candidate_replicas, pending_request)
-
-
-_lock = threading.Lock()
-_cpu_routers: WeakSet[CpuRouter] = WeakSet()
-"""Those of this process. Serve makes them, one for a handle or several, in a thread of its own."""
-
-
-def has_lost_all_replicas(app_name: str, deployment: str) -> bool:
-    """Return whether this process knows that no replica of a CPU deployment is left."""
-    return any(router.has_lost_all for router in _routers_of(app_name, deployment))
-
-
-def running_replicas(app_name: str, deployment: str) -> int | None:
-    """Return how many replicas of a CPU deployment run, as far as this process knows; None before it was told."""
-    return max((len(router.curr_replicas) for router in _routers_of(app_name, deployment)), default=None)
-
-
-def _routers_of(app_name: str, deployment: str) -> list[CpuRouter]:
-    with _lock:
-        return [router for router in _cpu_routers if router.deployment == (app_name, deployment)]
 
 
 def named(replicas: list[RunningReplica], ids: Collection[str]) -> list[RunningReplica]:

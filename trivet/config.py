@@ -151,7 +151,7 @@ class CpuConfig(_Frozen):
     """Threads per CPU replica. Null: every core the process may use."""
     token_budget: PositiveInt = 1024
     """Maximum tokens in one forward. A CPU gains little beyond about 512."""
-    rest_after_s: PositiveFloat | None = 60.0
+    rest_after_s: PositiveFloat | None = None
     """Beside a GPU with room, a CPU replica that has computed nothing for this long drops its weights from memory, and
     opens them again when the GPU runs short of memory. Null: it keeps them."""
     replicas: ReplicaBounds = ReplicaBounds()

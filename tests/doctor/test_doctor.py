@@ -136,9 +136,9 @@ def test_memory_is_compared_with_the_configured_models() -> None:
     ("gib", "with_gpu", "cpu", "level", "advice"),
     [
         (12.0, True, {}, "ok", ""),
-        (7.0, True, {}, "note", "cpu.precision: int8"),  # the replicas rest while the GPU has room
-        (5.0, True, {}, "problem", "smaller models"),
-        (7.0, True, {"rest_after_s": None}, "problem", "smaller models"),
+        (7.0, True, {"rest_after_s": 60}, "note", "cpu.precision: int8"),
+        (5.0, True, {"rest_after_s": 60}, "problem", "smaller models"),
+        (7.0, True, {}, "problem", "smaller models"),
         (6.0, False, {}, "ok", ""),
         (4.0, False, {}, "problem", "cpu.precision: int8"),
         (7.0, False, {"replicas": {"min": 1, "max": 3}}, "problem", "lower cpu.replicas"),

@@ -150,9 +150,8 @@ def _info_exclude(root: Path) -> Path:
     git = root / ".git"
     if git.is_file():
         git = root / os.fsdecode(_content(git, True)[:_LONGEST_PLACE_BYTES].removeprefix(b"gitdir:").strip())
-        common = git / "commondir"
-        if common.is_file():
-            git = git / os.fsdecode(_content(common, True)[:_LONGEST_PLACE_BYTES].strip())
+        if common := _content(git / "commondir", True)[:_LONGEST_PLACE_BYTES].strip():
+            git = git / os.fsdecode(common)
     return git / "info" / "exclude"
 
 
