@@ -13,12 +13,14 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from deployments.cpu_routers import has_lost_all_replicas, running_replicas
+from deployments.options import deployment_name
 from deployments.router import REPLICAS
 from deployments.service.ports import named_ports
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
-from trivet.dispatch.status import ServiceStatus, cpu_only_reason, gpu_status
+from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.gpu import GpuId
 from trivet.messages import (
@@ -33,8 +35,8 @@ from trivet.messages import (
     TokenizeRequest,
     TokenizeResult,
 )
-from trivet.metrics import REROUTES, MetricsSink
-from trivet.vram.snapshot import Placement, next_choice, placement_for
+from trivet.metrics import LAST_RESORTS, REROUTES, MetricsSink
+from trivet.vram.snapshot import Placement, last_resort, next_choice, placement_for
 
 logger = logging.getLogger("ray.serve")
 
@@ -42,6 +44,7 @@ Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
 
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
+_LOOK_FOR_REPLICAS_S = 0.1
 
 
 class CpuCause(NamedTuple):
@@ -84,7 +87,9 @@ class RayDispatcher:
                 lane = "gpu"
         elif placement is not None:
             reroute = CpuCause(placement.decision.cause, placement.decision.reason)
-        if lane == "cpu":
+        if lane == "cpu" and reroute is not None and placement is not None and not placement.gpus:
+            reply, lane, reroute = await self._on_cpu_or_full_gpu(task, request, reroute)
+        elif lane == "cpu":
             if reroute is not None:
                 self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
             reply = await self._reply(task, "cpu", self._run[task]["cpu"].remote, request)
@@ -92,10 +97,43 @@ class RayDispatcher:
             raise reply
         return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
 
+    async def _on_cpu_or_full_gpu(
+        self, task: Task, request: EngineRequest, reroute: CpuCause
+    ) -> tuple[EngineResult | TrivetError, Lane, CpuCause]:
+        """Ask the CPU lane. If it has no replica left, ask once a GPU that holds the weights, although it has no room.
+
+        Serve would keep the request until a CPU replica has started.
+        """
+        answering = asyncio.ensure_future(self._reply(task, "cpu", self._run[task]["cpu"].remote, request))
+        try:
+            while not answering.done():
+                if has_lost_all_replicas(self._handles[task]["cpu"].app_name, deployment_name(task, "cpu")):
+                    reply = await self._on_full_gpu(task, request)
+                    if reply is not None:
+                        reason = f"{reroute.reason}; no cpu replica is running: the gpu answers all the same"
+                        logger.warning("%s", reason)
+                        self._sink.count(LAST_RESORTS, {"model": task})
+                        return reply, "gpu", CpuCause(reroute.cause, reason)
+                    break
+                await asyncio.wait({answering}, timeout=_LOOK_FOR_REPLICAS_S)
+            self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
+            return await answering, "cpu", reroute
+        finally:
+            answering.cancel()
+
+    async def _on_full_gpu(self, task: Task, request: EngineRequest) -> EngineResult | TrivetError | None:
+        """Ask the GPUs that hold the weights, whether they have room or not; None if none of them can answer."""
+        assert self._feed is not None
+        gpus = last_resort(self._feed.latest, task, time.monotonic(), self._grace_s)
+        if not gpus:
+            return None
+        reply, _ = await self._on_gpu(task, request, gpus)
+        return None if isinstance(reply, GpuUnavailable) else reply
+
     async def _on_gpu(
         self, task: Task, request: EngineRequest, gpus: Mapping[GpuId, tuple[str, ...]]
     ) -> tuple[EngineResult | TrivetError, str]:
-        """Ask GPUs with room until one does not refuse; return its answer, or why all refused and the last cause."""
+        """Ask these GPUs until one does not refuse; return its answer, or why all refused and the last cause."""
         refusals: list[str] = []
         left = dict(gpus)
         while True:
@@ -189,16 +227,26 @@ class RayDispatcher:
 
     def status(self) -> ServiceStatus:
         """Describe the GPUs by the latest snapshots."""
+        cpu_replicas: dict[str, ReplicaCount] = {
+            task: ReplicaCount(
+                running=running_replicas(lanes["cpu"].app_name, deployment_name(task, "cpu")),
+                bounds=self._config.cpu.replicas,
+            )
+            for task, lanes in self._handles.items()
+        }
         if self._feed is None:
             return ServiceStatus(
-                cpu_only_reason=cpu_only_reason(self._config), policy=self._config.vram, ports=self._ports
+                cpu_only_reason=cpu_only_reason(self._config),
+                policy=self._config.vram,
+                cpu_replicas=cpu_replicas,
+                ports=self._ports,
             )
         models, now_s = tuple(self._handles), time.monotonic()
         gpus = tuple(
             gpu_status(snapshot, models, now_s, self._config, gpu=gpu, node=self._feed.node_name(gpu.node))
             for gpu, snapshot in self._feed.latest.items()
         )
-        return ServiceStatus(gpus=gpus, policy=self._config.vram, ports=self._ports)
+        return ServiceStatus(gpus=gpus, policy=self._config.vram, cpu_replicas=cpu_replicas, ports=self._ports)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens, on the CPU replica, since it needs no device."""

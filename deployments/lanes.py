@@ -2,6 +2,7 @@
 
 import os
 
+from deployments.nodes import gpu_nodes, this_node
 from deployments.open_lane import OpenLane
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
 from trivet.config import AppConfig, Lane, Task
@@ -10,6 +11,7 @@ from trivet.engine.open import (
     open_cpu_engine,
     open_cuda_backend,
     open_engine,
+    open_resting_engine,
     prepare_model,
 )
 from trivet.errors import ConfigError
@@ -29,6 +31,11 @@ def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
     return ("gpu", "cpu")
 
 
+def may_rest(config: AppConfig) -> bool:
+    """Return whether CPU replicas on this node may rest: there is a GPU beside them. Blocks while it asks Ray."""
+    return config.cpu.rest_after_s is not None and config.device != "cpu" and this_node() in gpu_nodes(config)
+
+
 def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str | None = None) -> OpenLane:
     """Open the engine of one model on one lane.
 
@@ -39,6 +46,9 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str |
         run_id: identifies the application's run.
         gpu: UUID of the GPU that the VRAM actor gave this process, on a node with several. None: the one that Ray gave.
     """
+    if lane == "cpu" and may_rest(config):
+        engine, resting = open_resting_engine(config, task)
+        return OpenLane(engine, resting=resting)
     if lane == "cpu":
         return OpenLane(open_cpu_engine(config, task))
     prepared = prepare_model(config, task)
@@ -51,4 +61,4 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str |
         backend, precision = open_cuda_backend(config, prepared)
         uuid = current_gpu_uuid()
     backend.reload()  # if there is no room yet, it starts without its weights, and the CPU replica serves
-    return OpenLane(open_engine(config, prepared, backend, precision), backend, uuid)
+    return OpenLane(open_engine(config, prepared, backend, precision), backend, gpu_uuid=uuid)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trivet.config import Task
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
+from trivet.engine.openvino.resting import RestingBackend
 from trivet.vram.registry import ReplicaReport
 
 
@@ -15,10 +16,12 @@ class OpenLane:
 
     engine: Engine
     gpu: GpuLaneBackend | None = None
+    resting: RestingBackend | None = None
+    """The CPU backend, where it may rest; None on the GPU lane."""
     gpu_uuid: str = ""
     """UUID of the GPU that the GPU backend computes on; empty on the CPU lane."""
 
-    def report(self, task: Task, pid: int, replica: str = "") -> ReplicaReport | None:
+    def report(self, task: Task, pid: int, replica: str, returnable_bytes: int) -> ReplicaReport | None:
         """Build this process's report to the VRAM actor; None on the CPU lane."""
         if self.gpu is None:
             return None
@@ -31,6 +34,7 @@ class OpenLane:
             at_s=time.monotonic(),
             held_bytes=memory.held_bytes,
             reusable_bytes=memory.reusable_bytes,
+            returnable_bytes=returnable_bytes,
             weights_bytes=memory.weights_bytes,
             offloaded=self.gpu.offloaded,
         )

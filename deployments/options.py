@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-from deployments.router import GpuRouter
-from trivet.config import AppConfig, Lane, Task
+from deployments.router import CpuRouter, GpuRouter
+from trivet.config import AppConfig, Lane, ReplicaBounds, Task
 
 _HEALTH = {
     "health_check_period_s": 1.0,  # a single replica is replaced in 2.7 s instead of 6.5 s
@@ -12,6 +12,20 @@ _HEALTH = {
     "graceful_shutdown_wait_loop_s": 0.1,
     "graceful_shutdown_timeout_s": 20.0,
 }
+
+AUTOSCALING = {
+    # Open requests per replica. A CPU replica gains nothing from more of them than fill a forward or two, so what is
+    # above this number only waits.
+    "target_ongoing_requests": 4.0,
+    # Serve's own values, up to half a minute, are for replicas that share a machine with many others. Here requests
+    # wait meanwhile for a CPU that is needed because no GPU has room.
+    "metrics_interval_s": 1.0,
+    "look_back_period_s": 5.0,
+    "upscale_delay_s": 3.0,
+    # A start costs seconds and the memory of the model, so a pause in the load does not end a replica.
+    "downscale_delay_s": 120.0,
+}
+"""How the number of CPU replicas follows the load, where it may."""
 
 _CPUS = 0.001
 """Enough to keep replicas off a cluster's head node that is started with `num-cpus: 0`."""
@@ -49,20 +63,22 @@ def replica_options(
         gpus /= gpus_per_node  # one GPU of the cluster stands for all the simulated ones of its node
     options: dict[str, Any] = {
         "name": deployment_name(task, lane),
-        "num_replicas": config.cpu.replicas,
         "ray_actor_options": {"num_cpus": _CPUS, "num_gpus": gpus, "runtime_env": {"env_vars": env}},
         "max_ongoing_requests": config.serving.max_ongoing_requests,
         "max_queued_requests": config.serving.max_ongoing_requests,
+        "request_router_config": {"request_router_class": CpuRouter if lane == "cpu" else GpuRouter},
         **_HEALTH,
     }
     if lane == "gpu":
-        options |= {
-            "num_replicas": config.gpu.replicas,
-            # One per GPU and model: the node's VRAM actor gives each replica its GPU.
-            "max_replicas_per_node": gpus_per_node,
-            "request_router_config": {"request_router_class": GpuRouter},
-        }
-    return options
+        # One per GPU and model: the node's VRAM actor gives each replica its GPU.
+        return options | {"num_replicas": config.gpu.replicas, "max_replicas_per_node": gpus_per_node}
+    return options | _number_of_replicas(config.cpu.replicas)
+
+
+def _number_of_replicas(bounds: ReplicaBounds) -> dict[str, Any]:
+    if not bounds.scales:
+        return {"num_replicas": bounds.min}
+    return {"autoscaling_config": {"min_replicas": bounds.min, "max_replicas": bounds.max, **AUTOSCALING}}
 
 
 def ingress_options(config: AppConfig) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from deployments.open_lane import OpenLane
 from deployments.samples import ReplicaSample
 from deployments.vram.assigned import take_gpu
 from deployments.vram.controller import GpuController
+from deployments.vram.cpu_rest import CpuRest
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.engine import ResultFuture
 from trivet.engine.scheduling.metrics import EngineMetrics
@@ -96,6 +97,10 @@ class ModelReplica:
         if self._lane.gpu is not None:
             self._keeper = GpuController(self._lane, self.task, app_name, config, run_id, sink)
             self._keeper.start()
+        self._rest: CpuRest | None = None
+        if self._lane.resting is not None:
+            self._rest = CpuRest(self._lane.resting, self.task, app_name, config, run_id, sink)
+            self._rest.start()
         try:
             await asyncio.to_thread(self._engine.warm_up)
         except GpuUnavailable as error:
@@ -165,11 +170,15 @@ class ModelReplica:
     async def health(self) -> Health:
         """Report this replica's state and its model."""
         offloaded = self._lane.gpu is not None and self._lane.gpu.offloaded
-        broken = self._engine.fault or self._engine.scheduler.failing
+        resting = self._lane.resting is not None and self._lane.resting.resting
+        broken = self._engine.fault or self._engine.scheduler.failing or (self._rest.fault if self._rest else None)
+        state = (
+            "its weights are off the GPU" if offloaded else "rests until a GPU has no room" if resting else "answers"
+        )
         return Health(
             ready=self._engine.has_answered and not offloaded and broken is None,
             device=self._engine.device,
-            detail=broken or ("its weights are off the GPU" if offloaded else "answers"),
+            detail=broken or state,
             failing=broken is not None,
             card=self._engine.card,
             pid=os.getpid(),
@@ -185,6 +194,8 @@ class ModelReplica:
             raise EngineError(f"the device is lost to this process: {self._engine.fault}")
         if self._engine.scheduler.failing is not None:
             raise EngineError(self._engine.scheduler.failing)
+        if self._rest is not None and self._rest.fault is not None:
+            raise EngineError(self._rest.fault)
         forward_since_s = self._engine.scheduler.forward_started_s
         if forward_since_s is not None and time.monotonic() - forward_since_s > self._forward_limit_s:
             raise EngineError(f"a forward has been running for more than {self._forward_limit_s:g} s")
@@ -196,6 +207,9 @@ class ModelReplica:
         keeper: GpuController | None = getattr(self, "_keeper", None)  # absent where the constructor failed
         if keeper is not None:
             keeper.stop()
+        rest: CpuRest | None = getattr(self, "_rest", None)
+        if rest is not None:
+            rest.stop()
         if hasattr(self, "_engine"):
             self._sampler.stop()
             await self._engine.close()

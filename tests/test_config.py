@@ -63,8 +63,8 @@ def test_every_key_in_the_yaml_file_has_a_comment() -> None:
         if "#" in line and ":" in line:
             commented.add(line.split(":")[0].strip())
     leaves = {path.split(".")[-1] for path in declared(AppConfig) if "." in path or path in ("device",)}
-    # The three models have the same keys, explained once.
-    assert leaves - commented == set()
+    # The three models have the same keys, explained once; the bounds of the replicas stand on one line.
+    assert leaves - commented == {"min", "max"}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -106,6 +106,31 @@ def test_the_command_line_names_the_key_too(tmp_path: Path) -> None:
         read_serve_file(file)
 
 
+def test_cpu_replicas_are_a_number_or_bounds() -> None:
+    def bounds(given: object) -> tuple[int, int]:
+        replicas = AppConfig.model_validate({"cpu": {"replicas": given}}).cpu.replicas
+        return replicas.min, replicas.max
+
+    assert (bounds(3), bounds({"min": 2, "max": 4}), bounds({"max": 4})) == ((3, 3), (2, 4), (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (0, r"cpu\.replicas\.min[\s\S]*greater than 0"),
+        ({"min": 3, "max": 2}, r"cpu\.replicas[\s\S]*min \(3\) exceeds max \(2\)"),
+        ({"min": 2}, r"cpu\.replicas[\s\S]*min \(2\) exceeds max \(1\)"),
+        ({"min": 1, "most": 2}, r"cpu\.replicas\.most"),
+        (True, r"cpu\.replicas[\s\S]*True is neither a number of replicas nor bounds such as \{min: 1, max: 4\}"),
+        ("auto", r"cpu\.replicas[\s\S]*'auto' is neither"),
+        (None, r"cpu\.replicas[\s\S]*None is neither"),
+    ],
+)
+def test_other_cpu_replicas_are_refused_by_name(given: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AppConfig.model_validate({"cpu": {"replicas": given}})
+
+
 def test_configuration_is_frozen() -> None:
     with pytest.raises(ValidationError):
         AppConfig().device = "cpu"  # type: ignore[misc]
@@ -120,7 +145,7 @@ def test_a_prefix_that_trivet_does_not_serve_under_is_refused(tmp_path: Path) ->
 
 def test_former_names_are_accepted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     given = {
-        "vram": {"park_after_s": 7.0},
+        "vram": {"park_after_s": 7.0, "ollama_url": "http://127.0.0.1:11434"},
         "simulated": {"foreign": [[0.0, "1GiB"]]},
         "absent_relation": "none",
         "relations": {"none": "Nothing.", "some": "Something."},
@@ -129,7 +154,13 @@ def test_former_names_are_accepted_and_reported(caplog: pytest.LogCaptureFixture
     assert config.vram.offload_after_s == 7.0
     assert config.simulated.external[0][1] == 1024**3
     assert config.no_relation == "none"
-    renamed = {"park_after_s": "offload_after_s", "foreign": "external", "absent_relation": "no_relation"}
+    assert config.vram.ollama_hosts == ("http://127.0.0.1:11434",)
+    renamed = {
+        "park_after_s": "offload_after_s",
+        "ollama_url": "ollama_hosts",
+        "foreign": "external",
+        "absent_relation": "no_relation",
+    }
     for former, now in renamed.items():
         assert f"the configuration key {former} is now called {now}" in caplog.text
 

@@ -14,14 +14,15 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
-    HttpUrl,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
+from trivet.ollama_host import server_url
 from trivet.units import MIB
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,38 @@ class RerankerConfig(ModelConfig):
     """The prompt of a causal reranker whose files have none. Null: by the model's name, if Trivet knows it."""
 
 
+class ReplicaBounds(_Frozen):
+    """How many replicas of each model run, by load. A number alone stands for both bounds."""
+
+    min: PositiveInt = 1
+    """Replicas without load."""
+    max: PositiveInt = 1
+    """Replicas under load, at most. Each takes the memory of the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_number(cls, given: Any) -> Any:
+        if isinstance(given, int) and not isinstance(given, bool):
+            return {"min": given, "max": given}
+        if isinstance(given, dict | cls):
+            return given
+        raise ValueError(f"{given!r} is neither a number of replicas nor bounds such as {{min: 1, max: 4}}")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) exceeds max ({self.max}): swap them, or give one number")
+        return self
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number follows the load."""
+        return self.min < self.max
+
+    def __str__(self) -> str:
+        return f"{self.min} to {self.max}" if self.scales else str(self.min)
+
+
 class CpuConfig(_Frozen):
     """The CPU lane."""
 
@@ -118,8 +151,11 @@ class CpuConfig(_Frozen):
     """Threads per CPU replica. Null: every core the process may use."""
     token_budget: PositiveInt = 1024
     """Maximum tokens in one forward. A CPU gains little beyond about 512."""
-    replicas: PositiveInt = 1
-    """CPU replicas of each model, spread over the nodes of a cluster."""
+    rest_after_s: PositiveFloat | None = None
+    """Beside a GPU with room, a CPU replica that has computed nothing for this long drops its weights from memory, and
+    opens them again when the GPU runs short of memory. Null: it keeps them."""
+    replicas: ReplicaBounds = ReplicaBounds()
+    """CPU replicas of each model, spread over the nodes of a cluster. `{min: 1, max: 4}`: as many as the load needs."""
 
 
 class GpuConfig(_Frozen):
@@ -147,10 +183,11 @@ class GpuConfig(_Frozen):
 class VramConfig(_Frozen):
     """When a model leaves the GPU, and when it returns."""
 
-    RENAMED = {"park_after_s": "offload_after_s"}
+    RENAMED = {"park_after_s": "offload_after_s", "ollama_url": "ollama_hosts"}
 
     reroute_below: ByteSize = ByteSize(500 * MIB)
-    """A model with less free VRAM than this leaves the GPU. Its own cached memory counts as free."""
+    """A model with less free VRAM than this leaves the GPU. Its own cached memory counts as free, and so does that of
+    idle replicas beside it."""
     resume_above: ByteSize = ByteSize(1024 * MIB)
     """A model returns to the GPU when at least this much VRAM is free and `dwell_s` has passed."""
     dwell_s: PositiveFloat = 5.0
@@ -158,14 +195,28 @@ class VramConfig(_Frozen):
     offload_after_s: PositiveFloat | None = 60.0
     """A model's weights are offloaded after it has lacked room for this long, until there is room again. Null:
     never."""
+    trim_after_s: PositiveFloat | None = 10.0
+    """A GPU replica that has computed nothing for this long returns its cached memory while less than `resume_above` of
+    VRAM is free. Null: never."""
     probe_interval_s: PositiveFloat = 0.5
     """Interval between two readings of free VRAM."""
     grace_s: PositiveFloat = 5.0
     """How long the last decision holds without news of the GPU; afterwards work goes to the CPU."""
-    ollama_url: HttpUrl | None = None
-    """URL of an Ollama server on this machine, whose models are then listed as tenants of the GPU. Null: none."""
+    ollama_hosts: tuple[str, ...] = ()
+    """Ollama servers on this machine, whose models are then listed as tenants of the GPU, each in any form that
+    `OLLAMA_HOST` may have: `127.0.0.1`, `gpu:11435`, `https://ollama.lan/path`. One address needs no list."""
     ollama_unload: Literal["never", "idle"] = "never"
     """`idle`: while one of our models lacks room, ask Ollama to unload idle models. `never`: do not."""
+
+    @field_validator("ollama_hosts", mode="before")
+    @classmethod
+    def _accept_one_host(cls, given: Any) -> Any:
+        return () if given is None else (given,) if isinstance(given, str) else given
+
+    @field_validator("ollama_hosts")
+    @classmethod
+    def _as_urls(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(server_url(address) for address in given))
 
     @model_validator(mode="after")
     def _thresholds_leave_a_gap(self) -> Self:

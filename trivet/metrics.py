@@ -177,6 +177,27 @@ CACHE_DISK_FAILURES = Metric(
 )
 
 # Graphs, counted in the ingress.
+TRIMS = Metric(
+    "trivet_trims_total",
+    "counter",
+    "events",
+    "Times that an idle model returned its allocator's unused memory to a GPU that is short of memory",
+    ("model",),
+)
+CPU_RESTS = Metric(
+    "trivet_cpu_rests_total",
+    "counter",
+    "events",
+    "Times that a CPU replica beside a GPU dropped its weights (rest), opened them (wake), or did both (check)",
+    ("model", "step"),
+)
+LAST_RESORTS = Metric(
+    "trivet_last_resorts_total",
+    "counter",
+    "calls",
+    "Engine calls that a GPU without room served because no CPU replica answered",
+    ("model",),
+)
 GRAPH_DOCUMENTS = Metric(
     "trivet_graph_documents_total", "counter", "events", "Documents of graphs, by result: done or refused", ("result",)
 )

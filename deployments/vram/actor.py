@@ -77,16 +77,17 @@ class VramActor:
         self._monitors: dict[str, Monitor] = {}
         self._changed = asyncio.Condition()
         self._last_asked_s = time.monotonic()
-        self._tenants: tuple[Tenant, ...] = ()
+        self._tenants: dict[str, tuple[Tenant, ...]] = {}  # by the URL of the Ollama server
         self._tasks: set[asyncio.Task[None]] = set()
         self._start(self._watch_node(), "vram-node")
-        if config.vram.ollama_url is not None:
+        for url in config.vram.ollama_hosts:
             watcher = OllamaWatcher(
-                OllamaClient(str(config.vram.ollama_url)),
+                OllamaClient(url),
                 UnloadConfig(mode=config.vram.ollama_unload),
                 time.monotonic,
+                server=url if len(config.vram.ollama_hosts) > 1 else "",
             )
-            self._start(self._watch_ollama(watcher), "vram-ollama")
+            self._start(self._watch_ollama(url, watcher), f"vram-ollama {url}")
 
     async def next_snapshots(self, seen: Mapping[str, tuple[int, float]]) -> Mapping[str, Snapshot]:
         """Wait for a snapshot of a GPU that differs from those `seen` (version, at_s), and return those of all GPUs."""
@@ -94,8 +95,9 @@ class VramActor:
         async with self._changed:
             await self._changed.wait_for(lambda: self._differs(seen))
         now_s = time.monotonic()
+        tenants = tuple(tenant for url in self._config.vram.ollama_hosts for tenant in self._tenants.get(url, ()))
         return {
-            gpu: replace(snapshot, tenants=self._tenants, replicas=self._registry.view(now_s, gpu).replicas())
+            gpu: replace(snapshot, tenants=tenants, replicas=self._registry.view(now_s, gpu).replicas())
             for gpu, snapshot in self._latest().items()
         }
 
@@ -176,14 +178,14 @@ class VramActor:
                     self._changed.notify_all()
             await asyncio.sleep(self._config.vram.probe_interval_s)
 
-    async def _watch_ollama(self, watcher: OllamaWatcher) -> None:
-        """Keep the list of tenants up to date, in a separate task so that a slow Ollama delays no decision."""
+    async def _watch_ollama(self, url: str, watcher: OllamaWatcher) -> None:
+        """Keep a server's list of tenants up to date, in a separate task so that a slow one delays nothing else."""
         while True:
             if latest := self._latest():
                 # Ollama does not say which GPU its models are on: the one that lacks room counts.
                 lacking = min(latest.values(), key=lambda snapshot: snapshot.observation.free_bytes)
-                before, self._tenants = self._tenants, await watcher.tick(lacking)
-                measure_tenants(self._sink, before, self._tenants, lacking.device)
+                before, self._tenants[url] = self._tenants.get(url, ()), await watcher.tick(lacking)
+                measure_tenants(self._sink, before, self._tenants[url], lacking.device)
             await asyncio.sleep(_OLLAMA_INTERVAL_S)
 
 

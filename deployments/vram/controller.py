@@ -1,4 +1,4 @@
-"""Applies the VRAM decisions to one GPU replica: offloads and reloads its weights, and reports its memory."""
+"""Applies the VRAM decisions to one GPU replica: moves its weights, returns unused memory, and reports its memory."""
 
 import asyncio
 import logging
@@ -11,9 +11,11 @@ from deployments.nodes import this_node
 from deployments.open_lane import OpenLane
 from deployments.vram.actor import vram_actor
 from deployments.vram.feed import VramFeed
+from deployments.vram.trimmer import Trimmer
 from trivet.config import AppConfig, Task
 from trivet.errors import GpuUnavailable
 from trivet.metrics import OFFLOADS, MetricsSink
+from trivet.vram.types import Snapshot
 
 logger = logging.getLogger("ray.serve")
 
@@ -31,6 +33,7 @@ class GpuController:
         self._gpu = lane.gpu
         self._task = task
         self._sink = sink
+        self._trimmer = Trimmer(lane.gpu, task, config, sink)
         self._actor_args = (this_node(), app_name, config, run_id)
         self._replica = serve.get_replica_context().replica_tag
         self._feed = VramFeed(*self._actor_args)
@@ -49,13 +52,15 @@ class GpuController:
 
     async def _run(self) -> None:
         while True:
-            await self._apply_decision()
+            snapshot = self._feed.latest.get(self._lane.gpu_uuid)
+            if snapshot is not None:
+                await self._apply_decision(snapshot)
+                await self._trimmer.trim(snapshot.observation)
             await self._report()
             await asyncio.sleep(_STEP_S)
 
-    async def _apply_decision(self) -> None:
-        snapshot = self._feed.latest.get(self._lane.gpu_uuid)
-        decision = snapshot.decisions.get(self._task) if snapshot is not None else None
+    async def _apply_decision(self, snapshot: Snapshot) -> None:
+        decision = snapshot.decisions.get(self._task)
         if decision is None or decision.offloaded == self._gpu.offloaded:
             return
         if decision.offloaded:
@@ -69,7 +74,7 @@ class GpuController:
                 logger.warning("%s: back on the GPU, but its first forward failed: %s", self._task, error.reason)
 
     async def _report(self) -> None:
-        report = self._lane.report(self._task, os.getpid(), self._replica)
+        report = self._lane.report(self._task, os.getpid(), self._replica, self._trimmer.can_return_bytes())
         assert report is not None
         try:
             actor = await asyncio.to_thread(vram_actor, *self._actor_args)

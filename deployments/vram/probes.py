@@ -50,7 +50,8 @@ class NvidiaGpus:
 class SimulatedGpus:
     """The GPUs of `device: simulated`."""
 
-    def __init__(self, config: AppConfig, run_id: str) -> None:
+    def __init__(self, config: AppConfig, registry: Registry, run_id: str) -> None:
+        self._registry = registry
         self._names = simulated_gpus(config)
         self._run_id = run_id
         self._ledgers = {gpu: simulated_ledger(config, run_id, gpu) for gpu in self._names}
@@ -62,11 +63,10 @@ class SimulatedGpus:
     def probe(self, gpu: str) -> Probe:
         """See `Gpus`."""
         path = ledger_path(self._run_id, gpu)
-        return StartingProbe(
-            self._ledgers[gpu], tuple(self._ledgers.values()), hangs=path.with_name(f"{path.name}.hangs")
-        )
+        hangs = path.with_name(f"{path.name}.hangs")
+        return StartingProbe(self._ledgers[gpu], self._registry, tuple(self._ledgers.values()), hangs)
 
 
 def node_gpus(config: AppConfig, registry: Registry, run_id: str) -> Gpus:
     """Return the GPUs of this node."""
-    return SimulatedGpus(config, run_id) if config.device == "simulated" else NvidiaGpus(registry)
+    return SimulatedGpus(config, registry, run_id) if config.device == "simulated" else NvidiaGpus(registry)

@@ -9,6 +9,7 @@ from deployments.service.folder import run_folder
 from trivet.config import TASKS, AppConfig
 from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
+from trivet.vram.registry import Registry
 from trivet.vram.types import Observation
 
 _DEADLINE_S = 1.0
@@ -46,14 +47,15 @@ class StartingProbe:
 
     Args:
         ledger: of the GPU.
+        registry: the reports of our replicas.
         node: the ledgers of all GPUs of this node, with which the models may be divided.
         hangs: the driver hangs while this file exists.
     """
 
-    def __init__(self, ledger: Ledger, node: Sequence[Ledger], hangs: Path) -> None:
+    def __init__(self, ledger: Ledger, registry: Registry, node: Sequence[Ledger], hangs: Path) -> None:
         self._ledger = ledger
         self._node = node
-        self._probe = SimulatedProbe(ledger, time.monotonic)
+        self._probe = SimulatedProbe(ledger, time.monotonic, registry)
         self._hangs = hangs
         self._thread: DeadlineThread[Observation] = DeadlineThread(f"simulated-driver-{ledger.gpu.name}")
         self._started = False

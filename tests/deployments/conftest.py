@@ -3,15 +3,18 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
 import app
+from deployments.service.host_memory import role_of
 from trivet.config import AppConfig
 
 Client = httpx.Client
@@ -23,6 +26,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def replica_processes(app_name: str, deployment: str, root: psutil.Process | None = None) -> list[psutil.Process]:
+    """Return the processes of a deployment's replicas, below `root` or below this process."""
+    found = []
+    for process in (root or psutil.Process()).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            command = process.cmdline()
+            if f"ServeReplica:{app_name}:" in " ".join(command) and role_of(command) == deployment:
+                found.append(process)
+    return found
 
 
 @pytest.fixture(scope="session")

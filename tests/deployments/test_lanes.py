@@ -59,6 +59,22 @@ def test_a_model_has_as_many_gpu_replicas_on_a_node_as_the_node_has_gpus() -> No
     assert options["ray_actor_options"]["num_gpus"] == 0.15, "the cluster's GPU stands for both"
 
 
+def test_only_the_number_of_cpu_replicas_follows_the_load() -> None:
+    fixed = AppConfig.model_validate({"cpu": {"replicas": 2}})
+    options = replica_options(fixed, "embedder", "cpu", cluster_gpus=1)
+    assert options["num_replicas"] == 2
+    assert "autoscaling_config" not in options
+
+    config = AppConfig.model_validate({"cpu": {"replicas": {"min": 2, "max": 5}}, "gpu": {"replicas": 3}})
+    options = replica_options(config, "embedder", "cpu", cluster_gpus=1)
+    scaling = options["autoscaling_config"]
+    assert (scaling["min_replicas"], scaling["max_replicas"]) == (2, 5)
+    assert "num_replicas" not in options, "Serve refuses both"
+    on_gpu = replica_options(config, "embedder", "gpu", cluster_gpus=3)
+    assert on_gpu["num_replicas"] == 3
+    assert "autoscaling_config" not in on_gpu
+
+
 def test_the_builder_is_typed_at_run_time() -> None:
     # With postponed annotations Ray would pass a raw dict and validate nothing.
     assert inspect.signature(app.build).parameters["args"].annotation is AppConfig

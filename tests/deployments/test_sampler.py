@@ -36,6 +36,8 @@ class Feed:
 class Handle:
     """A Serve handle whose replicas answer, or raise, what they are given, one after the other; the last one again."""
 
+    app_name = "trivet"
+
     def __init__(self, *replies: object) -> None:
         self._replies = list(replies)
         self.run = self

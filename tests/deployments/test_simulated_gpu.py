@@ -1,4 +1,7 @@
-"""Two simulated GPUs: work moves from a full or lost one to the other, and to the CPU only if both are full."""
+"""Two simulated GPUs: work moves from a full or lost one to the other, and to the CPU only if both are full.
+
+If the CPU replica is down as well, a full GPU answers. An idle replica returns unused memory to a full GPU.
+"""
 
 import os
 import signal
@@ -19,8 +22,9 @@ from ray.util import list_named_actors
 
 from deployments.nodes import this_node
 from deployments.vram.actor import NAMESPACE, actor_name
-from tests.deployments.conftest import Client, Run
+from tests.deployments.conftest import Client, Run, replica_processes
 from trivet.simulation.ledger import Ledger, SimulatedGpu
+from trivet.vram.trim import LEAST_BYTES
 
 pytestmark = pytest.mark.ray
 
@@ -35,7 +39,7 @@ def client(run_app: Run) -> Client:
         device="simulated",
         gpu={"replicas": 2},
         simulated={"gpus": [{"vram": "8GiB", "external": [[0, "0GiB"], [8, "7.8GiB"], [20, "0GiB"]]}] * 2},
-        vram={"dwell_s": 2, "probe_interval_s": 0.1, "offload_after_s": None},
+        vram={"dwell_s": 2, "probe_interval_s": 0.1, "offload_after_s": None, "trim_after_s": 1},
     )
 
 
@@ -64,11 +68,23 @@ def gpu_state(client: Client, uuid: str) -> dict[str, Any]:
     return dict(gpu)
 
 
-def first_ledger() -> Ledger:
-    """Open the ledger of the first GPU of the module's service, the last that was started."""
-    paths = Path(tempfile.gettempdir()).glob(f"trivet-*-{this_node()[:12]}-0.ledger")
+def ledger_of(index: int) -> Ledger:
+    """Open the ledger of a GPU of the module's service, the last that was started."""
+    paths = Path(tempfile.gettempdir()).glob(f"trivet-*-{this_node()[:12]}-{index}.ledger")
     newest = max(paths, key=lambda path: path.stat().st_mtime_ns)
     return Ledger(newest, SimulatedGpu(total_bytes=8 * GIB), time.monotonic)
+
+
+@contextmanager
+def full(ledger: Ledger, left_bytes: int = GIB // 16) -> Iterator[None]:
+    """Let another process take the GPU's memory but for `left_bytes`, until the block ends."""
+    ledger.attach("external")
+    try:
+        ledger.reserve("external", ledger.view().free_bytes - left_bytes)
+        yield
+    finally:
+        ledger.detach("external")
+        ledger.close()
 
 
 def test_all_lanes_are_bound_and_work_is_rerouted_and_returns(client: Client) -> None:
@@ -107,24 +123,52 @@ def test_a_killed_vram_actor_restarts_and_loses_no_request(client: Client) -> No
 
 def test_a_full_gpu_hands_its_work_to_the_other_gpu_and_none_to_the_cpu(client: Client) -> None:
     on_both_gpus(client)
-    ledger = first_ledger()
-    ledger.attach("external")
-    ledger.reserve("external", ledger.view().free_bytes - GIB // 16)
-    try:
+    with full(ledger_of(0)):
         embed_until(client, lambda _: gpu_state(client, "simulated:0")["free_bytes"] < GIB // 2)
         for _ in range(20):
             answer = client.post("/v1/embeddings", json={"input": "which GPU am I on?"}, headers=NO_CACHE)
             assert answer.headers["x-trivet-device"] == "simulated:1"
             assert "x-trivet-reroute-reason" not in answer.headers
-    finally:
-        ledger.detach("external")
-        ledger.close()
+    on_both_gpus(client)
+
+
+def test_a_full_gpu_answers_while_the_cpu_replica_is_down(client: Client) -> None:
+    on_both_gpus(client)
+    with full(ledger_of(0)), full(ledger_of(1)):
+        embed_until(client, lambda answer: answer.headers["x-trivet-device"].startswith("cpu"))
+        (replica,) = replica_processes("simulated", "embedder-cpu")
+        replica.kill()
+        answer = embed_until(client, on_a_gpu)
+        reason = answer.headers["x-trivet-reroute-reason"]
+        assert "500 MiB needed: moved to cpu" in reason
+        assert reason.endswith("no cpu replica is running: the gpu answers all the same")
+        embed_until(client, lambda answer: answer.headers["x-trivet-device"].startswith("cpu"))
+    on_both_gpus(client)
+
+
+def test_an_idle_replica_returns_its_unused_memory_to_a_full_gpu(client: Client) -> None:
+    on_both_gpus(client)
+    ledger = ledger_of(0)
+
+    def held_bytes() -> int:
+        return next(row.held_bytes - row.weights_bytes for row in ledger.view().rows if row.model == "embedder")
+
+    deadline_s = time.monotonic() + 60
+    while held_bytes() < LEAST_BYTES:
+        assert time.monotonic() < deadline_s, "its forwards leave too little unused memory"
+        long = [f"{'a long text ' * 160} {number}" for number in range(16)]
+        assert client.post("/v1/embeddings", json={"input": long}, headers=NO_CACHE).status_code == 200
+    with full(ledger, left_bytes=GIB * 3 // 4):
+        deadline_s = time.monotonic() + 30
+        while held_bytes() > 0:
+            assert time.monotonic() < deadline_s, "it keeps its memory"
+            time.sleep(0.1)
     on_both_gpus(client)
 
 
 def test_a_lost_gpu_fails_no_request_and_is_used_again_when_it_is_back(client: Client) -> None:
     on_both_gpus(client)
-    path = first_ledger().path
+    path = ledger_of(0).path
     lost = path.with_name(f"{path.name}.lost")
     lost.touch()
     try:

@@ -1,20 +1,28 @@
-"""Two nodes with a GPU each: work of a node without room goes to the other node's GPU, and only then to the CPU."""
+"""Two nodes with a GPU each: work of a node without room goes to the other node's GPU, and only then to the CPU.
+
+While the CPU has much of it, each node gets a CPU replica.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import ray
 
-from tests.deployments.conftest import Client, Run
+from tests.deployments.conftest import Client, Run, replica_processes
+from trivet.cli.status import replicas_line
 from trivet.simulation.ledger import Ledger, SimulatedGpu
 
 pytestmark = pytest.mark.ray
@@ -45,6 +53,7 @@ def client(second_node: subprocess.Popen[bytes], run_app: Run) -> Client:
         "two-nodes",
         device="simulated",
         gpu={"replicas": 2},
+        cpu={"replicas": {"min": 1, "max": 2}, "threads": 1},
         vram={"dwell_s": 1, "probe_interval_s": 0.1, "offload_after_s": None},
     )
     until(lambda: len(gpus(client)) == 2 and all(gpu["ours_bytes"] for gpu in gpus(client)), "a GPU is missing")
@@ -91,7 +100,31 @@ def squeeze(ledger: Ledger) -> None:
     ledger.reserve("external", ledger.view().free_bytes - GIB // 16)
 
 
-def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
+def embedder(client: Client) -> dict[str, Any]:
+    model: dict[str, Any] = client.get("/v1/status").json()["models"]["embedder"]
+    return model
+
+
+@contextmanager
+def callers(client: Client, count: int) -> Iterator[None]:
+    """Run concurrent callers, whose requests must all succeed, until the block ends."""
+    enough = threading.Event()
+
+    def call() -> None:
+        while not enough.is_set():
+            embed(client)
+
+    with ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(call) for _ in range(count)]
+        try:
+            yield
+        finally:
+            enough.set()
+        for caller in running:
+            caller.result()
+
+
+def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client, second_node: subprocess.Popen[bytes]) -> None:
     first, second = (gpu_of(node) for node in live_nodes())
     until(lambda: on_gpu(client), "no GPU answers")
 
@@ -110,6 +143,12 @@ def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
     squeeze(second)
     until(lambda: not on_gpu(client), "with both GPUs full the GPU still answers")
     assert "free, 500 MiB needed" in embed(client).headers["x-trivet-reroute-reason"]
+
+    with callers(client, 12):
+        until(lambda: replicas_line(embedder(client)) == "2 of 1 to 2 CPU replicas run", "the load starts no replica")
+    there = replica_processes("two-nodes", "embedder-cpu", psutil.Process(second_node.pid))
+    everywhere = replica_processes("two-nodes", "embedder-cpu")
+    assert (len(there), len(everywhere)) == (1, 2), "both CPU replicas are on one node"
 
     second.detach("external")
     until(lambda: on_gpu(client), "the second GPU has room again, but no request goes there")

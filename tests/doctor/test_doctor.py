@@ -126,10 +126,34 @@ FLAGSHIPS = {
 def test_memory_is_compared_with_the_configured_models() -> None:
     tight = replace(GOOD, available_bytes=3 * GIB, gpu=NO_GPU)
     assert finding(tight, "Memory").level == "ok"
-    assert "about 2 GiB" in finding(tight, "Memory").text
+    assert "2 GiB while all CPU replicas compute" in finding(tight, "Memory").text
     assert finding(tight, "Memory", **FLAGSHIPS).level == "problem"
     unknown = finding(GOOD, "Memory", embedder={"model": "somebody/unknown"})
     assert "weights of the embedder" in unknown.text
+
+
+@pytest.mark.parametrize(
+    ("gib", "with_gpu", "cpu", "level", "advice"),
+    [
+        (12.0, True, {}, "ok", ""),
+        (7.0, True, {"rest_after_s": 60}, "note", "cpu.precision: int8"),
+        (5.0, True, {"rest_after_s": 60}, "problem", "smaller models"),
+        (7.0, True, {}, "problem", "smaller models"),
+        (6.0, False, {}, "ok", ""),
+        (4.0, False, {}, "problem", "cpu.precision: int8"),
+        (7.0, False, {"replicas": {"min": 1, "max": 3}}, "problem", "lower cpu.replicas"),
+    ],
+)
+def test_too_little_memory_is_a_problem_or_a_note_with_numbers(
+    gib: float, with_gpu: bool, cpu: dict[str, Any], level: str, advice: str
+) -> None:
+    gpu = replace(GOOD.gpu, total_bytes=24 * GIB, free_bytes=24 * GIB) if with_gpu else NO_GPU
+    machine = replace(GOOD, available_bytes=int(gib * GIB), gpu=gpu)
+    found = finding(machine, "Memory", cpu=cpu, **FLAGSHIPS)
+    assert (found.level, advice in found.advice) == (level, True), found
+    assert f"{gib:g} GiB available" in found.text
+    assert "GiB at rest, " in found.text
+    assert ("1 to 3" in found.text) == ("replicas" in cpu)
 
 
 def test_the_estimate_is_near_what_was_measured() -> None:
@@ -139,8 +163,8 @@ def test_the_estimate_is_near_what_was_measured() -> None:
         settings = AppConfig.model_validate(config)
         return memory_need(settings, known_facts(settings), precision, with_gpu=False)
 
-    assert need("bf16").total_bytes / 2**20 == pytest.approx(2133, rel=0.15)
-    assert need("int8", **FLAGSHIPS).total_bytes / 2**20 == pytest.approx(4017, rel=0.15)
+    assert need("bf16").peak_bytes / 2**20 == pytest.approx(2133, rel=0.15)
+    assert need("int8", **FLAGSHIPS).peak_bytes / 2**20 == pytest.approx(4017, rel=0.15)
     assert need("bf16", embedder={"model": "somebody/unknown"}).unknown == ("embedder",)
 
 

@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
     ollama = OllamaServer()
     ollama.load("mistral:7b", 5 * GIB, "2099-01-01T00:00:00Z")
     threading.Thread(target=ollama.serve_forever, daemon=True).start()
-    settings = {**SETTINGS, "vram": {**SETTINGS["vram"], "ollama_url": ollama.url}}
+    settings = {**SETTINGS, "vram": {**SETTINGS["vram"], "ollama_hosts": [ollama.url]}}
     # Without a dashboard, and without log lines on this process's output.
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:

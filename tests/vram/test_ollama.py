@@ -157,6 +157,27 @@ async def test_an_idle_model_is_unloaded_while_our_models_starve(
     ]
 
 
+async def test_with_several_servers_models_and_log_lines_name_theirs(
+    server: OllamaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trivet.vram.ollama.watcher")
+    server.load("mistral:7b", 5 * GIB, (NOW + timedelta(minutes=4)).isoformat())
+    async with OllamaClient(server.url) as client:
+        clock = Clock()
+        watcher = OllamaWatcher(client, IDLE, clock, lambda: NOW, server=server.url)
+        (tenant,) = await watcher.tick(snapshot(0))
+        assert (tenant.name, tenant.label) == ("mistral:7b", f"mistral:7b at {server.url}")
+        clock.advance(60.0)
+        await watcher.tick(snapshot(0))
+        assert server.loaded == {}, "it is unloaded by the name that its server knows"
+        server.broken_body = b"<html>"
+        await watcher.tick(snapshot(0))
+    named, asked, silent = (record.getMessage() for record in caplog.records)
+    assert named == f"external 6 GiB: ollama mistral:7b at {server.url} 5 GiB until 12:04:00Z"
+    assert asked.startswith(f"asking ollama at {server.url} to unload mistral:7b, ")
+    assert silent.startswith(f"{server.url} Ollama /api/ps: ")
+
+
 async def test_a_silent_ollama_is_logged_once_and_raises_nothing(
     server: OllamaServer, caplog: pytest.LogCaptureFixture
 ) -> None:

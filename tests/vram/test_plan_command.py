@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from tests.support.published import bert, several_vectors
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.plan import plan_command
+from trivet.config import CpuConfig
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE
 
@@ -94,7 +95,7 @@ def test_a_written_configuration_has_the_prompts_of_known_models(
     embedder: str, prompts: dict[str, str] | None, tmp_path: Path
 ) -> None:
     file = tmp_path / "planned.yaml"
-    file.write_text(configuration([embedder, "r", "c"], None, file=str(file)))
+    file.write_text(configuration([embedder, "r", "c"], None, CpuConfig(), file=str(file)))
     assert read_serve_file(file).config.embedder.prompts == prompts
 
 
@@ -156,3 +157,55 @@ def test_models_are_divided_among_several_gpus() -> None:
     assert refused.exit_code == 1
     assert "no way to divide them among GPUs of 2 GiB, 1 GiB fits" in refused.stderr
     assert CliRunner().invoke(APP, ["--gpus", "8GiB", "--vram", "8GiB", "--models", FLAGSHIP]).exit_code == 2
+
+
+EIGHT = ["--vram", "8GiB", "--models", FLAGSHIP, "--cpu-precision", "int8"]
+
+
+def test_a_plan_states_the_host_memory() -> None:
+    ran = CliRunner().invoke(APP, EIGHT)
+    assert ran.exit_code == 0, ran.output
+    assert "Host memory: the service takes about " in ran.stdout
+    assert "CPU replicas of each model: 1;" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_a_plan_warns_where_the_peak_does_not_fit_the_host_memory_and_refuses_where_the_rest_does_not() -> None:
+    warned = CliRunner().invoke(APP, [*EIGHT, "--ram", "7GiB"])
+    assert warned.exit_code == 0, warned.output
+    assert "Warning: 7 GiB of host memory available, " in warned.stderr
+    assert "needed while all CPU replicas compute" in warned.stderr
+    refused = CliRunner().invoke(APP, [*EIGHT, "--ram", "4GiB"])
+    assert refused.exit_code == 1
+    assert "Cannot plan: 4 GiB of host memory available, " in refused.stderr
+    assert "needed at rest" in refused.stderr
+    on_cpu = CliRunner().invoke(APP, ["--preset", "cpu", "--ram", "1GiB"])
+    assert on_cpu.exit_code == 1
+    roomy = CliRunner().invoke(APP, [*EIGHT, "--ram", "32GiB"])
+    assert (roomy.exit_code, roomy.stderr) == (0, "")
+
+
+def test_cpu_replicas_are_planned_and_written(tmp_path: Path) -> None:
+    file = tmp_path / "planned.yaml"
+    ran = CliRunner().invoke(APP, [*EIGHT, "--cpu-replicas", "1-4", "--write", str(file)])
+    assert ran.exit_code == 0, ran.output
+    assert "CPU replicas of each model: 1 to 4;" in ran.stdout
+    cpu = read_serve_file(file).config.cpu
+    assert (cpu.replicas.min, cpu.replicas.max, cpu.precision) == (1, 4, "int8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cpu-replicas", "few"], "'few' is neither a number of replicas nor bounds such as 1-4"),
+        (["--cpu-replicas", "4-1"], "min (4) exceeds max (1)"),
+        (["--cpu-replicas", "0"], "greater than 0"),
+        (["--cpu-precision", "fp8"], "cpu.precision"),
+        (["--ram", "much"], "'much' is not a size"),
+        (["--models", "bge-reranker-base", "--ram", "8GiB"], "--ram needs three models"),
+    ],
+)
+def test_a_wrong_host_is_named(arguments: list[str], message: str) -> None:
+    ran = CliRunner().invoke(APP, [*EIGHT, *arguments], env={"COLUMNS": "200"})
+    assert ran.exit_code == 2
+    assert message in ran.stderr

@@ -39,13 +39,16 @@ def state_of(
     return PolicyState(models={"embedder": model}, last_read_s=last_read_s, offload_step_s=offload_step_s)
 
 
-def seen(free_bytes: int, *, off_gpu: bool = False, reusable_bytes: int = 0, absent: bool = False) -> Observation:
+def seen(
+    free_bytes: int, *, off_gpu: bool = False, reusable_bytes: int = 0, others_bytes: int = 0, absent: bool = False
+) -> Observation:
     return look(
         NOW_S,
         free_bytes,
         weights=WEIGHTS,
         offloaded=frozenset({"embedder"}) if off_gpu else frozenset(),
         reusable={"embedder": reusable_bytes},
+        others_returnable={"embedder": others_bytes},
         present=frozenset({"reranker"} if absent else {"reranker", "embedder"}),
     )
 
@@ -80,6 +83,8 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     ("gpu, at the floor", GPU, seen(500 * MIB), ("gpu", "room", False)),
     ("gpu, between the thresholds", GPU, seen(700 * MIB), ("gpu", "room", False)),
     ("gpu, own cache counts", GPU, seen(100 * MIB, reusable_bytes=400 * MIB), ("gpu", "room", False)),
+    ("gpu, the cache of idle others counts", GPU, seen(0, others_bytes=500 * MIB), ("gpu", "room", False)),
+    ("gpu, too little even so", GPU, seen(0, others_bytes=500 * MIB - 1), ("cpu", "low_memory", False)),
     (
         "gpu, below the floor right after a switch",
         state_of("gpu", "room", switched_s=NOW_S - 0.5),
@@ -91,6 +96,7 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     # cpu
     ("cpu, between the thresholds", LOW, seen(GIB - 1), ("cpu", "low_memory", False)),
     ("cpu, room", LOW, seen(GIB), ("gpu", "room", False)),
+    ("cpu, others have returned nothing yet", LOW, seen(0, others_bytes=8 * GIB), ("cpu", "low_memory", False)),
     ("cpu, room by own cache", LOW, seen(600 * MIB, reusable_bytes=424 * MIB), ("gpu", "room", False)),
     (
         "cpu, room within the dwell",
@@ -160,6 +166,12 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
     ),
     ("reloading, not loaded yet", RELOADING, seen(2 * GIB, off_gpu=True), ("cpu", "reloading", False)),
     ("reloading, between the thresholds", RELOADING, seen(700 * MIB, off_gpu=True), ("cpu", "reloading", False)),
+    (
+        "reloading, the room is gone until others return some",
+        RELOADING,
+        seen(400 * MIB, off_gpu=True, others_bytes=8 * GIB),
+        ("cpu", "offloaded", True),
+    ),
     ("reloading, the room is gone", RELOADING, seen(400 * MIB, off_gpu=True), ("cpu", "offloaded", True)),
     (
         "reloading for long, starved",
@@ -193,6 +205,8 @@ def test_reasons_read_as_sentences() -> None:
     below = decide(CONFIG, GPU, seen(250 * MIB), NOW_S).decisions["embedder"]
     assert below.reason == "embedder: 250 MiB free, 500 MiB needed: moved to cpu"
     assert below.free_bytes == 250 * MIB
+    with_others = decide(CONFIG, GPU, seen(250 * MIB, others_bytes=50 * MIB), NOW_S).decisions["embedder"]
+    assert with_others.reason == "embedder: 300 MiB free, 500 MiB needed: moved to cpu"
     back = decide(CONFIG, LOW, seen(6 * GIB + 200 * MIB), NOW_S).decisions["embedder"]
     assert back.reason == "embedder: 6.2 GiB free, 1 GiB needed: moved to gpu"
     blind = decide(CONFIG, replace(GPU, last_read_s=NOW_S - 8.0), unseen(), NOW_S).decisions["embedder"]
@@ -316,6 +330,7 @@ class Tick:
     after_s: float
     free_bytes: int | None
     reusable_bytes: int
+    others_bytes: int
     applied: bool
     off_gpu: bool
     present: bool
@@ -326,6 +341,7 @@ TICKS = st.builds(
     after_s=st.sampled_from([0.25, 0.5, 1.0, 3.0, 7.0, 30.0]),
     free_bytes=st.one_of(st.none(), st.integers(0, 3 * GIB), st.sampled_from([0, 500 * MIB, GIB, 8 * GIB])),
     reusable_bytes=st.sampled_from([0, 200 * MIB, 600 * MIB]),
+    others_bytes=st.sampled_from([0, 0, 300 * MIB, 600 * MIB]),
     applied=st.booleans(),
     off_gpu=st.booleans(),
     present=st.sampled_from([True, True, True, False]),
@@ -351,8 +367,17 @@ def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
     asked = frozenset(name for name, decision in state.decisions.items() if decision.offloaded)
     offloaded = asked if tick.applied else frozenset({"embedder"} if tick.off_gpu else ())
     reusable = {"embedder": tick.reusable_bytes}
+    others = {"embedder": tick.others_bytes}
     present = frozenset(MODELS if tick.present else {"reranker"})
-    return look(now_s, tick.free_bytes, weights=WEIGHTS, offloaded=offloaded, reusable=reusable, present=present)
+    return look(
+        now_s,
+        tick.free_bytes,
+        weights=WEIGHTS,
+        offloaded=offloaded,
+        reusable=reusable,
+        others_returnable=others,
+        present=present,
+    )
 
 
 def replay(ticks: Sequence[Tick], config: PolicyConfig = CONFIG) -> Replay:
@@ -379,7 +404,7 @@ def test_no_model_is_on_the_gpu_below_the_floor(ticks: list[Tick]) -> None:
     played = replay(ticks)
     for state, observation in zip(played.states, played.observations, strict=True):
         for name, decision in state.decisions.items():
-            if observation.known and observation.available_bytes(name) < CONFIG.reroute_below_bytes:
+            if observation.known and observation.reachable_bytes(name) < CONFIG.reroute_below_bytes:
                 assert decision.lane == "cpu"
 
 
@@ -447,7 +472,9 @@ def test_offloads_and_reloads_are_requested_one_model_at_a_time_and_a_dwell_apar
 @given(HISTORIES)
 def test_every_model_returns_to_a_gpu_that_stays_empty(ticks: list[Tick]) -> None:
     """No state is a dead end, whatever happened before."""
-    calm = Tick(after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, applied=True, off_gpu=False, present=True)
+    calm = Tick(
+        after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, others_bytes=0, applied=True, off_gpu=False, present=True
+    )
     played = replay([*ticks, *[calm] * 45])
     assert {decision.lane for decision in played.states[-1].decisions.values()} == {"gpu"}
 

@@ -12,6 +12,7 @@ def report(
     gpu: str = "GPU-a",
     at_s: float = 0.0,
     reusable: int = 0,
+    returnable: int = 0,
     offloaded: bool = False,
 ) -> ReplicaReport:
     return ReplicaReport(
@@ -22,6 +23,7 @@ def report(
         at_s=at_s,
         held_bytes=600 * MIB,
         reusable_bytes=reusable,
+        returnable_bytes=returnable,
         weights_bytes=300 * MIB,
         offloaded=offloaded,
     )
@@ -55,6 +57,21 @@ def test_one_offloaded_replica_marks_its_model_offloaded_with_no_reusable_memory
     view = registry.view(0.0)
     assert view.offloaded() == {"embedder"}
     assert view.reusable_bytes() == {"embedder": 0}
+
+
+def test_what_others_return_counts_each_process_once_and_not_the_models_own() -> None:
+    registry = Registry(max_age_s=10.0, is_alive=lambda _: True)
+    registry.report(report(1, returnable=200 * MIB))
+    registry.report(report(1, "reranker", returnable=200 * MIB))
+    registry.report(report(2, "classifier", returnable=50 * MIB))
+    registry.report(report(3, gpu="GPU-b", returnable=900 * MIB))
+    assert registry.view(0.0, "GPU-a").others_returnable_bytes() == {
+        "embedder": 50 * MIB,
+        "reranker": 50 * MIB,
+        "classifier": 200 * MIB,
+    }
+    old = registry.view(10.1, "GPU-a").others_returnable_bytes()
+    assert old == {"embedder": 0, "reranker": 0, "classifier": 0}, "memory that was unused then may be gone"
 
 
 def test_the_report_of_a_process_that_died_is_dropped() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.vram.fakes import GIB, look
 from trivet.gpu import GpuId
 from trivet.vram.policy import PolicyConfig, decide, initial_state
-from trivet.vram.snapshot import decision_for, next_choice, next_snapshot, placement_for
+from trivet.vram.snapshot import decision_for, last_resort, next_choice, next_snapshot, placement_for
 from trivet.vram.types import Observation, Snapshot
 
 GRACE_S = 5.0
@@ -47,6 +47,23 @@ def test_an_unknown_model_goes_to_the_cpu() -> None:
 
 
 A, B, C = GpuId("one", "GPU-a"), GpuId("one", "GPU-b"), GpuId("two", "GPU-a")
+
+
+def test_the_last_resort_are_the_gpus_that_hold_the_weights_whether_they_have_room_or_not() -> None:
+    full = replace(snapshot(free_bytes=0), replicas={"embedder": ("r1",)})
+    assert full.decisions["embedder"].lane == "cpu"
+    seen, asked = full.observation, full.decisions["embedder"]
+    without = {
+        "offloaded": replace(full, observation=replace(seen, offloaded=frozenset({"embedder"}))),
+        "about to be offloaded": replace(full, decisions={"embedder": replace(asked, offloaded=True)}),
+        "no replica": replace(full, observation=replace(seen, present=frozenset())),
+        "lost": replace(full, observation=Observation.unknown(at_s=100.0, device="shown:0", reason="GPU is lost")),
+        "another model's": replace(full, decisions={}),
+        "silent": None,
+    }
+    for why, other in without.items():
+        assert last_resort({A: full, B: other}, "embedder", 105.0, GRACE_S) == {A: ("r1",)}, why
+    assert last_resort({A: full}, "embedder", 105.1, GRACE_S) == {}, "its last news is too old"
 
 
 def test_a_request_goes_to_the_gpus_with_room_and_to_the_cpu_only_where_there_is_none() -> None:

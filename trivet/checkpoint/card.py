@@ -52,6 +52,8 @@ def _front_matter(file: Path) -> dict[str, Any]:
     front, end, _ = rest.partition(f"\n{_FENCE}")
     if begin or not fence or not end:
         return {}
+    import yaml  # only where a card is read: `trivet plan` works without the server
+
     try:
         import yaml  # the base distribution, whose `trivet plan` reads cards, need not have it
     except ModuleNotFoundError:

@@ -10,7 +10,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from trivet.checkpoint.memory import DTYPES, Dtype
 from trivet.cli.about_models import render_about
-from trivet.config import TASKS
+from trivet.cli.plan_memory import available_here, check, cpu_settings, need_of
+from trivet.config import TASKS, AppConfig
 from trivet.errors import ConfigError, ModelError
 from trivet.units import format_bytes
 from trivet.vram.planning.configuration import configuration
@@ -58,11 +59,20 @@ def plan_command(
     context: Annotated[
         str | None, typer.Option(help="Size of one CUDA context. Default: 450MiB, an assumption.")
     ] = None,
+    ram: Annotated[
+        str | None,
+        typer.Option(help="Host memory that is available. Default: this machine's, where its own GPU is planned."),
+    ] = None,
+    cpu_replicas: Annotated[str, typer.Option(help="CPU replicas of each model: a number, or bounds as in 1-4.")] = "1",
+    cpu_precision: Annotated[
+        str | None,
+        typer.Option(help="Precision on the CPU: fp32, bf16 or int8. Default: what this machine computes natively."),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option(help="Write a configuration for `trivet serve` to this new file.")
     ] = None,
 ) -> None:
-    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit.
+    """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit the GPU or the RAM.
 
     Without --models and --preset, plans the largest preset that fits this machine's GPU.
     """
@@ -79,6 +89,8 @@ def plan_command(
     if gpus is not None and write is not None:
         raise typer.BadParameter("--write is for one GPU: the models of several are divided by gpu.placement")
     precision = _dtype(dtype)
+    config = cpu_settings(cpu_replicas, cpu_precision)
+    available_bytes = None if ram is None else _size(ram)
     assumptions = Assumptions(external_bytes=_size(external) if external is not None else 0)
     if context is not None:
         assumptions = replace(assumptions, context_bytes=_size(context))
@@ -86,6 +98,7 @@ def plan_command(
     if models is None and preset is None:
         if gpu_bytes is None:
             gpu_bytes, used_bytes = _found_gpu()
+            available_bytes = available_here() if available_bytes is None else available_bytes
             if external is None:
                 assumptions = replace(assumptions, external_bytes=used_bytes)
         preset, smaller = _fitting(gpu_bytes, precision, assumptions)
@@ -99,8 +112,10 @@ def plan_command(
         if external is None:
             assumptions = replace(assumptions, external_bytes=chosen.external_bytes)
         if gpus is None and (chosen.gpu_bytes == 0 or gpu_bytes == 0):
-            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide.\n\n{render_about([facts_for(n) for n in names])}")
-            _write(write, names, None)
+            found = [facts_for(name) for name in names]
+            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide.\n\n{render_about(found)}")
+            check(need_of(config, found, with_gpu=False), config.cpu.replicas, available_bytes)
+            _write(write, names, None, config)
             return
     else:
         names = tuple(name.strip() for name in (models or "").split(",") if name.strip())
@@ -117,7 +132,11 @@ def plan_command(
         if planned is not None:
             typer.echo(render(planned))
     typer.echo(f"\n{render_about(facts)}")
-    _write(write, names, plans[0])
+    if len(facts) == len(TASKS):
+        check(need_of(config, facts, with_gpu=True), config.cpu.replicas, available_bytes)
+    elif ram is not None:
+        raise typer.BadParameter(f"--ram needs three models ({', '.join(TASKS)}), not {len(facts)}")
+    _write(write, names, plans[0], config)
 
 
 def _found_gpu() -> tuple[int, int]:
@@ -151,7 +170,7 @@ def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions) -> tuple[st
     return "cpu", False
 
 
-def _write(file: Path | None, names: Sequence[str], planned: Plan | None) -> None:
+def _write(file: Path | None, names: Sequence[str], planned: Plan | None, config: AppConfig) -> None:
     if file is None:
         return
     if len(names) != len(TASKS):
@@ -159,7 +178,7 @@ def _write(file: Path | None, names: Sequence[str], planned: Plan | None) -> Non
     full = [next((known for known in CATALOGUE if name in (known, known.split("/")[-1])), name) for name in names]
     try:
         with file.open("x", encoding="utf-8") as opened:
-            opened.write(configuration(full, planned, file=str(file)))
+            opened.write(configuration(full, planned, config.cpu, file=str(file)))
     except OSError as error:
         typer.echo(f"{file} cannot be written: {error.strerror}", err=True)
         raise typer.Exit(1) from error

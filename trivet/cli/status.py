@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 import typer
 from rich.console import Console
@@ -36,6 +36,14 @@ class LastMinute(TypedDict):
     p95_ms: float | None
 
 
+class ReplicaCount(TypedDict):
+    """How many CPU replicas run, and how many may."""
+
+    min: int
+    max: int
+    running: int | None
+
+
 class ModelState(TypedDict):
     """Where a model's next request goes and why, and its recent traffic."""
 
@@ -45,6 +53,7 @@ class ModelState(TypedDict):
     in_flight: int
     lanes: dict[str, LaneState]
     last_minute: LastMinute
+    cpu_replicas: NotRequired[ReplicaCount | None]  # a service before 0.2 does not say
 
 
 class GpuState(TypedDict):
@@ -89,6 +98,9 @@ def status_command(
     for task, model in answer.models.items():
         if answer.gpus:
             out.print(shown(f"{task}: {model['reason']}"), markup=False, highlight=False)
+    for task, model in answer.models.items():
+        if line := replicas_line(model):
+            out.print(shown(f"{task}: {line}"), markup=False, highlight=False)
     for gpu in answer.gpus:
         out.print(shown(gpu_line(gpu)), markup=False, highlight=False)
     if answer.cpu_only_reason:
@@ -140,6 +152,15 @@ def models_table(models: Mapping[str, ModelState]) -> Table:
             _milliseconds(recent["p95_ms"]),
         )
     return table
+
+
+def replicas_line(model: ModelState) -> str | None:
+    """Say how many CPU replicas run, where there may be several; None where there is one."""
+    count = model.get("cpu_replicas")
+    if count is None or count["max"] == 1 or count["running"] is None:
+        return None
+    of = str(count["max"]) if count["min"] == count["max"] else f"{count['min']} to {count['max']}"
+    return f"{count['running']} of {of} CPU replicas run"
 
 
 def gpu_line(gpu: GpuState) -> str:

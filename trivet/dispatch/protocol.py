@@ -35,7 +35,7 @@ class Routed(Generic[RoutedT]):
     result: RoutedT
     lane: Lane
     reroute_reason: str | None = None
-    """Why the CPU answered although this model has a GPU lane; None where it has none or the GPU answered."""
+    """Why the CPU answered although this model has a GPU lane, or the GPU although it has no room; else None."""
     cache: CacheUse | None = None
     """None where no cache was used."""
 

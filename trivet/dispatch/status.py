@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trivet.config import AppConfig, VramConfig
+from trivet.config import AppConfig, ReplicaBounds, VramConfig
 from trivet.gpu import GpuId
 from trivet.vram.snapshot import decision_for
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
@@ -32,6 +32,15 @@ class GpuStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaCount:
+    """How many CPU replicas of a model there are."""
+
+    running: int | None
+    """None before that is known."""
+    bounds: ReplicaBounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
     """GPUs, and the settings behind the decisions about them."""
 
@@ -39,6 +48,8 @@ class ServiceStatus:
     cpu_only_reason: str | None = None
     """Why no model has a GPU lane; None where one has."""
     policy: VramConfig = field(default_factory=VramConfig)
+    cpu_replicas: Mapping[str, ReplicaCount] = field(default_factory=dict)
+    """Per model; empty where no replicas serve."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports that the service opens besides its own, by purpose; empty where they are not known."""
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trivet.checkpoint.memory import ModelFacts
-from trivet.config import TASKS, AppConfig, CpuPrecision, Task
+from trivet.config import TASKS, AppConfig, Task
 from trivet.doctor.machine import Machine, RunningService
-from trivet.doctor.memory import memory_need
+from trivet.doctor.memory import BF16_FLAGS, memory_need, precision_of
 from trivet.units import GIB, format_bytes
 from trivet.vram.planning.planner import Assumptions, needed
 
 Level = Literal["ok", "note", "problem"]
 
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 OBJECT_STORE_BYTES = GIB // 2
 FREE_DISK_BYTES = 4 * GIB
@@ -141,17 +140,20 @@ def _memory(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFacts
     text = f"{format_bytes(machine.available_bytes)} available of {format_bytes(machine.memory_bytes)}"
     if machine.service is not None:
         return Finding("ok", "Memory", text)
-    native = bool(machine.processor_flags & BF16_FLAGS)
-    chosen = config.cpu.precision
-    precision: CpuPrecision = chosen if chosen != "auto" else ("bf16" if native else "fp32")
     with_gpu = machine.gpu.known and config.device in ("auto", "cuda")
-    need = memory_need(config, facts, precision, with_gpu=with_gpu)
-    text += f"; the service takes about {format_bytes(need.total_bytes)}"
-    if need.unknown:
-        text += f", and the weights of the {', '.join(need.unknown)}, whose size is not known yet"
-    if machine.available_bytes < need.total_bytes:
-        return Finding("problem", "Memory", text, "close other programs, or choose smaller models (`trivet plan`)")
-    return Finding("ok", "Memory", text)
+    need = memory_need(config, facts, precision_of(config, machine.processor_flags), with_gpu=with_gpu)
+    text += f"; {need}"
+    replicas = config.cpu.replicas
+    if replicas.scales:
+        text += f" (CPU replicas of each model: {replicas}, {format_bytes(need.replica_bytes)} for each step)"
+    shortage = need.shortage(machine.available_bytes)
+    if shortage is None:
+        return Finding("ok", "Memory", text)
+    advice = "close other programs, choose smaller models (`trivet plan`), or set cpu.precision: int8"
+    if replicas.max > 1:
+        advice += ", or lower cpu.replicas"
+    # With a GPU that has room, the CPU replicas rest: the shortage shows only when they are needed.
+    return Finding("note" if shortage == "peak" and with_gpu else "problem", "Memory", text, advice)
 
 
 def _shared_memory(machine: Machine) -> Finding:

@@ -69,7 +69,7 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
     return Machine(
         cores=len(psutil.Process().cpu_affinity()),
-        processor_flags=processor_flags(_CPUINFO.read_text() if _CPUINFO.exists() else ""),
+        processor_flags=this_processors_flags(),
         memory_bytes=memory.total,
         available_bytes=memory.available,
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
@@ -85,6 +85,11 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
 def read_gpu() -> Observation:
     """Read this machine's first GPU; takes up to 10 s if its driver hangs."""
     return NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read()
+
+
+def this_processors_flags() -> frozenset[str]:
+    """Return the flags of this machine's processor; none where the system does not list them."""
+    return processor_flags(_CPUINFO.read_text(encoding="utf-8") if _CPUINFO.exists() else "")
 
 
 def processor_flags(cpuinfo: str) -> frozenset[str]:

@@ -23,6 +23,7 @@ from trivet.engine.engine import Engine
 from trivet.engine.openvino.backend import resolve_precision
 from trivet.engine.openvino.ir_cache import ensure_ir
 from trivet.engine.openvino.open import open_ir
+from trivet.engine.openvino.resting import RestingBackend
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import ModelError
 from trivet.paths import cache_dir
@@ -140,6 +141,13 @@ def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
     """Open the engine of one model on the CPU."""
     prepared = prepare_model(config, task)
     return open_engine(config, prepared, *open_cpu_backend(config, prepared))
+
+
+def open_resting_engine(config: AppConfig, task: Task) -> tuple[Engine, RestingBackend]:
+    """Open the engine of one model on the CPU, with a backend that can drop its weights and open them again."""
+    prepared = prepare_model(config, task)
+    backend = RestingBackend(lambda: open_cpu_backend(config, prepared)[0], model=task, clock=time.monotonic)
+    return open_engine(config, prepared, backend, resolve_precision(config.cpu.precision)), backend
 
 
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:

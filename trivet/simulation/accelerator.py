@@ -86,7 +86,8 @@ class SimulatedAccelerator:
     def memory(self) -> DeviceMemory:
         """Report this process's row of the ledger."""
         row = next(row for row in self._ledger.view().rows if row.model == self._model)
-        return DeviceMemory(row.held_bytes, row.held_bytes - row.active_bytes, row.weights_bytes)
+        unused_bytes = row.held_bytes - row.active_bytes
+        return DeviceMemory(row.held_bytes, unused_bytes, unused_bytes, row.weights_bytes)
 
     def close(self) -> None:
         """Leave the modelled GPU and close the CPU backend."""

@@ -30,7 +30,7 @@ from filelock import FileLock
 from trivet.errors import ConfigError
 from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
 from trivet.vram.errors import SimulatedOutOfMemory
-from trivet.vram.registry import process_exists
+from trivet.vram.registry import Registry, process_exists
 from trivet.vram.types import Observation, ProcessUse
 
 _SCHEMA = """
@@ -298,11 +298,15 @@ class Ledger:
 
 
 class SimulatedProbe:
-    """Reads a simulated GPU, as `NvmlProbe` reads a real one."""
+    """Reads a simulated GPU, as `NvmlProbe` reads a real one.
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+    `registry` has the replicas' reports, which say what idle ones can return; without it, that is nothing.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], registry: Registry | None = None) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._registry = registry or Registry()
         self._device = ledger.gpu.name
 
     def read(self) -> Observation:
@@ -330,6 +334,7 @@ class SimulatedProbe:
             ours_bytes=ours,
             external_bytes=view.external_bytes,
             reusable_bytes=reusable,
+            others_returnable_bytes=self._registry.view(now_s, self._ledger.gpu.name).others_returnable_bytes(),
             weights_bytes=weights,
             offloaded=frozenset(row.model for row in view.rows if row.offloaded),
             present=frozenset(row.model for row in view.rows),

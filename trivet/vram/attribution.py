@@ -78,6 +78,7 @@ def attribute(
         ours_bytes=ours,
         external_bytes=external_bytes,
         reusable_bytes=registry.reusable_bytes(),
+        others_returnable_bytes=registry.others_returnable_bytes(),
         weights_bytes=registry.weights_bytes(),
         offloaded=registry.offloaded(),
         present=registry.present(),

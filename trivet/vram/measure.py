@@ -48,7 +48,7 @@ def _measure_gpu(sink: MetricsSink, observation: Observation, device: dict[str, 
 
 def measure_tenants(sink: MetricsSink, before: Sequence[Tenant], after: Sequence[Tenant], device: str) -> None:
     """Report the memory of each model in another server (Ollama); a model that was unloaded holds 0."""
-    held_bytes = dict.fromkeys((tenant.name for tenant in before), 0)
-    held_bytes |= {tenant.name: tenant.vram_bytes for tenant in after}
+    held_bytes = dict.fromkeys((tenant.label for tenant in before), 0)
+    held_bytes |= {tenant.label: tenant.vram_bytes for tenant in after}
     for name, size_bytes in held_bytes.items():
         sink.set(VRAM_TENANT, {"device": device, "tenant": name}, size_bytes)

@@ -4,7 +4,7 @@
     any   GPU unreadable for at most grace_s (at the start: since the start)    unchanged
     any   GPU unreadable for longer                                             cpu no_reading; offloaded is unchanged
     any   no GPU replica of this model is alive                                 cpu absent
-    gpu   available < reroute_below                                             cpu low_memory
+    gpu   reachable < reroute_below                                             cpu low_memory
     gpu   weights not on the GPU                                                cpu offloaded
     gpu   otherwise (including between the two thresholds)                      gpu room
     cpu   offloaded; free ≥ resume_above + weights, and it is its turn          cpu reloading: requests a reload
@@ -17,12 +17,14 @@
     cpu   lane changed less than dwell_s ago                                    cpu dwell
     cpu   otherwise                                                             gpu room
 
-The memory *available* to a model is the GPU's free memory plus the unused part of what its own allocator holds.
+The memory *available* to a model is the GPU's free memory plus the unused part of what its own allocator holds. The
+memory *reachable* for it is that plus what idle replicas beside it return to a GPU that is short of memory
+(`trivet.vram.trim`).
 
 Three properties, each verified by a test:
 
 1. No model is on the GPU below the floor. After a tick that read the GPU, no model with less than
-   `reroute_below_bytes` available is on the GPU lane. The dwell therefore never delays a move to the CPU.
+   `reroute_below_bytes` reachable is on the GPU lane. The dwell therefore never delays a move to the CPU.
 2. One switch per dwell. A switch to the GPU is the only optional one, and it waits until the model's lane has been
    unchanged for `dwell_s`. Any half-open window of `dwell_s` thus contains at most one switch to the GPU. A second
    switch in that window is always forced, and goes to the CPU: the model fell below the floor, the GPU became
@@ -55,7 +57,7 @@ class PolicyConfig:
     """Thresholds and times, the same for every model. Raises `ConfigError` if they contradict each other."""
 
     reroute_below_bytes: int = 500 * MIB
-    """The floor: a model with less than this available leaves the GPU immediately."""
+    """The floor: a model with less than this reachable leaves the GPU immediately."""
     resume_above_bytes: int = 1024 * MIB
     """A model returns when at least this much is available."""
     dwell_s: float = 5.0
@@ -195,8 +197,10 @@ def _decide_read(
         verb = "moved to" if was.lane == "gpu" else "stays on"
         return transition("cpu", "absent", f"no GPU replica is alive: {verb} cpu")
     if was.lane == "gpu":
-        if available_bytes < floor_bytes:
-            return transition("cpu", "low_memory", f"{free} free, {format_bytes(floor_bytes)} needed: moved to cpu")
+        reachable_bytes = observation.reachable_bytes(name)
+        if reachable_bytes < floor_bytes:
+            found = format_bytes(reachable_bytes)
+            return transition("cpu", "low_memory", f"{found} free, {format_bytes(floor_bytes)} needed: moved to cpu")
         if not on_gpu:
             return transition("cpu", "offloaded", "its weights are not on the gpu: moved to cpu", offloaded=True)
         return was

@@ -37,6 +37,8 @@ class ReplicaReport:
     while unknown."""
     reusable_bytes: int = 0
     """The part of `held_bytes` that no tensor occupies."""
+    returnable_bytes: int = 0
+    """The part of `reusable_bytes` that the process returns when its GPU is short of memory: 0 while it is busy."""
     weights_bytes: int = 0
     """Size of the weights on the GPU, also while they are offloaded."""
     offloaded: bool = False
@@ -136,6 +138,22 @@ class RegistryView:
             reusable = report.reusable_bytes if key in self.fresh and not report.offloaded else 0
             least[report.model] = min(least.get(report.model, reusable), reusable)
         return least
+
+    def others_returnable_bytes(self) -> dict[str, int]:
+        """Return, per model, what the processes that do not serve this model return when the GPU is short.
+
+        A process counts once, however many models it serves: they share its allocator.
+        """
+        of_process: dict[int, int] = {}
+        for key in self.fresh:
+            report = self.reports[key]
+            of_process[report.pid] = max(of_process.get(report.pid, 0), report.returnable_bytes)
+        serving: dict[str, set[int]] = {}
+        for report in self.reports.values():
+            serving.setdefault(report.model, set()).add(report.pid)
+        return {
+            model: sum(size for pid, size in of_process.items() if pid not in pids) for model, pids in serving.items()
+        }
 
     def weights_bytes(self) -> dict[str, int]:
         """Return the size of the weights per model, summed over its replicas."""

@@ -82,6 +82,25 @@ def placement_for(snapshots: Mapping[GpuId, Snapshot | None], model: str, now_s:
     return Placement({}, replace(placed[0], reason="; ".join(reasons)))
 
 
+def last_resort(
+    snapshots: Mapping[GpuId, Snapshot | None], model: str, now_s: float, grace_s: float
+) -> Mapping[GpuId, tuple[str, ...]]:
+    """Return the GPUs to ask if no CPU replica answers although no GPU has room, and the model's replicas on each.
+
+    These are the GPUs that can be read and hold the weights. A forward may still find memory there; if it does not, the
+    replica refuses.
+    """
+    found: dict[GpuId, tuple[str, ...]] = {}
+    for gpu, latest in snapshots.items():
+        if latest is None or now_s - latest.at_s > grace_s or model not in latest.decisions:
+            continue
+        seen = latest.observation
+        loaded = seen.known and seen.has_replica(model) and model not in seen.offloaded
+        if loaded and not latest.decisions[model].offloaded:
+            found[gpu] = latest.replicas.get(model, ())
+    return found
+
+
 def next_choice(left: Mapping[GpuId, tuple[str, ...]], refused: GpuId) -> Mapping[GpuId, tuple[str, ...]]:
     """Return which of the GPUs that are `left` to ask after one refused: those of its node, else all of them."""
     return {gpu: replicas for gpu, replicas in left.items() if gpu.node == refused.node} or left

@@ -56,6 +56,8 @@ class Observation:
     """GPU memory of all other processes; None if it cannot be separated from ours."""
     reusable_bytes: Mapping[str, int] = field(default_factory=dict)
     """Per model: memory that its allocator holds unused. The GPU counts it as used, but the model can allocate it."""
+    others_returnable_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Per model: unused memory that our other processes on this GPU return when it is short of memory."""
     weights_bytes: Mapping[str, int] = field(default_factory=dict)
     """Per model: size of its weights while they are on the GPU."""
     offloaded: frozenset[str] = frozenset()
@@ -75,6 +77,10 @@ class Observation:
     def available_bytes(self, model: str) -> int:
         """Return what `model` can still allocate: the GPU's free memory plus the unused memory of its allocator."""
         return self.free_bytes + self.reusable_bytes.get(model, 0)
+
+    def reachable_bytes(self, model: str) -> int:
+        """Return what `model` can allocate once idle replicas beside it have returned their unused memory."""
+        return self.available_bytes(model) + self.others_returnable_bytes.get(model, 0)
 
     def has_replica(self, model: str) -> bool:
         """Return whether `model` has a live GPU replica, as far as the probe knows."""
@@ -116,6 +122,13 @@ class Tenant:
     """Size of the part that is on the GPU."""
     expires_at: datetime
     """When the server unloads the model if it stays idle. Has a time zone."""
+    server: str = ""
+    """URL of the server; empty where only one is configured."""
+
+    @property
+    def label(self) -> str:
+        """The model's name, with its server where there are several."""
+        return f"{self.name} at {self.server}" if self.server else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +146,7 @@ class Snapshot:
     replicas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Per model: the ids of its replicas on this GPU, as far as they have reported."""
     tenants: tuple[Tenant, ...] = ()
-    """Models of the configured Ollama server, which are part of the external memory; empty if none is configured."""
+    """Models of the configured Ollama servers, which are part of the external memory; empty if none is configured."""
 
     def received(self, now_s: float) -> "Snapshot":
         """Return this snapshot with `at_s` set to the receiver's clock, which then measures its age."""

@@ -34,6 +34,7 @@ class SmallGpu:
         self.clock = Clock()
         self.weights_fit = True
         self.readable = True
+        self.held_bytes = 0
         self.sizes: list[int] = []
         self.calls: list[str] = []
 
@@ -46,6 +47,7 @@ class SmallGpu:
 
     def free_cache(self) -> None:
         self.calls.append("free_cache")
+        self.held_bytes = 0
 
     def offload(self) -> None:
         self.calls.append("offload")
@@ -61,7 +63,7 @@ class SmallGpu:
         self.calls.append(f"prepare {max_tokens}")
 
     def memory(self) -> DeviceMemory:
-        return DeviceMemory(0, 0, 0)
+        return DeviceMemory(self.held_bytes, self.held_bytes, self.held_bytes, 0)
 
     def close(self) -> None:
         self.calls.append("close")
@@ -126,6 +128,42 @@ def test_the_cache_is_freed_only_after_running_out_and_not_more_than_once_a_seco
     clock.now_s += 1.0
     run(backend, batch_of(60, 60))
     assert gpu.calls.count("free_cache") == 2
+
+
+def test_a_trim_returns_what_the_allocator_holds_unused() -> None:
+    gpu = SmallGpu(room_tokens=10)
+    backend, _ = lane(gpu)
+    gpu.held_bytes = 300
+    assert backend.trim() == 300
+    assert backend.trim() == 0
+
+
+def test_a_trim_waits_for_no_launch() -> None:
+    """Neither does a request wait for it: it is left out."""
+
+    class TrimsMeanwhile(SmallGpu):
+        def launch(self, batch: TokenBatch) -> Pending:
+            self.calls.append(f"trimmed {backend.trim()}")
+            return super().launch(batch)
+
+    gpu = TrimsMeanwhile(room_tokens=10)
+    backend, _ = lane(gpu)
+    gpu.held_bytes = 300
+    backend.launch(batch_of(1, 2)).result()
+    assert gpu.calls[-1] == "trimmed 0"
+    assert "free_cache" not in gpu.calls
+
+
+def test_it_is_idle_since_its_last_launch() -> None:
+    backend, clock = lane(SmallGpu(room_tokens=10, seconds_per_token=0.5))
+    clock.now_s += 7.0
+    assert backend.idle_s == 7.0
+    backend.launch(batch_of(1, 2)).result()
+    assert backend.idle_s == 0.0
+    with pytest.raises(GpuUnavailable):
+        backend.launch(batch_of(11))
+    clock.now_s += 2.0
+    assert backend.idle_s == 2.0
 
 
 def test_an_offloaded_lane_hands_over_and_comes_back() -> None:

@@ -16,6 +16,7 @@ ALLOWED = {
 }
 FREE_CACHE_ALLOWED = {
     ("trivet/engine/cuda/backend.py", "_after_oom"),
+    ("trivet/engine/cuda/backend.py", "trim"),  # while nothing waits and nothing runs
     ("trivet/engine/cuda/runner.py", "offload"),
     ("trivet/engine/cuda/runner.py", "prepare"),  # before the replica is ready, and after a reload
 }

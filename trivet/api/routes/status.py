@@ -16,7 +16,7 @@ from trivet.config import TASKS, Lane, Task
 from trivet.dispatch.lane_readings import LaneReading
 from trivet.dispatch.protocol import Readiness, ServiceInfo
 from trivet.dispatch.readiness_cache import CachedReadiness
-from trivet.dispatch.status import GpuStatus, ServiceStatus
+from trivet.dispatch.status import GpuStatus, ReplicaCount, ServiceStatus
 from trivet.dispatch.traffic import Traffic
 from trivet.messages import Health
 from trivet.vram.types import Cause
@@ -90,6 +90,14 @@ class SecondBySecond(TypedDict):
     p50_ms: list[float | None]
 
 
+class ReplicasAnswer(TypedDict):
+    """CPU replicas of a model: how many run, None before that is known, and the bounds by load."""
+
+    running: int | None
+    min: int
+    max: int
+
+
 class ModelState(TypedDict):
     """Where a model's next request goes and why, and its recent traffic."""
 
@@ -102,6 +110,7 @@ class ModelState(TypedDict):
     offloaded: bool
     in_flight: int
     lanes: dict[Lane, LaneState]
+    cpu_replicas: ReplicasAnswer | None
     last_minute: LastMinute
     seconds: SecondBySecond
 
@@ -220,7 +229,7 @@ def gpu_answer(gpu: GpuStatus) -> GpuAnswer:
         "external_bytes": seen.external_bytes if seen else None,
         "attribution_note": seen.attribution_note if seen else None,
         "tenants": [
-            {"name": tenant.name, "vram_bytes": tenant.vram_bytes, "expires_at": tenant.expires_at.isoformat()}
+            {"name": tenant.label, "vram_bytes": tenant.vram_bytes, "expires_at": tenant.expires_at.isoformat()}
             for tenant in gpu.tenants
         ],
     }
@@ -250,6 +259,7 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Tr
         "offloaded": decision.offloaded if decision else False,
         "in_flight": calls.in_flight,
         "lanes": {lane: _lane(health, traffic.lanes.newest(task, lane, health)) for lane, health in healths.items()},
+        "cpu_replicas": _replicas(service.cpu_replicas.get(task)),
         "last_minute": {
             "calls": summary.calls,
             "failed": summary.failed,
@@ -264,6 +274,10 @@ def _model(task: Task, service: ServiceStatus, readiness: Readiness, traffic: Tr
             "p50_ms": [_ms(p50_s) for p50_s in series.p50_s],
         },
     }
+
+
+def _replicas(count: ReplicaCount | None) -> ReplicasAnswer | None:
+    return None if count is None else {"running": count.running, "min": count.bounds.min, "max": count.bounds.max}
 
 
 def _lane(health: Health, reading: LaneReading) -> LaneState:

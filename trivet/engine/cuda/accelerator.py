@@ -16,6 +16,8 @@ class DeviceMemory:
     """Taken from the GPU, in use or not."""
     reusable_bytes: int
     """The part of `held_bytes` that no tensor occupies."""
+    returnable_bytes: int
+    """The part of `reusable_bytes` that `Accelerator.free_cache` returns to the GPU."""
     weights_bytes: int
     """What the weights take when they are on the GPU."""
 
@@ -49,7 +51,7 @@ class Accelerator(Protocol):
         """
 
     def free_cache(self) -> None:
-        """Return the allocator's unused memory to the GPU. It is slow, so only recovery and offloading call it."""
+        """Return the allocator's unused memory to the GPU. It is slow, so no request may wait for it."""
 
     def offload(self) -> None:
         """Take the weights off the GPU, once the forwards in flight have ended."""

@@ -57,6 +57,7 @@ class GpuLaneBackend:
         self._clock = clock
         self._set_budget(token_budget)
         self._freed_s = float("-inf")
+        self._launched_s = clock()
         self._lock = threading.Lock()  # a launch and an offload never meet
         self.offloaded = True
         self.oom_splits = 0
@@ -94,7 +95,10 @@ class GpuLaneBackend:
         with self._lock:
             if self.offloaded:
                 raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
-            return self._launch(batch)
+            try:
+                return self._launch(batch)
+            finally:
+                self._launched_s = self._clock()
 
     def _launch(self, batch: TokenBatch) -> Pending:
         try:
@@ -125,6 +129,26 @@ class GpuLaneBackend:
             batch.max_len,
             self._budget.tokens,
         )
+
+    @property
+    def idle_s(self) -> float:
+        """Time since the last forward was launched, or since the start."""
+        return self._clock() - self._launched_s
+
+    def trim(self) -> int:
+        """Return the allocator's unused memory to the GPU; return how many bytes that were.
+
+        Does nothing while a launch, an offload or a reload is in progress. A launch that comes meanwhile waits, so only
+        an idle replica should be trimmed.
+        """
+        if not self._lock.acquire(blocking=False):
+            return 0
+        try:
+            held_bytes = self._accelerator.memory().held_bytes
+            self._accelerator.free_cache()
+            return held_bytes - self._accelerator.memory().held_bytes
+        finally:
+            self._lock.release()
 
     def offload(self) -> None:
         """Wait for the forwards in flight, then take the weights off the GPU."""

@@ -98,6 +98,7 @@ class CudaAccelerator:
         self._slots: list[Slot] = []  # those that no batch uses
         self._failed: list[Slot] = []  # those of launches that failed
         self._fault: str | None = None
+        self._kept_bytes = 0  # unused memory that the allocator cannot return: of graphs, and parts of segments
         self.device = str(self._device) if self._on_gpu else "cpu (torch)"
 
     @property
@@ -185,6 +186,7 @@ class CudaAccelerator:
         """Return the allocator's cached blocks to the driver."""
         if self._on_gpu:
             torch.cuda.empty_cache()
+            self._kept_bytes = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
     def offload(self) -> None:
         """See `Accelerator`."""
@@ -212,8 +214,8 @@ class CudaAccelerator:
         reason = self._attempt(lambda: self._graphs.record(most))
         if reason is not None:
             self._graphs.forget()
-            self.free_cache()
             logger.warning("no memory for CUDA graphs, small batches will take longer: %s", reason)
+        self.free_cache()  # afterwards it is known what the graphs keep
 
     def _attempt(self, step: Callable[[], None]) -> str | None:
         """Run a step on the stream; return what ran out of memory, None where it worked."""
@@ -230,7 +232,8 @@ class CudaAccelerator:
         """Report the figures of the caching allocator; zeros without a GPU."""
         reserved = torch.cuda.memory_reserved() if self._on_gpu else 0
         allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
-        return DeviceMemory(reserved, reserved - allocated, self._program.weights_bytes)
+        unused = reserved - allocated
+        return DeviceMemory(reserved, unused, max(0, unused - self._kept_bytes), self._program.weights_bytes)
 
     def close(self) -> None:
         """Drop the weights; the context's memory is released with the process."""

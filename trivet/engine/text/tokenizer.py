@@ -120,8 +120,8 @@ class TextTokenizer:
             )
         tokenizer.normalizer = _normalizer(tokenizer.normalizer, settings)
         if pad_id is None and not tokenizer.padding:
-            known = (tokenizer.token_to_id(token) for token in settings.padding_tokens)
-            pad_id = next((int(found) for found in known if found is not None), None)
+            stated = (tokenizer.token_to_id(token) for token in settings.padding_tokens)
+            pad_id = next((int(found) for found in stated if found is not None), None)
         _keep_whole(tokenizer, markers)
 
         def first_id(tokens: Iterable[str]) -> int | None:

@@ -6,6 +6,7 @@ the set of loaded models changes, when the server stops or starts answering, and
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from trivet.units import format_bytes
@@ -26,7 +27,8 @@ def wall_clock() -> datetime:
 class OllamaWatcher:
     """Watches one Ollama server.
 
-    `clock` returns monotonic seconds; `now` returns the wall-clock time that expiries are compared with.
+    `clock` returns monotonic seconds; `now` returns the wall-clock time that expiries are compared with. `server` names
+    the server in the log and with its models, where there are several.
     """
 
     def __init__(
@@ -35,22 +37,25 @@ class OllamaWatcher:
         config: UnloadConfig,
         clock: Callable[[], float],
         now: Callable[[], datetime] = wall_clock,
+        *,
+        server: str = "",
     ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
         self._now = now
+        self._server = server
         self._history = OllamaHistory()
         self._logged: str | None = None
 
     async def tick(self, snapshot: Snapshot) -> tuple[Tenant, ...]:
         """Return the server's models after requesting any due unloads; empty if the server does not answer."""
         try:
-            models = await self._client.loaded()
+            models = tuple(replace(model, server=self._server) for model in await self._client.loaded())
             self._note(", ".join(sorted(model.name for model in models)), describe(snapshot.observation, models))
             await self._unload(snapshot, models)
         except OllamaUnavailable as error:
-            self._note(error.message, error.message)
+            self._note(error.message, f"{self._server} {error.message}".lstrip())
             return ()
         return models
 
@@ -65,7 +70,10 @@ class OllamaWatcher:
             now=self._now(),
         )
         for name in names:
-            log.warning("asking ollama to unload %s, which is idle while %s has no room", name, ", ".join(starving))
+            at_server = f" at {self._server}" if self._server else ""
+            log.warning(
+                "asking ollama%s to unload %s, which is idle while %s has no room", at_server, name, ", ".join(starving)
+            )
             await self._client.unload(name)
 
     def _note(self, state: str, line: str) -> None:
@@ -79,7 +87,7 @@ def describe(observation: Observation, models: Sequence[Tenant]) -> str:
     """Describe the external memory in one line: "external 5.2 GiB: ollama mistral:7b 4.8 GiB until 14:38:31Z"."""
     total = "unknown" if observation.external_bytes is None else format_bytes(observation.external_bytes)
     named = ", ".join(
-        f"ollama {model.name} {format_bytes(model.vram_bytes)} until {model.expires_at.astimezone(UTC):%H:%M:%S}Z"
+        f"ollama {model.label} {format_bytes(model.vram_bytes)} until {model.expires_at.astimezone(UTC):%H:%M:%S}Z"
         for model in models
         if model.vram_bytes > 0
     )

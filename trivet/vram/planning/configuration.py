@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from trivet.checkpoint.known_prompts import known_prompts
-from trivet.config import TASKS
+from trivet.config import TASKS, CpuConfig
 from trivet.vram.planning.planner import Plan
 
 _HEAD = """\
@@ -29,12 +29,13 @@ applications:
 """
 
 
-def configuration(names: Sequence[str], plan: Plan | None, *, file: str) -> str:
+def configuration(names: Sequence[str], plan: Plan | None, cpu: CpuConfig, *, file: str) -> str:
     """Return the text of a configuration for an embedder, a reranker and a classifier.
 
     Args:
         names: the three models, in that order, as `model` accepts them.
         plan: of these models in the same order; None: they run on the CPU.
+        cpu: the CPU lane; what has its default value is left out.
         file: the name under which it will be written, for the comment at its head.
     """
     text = _HEAD.format(file=file, device="cpu" if plan is None else "auto")
@@ -47,4 +48,10 @@ def configuration(names: Sequence[str], plan: Plan | None, *, file: str) -> str:
     if plan is not None:
         text += f"      gpu:\n        token_budget: {max(model.budget_tokens for model in plan.models)}\n"
         text += f"        dtype: {plan.models[0].dtype}\n"
+    settings = ""
+    if cpu.precision != CpuConfig().precision:
+        settings += f"        precision: {cpu.precision}\n"
+    if cpu.replicas != CpuConfig().replicas:
+        settings += f"        replicas: {{min: {cpu.replicas.min}, max: {cpu.replicas.max}}}\n"
+    text += f"      cpu:\n{settings}" if settings else ""
     return text
