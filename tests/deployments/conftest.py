@@ -28,10 +28,10 @@ def free_port() -> int:
         return port
 
 
-def replica_processes(app_name: str, deployment: str, root: psutil.Process | None = None) -> list[psutil.Process]:
-    """Return the processes of a deployment's replicas, below `root` or below this process."""
+def replica_processes(app_name: str, deployment: str) -> list[psutil.Process]:
+    """Return the processes of a deployment's replicas, on all nodes that this process started."""
     found = []
-    for process in (root or psutil.Process()).children(recursive=True):
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             command = process.cmdline()
             if f"ServeReplica:{app_name}:" in " ".join(command) and role_of(command) == deployment:

@@ -18,6 +18,7 @@ from trivet.simulation.ledger import Ledger, SimulatedGpu, SimulatedProbe
 from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.monitor import Monitor
 from trivet.vram.policy import PolicyConfig
+from trivet.vram.registry import Registry, ReplicaReport
 
 GPU = SimulatedGpu(total_bytes=1000, context_bytes=50, external=((0.0, 0), (20.0, 600), (40.0, 0)))
 
@@ -201,6 +202,16 @@ def test_the_probe_sees_what_the_ledger_holds(ledger: Ledger, clock: Clock) -> N
         (os.getpid(), "embedder"),
         (os.getpid(), "reranker"),
     }
+
+
+def test_a_replica_that_has_not_reported_is_not_there_yet(ledger: Ledger, clock: Clock) -> None:
+    ledger.attach("embedder")
+    ledger.load("embedder", 300)
+    registry = Registry()
+    probe = SimulatedProbe(ledger, clock, registry)
+    assert not probe.read().has_replica("embedder")  # its id is unknown, so a request could not be sent to it alone
+    registry.report(ReplicaReport(model="embedder", pid=os.getpid(), gpu=GPU.name, replica="a", at_s=clock()))
+    assert probe.read().has_replica("embedder")
 
 
 def test_a_ledger_that_cannot_be_read_is_an_unknown_observation(tmp_path: Path, clock: Clock) -> None:

@@ -300,13 +300,14 @@ class Ledger:
 class SimulatedProbe:
     """Reads a simulated GPU, as `NvmlProbe` reads a real one.
 
-    `registry` has the replicas' reports, which say what idle ones can return; without it, that is nothing.
+    `registry` has the replicas' reports: what idle ones can return, and, as on a real GPU, which replicas can be asked.
+    Without it, the rows of the ledger are the replicas, and nothing can be returned.
     """
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float], registry: Registry | None = None) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._registry = registry or Registry()
+        self._registry = registry
         self._device = ledger.gpu.name
 
     def read(self) -> Observation:
@@ -326,6 +327,7 @@ class SimulatedProbe:
             ours[row.model] = ours.get(row.model, 0) + row.used_bytes
             reusable[row.model] = min(reusable.get(row.model, idle_bytes), idle_bytes)
             weights[row.model] = weights.get(row.model, 0) + row.weights_bytes
+        reports = self._registry.view(now_s, self._ledger.gpu.name) if self._registry is not None else None
         return Observation(
             at_s=now_s,
             device=self._device,
@@ -334,10 +336,10 @@ class SimulatedProbe:
             ours_bytes=ours,
             external_bytes=view.external_bytes,
             reusable_bytes=reusable,
-            others_returnable_bytes=self._registry.view(now_s, self._ledger.gpu.name).others_returnable_bytes(),
+            others_returnable_bytes=reports.others_returnable_bytes() if reports is not None else {},
             weights_bytes=weights,
             offloaded=frozenset(row.model for row in view.rows if row.offloaded),
-            present=frozenset(row.model for row in view.rows),
+            present=reports.present() if reports is not None else frozenset(row.model for row in view.rows),
             processes=tuple(ProcessUse(row.pid, row.used_bytes, row.model) for row in view.rows),
         )
 
