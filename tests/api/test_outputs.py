@@ -11,7 +11,7 @@ from pydantic import ByteSize
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import DIMENSIONS, FakeDispatcher, vector_of
-from trivet.api.quantize import EmbeddingType, quantize
+from trivet.quantize import EmbeddingType, quantize
 from trivet.api.settings import ApiSettings
 from trivet.config import CacheConfig
 from trivet.messages import EmbedRequest

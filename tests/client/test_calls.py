@@ -9,7 +9,7 @@ import pytest
 from tests.support.dispatcher import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
 from tests.support.serving import served
 from trivet.api.app import create_app
-from trivet.api.quantize import quantize
+from trivet.quantize import quantize
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, Client, Pair, RelationPair
 from trivet.config import CacheConfig

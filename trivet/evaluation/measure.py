@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.api.quantize import EmbeddingType, quantize
+from trivet.quantize import EmbeddingType, quantize
 from trivet.client import AsyncClient, RelationPair, Relations
 from trivet.evaluation import metrics
 from trivet.evaluation.files import BadSet

@@ -309,8 +309,8 @@ def _load_transformers(
             ignore_mismatched_sizes=True,  # reported instead, so that the refusal below can name them
             **options,
         )
-    except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{path} cannot be loaded as a {task}: {error}") from error
+    except Exception as error:  # its classes check their fields, and compute with them, each in its own way
+        raise ModelError(f"{path} cannot be loaded as a {task}: {type(error).__name__}: {error}") from error
     extra = {"linear.weight"} if architecture.projects_tokens or architecture.architecture_name == STANFORD else set()
     _check_report(path, task, report, has_head=part != "encoder", extra=extra)
     _tabulate_rotary(model)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trivet.api.quantize import quantize
+from trivet.quantize import quantize
 from trivet.errors import InvalidInput
 
 VECTORS = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
