@@ -26,7 +26,9 @@ def index_command(
             "--out", "-o", callback=in_a_folder, help="The index file. Default: .trivet/index.sqlite in the folder."
         ),
     ] = None,
-    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep this many dimensions of each vector. Default: all.")] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Keep this many dimensions of each vector. Default: all.")
+    ] = None,
     vectors: Annotated[
         StoredForm | None,
         typer.Option(

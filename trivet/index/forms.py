@@ -1,9 +1,9 @@
 """The forms in which an index keeps its vectors, on disk and in memory. Pure.
 
-    form      bytes a component      compared as
-    float16   2 (in memory 4)        the vector itself, within 0.001 of its cosine
-    int8      1                      levels relative to the vector's largest component
-    binary    1/8                    signs, with the question's own numbers
+form      bytes a component      compared as
+float16   2 (in memory 4)        the vector itself, within 0.001 of its cosine
+int8      1                      levels relative to the vector's largest component
+binary    1/8                    signs, with the question's own numbers
 """
 
 from dataclasses import dataclass
