@@ -11,10 +11,10 @@ from pydantic import ByteSize
 
 from tests.api.conftest import Connect
 from tests.support.dispatcher import DIMENSIONS, FakeDispatcher, vector_of
-from trivet.api.quantize import EmbeddingType, quantize
 from trivet.api.settings import ApiSettings
 from trivet.config import CacheConfig
 from trivet.messages import EmbedRequest
+from trivet.quantize import EmbeddingType, quantize
 
 TEXTS = ["a red fox", "grey wolves"]
 SPARSE = [{"indices": [1, 3], "values": [1.0, 2.0]}, {"indices": [4, 6], "values": [1.0, 1.0]}]

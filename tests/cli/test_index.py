@@ -131,6 +131,27 @@ def test_an_index_of_another_model_or_length_is_replaced_only_on_request(
         assert sorted(reader.files()) == sorted(INDEXED)
 
 
+def test_vectors_stay_in_the_form_and_length_that_an_index_was_made_with(run: Run, folder: Path) -> None:
+    assert run("index", "repo", "--vectors", "binary", "--dimensions", "32").exit_code == 0
+    (folder / "later.txt").write_text("a later text")
+    result = run("index", "repo")  # neither is asked for: both stay
+    assert "(1 new, 0 changed, 0 removed)" in result.stderr
+    with IndexReader(index_path(folder)) as reader:
+        assert (reader.form, reader.model.dimensions) == ("binary", 32)
+        assert reader.search(vector_of("a later text")[:32], 1)[0].path == "later.txt"
+    result = run("index", "repo", "--vectors", "int8")
+    assert result.exit_code == 1
+    assert "keeps its vectors as binary, not as int8" in result.stderr
+    assert "--rebuild" in result.stderr
+    assert run("index", "repo", "--vectors", "int8", "--rebuild").exit_code == 0
+    with IndexReader(index_path(folder)) as reader:
+        assert (reader.form, reader.model.dimensions) == ("int8", 32)
+        assert sorted(reader.files()) == sorted([*INDEXED, "later.txt"])
+    result = run("index", "repo", "--vectors", "binary", "--dimensions", "12", "--rebuild")
+    assert "binary needs a number of dimensions that is a multiple of 8, not 12" in result.stderr
+    assert len(paths(index_path(folder))) == len(INDEXED) + 1
+
+
 class StopsMidway(FakeDispatcher):
     """Fails at the last texts."""
 

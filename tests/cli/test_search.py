@@ -130,6 +130,18 @@ def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     assert run("search", "empty", " ").exit_code == 2
 
 
+@pytest.mark.parametrize("form", ["int8", "binary"])
+def test_smaller_vectors_find_the_same_and_only_cosines_of_vectors_are_blended(
+    run: Run, notes: Path, dispatcher: FakeDispatcher, form: str
+) -> None:
+    assert run("index", "notes", "--out", "small.trivet", "--vectors", form).exit_code == 0
+    result = run("search", "small.trivet", "flour and salt", "--json")
+    assert json.loads(result.stdout.splitlines()[0])["path"] == "docs/bread.md"
+    last = dispatcher.requests[-1]
+    assert isinstance(last, RerankRequest)
+    assert (last.similarities is None) == (form == "binary")
+
+
 def test_fewer_dimensions_are_searched_with_as_many(run: Run, notes: Path) -> None:
     assert run("index", "notes", "--out", "small.trivet", "--dimensions", "8").exit_code == 0
     result = run("search", "small.trivet", "flour and salt", "--json")

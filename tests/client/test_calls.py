@@ -9,12 +9,12 @@ import pytest
 from tests.support.dispatcher import CLASSIFIER, DEVICE, DIMENSIONS, EMBEDDER, RERANKER, FakeDispatcher, vector_of
 from tests.support.serving import served
 from trivet.api.app import create_app
-from trivet.api.quantize import quantize
 from trivet.api.settings import ApiSettings
 from trivet.client import AsyncClient, Client, Pair, RelationPair
 from trivet.config import CacheConfig
 from trivet.errors import Unavailable
 from trivet.messages import ClassifyRequest, EmbedRequest, PairText, RerankRequest
+from trivet.quantize import quantize
 
 UNICODE = ["naïve café", "日本語のテキスト", "emoji 🦜🪵", "combining é", "null-free \u2028 line", "עברית"]
 

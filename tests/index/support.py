@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from trivet.index import FileState, IndexModel, IndexWriter
-from trivet.index.file import Vectors
+from trivet.index.forms import Vectors
 from trivet.passages import Passage
 
 MODEL = IndexModel("starter-embedder", "abc", 8)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.index.support import MODEL, axis, make, put
-from trivet.index import IndexReader, IndexWriter
+from trivet.index import IndexModel, IndexReader, IndexWriter
+from trivet.index.forms import StoredForm, Vectors, VectorTable, packed_vectors, stored_rows, unit_vectors
 from trivet.index.nearest import best_pairs, top_rows
 
 
@@ -131,20 +132,27 @@ def test_searches_in_threads_beside_a_writer(index: Path) -> None:
 MATRICES = arrays.arrays(np.float32, (24, 4), elements=st.floats(-1, 1, width=32))
 
 
+def table(matrix: Vectors) -> VectorTable:
+    """A table that compares these rows as they are."""
+    made = VectorTable.empty("float16", *matrix.shape)
+    made.put(0, matrix)
+    return made
+
+
 @given(matrix=MATRICES, vector=arrays.arrays(np.float32, 4, elements=st.floats(-1, 1, width=32)), k=st.integers(1, 30))
 def test_top_rows_are_those_of_a_full_sort(matrix: np.ndarray, vector: np.ndarray, k: int) -> None:
     for among in (None, np.arange(3, 20)):
         scores = (matrix if among is None else matrix[among]) @ vector
         expected = np.argsort(-scores, kind="stable")[:k]
         first = 0 if among is None else 3
-        assert top_rows(matrix, vector, k, among) == [(first + int(row), float(scores[row])) for row in expected]
+        assert top_rows(table(matrix), vector, k, among) == [(first + int(row), float(scores[row])) for row in expected]
 
 
 @given(matrix=MATRICES, starts=st.sets(st.integers(1, 23)), own=st.integers(0, 23), length=st.integers(1, 24))
 def test_best_pairs_are_those_of_all_pairs(matrix: np.ndarray, starts: set[int], own: int, length: int) -> None:
     groups = [0, *sorted(starts)]
     rows = slice(own, min(24, own + length))
-    best, mine, theirs = best_pairs(matrix, rows, groups)
+    best, mine, theirs = best_pairs(table(matrix), rows, groups)
     every = matrix[rows] @ matrix.T
     for group, (first, stop) in enumerate(zip(groups, [*groups[1:], 24], strict=True)):
         assert best[group] == pytest.approx(float(every[:, first:stop].max()), abs=1e-6)
@@ -153,15 +161,51 @@ def test_best_pairs_are_those_of_all_pairs(matrix: np.ndarray, starts: set[int],
         assert first <= theirs[group] < stop
 
 
-def test_sixteen_bits_find_what_thirty_two_find(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "least"), [("float16", 0.99), ("int8", 0.95), ("binary", 0.4)])
+def test_smaller_forms_find_what_thirty_two_bits_find(tmp_path: Path, form: StoredForm, least: float) -> None:
     random = np.random.default_rng(0)
-    vectors = random.standard_normal((2000, 8)).astype(np.float32)
-    make(tmp_path / "x", {f"{number:04}": list(vectors[number : number + 10]) for number in range(0, 2000, 10)})
+    vectors = random.standard_normal((1000, 64)).astype(np.float32)
+    queries = vectors[:25] + 0.7 * random.standard_normal((25, 64)).astype(np.float32)
+    with IndexWriter(tmp_path / "x", IndexModel("m", "r", 64), form) as writer:
+        for at in range(0, 1000, 10):
+            put(writer, f"{at:04}", "\n".join("text" for _ in range(10)), list(vectors[at : at + 10]))
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     found = 0
     with IndexReader(tmp_path / "x") as reader:
-        for query in random.standard_normal((50, 8)).astype(np.float32):
+        assert reader.form == form
+        for query in queries:
             expected = np.argsort(-(units @ query))[:10]
             hits = reader.search(query, 10)
             found += len({int(hit.path) + hit.passage.first_line - 1 for hit in hits} & {int(row) for row in expected})
-    assert found >= 0.99 * 500
+            assert int(hits[0].path) + hits[0].passage.first_line - 1 == expected[0]
+    assert found >= least * 250
+
+
+@pytest.mark.parametrize("form", ["float16", "int8", "binary"])
+def test_a_table_is_compared_in_its_form_whatever_the_blocks(form: StoredForm, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    vectors = random.standard_normal((50, 16)).astype(np.float32) * random.uniform(1, 9, (50, 1)).astype(np.float32)
+    kept = VectorTable.empty(form, 50, 16)
+    for at in (0, 20):  # as from two files
+        part = vectors[at : at + (20 if at == 0 else 30)]
+        kept.put(at, stored_rows(packed_vectors(part, form), form, 16))
+    unit = unit_vectors(vectors)
+    expected = np.sign(vectors) / 4 if form == "binary" else unit
+    np.testing.assert_allclose(kept.units(slice(0, 50)), expected, atol=6e-3 if form == "int8" else 1e-3)
+    np.testing.assert_allclose(np.linalg.norm(kept.units(slice(0, 50)), axis=1), 1, atol=1e-3)
+
+    def rows() -> list[list[int]]:
+        return [[row for row, _ in top_rows(kept, unit[7], 5, among)] for among in (None, np.arange(3, 40))]
+
+    whole, pairs = rows(), best_pairs(kept, slice(5, 45), [0, 9, 30])
+    monkeypatch.setattr("trivet.index.nearest._BLOCK_ROWS", 7)
+    assert rows() == whole
+    best, mine, theirs = best_pairs(kept, slice(5, 45), [0, 9, 30])
+    np.testing.assert_allclose(best, pairs[0], atol=1e-6)
+    assert (mine.tolist(), theirs.tolist()) == (pairs[1].tolist(), pairs[2].tolist())
+
+
+def test_a_vector_of_zeros_is_near_to_nothing_as_int8() -> None:
+    kept = VectorTable.empty("int8", 1, 8)
+    kept.put(0, stored_rows(packed_vectors(np.zeros((1, 8), np.float32), "int8"), "int8", 8))
+    assert top_rows(kept, axis(1), 1) == [(0, 0.0)]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.index.support import MODEL, axis, make, put, state
+from trivet.errors import InvalidInput
 from trivet.index import (
     FileState,
     IndexDamaged,
@@ -24,10 +25,12 @@ from trivet.index import (
     IndexUnavailable,
     IndexWriter,
     NotAnIndex,
+    OtherForm,
     OtherModel,
     Plan,
     digest_of,
 )
+from trivet.index.forms import StoredForm
 from trivet.index.plan import plan
 
 ROOT = Path(__file__).parents[2]
@@ -139,8 +142,37 @@ def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(NotAnIndex, match="is an index of format 7; this version of Trivet reads format 1"):
+    with pytest.raises(NotAnIndex, match="is an index of format 7; this version of Trivet reads formats 1 to 3"):
         IndexReader(path)
+
+
+@pytest.mark.parametrize(("form", "vector_bytes"), [("float16", 16), ("int8", 8), ("binary", 1)])
+def test_an_index_keeps_vectors_in_the_form_that_it_was_made_with(
+    tmp_path: Path, form: StoredForm, vector_bytes: int
+) -> None:
+    path = tmp_path / "x"
+    with IndexWriter(path, MODEL, form) as writer:
+        put(writer, "a", "one\ntwo", [axis(1), axis(2)])
+    with IndexWriter(path, MODEL) as writer:
+        assert writer.form == form
+        put(writer, "b", "three", [axis(3)])
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT length(vectors) FROM files ORDER BY path").fetchall() == [
+            (2 * vector_bytes,),
+            (vector_bytes,),
+        ]
+    with IndexReader(path, MODEL) as reader:
+        assert [reader.search(axis(number), 1)[0].text for number in (1, 2, 3)] == ["one", "two", "three"]
+    other: StoredForm = "int8" if form != "int8" else "binary"
+    with pytest.raises(OtherForm, match=f"keeps its vectors as {form}, not as {other}"):
+        IndexWriter(path, MODEL, other)
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_signs_that_fill_no_bytes_are_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="binary needs a number of dimensions that is a multiple of 8, not 12"):
+        IndexWriter(tmp_path / "x", IndexModel("m", "r", 12), "binary")
+    assert os.listdir(tmp_path) == []
 
 
 def test_no_file_is_not_made_by_reading(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,29 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.models.library import CrossEncoderReference, SentenceTransformerReference, TokensReference, ZeroShotReference
+from tests.models import formulas
+from tests.models.formulas import FormulaEmbedder
+from tests.models.library import (
+    CrossEncoderReference,
+    SentenceTransformerReference,
+    SparseReference,
+    TokensReference,
+    ZeroShotReference,
+)
 from tests.models.observe import Question
-from tests.models.table import EXACT, State, refused
+from tests.models.table import EXACT, State, fails, refused
 from tests.support.published import (
+    bart,
     bert,
     causal_rerankers,
     deberta,
     decoders,
+    eurobert,
+    gte,
+    jina,
     modernbert,
+    mpnet,
+    nomic,
     several_vectors,
     xlm_roberta,
 )
@@ -37,6 +52,9 @@ RERANKER = Question("reranker", CrossEncoderReference)
 CLASSIFIER = Question("classifier", ZeroShotReference)
 PICKLED = Question("embedder", SentenceTransformerReference, pickled=True)
 TOKENS = Question("embedder", TokensReference, "tokens", sides=True)
+SPARSE = Question("embedder", SparseReference, "sparse")
+GTE = Question("embedder", partial(FormulaEmbedder, hidden=formulas.gte_new))
+NOMIC = Question("embedder", partial(FormulaEmbedder, hidden=formulas.nomic))
 
 
 @dataclass(frozen=True)
@@ -196,6 +214,31 @@ def _added_by_config(folder: Path) -> None:
     fields("tokenizer_config.json", added_tokens_decoder={"90": added})(folder)
 
 
+def _renamed(**parts: str) -> Change:
+    """Replace parts of the tensors' names; `_` stands for a dot."""
+
+    def change(folder: Path) -> None:
+        pairs = [(old.replace("_", "."), new.replace("_", ".")) for old, new in parts.items()]
+
+        def name(key: str) -> str:
+            for old, replacement in pairs:
+                key = key.replace(old, replacement)
+            return key
+
+        tensors(lambda found: {name(key): value for key, value in found.items()})(folder)
+
+    return change
+
+
+def _template_in_config(folder: Path) -> None:
+    fields("tokenizer_config.json", chat_template=causal_rerankers.QWEN3_TEMPLATE)(folder)
+    (folder / "chat_template.jinja").unlink()
+
+
+_ROPE_BY_LAYER = {
+    "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+}
 _FLAGS = "pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens", "pooling_mode_lasttoken"
 _POOLING = "1_Pooling/config.json"
 
@@ -208,6 +251,8 @@ def _pooled(*active: str) -> Change:
 minilm, e5, qwen3, gemma = (
     bert.write_minilm, xlm_roberta.write_e5_large_instruct, decoders.write_qwen3_padded, decoders.write_embedding_gemma
 )  # fmt: skip
+
+gte_new, nomic_v15 = gte.write_gte_multilingual, nomic.write_nomic_v15
 
 MUTATIONS = [
     # ── pooling and modules ─────────────────────────────────────────────────────────────────────────────────────────
@@ -548,4 +593,341 @@ MUTATIONS = [
     Mutation("padding on the left", qwen3, fields("tokenizer_config.json", padding_side="left")),
     Mutation("another [CLS] in tokenizer_config.json", minilm, fields("tokenizer_config.json", cls_token="[MASK]")),
     Mutation("a lower limit in tokenizer_config.json", minilm, fields("tokenizer_config.json", model_max_length=64)),
+    # ── by row of the models that people use: a field that is missing, older, newer, or contradicts another ──────────
+    Mutation("no file of sentence-transformers' versions", minilm, _remove("config_sentence_transformers.json")),
+    Mutation("no sentence_bert_config.json", minilm, _remove("sentence_bert_config.json")),
+    Mutation("no configuration of the pooling", minilm, _remove(_POOLING), refused("1_Pooling/config.json is missing")),
+    Mutation("no tokenizer_config.json", minilm, _remove("tokenizer_config.json")),
+    Mutation(
+        "norms by TensorFlow's names",
+        minilm,
+        _renamed(LayerNorm_weight="LayerNorm_gamma", LayerNorm_bias="LayerNorm_beta"),
+    ),
+    Mutation("BERT without type_vocab_size", minilm, fields("config.json", without=("type_vocab_size",))),
+    Mutation(
+        "include_prompt is false", minilm, fields(_POOLING, include_prompt=False), refused("include_prompt: false")
+    ),
+    Mutation(
+        "`new` by rope_type",
+        gte_new,
+        fields("config.json", rope_scaling={"rope_type": "ntk", "factor": 8.0}),
+        question=GTE,
+    ),
+    Mutation("`new` without rope_scaling", gte_new, fields("config.json", without=("rope_scaling",)), question=GTE),
+    Mutation(
+        "`new` without rope_theta", gte_new, fields("config.json", without=("rope_theta",)), refused("rope_theta")
+    ),
+    Mutation(
+        "`new` without heads",
+        gte_new,
+        fields("config.json", without=("num_attention_heads",)),
+        refused("num_attention_heads"),
+    ),
+    Mutation(
+        "`new` with ntk and no factor",
+        gte_new,
+        fields("config.json", rope_scaling={"type": "ntk"}),
+        refused("rope_scaling"),
+    ),
+    Mutation(
+        "`new` with absolute positions",
+        gte_new,
+        fields("config.json", position_embedding_type="absolute"),
+        refused("position_embedding_type"),
+    ),
+    Mutation("nomic with n_inner null", nomic_v15, fields("config.json", n_inner=None), refused("n_inner")),
+    Mutation(
+        "nomic without rotary_emb_fraction",
+        nomic_v15,
+        fields("config.json", without=("rotary_emb_fraction",)),
+        refused("rotary_emb_fraction"),
+    ),
+    Mutation(
+        "nomic without activation_function",
+        nomic_v15,
+        fields("config.json", without=("activation_function",)),
+        refused("activation_function"),
+    ),
+    Mutation(
+        "nomic without biases being named", nomic_v15, fields("config.json", without=("qkv_proj_bias",)), question=NOMIC
+    ),
+    Mutation(
+        "ModernBERT in the names of transformers 5",
+        modernbert.write_gte_modernbert,
+        fields("config.json", without=("global_rope_theta", "local_rope_theta"), rope_parameters=_ROPE_BY_LAYER),
+    ),
+    Mutation(
+        "ModernBERT with layer_types",
+        modernbert.write_gte_modernbert,
+        fields(
+            "config.json",
+            without=("global_attn_every_n_layers",),
+            layer_types=["full_attention", "sliding_attention"] * 2,
+        ),
+    ),
+    Mutation(
+        "ModernBERT without a local base",
+        modernbert.write_gte_modernbert,
+        fields("config.json", without=("local_rope_theta",)),
+    ),
+    Mutation(
+        "ModernBERT with a null base",
+        modernbert.write_gte_modernbert,
+        fields("config.json", local_rope_theta=None),
+        refused("cannot be loaded"),
+    ),
+    Mutation(
+        "ModernBERT with a base below 0",
+        modernbert.write_gte_modernbert,
+        fields("config.json", local_rope_theta=-1),
+        refused("local_rope_theta"),
+    ),
+    Mutation(
+        "ModernBERT with another pooling of its head",
+        modernbert.write_gte_reranker_modernbert,
+        fields("config.json", classifier_pooling="max"),
+        refused("classifier_pooling"),
+        RERANKER,
+    ),
+    Mutation(
+        "ModernBERT's head with another activation",
+        modernbert.write_gte_reranker_modernbert,
+        fields("config.json", classifier_activation="silu"),
+        question=RERANKER,
+    ),
+    Mutation(
+        "weights that are not numbers",
+        minilm,
+        tensors(
+            lambda found: {
+                k: v * float("nan") if k.endswith("layer.2.output.dense.weight") else v for k, v in found.items()
+            }
+        ),
+        fails("not finite"),
+    ),
+    Mutation(
+        "Qwen3 in the names of transformers 5",
+        qwen3,
+        fields(
+            "config.json",
+            without=("rope_theta", "rope_scaling"),
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        ),
+        question=WITH_PROMPTS,
+    ),
+    Mutation(
+        "Qwen3 with YaRN by its older name",
+        qwen3,
+        fields("config.json", rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}),
+    ),
+    Mutation("Qwen3 with is_causal null", qwen3, fields("config.json", is_causal=None), refused("is_causal is None")),
+    Mutation(
+        "Qwen3 that is causal and attends both ways",
+        qwen3,
+        fields("config.json", is_causal=True, use_bidirectional_attention=True),
+        refused("is_causal and use_bidirectional_attention"),
+    ),
+    Mutation("Qwen3 with weighted means", qwen3, _pooled("weightedmean")),
+    Mutation(
+        "EuroBERT that is causal", eurobert.write_eurobert, fields("config.json", is_causal=True), refused("is_causal")
+    ),
+    Mutation(
+        "Llama with linear scaling",
+        decoders.write_llama_embedder,
+        fields("config.json", rope_scaling={"type": "linear", "factor": 4.0}),
+    ),
+    Mutation(
+        "Llama with LongRoPE",
+        decoders.write_llama_embedder,
+        fields(
+            "config.json",
+            rope_scaling={
+                "type": "longrope",
+                "short_factor": [1.0] * 8,
+                "long_factor": [4.0] * 8,
+                "original_max_position_embeddings": 64,
+            },
+        ),
+        refused("longrope"),
+    ),
+    Mutation("Mistral without a window", decoders.write_e5_mistral, fields("config.json", sliding_window=None)),
+    Mutation(
+        "Gemma in the names of transformers 5",
+        gemma,
+        fields(
+            "config.json",
+            without=("rope_theta", "rope_local_base_freq", "rope_scaling"),
+            rope_parameters=_ROPE_BY_LAYER,
+        ),
+    ),
+    Mutation(
+        "Gemma with a pattern instead of layer_types",
+        gemma,
+        fields("config.json", without=("layer_types", "_sliding_window_pattern"), sliding_window_pattern=2),
+    ),
+    Mutation(
+        "jina v2 with another feed-forward",
+        jina.write_jina_v2,
+        fields("config.json", feed_forward_type="reglu"),
+        refused("feed_forward_type"),
+    ),
+    Mutation(
+        "jina v2 without position_embedding_type",
+        jina.write_jina_v2,
+        fields("config.json", without=("position_embedding_type",)),
+        refused("missing tensors"),
+    ),
+    Mutation(
+        "jina v3 by rope_theta",
+        jina.write_jina_v3_hf,
+        fields("config.json", without=("rope_parameters",), rope_theta=20000.0),
+    ),
+    Mutation(
+        "MPNet without its buckets",
+        mpnet.write_all_mpnet,
+        fields("config.json", without=("relative_attention_num_buckets",)),
+    ),
+    Mutation(
+        "a reranker with num_labels alone",
+        bert.write_ms_marco_minilm,
+        fields("config.json", without=("id2label", "label2id"), num_labels=1),
+        question=RERANKER,
+    ),
+    Mutation(
+        "DeBERTa with pos_att_type as text",
+        deberta.write_mxbai_rerank_v1,
+        fields("config.json", pos_att_type="p2c|c2p"),
+        question=RERANKER,
+    ),
+    Mutation(
+        "DeBERTa with one term of positions",
+        deberta.write_mxbai_rerank_v1,
+        fields("config.json", pos_att_type=["c2p"]),
+        question=RERANKER,
+    ),
+    Mutation(
+        "DeBERTa without buckets",
+        deberta.write_mxbai_rerank_v1,
+        fields("config.json", position_buckets=-1, max_relative_positions=256),
+        question=RERANKER,
+    ),
+    Mutation(
+        "labels in capitals, entailment last",
+        deberta.write_deberta_zeroshot,
+        fields(
+            "config.json",
+            id2label={"1": "ENTAILMENT", "0": "NOT_ENTAILMENT"},
+            label2id={"ENTAILMENT": 1, "NOT_ENTAILMENT": 0},
+        ),
+        question=CLASSIFIER,
+    ),
+    Mutation(
+        "labels without names",
+        deberta.write_deberta_zeroshot,
+        fields("config.json", id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1}),
+        refused("no entailment label"),
+        CLASSIFIER,
+    ),
+    Mutation(
+        "BART that scales its embeddings",
+        bart.write_bart_mnli,
+        fields("config.json", scale_embedding=True),
+        question=Question("classifier", ZeroShotReference, special_tokens=False),
+    ),
+    Mutation(
+        "the template in tokenizer_config.json",
+        causal_rerankers.write_qwen3_reranker_modules,
+        _template_in_config,
+        question=RERANKER,
+    ),
+    Mutation(
+        "one word that answers",
+        causal_rerankers.write_qwen3_reranker_modules,
+        fields("1_LogitScore/config.json", false_token_id=None),
+        question=RERANKER,
+    ),
+    Mutation(
+        "a word with an id below 0",
+        causal_rerankers.write_qwen3_reranker_modules,
+        fields("1_LogitScore/config.json", true_token_id=-1),
+        refused("true_token_id is -1"),
+        RERANKER,
+    ),
+    Mutation(
+        "a template that changes long texts",
+        causal_rerankers.write_qwen3_reranker_modules,
+        _write("chat_template.jinja", causal_rerankers.QWEN3_TEMPLATE + "{% if query | length > 99 %}long{% endif %}"),
+        refused("chat_template.jinja changes the texts"),
+        RERANKER,
+    ),
+    Mutation(
+        "a template with the document first",
+        causal_rerankers.write_qwen3_reranker_modules,
+        _write("chat_template.jinja", causal_rerankers.QWEN3_TEMPLATE.replace("{{ query }}", "{{ document }}", 1)),
+        refused("insert the query once"),
+        RERANKER,
+    ),
+    Mutation(
+        "capped logits of a family without",
+        causal_rerankers.write_qwen3_reranker_modules,
+        fields("config.json", final_logit_softcapping=5.0),
+        refused("final_logit_softcapping"),
+        RERANKER,
+    ),
+    Mutation(
+        "a bias of a causal head",
+        causal_rerankers.write_qwen3_seq_cls_modules,
+        tensors(lambda found: found | {"score.bias": torch.ones(1)}),
+        refused("score.bias"),
+        RERANKER,
+    ),
+    Mutation(
+        "SPLADE that adds weights up",
+        several_vectors.write_splade,
+        fields("1_SpladePooling/config.json", pooling_strategy="sum"),
+        question=SPARSE,
+    ),
+    Mutation(
+        "SPLADE with two logarithms",
+        several_vectors.write_splade,
+        fields("1_SpladePooling/config.json", activation_function="log1p_relu"),
+        question=SPARSE,
+    ),
+    Mutation(
+        "SPLADE with decoder.bias",
+        several_vectors.write_splade,
+        _renamed(predictions_bias="predictions_decoder_bias"),
+        question=SPARSE,
+    ),
+    Mutation(
+        "a ColBERT that keeps punctuation",
+        several_vectors.write_colbert_stanford,
+        fields("artifact.metadata", mask_punctuation=False),
+        question=TOKENS,
+    ),
+    Mutation(
+        "a ColBERT with other lengths",
+        several_vectors.write_colbert_stanford,
+        fields("artifact.metadata", doc_maxlen=60, query_maxlen=16),
+        question=TOKENS,
+    ),
+    Mutation(
+        "a ColBERT of PyLate without prefixes",
+        several_vectors.write_colbert_pylate,
+        fields("config_sentence_transformers.json", without=("query_prefix", "document_prefix")),
+        question=TOKENS,
+    ),
+    Mutation(
+        "a ColBERT of PyLate that does not fill queries up",
+        several_vectors.write_colbert_pylate,
+        fields("config_sentence_transformers.json", do_query_expansion=False),
+        question=TOKENS,
+    ),
+    Mutation(
+        "a ColBERT that keeps some tokens only",
+        several_vectors.write_colbert_modules,
+        fields("2_MultiVectorMask/config.json", keep_only_token_ids=[5, 6]),
+        refused("keep_only_token_ids"),
+        TOKENS,
+    ),
 ]

@@ -116,6 +116,16 @@ FAMILIES = [
 ]  # fmt: skip
 
 
+AS_ANOTHER = [
+    ("ELECTRA, SPLADE, ColBERT on BERT", "as BERT: the same layers under another head"),
+    ("Mistral, bge-reranker-v2-gemma", "as Llama: the same layers with other sizes"),
+    ("mxbai-rerank-v2", "as Qwen2, read by two words"),
+    ("DeBERTa as classifier", "as DeBERTa v2: the same layers, more outputs"),
+    ("jina v3, EmbeddingGemma 2", "not measured: their checkpoints are written in small sizes only"),
+]
+"""Families without a row of their own, and the row that stands for them, or why there is none."""
+
+
 @dataclass(frozen=True)
 class Error:
     """How far one precision is from fp32."""
@@ -224,6 +234,7 @@ def table_markdown() -> str:
             error = entry["errors"][precision]
             cells += [f"{error['median']:.2%} ({error['largest']:.2%})", f"{error['order']:.4f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {names} | {why} | – | – | – | – |" for names, why in AS_ANOTHER]
     return "\n".join(lines)
 
 

@@ -12,9 +12,9 @@ from pydantic import WithJsonSchema
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 from trivet.dispatch.protocol import CacheUse, Routed
 from trivet.messages import EmbedResult, EngineResult, Floats, ModelCard, Usage
+from trivet.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

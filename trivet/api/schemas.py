@@ -21,9 +21,9 @@ from pydantic_core import PydanticCustomError
 from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relate_cost
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.fields import Flag, MaybeEmptyText, TextKind
-from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType
 from trivet.config import Output
 from trivet.messages import LongInput, PairText
+from trivet.quantize import DEFAULT_TYPE, EmbeddingType
 
 Text = Annotated[str, Field(min_length=1)]
 

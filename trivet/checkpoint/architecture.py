@@ -12,7 +12,7 @@ from typing import Any, Self
 from trivet.checkpoint.files import read_config
 from trivet.errors import ModelError
 
-_DECODERS = frozenset(
+DECODERS = frozenset(
     {
         "bloom", "cohere", "cohere2", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "gpt_neo",
         "gpt_neox", "gpt_oss", "granite", "llama", "llama_bidirec", "ministral", "mistral", "mixtral", "olmo", "olmo2",
@@ -145,7 +145,7 @@ class Architecture:
     @property
     def is_causal_family(self) -> bool:
         """Whether the model is of a family of causal language models, even if this one attends both ways."""
-        return self.model_type in _DECODERS
+        return self.model_type in DECODERS
 
     @property
     def token_vector_size(self) -> int:

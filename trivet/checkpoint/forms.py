@@ -43,6 +43,7 @@ def _maps_text(value: Any) -> bool:
 
 _SIZE = Form("a whole number from 0 on", _is_whole)
 _NUMBER = Form("a number", _is_number)
+_POSITIVE = Form("a positive number", lambda value: _is_number(value) and value > 0)
 _TEXT = Form("a string", lambda value: isinstance(value, str))
 _TEXTS = Form("a list of strings", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
 _TEXT_MAP = Form("an object of strings", _maps_text)
@@ -69,6 +70,7 @@ OBJECTS: Mapping[str, Mapping[str, Form]] = {
         "text_config": _OBJECT,
         **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), _SIZE),
         **dict.fromkeys(("intermediate_size", "max_position_embeddings", "max_trained_positions"), _SIZE),
+        **dict.fromkeys(("rope_theta", "global_rope_theta", "local_rope_theta", "rotary_emb_base"), _POSITIVE),
     },
     "tokenizer_config.json": {"model_max_length": _NUMBER, "added_tokens_decoder": _OBJECT},
     "sentence_bert_config.json": {"max_seq_length": _NUMBER},

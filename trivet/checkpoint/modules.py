@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from trivet.checkpoint.files import inside, read_json, read_object
 from trivet.checkpoint.recipes import SPLADE
@@ -408,9 +408,13 @@ class _Chain:
     @staticmethod
     def _logit_score(folder: Path, config: Mapping[str, Any]) -> LogitScore:
         true_id, false_id = config.get("true_token_id"), config.get("false_token_id")
-        if not isinstance(true_id, int) or not isinstance(false_id, int | None):
+        if not _is_id(true_id) or not (false_id is None or _is_id(false_id)):
             raise ModelError(f"{folder / 'config.json'}: true_token_id is {true_id!r}, false_token_id {false_id!r}")
         return LogitScore(true_id, false_id)
+
+
+def _is_id(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _size(folder: Path, config: Mapping[str, Any], field: str) -> int:

@@ -6,9 +6,10 @@ that chooses a formula which the native class does not have is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trivet.checkpoint.architecture import DECODERS
 from trivet.checkpoint.files import CheckpointMismatch
 from trivet.checkpoint.nomic import FORMULA
 
@@ -32,6 +33,8 @@ _NOMIC_PINNED: dict[str, tuple[Any, ...]] = {
     "qkv_proj_bias": (False,),
     "rotary_emb_fraction": (1.0,),
 }
+_NOMIC_REQUIRED = ("activation_function", "rotary_emb_fraction")
+"""Fields of the formula whose defaults in the remote code are another formula."""
 _NOMIC_NAMES = {
     "hidden_size": "n_embd",
     "num_hidden_layers": "n_layer",
@@ -63,6 +66,8 @@ def native_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
             "config.json: quantization_config: quantised weights are not read; use the weights that they were made of, "
             "and `cpu.precision` for a smaller model"
         )
+    _check_rope(config)
+    _check_direction(config)
     match config.get("model_type"):
         case "new":
             return _gte(config)
@@ -77,9 +82,10 @@ def _gte(config: Mapping[str, Any]) -> dict[str, Any]:
     """`new` of Alibaba-NLP. Fixed NTK scaling turns at base · factor, all frequencies divided by factor^(2/head size):
     the native class has that as linear scaling."""
     _check(config, _NEW_PINNED)
+    _check_stated(config, ("hidden_size", "num_attention_heads", "rope_theta"))
     scaling = config.get("rope_scaling") or {"type": "ntk", "factor": 1.0}
     kind = scaling.get("type", scaling.get("rope_type"))
-    if kind != "ntk" or set(scaling) - {"type", "rope_type", "factor"}:
+    if kind != "ntk" or set(scaling) - {"type", "rope_type"} != {"factor"}:
         raise CheckpointMismatch(
             f"config.json: rope_scaling is {scaling!r}; of `new` only type ntk with a factor is known"
         )
@@ -97,9 +103,7 @@ def _gte(config: Mapping[str, Any]) -> dict[str, Any]:
 def _nomic(config: Mapping[str, Any]) -> dict[str, Any]:
     """nomic_bert by GPT-2's field names. The native class has other names, and defaults that hide a missing one."""
     _check(config, _NOMIC_PINNED)
-    missing = [name for name in (*_NOMIC_NAMES.values(), "rotary_emb_base") if name not in config]
-    if missing:
-        raise CheckpointMismatch(f"config.json of a nomic_bert states no {', '.join(missing)}")
+    _check_stated(config, (*_NOMIC_NAMES.values(), "rotary_emb_base", *_NOMIC_REQUIRED))
     multiple = config.get("pad_vocab_size_multiple") or 1
     return {
         **{native: config[name] for native, name in _NOMIC_NAMES.items()},
@@ -126,6 +130,37 @@ def _bidirectional(config: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{', '.join(sorted(_BIDIRECTIONAL | _KNOWS_BIDIRECTIONAL))}"
         )
     return _without(config, "auto_map") | {"is_causal": False}
+
+
+def _check_rope(config: Mapping[str, Any]) -> None:
+    """Refuse angles that depend on the longest text of a batch: a text must not change with its company."""
+    for field in ("rope_scaling", "rope_parameters"):
+        stated = config.get(field)
+        nested = stated.values() if isinstance(stated, dict) else ()
+        for rope in (stated, *nested):
+            if isinstance(rope, dict) and rope.get("rope_type", rope.get("type")) == "longrope":
+                raise CheckpointMismatch(
+                    f"config.json: {field} is of type longrope, which reads a text differently beside longer ones; it "
+                    "is not computed"
+                )
+
+
+def _check_direction(config: Mapping[str, Any]) -> None:
+    """Refuse what leaves open whether tokens see the ones after them."""
+    causal, both_ways = config.get("is_causal"), config.get("use_bidirectional_attention")
+    model_type = config.get("model_type")
+    if "is_causal" in config and not isinstance(causal, bool):
+        raise CheckpointMismatch(f"config.json: is_causal is {causal!r}; it must be true or false")
+    if causal and both_ways:
+        raise CheckpointMismatch("config.json: is_causal and use_bidirectional_attention are both true")
+    if causal and model_type not in DECODERS:
+        raise CheckpointMismatch(f"config.json: is_causal is true, but encoders of type {model_type} attend both ways")
+
+
+def _check_stated(config: Mapping[str, Any], names: Iterable[str]) -> None:
+    missing = [name for name in names if config.get(name) is None]
+    if missing:
+        raise CheckpointMismatch(f"config.json of a {config.get('model_type')} states no {', '.join(missing)}")
 
 
 def _check(config: Mapping[str, Any], pinned: Mapping[str, tuple[Any, ...]]) -> None:

@@ -124,6 +124,10 @@ _NAMES = {
 """Beginnings of the last part of hub ids, in lower case."""
 
 
+_LONG_PROBE = "word " * 10_000
+"""A text for which a template may do something else than for a short one."""
+
+
 def known_name(model_name: str) -> str | None:
     """Return the key in `KNOWN` for a hub id or a folder's name; None if it is no known reranker."""
     own = model_name.rpartition("/")[2].lower()
@@ -144,7 +148,7 @@ def read_chat_template(model_dir: Path) -> PairTemplate:
     if QUERY in rendered or DOCUMENT in rendered:
         raise ModelError(f"{model_dir / TEMPLATE_FILE} contains the text {QUERY} or {DOCUMENT}")
     template = PairTemplate((rendered.replace(first, QUERY).replace(second, DOCUMENT),))
-    for query, document in ((" a ", "\nb\n"), ("", "x"), ("<q>", '"d" & {document}')):
+    for query, document in ((" a ", "\nb\n"), ("", "x"), ("<q>", '"d" & {document}'), (_LONG_PROBE, _LONG_PROBE)):
         if _render(model_dir, source, query, document) != template.texts(query, document)[0]:
             raise ModelError(f"{model_dir / TEMPLATE_FILE} changes the texts that it inserts, which is not supported")
     return template

@@ -14,6 +14,7 @@ from trivet.checkpoint.flat_encoders import padded_because
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
+from trivet.engine.scheduling.finite import NOT_FINITE, broken_rows
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
 from trivet.engine.tasks.base import EngineLimits, TaskBase
@@ -27,7 +28,7 @@ from trivet.engine.text.memory import give_back
 from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.engine.text.turns import Steps, Turns
-from trivet.errors import InvalidInput, TrivetError
+from trivet.errors import EngineError, InvalidInput, TrivetError
 from trivet.messages import (
     ClassifyRequest,
     DetokenizeRequest,
@@ -248,13 +249,19 @@ class Engine:
         return await asyncio.wrap_future(self._turns.submit(texts()))
 
     def warm_up(self) -> None:
-        """Run one forward, blocking. A replica is ready only once this has worked."""
+        """Run one forward, blocking. A replica is ready only once this has worked.
+
+        Raises:
+            EngineError: the model computes numbers that are not finite.
+        """
         request = warm_up_request(self._files)
         [job] = self._prepare([request])
         if isinstance(job, TrivetError):
             raise job
         batch, _ = build_batch(job.sequences, self._tokenizer.special.pad_id, per_token=job.per_token)
-        self._backend.launch(batch).result()
+        outputs = self._backend.launch(batch).result()
+        if broken_rows(outputs[: batch.tokens if batch.per_token else len(batch.lengths)]) is not None:
+            raise EngineError(NOT_FINITE)
         self.has_answered = True
 
     async def close(self) -> None:

@@ -12,11 +12,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.api.quantize import EmbeddingType, quantize
 from trivet.client import AsyncClient, RelationPair, Relations
 from trivet.evaluation import metrics
 from trivet.evaluation.files import BadSet
 from trivet.evaluation.sets import LabelledPair, LabelledSet, PairSet, RerankSet, RetrievalSet, TextSet
+from trivet.quantize import EmbeddingType, quantize
 
 CORPUS_BATCH = 32
 """Documents of a corpus per embedding request."""

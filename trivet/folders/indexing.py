@@ -13,7 +13,18 @@ from trivet.client import AsyncClient, ServedModel, Service
 from trivet.client.bulk import EmbedOptions, joined_service
 from trivet.folders.documents import Document, read_folder
 from trivet.folders.passages import Divider, Located
-from trivet.index import FileState, IndexModel, IndexWriter, OtherModel, Plan, Skipped, read_text
+from trivet.index import (
+    FileState,
+    IndexModel,
+    IndexReader,
+    IndexWriter,
+    OtherForm,
+    OtherModel,
+    Plan,
+    Skipped,
+    read_text,
+)
+from trivet.index.forms import StoredForm
 from trivet.index.texts import DEFAULT_MAX_BYTES
 
 _GROUP_FILES = 32
@@ -67,6 +78,7 @@ async def update_index(
     path: Path,
     *,
     dimensions: int | None = None,
+    form: StoredForm | None = None,
     max_file_bytes: int = DEFAULT_MAX_BYTES,
     rebuild: bool = False,
     on_progress: OnProgress = lambda done, total: None,
@@ -77,35 +89,49 @@ async def update_index(
         client: a client of the server that embeds.
         folder: the folder.
         path: the index file; it is made if it is not there, in a folder that exists.
-        dimensions: keep this many dimensions of each vector; None: all.
+        dimensions: keep this many dimensions of each vector; None: as many as the index has, and all if it is new.
+        form: how the index keeps vectors; None: as it does already, and as 16-bit floats if it is new.
         max_file_bytes: larger files are omitted.
-        rebuild: replace an index whose vectors are of another model, instead of refusing it.
+        rebuild: replace an index whose vectors are of another model or form, instead of refusing it.
         on_progress: called after each group of files.
 
     Raises:
         IndexFileError: the file cannot be used: see `IndexWriter`.
+        InvalidInput: the form is binary, and the dimensions are not a multiple of 8.
         ClientError: the server refused a request or failed.
         OSError: the index cannot be written.
     """
     models = await client.models()
     model = models.of_task("embedder")
     divider = Divider(models.models)
-    with _opened(path, _index_model(model, dimensions), rebuild=rebuild) as writer:
-        return await _Run(client, folder, writer, divider, model, dimensions, max_file_bytes).run(on_progress)
+    wanted, form = _continued(path, model, dimensions, form)
+    kept = None if wanted.dimensions == model.dimensions else wanted.dimensions
+    with _opened(path, wanted, form, rebuild=rebuild) as writer:
+        return await _Run(client, folder, writer, divider, model, kept, max_file_bytes).run(on_progress)
 
 
-def _index_model(model: ServedModel, dimensions: int | None) -> IndexModel:
-    return IndexModel(model.name, model.revision, dimensions or model.dimensions or 0)
-
-
-def _opened(path: Path, model: IndexModel, *, rebuild: bool) -> IndexWriter:
+def _continued(
+    path: Path, model: ServedModel, dimensions: int | None, form: StoredForm | None
+) -> tuple[IndexModel, StoredForm | None]:
+    """What the index is to hold: what the caller leaves open is as in the file, if there is one."""
     try:
-        return IndexWriter(path, model)
-    except OtherModel:
+        with IndexReader(path) as index:
+            before, form = index.model, form or index.form
+    except FileNotFoundError:
+        return IndexModel(model.name, model.revision, dimensions or model.dimensions or 0), form
+    if dimensions is None and (before.name, before.revision) == (model.name, model.revision):
+        dimensions = before.dimensions
+    return IndexModel(model.name, model.revision, dimensions or model.dimensions or 0), form
+
+
+def _opened(path: Path, model: IndexModel, form: StoredForm | None, *, rebuild: bool) -> IndexWriter:
+    try:
+        return IndexWriter(path, model, form)
+    except (OtherModel, OtherForm):
         if not rebuild:
             raise
     path.unlink()
-    return IndexWriter(path, model)
+    return IndexWriter(path, model, form)
 
 
 @dataclass(slots=True)
@@ -118,6 +144,7 @@ class _Run:
     divider: Divider
     model: ServedModel
     dimensions: int | None
+    """To be asked for; None: all that the model has."""
     max_file_bytes: int
 
     async def run(self, on_progress: OnProgress) -> IndexReport:

@@ -89,8 +89,9 @@ async def search(
         return SearchAnswer(found, 0, embedded.tokens, embedded.service)
     texts = [Located(hit.passage, hit.text).titled for hit in hits]
     hits = hits[: max(k, _within(_MOST_TOKENS, texts))]
-    # Shorter vectors have other cosines than those that the score was measured with.
-    similarities = [hit.score for hit in hits] if kept is None else None
+    # Shorter vectors and signs have other cosines than those that the score was measured with.
+    alike = kept is None and reader.form != "binary"
+    similarities = [hit.score for hit in hits] if alike else None
     ranking = await client.rerank(question, texts[: len(hits)], top_n=k, similarities=similarities)
     return SearchAnswer(
         tuple(_found(hits[ranked.index], ranked.score) for ranked in ranking.results),

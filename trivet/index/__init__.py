@@ -11,7 +11,15 @@ asked for: commands that only read a folder's files work without.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trivet.index.errors import IndexDamaged, IndexFileError, IndexInUse, IndexUnavailable, NotAnIndex, OtherModel
+from trivet.index.errors import (
+    IndexDamaged,
+    IndexFileError,
+    IndexInUse,
+    IndexUnavailable,
+    NotAnIndex,
+    OtherForm,
+    OtherModel,
+)
 from trivet.index.identity import IndexModel
 from trivet.index.names import shown
 from trivet.index.patterns import path_matcher
@@ -46,6 +54,7 @@ __all__ = [
     "IndexUnavailable",
     "IndexWriter",
     "NotAnIndex",
+    "OtherForm",
     "OtherModel",
     "Plan",
     "Skipped",

@@ -19,6 +19,10 @@ class OtherModel(IndexFileError):
     """The vectors in the index are of another model, revision or length than those that it is to be used with."""
 
 
+class OtherForm(IndexFileError):
+    """The index keeps its vectors in another form than the one that was asked for."""
+
+
 class IndexInUse(IndexFileError):
     """Another process writes to the index."""
 

@@ -1,7 +1,7 @@
 """The SQLite file of an index: its schema, how it is opened, and how its rows are coded.
 
-A file of the folder is one row: its text, its passages and their vectors are written and removed together. Vectors have
-length one and are kept as 16-bit floats, which changes a cosine by less than 0.001.
+A file of the folder is one row: its text, its passages and their vectors are written and removed together. All vectors
+of an index are in one form (`trivet.index.forms`), which the number of the file's format names.
 """
 
 import json
@@ -11,21 +11,19 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trivet.files import read_regular
-from trivet.index.errors import IndexDamaged, IndexUnavailable, NotAnIndex, OtherModel
+from trivet.index.errors import IndexDamaged, IndexUnavailable, NotAnIndex, OtherForm, OtherModel
+from trivet.index.forms import StoredForm, row_bytes, stored_rows
 from trivet.index.identity import IndexModel
 from trivet.passages import Passage
 
-Vectors = NDArray[np.float32]
-
-SCHEMA_VERSION = 1
-STORED = np.dtype("<f2")
-
+_FORMATS: dict[int, StoredForm] = {1: "float16", 2: "int8", 3: "binary"}
+"""Number of a file's format → the form of its vectors; all else is the same in each."""
 _APPLICATION_ID = 0x54525654
 """`TRVT`: what `file` and SQLite know an index by."""
 _PAGE_BYTES = 8192
@@ -40,7 +38,7 @@ CREATE TABLE files (
 """
 
 
-def create(path: Path, model: IndexModel) -> None:
+def create(path: Path, model: IndexModel, form: StoredForm) -> None:
     """Make an empty index that its owner alone can read. Other processes see all of it or nothing."""
     making = path.with_name(f".{path.name}.{os.getpid()}.new")
     making.unlink(missing_ok=True)
@@ -53,7 +51,8 @@ def create(path: Path, model: IndexModel) -> None:
             db.executescript(_SCHEMA)
             db.execute("INSERT INTO model VALUES (?, ?, ?)", (model.name, model.revision, model.dimensions))
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            [number] = (number for number, one in _FORMATS.items() if one == form)
+            db.execute(f"PRAGMA user_version = {number}")
         finally:
             db.close()
         making.rename(path)
@@ -75,8 +74,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
     with damage_named(path):
         db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        with damage_named(path):
-            _check_version(path, db)
+        _check_tables(path, db)
     except BaseException:
         db.close()
         raise
@@ -98,6 +96,31 @@ def check_model(path: Path, indexed: IndexModel, asked: IndexModel) -> None:
         raise OtherModel(
             f"{path} holds vectors of {indexed}, not of {asked}: the two cannot be compared. "
             "Use the model of the index, or delete the file and index the folder again."
+        )
+
+
+def form_of(path: Path, db: sqlite3.Connection) -> StoredForm:
+    """The form of the vectors that the index holds.
+
+    Raises:
+        NotAnIndex: the file is an index of another version of Trivet.
+    """
+    with damage_named(path):
+        number = db.execute("PRAGMA user_version").fetchone()[0]
+    if number not in _FORMATS:
+        raise NotAnIndex(
+            f"{path} is an index of format {number}; this version of Trivet reads formats 1 to {max(_FORMATS)}. "
+            "Delete it and index the folder again, or use the version that made it."
+        )
+    return _FORMATS[number]
+
+
+def check_form_of(path: Path, indexed: StoredForm, asked: StoredForm | None) -> None:
+    """Refuse an index whose vectors have another form than the one that is asked for; None asks for none."""
+    if asked not in (None, indexed):
+        raise OtherForm(
+            f"{path} keeps its vectors as {indexed}, not as {asked}: an index has one form. "
+            f"Leave the form out to go on with {indexed}, or delete the file and index the folder again."
         )
 
 
@@ -124,14 +147,10 @@ def _check_head(path: Path) -> None:
         raise NotAnIndex(f"{path} is not an index made by Trivet; it was left as it is. Name another file.")
 
 
-def _check_version(path: Path, db: sqlite3.Connection) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise NotAnIndex(
-            f"{path} is an index of format {version}; this version of Trivet reads format {SCHEMA_VERSION}. "
-            "Delete it and index the folder again, or use the version that made it."
-        )
-    db.execute("SELECT path, digest, scheme, text, passages, vectors, checksum FROM files LIMIT 0").fetchall()
+def _check_tables(path: Path, db: sqlite3.Connection) -> None:
+    form_of(path, db)
+    with damage_named(path):
+        db.execute("SELECT path, digest, scheme, text, passages, vectors, checksum FROM files LIMIT 0").fetchall()
 
 
 def packed_text(text: str) -> bytes:
@@ -154,15 +173,8 @@ def unpacked(path: Path, text: bytes, passages: bytes) -> tuple[str, list[Passag
         raise IndexDamaged(f"{path} is damaged: the passages of a file cannot be read ({error}). {_REBUILD}") from error
 
 
-def unit_vectors(vectors: Vectors) -> Vectors:
-    """Each row with length one; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return units
-
-
-def unpacked_vectors(path: Path, stored: bytes, checksum: int, dimensions: int) -> NDArray[np.float16]:
-    """The rows of one file, as stored: (passages, dimensions)."""
-    if zlib.crc32(stored) != checksum or len(stored) % (dimensions * STORED.itemsize):
+def unpacked_vectors(path: Path, stored: bytes, checksum: int, form: StoredForm, dimensions: int) -> NDArray[Any]:
+    """The rows of one file, as stored: (passages, dimensions), or (passages, dimensions / 8) of bits."""
+    if zlib.crc32(stored) != checksum or len(stored) % row_bytes(form, dimensions):
         raise IndexDamaged(f"{path} is damaged: the vectors of a file are not those that were written. {_REBUILD}")
-    return np.frombuffer(stored, STORED).reshape(-1, dimensions)
+    return stored_rows(stored, form, dimensions)

@@ -13,17 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.index.errors import IndexDamaged
-from trivet.index.file import (
-    STORED,
-    Vectors,
-    check_model,
-    connect,
-    damage_named,
-    model_of,
-    unit_vectors,
-    unpacked,
-    unpacked_vectors,
-)
+from trivet.index.file import check_model, connect, damage_named, form_of, model_of, unpacked, unpacked_vectors
+from trivet.index.forms import Vectors, VectorTable, row_bytes, unit_vectors
 from trivet.index.identity import IndexModel
 from trivet.index.nearest import best_pairs, top_rows
 from trivet.index.patterns import path_matcher
@@ -39,7 +30,7 @@ class Hit:
     text: str
     """The passage's, as it was when it was indexed."""
     score: float
-    """Cosine, from -1 to 1."""
+    """Cosine, from -1 to 1; in a binary index, of the question's vector and the signs of the passage's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ class _Loaded:
     """The vectors of all passages, and whose they are."""
 
     version: int
-    matrix: Vectors
+    vectors: VectorTable
     paths: Sequence[str]
     """Sorted. Files without passages are not among them."""
     starts: Sequence[int]
@@ -67,8 +58,8 @@ class _Loaded:
 class IndexReader:
     """An index that is open for searching. Threads may share it.
 
-    It holds the vectors in memory: 4 bytes a component, 15 MB for 10,000 passages of 384. The next search sees what a
-    writer has changed.
+    It holds the vectors in memory: 4 bytes a component, 15 MB for 10,000 passages of 384; a quarter of that if the
+    index keeps them as int8, a 32nd if it is binary. The next search sees what a writer has changed.
     """
 
     def __init__(self, path: Path, model: IndexModel | None = None) -> None:
@@ -89,6 +80,7 @@ class IndexReader:
         self._db = connect(path, writable=False)
         try:
             self.model = model_of(path, self._db)
+            self.form = form_of(path, self._db)
             if model is not None:
                 check_model(path, self.model, model)
         except BaseException:
@@ -132,7 +124,7 @@ class IndexReader:
         matches = None if path is None else path_matcher(path)
         with self._snapshot() as loaded:
             among = None if matches is None else _rows_of(loaded, matches)
-            return self._hits(loaded, top_rows(loaded.matrix, unit_vectors(vector), k, among))
+            return self._hits(loaded, top_rows(loaded.vectors, unit_vectors(vector), k, among))
 
     def related(self, path: str, k: int) -> list[FileMatch]:
         """The `k` files nearest to a file, by the pair of passages that is nearest; best first.
@@ -145,7 +137,7 @@ class IndexReader:
             if at == len(loaded.paths) or loaded.paths[at] != path:
                 raise KeyError(path)
             own = slice(loaded.starts[at], loaded.starts[at + 1])
-            best, mine, theirs = best_pairs(loaded.matrix, own, loaded.starts[:-1])
+            best, mine, theirs = best_pairs(loaded.vectors, own, loaded.starts[:-1])
             order = [int(file) for file in np.argsort(-best, kind="stable") if file != at][:k]
             pairs = [(int(row), float(best[file])) for file in order for row in (mine[file], theirs[file])]
             hits = self._hits(loaded, pairs)
@@ -166,18 +158,18 @@ class IndexReader:
             yield self._loaded
 
     def _load(self, version: int) -> _Loaded:
-        row_bytes = STORED.itemsize * self.model.dimensions
         stored_bytes = self._db.execute("SELECT coalesce(sum(length(vectors)), 0) FROM files").fetchone()[0]
-        matrix = np.empty((stored_bytes // row_bytes, self.model.dimensions), np.float32)
+        dimensions = self.model.dimensions
+        vectors = VectorTable.empty(self.form, stored_bytes // row_bytes(self.form, dimensions), dimensions)
         paths: list[str] = []
         starts = [0]
         found = self._db.execute("SELECT path, vectors, checksum FROM files WHERE vectors <> x'' ORDER BY path")
         for path, stored, checksum in found:
-            rows = unpacked_vectors(self.path, stored, checksum, self.model.dimensions)
-            matrix[starts[-1] : starts[-1] + len(rows)] = rows
+            rows = unpacked_vectors(self.path, stored, checksum, self.form, dimensions)
+            vectors.put(starts[-1], rows)
             paths.append(path)
             starts.append(starts[-1] + len(rows))
-        return _Loaded(version, matrix, paths, starts)
+        return _Loaded(version, vectors, paths, starts)
 
     def _hits(self, loaded: _Loaded, found: Sequence[tuple[int, float]]) -> list[Hit]:
         """The passages of these rows, each file read once."""

@@ -15,17 +15,17 @@ from filelock import FileLock, Timeout
 
 from trivet.index.errors import IndexInUse
 from trivet.index.file import (
-    STORED,
-    Vectors,
+    check_form_of,
     check_model,
     connect,
     create,
     damage_named,
+    form_of,
     model_of,
     packed_passages,
     packed_text,
-    unit_vectors,
 )
+from trivet.index.forms import DEFAULT_FORM, StoredForm, Vectors, check_form, packed_vectors
 from trivet.index.identity import IndexModel
 from trivet.index.plan import FileState, Plan, plan
 from trivet.passages import Passage
@@ -41,19 +41,23 @@ class IndexWriter:
     changes, not the file.
     """
 
-    def __init__(self, path: Path, model: IndexModel) -> None:
+    def __init__(self, path: Path, model: IndexModel, form: StoredForm | None = None) -> None:
         """Open the index, or make it.
 
         Args:
             path: the file, in a folder that exists, on a local disk.
             model: whose vectors are going to be written.
+            form: how it keeps vectors; None: as it does already, and as 16-bit floats if it is new.
 
         Raises:
             IndexInUse: another process writes to it.
             OtherModel: the vectors that it holds are of another model.
+            OtherForm: it keeps vectors in another form.
+            InvalidInput: the form is binary, and the dimensions are not a multiple of 8.
             NotAnIndex, IndexDamaged: the file is something else, or cannot be read.
             IndexUnavailable: SQLite cannot write it: the disk is full, or another program keeps it locked.
         """
+        check_form(form or DEFAULT_FORM, model.dimensions)
         self.path = path
         self.model = model
         self._lock = FileLock(path.with_name(f"{path.name}.lock"), mode=0o600)
@@ -61,8 +65,8 @@ class IndexWriter:
         try:
             if not path.exists():
                 with suppress(FileExistsError), damage_named(path):
-                    create(path, model)
-            self._db = self._connected()
+                    create(path, model, form or DEFAULT_FORM)
+            self._db = self._connected(form)
         except BaseException:
             self._release()
             raise
@@ -106,7 +110,7 @@ class IndexWriter:
             raise ValueError(f"the vectors of {path!r} have shape {vectors.shape}; expected {expected}")
         if not np.isfinite(vectors).all():
             raise ValueError(f"a vector of {path!r} has a component that is not a finite number")
-        stored = unit_vectors(vectors).astype(STORED).tobytes()
+        stored = packed_vectors(vectors, self.form)
         row = (path, state.digest, state.scheme, packed_text(text), packed_passages(passages), stored, crc32(stored))
         with damage_named(self.path):
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -138,10 +142,12 @@ class IndexWriter:
             self._db.close()
             self._release()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self, form: StoredForm | None) -> sqlite3.Connection:
         db = connect(self.path, writable=True)
         try:
             check_model(self.path, model_of(self.path, db), self.model)
+            self.form = form_of(self.path, db)
+            check_form_of(self.path, self.form, form)
             with damage_named(self.path):
                 _log_ahead(db)
                 db.execute("PRAGMA synchronous = NORMAL")

@@ -16,7 +16,7 @@ from tests.engine.fakes import FailingBackend, GatedBackend, PipelinedBackend, S
 from tests.support.memory_sink import MemorySink
 from trivet.engine.batch.layout import BINNED, PADDED, Layout
 from trivet.engine.batch.token_batch import TokenBatch, TokenSequence
-from trivet.engine.scheduling.jobs import Job, usage
+from trivet.engine.scheduling.jobs import Job, Kept, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
@@ -88,6 +88,45 @@ async def test_sequences_of_any_lengths_are_merged_where_a_forward_mixes_them(
         await asyncio.gather(first, rest)
     assert [len(batch.lengths) for batch in backend.batches] == batches
     assert sink.value(PADDED_TOKENS, model="m", lane="cpu") == computed
+
+
+class Overflowing(GatedBackend):
+    """Gives numbers that are not finite for sequences that begin with 13; of each token if it is asked for those."""
+
+    def forward(self, batch: TokenBatch) -> Floats:
+        outputs = super().forward(batch)
+        outputs[batch.ids[batch.cu_seqlens[:-1]] == 13] = [1, np.nan]
+        outputs[batch.ids[batch.cu_seqlens[:-1]] == 14] = [np.inf, 1]
+        return np.repeat(outputs, batch.lengths, axis=0) if batch.per_token else outputs
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+async def test_numbers_that_are_not_finite_are_answered_to_nobody(per_token: bool) -> None:
+    backend = Overflowing()
+    used = usage([sequence(1, 2)], [1], [False])
+    async with running(backend) as scheduler:
+        first = scheduler.submit(job(sequence(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        waiting = []
+        for start in (5, 13, 14, 6):  # in one forward
+            one = job(sequence(start, 2))
+            if per_token:
+                one.per_token = True
+                one.finish = Kept(
+                    lambda _, rows: rows.copy(), lambda kept, took: EmbedResult(kept[0], used, took, "cpu")
+                )
+            waiting.append(scheduler.submit(one))
+        backend.gate.set()
+        await first
+        good, nan, infinite, also_good = await asyncio.gather(*waiting, return_exceptions=True)
+        assert len(backend.batches) == 2
+        for error in (nan, infinite):
+            assert isinstance(error, EngineError)
+            assert "not finite" in error.message
+        for result, expected in ((good, [7, 2]), (also_good, [8, 2])):
+            assert isinstance(result, EmbedResult)
+            assert vectors(result) == [expected] * (2 if per_token else 1)
+        assert scheduler.failing is None
 
 
 @pytest.mark.parametrize(

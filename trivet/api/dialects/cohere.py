@@ -16,11 +16,11 @@ from trivet.api.errors.bodies import documented_errors
 from trivet.api.fields import Documents, TextKind, read_documents
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options
-from trivet.api.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 from trivet.api.ranking import rank
 from trivet.api.schemas import Count, Text
 from trivet.api.service import Service, embed
 from trivet.messages import EmbedRequest
+from trivet.quantize import DEFAULT_TYPE, EmbeddingType, quantize
 
 PATH = "/v2/rerank"
 EMBED_PATH = "/v2/embed"

@@ -18,12 +18,12 @@ from trivet.api.answers import (
 from trivet.api.errors.bodies import documented_errors
 from trivet.api.json_route import JsonRoute
 from trivet.api.options import CallOptions, Options, wants_lines
-from trivet.api.quantize import check_type
 from trivet.api.schemas import ClassifyBody, EmbeddingsBody
 from trivet.api.service import Service, check_dimensions, embed, embed_notes
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
 from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, ModelCard
+from trivet.quantize import check_type
 
 
 def native_router(service: Service) -> APIRouter:

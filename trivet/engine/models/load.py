@@ -56,6 +56,9 @@ Part = Literal["encoder", "classifier", "masked"]
 
 _UNUSED_POOLER = re.compile(r"(^|\.)pooler\.")
 
+_CAPPED_LOGITS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+"""Model types whose language-model head limits its logits."""
+
 
 class PooledModel(nn.Module):
     """An encoder, its pooling, and what the checkpoint's files do with the pooled vector.
@@ -182,6 +185,8 @@ class _LoadedBy:
         if modules.score is not None or self._architecture.scores_by_words:
             return self._pooled(("lasttoken",), words_of=modules.score or _words(self._path, recipe))
         if self._architecture.is_causal_family:
+            if has_tensor(self._path, "score.bias"):
+                raise CheckpointMismatch(f"{self._path} holds score.bias; the head of a causal model has no bias")
             [weight] = read_tensors(self._path, ["score.weight"]).values()
             return self._pooled(("lasttoken",), linear_of(weight))
         if self._architecture.model_type == "bart":
@@ -210,7 +215,13 @@ class _LoadedBy:
             rows = [encoder.get_input_embeddings().weight[row].detach().float() for row in ids]
         else:
             rows = read_rows(self._path, "lm_head.weight", ids)
-        return WordLogits(rows, getattr(config, "final_logit_softcapping", None))
+        softcap = getattr(config, "final_logit_softcapping", None)
+        if softcap is not None and self._architecture.model_type not in _CAPPED_LOGITS:
+            raise CheckpointMismatch(
+                f"{self._path / 'config.json'}: final_logit_softcapping is {softcap!r}; models of type "
+                f"{self._architecture.model_type} have none"
+            )
+        return WordLogits(rows, softcap)
 
     def _bart_head(self) -> nn.Module:
         dense, out = "classification_head.dense", "classification_head.out_proj"
@@ -309,8 +320,8 @@ def _load_transformers(
             ignore_mismatched_sizes=True,  # reported instead, so that the refusal below can name them
             **options,
         )
-    except (ValueError, OSError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{path} cannot be loaded as a {task}: {error}") from error
+    except Exception as error:  # its classes check their fields, and compute with them, each in its own way
+        raise ModelError(f"{path} cannot be loaded as a {task}: {type(error).__name__}: {error}") from error
     extra = {"linear.weight"} if architecture.projects_tokens or architecture.architecture_name == STANFORD else set()
     _check_report(path, task, report, has_head=part != "encoder", extra=extra)
     _tabulate_rotary(model)

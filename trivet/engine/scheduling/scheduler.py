@@ -21,9 +21,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trivet.engine.backend import Backend, Pending
 from trivet.engine.batch.token_batch import TokenBatch, build_batch
 from trivet.engine.scheduling.fair_queue import FairQueue
+from trivet.engine.scheduling.finite import NOT_FINITE, broken_rows
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.metrics import UNMEASURED
 from trivet.errors import EngineError, GpuUnavailable, Overloaded, TrivetError
@@ -64,6 +68,8 @@ class _Forward:
     """Time in which the device computed this forward and no other."""
     others_s: float = 0.0
     """Time in which it was paused for shorter batches."""
+    broken: NDArray[np.bool_] | None = None
+    """For each row of the outputs, whether a number in it is not finite; None if all are finite."""
 
     @property
     def batch(self) -> TokenBatch:
@@ -253,7 +259,10 @@ class Scheduler:
             batch = forward.build(self._pad_id)
             with self._launching:
                 forward.pending = self._backend.launch(batch)
-        return forward.pending.step()
+        outputs = forward.pending.step()
+        if outputs is not None:
+            forward.broken = broken_rows(outputs)
+        return outputs
 
     async def _let_shorter_ones_run(self, forward: _Forward) -> None:
         """Run batches much shorter than a paused forward. The fair queue chooses them; their time is bounded."""
@@ -299,7 +308,11 @@ def may_lose_time(own_s: float, others_s: float) -> bool:
 def _deliver(forward: _Forward, outputs: Floats) -> None:
     batch = forward.batch
     for (job, index), at in zip(forward.entries, forward.where, strict=True):
-        job.deliver(index, outputs[batch.cu_seqlens[at] : batch.cu_seqlens[at + 1]] if batch.per_token else outputs[at])
+        rows = slice(batch.cu_seqlens[at], batch.cu_seqlens[at + 1]) if batch.per_token else at
+        if forward.broken is not None and forward.broken[rows].any():
+            job.fail(EngineError(NOT_FINITE))
+        else:
+            job.deliver(index, outputs[rows])
 
 
 def _fail(entries: list[Entry], error: TrivetError) -> None:

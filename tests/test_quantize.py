@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trivet.api.quantize import quantize
 from trivet.errors import InvalidInput
+from trivet.quantize import quantize
 
 VECTORS = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import InvalidInput
-from trivet.messages import Floats
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary"]
 DEFAULT_TYPE: EmbeddingType = "float"
@@ -35,7 +34,7 @@ def check_type(kind: EmbeddingType, dimensions: int, field: str) -> None:
         )
 
 
-def quantize(vectors: Floats, kind: EmbeddingType, field: str = "embedding_types") -> NDArray[Any]:
+def quantize(vectors: NDArray[np.float32], kind: EmbeddingType, field: str = "embedding_types") -> NDArray[Any]:
     """Return (inputs, dimensions) vectors in another form; the binary ones are (inputs, dimensions / 8).
 
     Raises:
@@ -47,7 +46,7 @@ def quantize(vectors: Floats, kind: EmbeddingType, field: str = "embedding_types
             return np.ascontiguousarray(vectors)
         case "int8" | "uint8":
             largest = np.abs(vectors).max(axis=-1, keepdims=True)
-            levels: Floats = np.rint(vectors * (127 / np.maximum(largest, 1e-12)))
+            levels: NDArray[np.float32] = np.rint(vectors * (127 / np.maximum(largest, 1e-12)))
             return levels.astype(np.int8) if kind == "int8" else (levels + 128).astype(np.uint8)
         case "binary" | "ubinary":
             packed: NDArray[np.uint8] = np.packbits(vectors > 0, axis=-1)
