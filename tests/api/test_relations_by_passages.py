@@ -101,6 +101,13 @@ async def test_unlinked_code_is_read_where_the_caller_wants_to_see_it(
     assert (answer["edges"], answer["usage"]["total_tokens"]) == ([], 0)
 
 
+async def test_without_paths_code_is_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    script = "#!/usr/bin/env python\ndef area(r):\n    return r * r\n"
+    answer = await relate(connect(dispatcher), source=script, candidates=[script + "area(2)\n"])
+    assert answer["omitted"]["unlinked_code"] == 0
+    assert any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+
+
 async def test_relations_of_a_request_are_the_classifiers_to_name(connect: Connect, dispatcher: FakeDispatcher) -> None:
     answer = await relate(connect(dispatcher), **FILES, **PATHS, relations=RELATIONS)
     assert len(answer["edges"]) == 3

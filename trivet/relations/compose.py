@@ -116,9 +116,10 @@ async def select_candidates(
     """
     of_source, *of_targets = await _divided([source, *targets], query)
     linked = await _linked([source, *targets], [of_source, *of_targets], query)
-    code = {index for index, target in enumerate(targets) if is_code(target)} if is_code(source) else set()
-    skips = query.link_relation is not None and not query.include_unrelated
-    read = [index for index in range(len(targets)) if not (skips and index in code and index not in linked)]
+    # Without paths no import can be found, so its absence says nothing.
+    code = {at for at, target in enumerate(targets) if _are_code(source, target)} if query.link_relation else set()
+    skipped = set() if query.include_unrelated else code - linked.keys()
+    read = [index for index in range(len(targets)) if index not in skipped]
     if not read:
         return Selection((), unlinked_code=len(targets))
     chosen, embedded = await _chosen(dispatcher, of_source, {index: of_targets[index] for index in read}, linked, query)
@@ -231,6 +232,10 @@ async def _linked(
         return {}
     found = await asyncio.to_thread(links, documents, passages)
     return {link.target - 1: link for link in found if link.source == 0}
+
+
+def _are_code(source: Document, target: Document) -> bool:
+    return all(document.path is not None and is_code(document) for document in (source, target))
 
 
 async def _chosen(
