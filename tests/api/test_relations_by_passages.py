@@ -101,6 +101,29 @@ async def test_unlinked_code_is_read_where_the_caller_wants_to_see_it(
     assert (answer["edges"], answer["usage"]["total_tokens"]) == ([], 0)
 
 
+GO = {
+    "source": "package pkg\n\nfunc area() int {\n\treturn FoldPaper(2)\n}\n",
+    "candidates": ["package pkg\n\nfunc FoldPaper(n int) int {\n\treturn n\n}\n"],
+}
+
+
+async def test_a_name_alone_proposes_a_relation_to_the_classifier(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    paths = {"source_path": "pkg/area.go", "candidate_paths": ["pkg/fold.go"]}
+    settings = ApiSettings(relations={"dependency": "uses", "same": "package pkg func"}, no_relation=None)
+    answer = await relate(connect(dispatcher, settings), **GO, **paths)
+    [edge] = answer["edges"]
+    assert edge["relation"] == "dependency"
+    assert edge["confidence"] == edge["scores"]["dependency"] < max(edge["scores"].values())
+    assert any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+
+
+async def test_what_is_imported_comes_before_what_is_similar(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    candidates = ["TAU = 6.28318\n", "from circle import TAU def area(r): return TAU / 2 * r * r"]
+    paths = {"source_path": "pkg/area.py", "candidate_paths": ["pkg/circle.py", None]}
+    answer = await relate(connect(dispatcher), source=USES, candidates=candidates, **paths, top_k=1, min_relevance=0.99)
+    assert [edge["target_index"] for edge in answer["edges"]] == [0]
+
+
 async def test_without_paths_code_is_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
     script = "#!/usr/bin/env python\ndef area(r):\n    return r * r\n"
     answer = await relate(connect(dispatcher), source=script, candidates=[script + "area(2)\n"])
