@@ -2,7 +2,8 @@
 
 Two sets, on the models of the default configuration, in this process:
 
-- *imports*: files of packages that no starter model was trained on. A file depends on the files that it imports.
+- *imports*: files of packages that no starter model was trained on. A file depends on the files that it imports. The
+  passages are read with the files' paths and without; the exhaustive reading takes none.
 - *planted*: a statement, and a long note that holds its contradiction, or does not.
 
 For each reading: edges found, how many are right, and the tokens that the models read.
@@ -30,7 +31,7 @@ PACKAGES = {"httpx": "BSD-3-Clause", "h11": "MIT", "click": "BSD-3-Clause"}
 """Held out of all training (`research/relations/packages.py`), with their licences. No text of theirs is committed."""
 NOTES = Path("research/notes")
 SEED = 18
-READINGS = ("passages", "exhaustive")
+READINGS = ("passages", "passages and paths", "exhaustive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Case:
     candidates: tuple[str, ...]
     relation: str
     right: frozenset[int]
+    paths: tuple[str, ...] = ()
+    """Of the source and of each candidate."""
 
 
 def import_cases(package: str, count: int, candidates: int, most_characters: int) -> list[Case]:
@@ -59,7 +62,9 @@ def import_cases(package: str, count: int, candidates: int, most_characters: int
         draw.shuffle(chosen)
         right = frozenset(index for index, other in enumerate(chosen) if other in imported)
         if right:
-            cases.append(Case(f"{package}/{name}", texts[name], tuple(texts[o] for o in chosen), "dependency", right))
+            paths = tuple(f"{package}/{one}.py" for one in (name, *chosen))
+            others_texts = tuple(texts[other] for other in chosen)
+            cases.append(Case(f"{package}/{name}", texts[name], others_texts, "dependency", right, paths))
     return cases
 
 
@@ -99,7 +104,9 @@ async def read(client: httpx.AsyncClient, cases: list[Case], reading: str) -> di
     found = right = wanted = tokens = refused = 0
     started_s = time.process_time()
     for case in cases:
-        body = {"source": case.source, "candidates": case.candidates, "evidence": reading, "top_k": 16}
+        body = {"source": case.source, "candidates": case.candidates, "evidence": reading.split()[0], "top_k": 16}
+        if reading.endswith("paths"):
+            body |= {"source_path": case.paths[0], "candidate_paths": case.paths[1:]}
         answer = await client.post("/v1/relations", json=body, headers={"cache-control": "no-store"})
         wanted += len(case.right)
         if answer.status_code == 400:
@@ -130,7 +137,8 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://trivet", timeout=None) as client:
             for name, cases in sets.items():
-                figures[name] = {reading: await read(client, cases, reading) for reading in READINGS}
+                readings = [one for one in READINGS if cases[0].paths or not one.endswith("paths")]
+                figures[name] = {reading: await read(client, cases, reading) for reading in readings}
                 print(json.dumps({name: figures[name]}), flush=True)
     return figures
 

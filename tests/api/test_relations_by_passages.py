@@ -55,13 +55,97 @@ async def test_the_reranker_is_told_the_similarities(connect: Connect, dispatche
     assert request.similarities is None
 
 
-async def test_only_the_best_passages_are_classified(connect: Connect, dispatcher: FakeDispatcher) -> None:
+async def test_only_the_best_passages_are_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
     client = connect(dispatcher, NOTHING)
-    await relate(client, source=SOURCE, candidates=[TARGET, TARGET + "."], passage_pairs=2)
-    embedded = [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
+    await relate(client, source=SOURCE, candidates=[TARGET, TARGET + "."], passage_pairs=2, threshold=0.999)
+    reranked = [request for request in dispatcher.requests if isinstance(request, RerankRequest)]
     classified = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
-    assert len(embedded) == len(classified) == 1
-    assert len(classified[0].inputs) == 2 * 2
+    assert [type(request) for request in dispatcher.requests].count(EmbedRequest) == 1
+    assert sum(len(request.documents) for request in reranked) == 2
+    assert [len(request.inputs) for request in classified] == [2, 2]
+
+
+async def test_further_passages_are_read_only_in_doubt(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    answer = await relate(connect(dispatcher, NOTHING), source=SOURCE, candidates=[TARGET], threshold=0.1)
+    [request] = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    assert len(request.inputs) == 1
+    assert [edge["relation"] for edge in answer["edges"]] == ["tides"]
+
+
+USES = "from circle import TAU\n\n\ndef area(r):\n    return TAU / 2 * r * r\n"
+PATHS = {"source_path": "pkg/area.py", "candidate_paths": ["pkg/circle.py", "pkg/other.py", None]}
+FILES = {"source": USES, "candidates": ["TAU = 6.28318\n", "def fold(paper):\n    return paper / 2\n", "A circle."]}
+
+
+async def test_an_import_is_an_edge_that_no_classifier_reads(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    answer = await relate(connect(dispatcher), **FILES, **PATHS, top_k=1)
+    [edge] = answer["edges"]
+    assert (edge["target_index"], edge["relation"], edge["confidence"]) == (0, "dependency", 0.99)
+    assert edge["evidence"][0]["source"]["start_line"] == 1
+    assert answer["omitted"]["unlinked_code"] == 1
+    assert not any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+    lines = await connect(dispatcher).post(
+        "/v1/relations", json={**FILES, **PATHS, "top_k": 1}, headers={"accept": "application/x-ndjson"}
+    )
+    assert '"relation":"dependency"' in lines.text
+
+
+async def test_unlinked_code_is_read_where_the_caller_wants_to_see_it(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    answer = await relate(connect(dispatcher), **FILES, **PATHS, include_unrelated=True)
+    assert sorted(edge["target_index"] for edge in answer["edges"]) == [0, 1, 2]
+    assert answer["omitted"]["unlinked_code"] == 0
+    alone = {"source": USES, "source_path": "pkg/area.py", "candidates": FILES["candidates"][1:2]}
+    answer = await relate(connect(dispatcher), **alone, candidate_paths=["pkg/other.py"])
+    assert (answer["edges"], answer["usage"]["total_tokens"]) == ([], 0)
+
+
+GO = {
+    "source": "package pkg\n\nfunc area() int {\n\treturn FoldPaper(2)\n}\n",
+    "candidates": ["package pkg\n\nfunc FoldPaper(n int) int {\n\treturn n\n}\n"],
+}
+
+
+async def test_a_name_alone_proposes_a_relation_to_the_classifier(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    paths = {"source_path": "pkg/area.go", "candidate_paths": ["pkg/fold.go"]}
+    settings = ApiSettings(relations={"dependency": "uses", "same": "package pkg func"}, no_relation=None)
+    answer = await relate(connect(dispatcher, settings), **GO, **paths)
+    [edge] = answer["edges"]
+    assert edge["relation"] == "dependency"
+    assert edge["confidence"] == edge["scores"]["dependency"] < max(edge["scores"].values())
+    assert any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+
+
+async def test_what_is_imported_comes_before_what_is_similar(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    candidates = ["TAU = 6.28318\n", "from circle import TAU def area(r): return TAU / 2 * r * r"]
+    paths = {"source_path": "pkg/area.py", "candidate_paths": ["pkg/circle.py", None]}
+    answer = await relate(connect(dispatcher), source=USES, candidates=candidates, **paths, top_k=1, min_relevance=0.99)
+    assert [edge["target_index"] for edge in answer["edges"]] == [0]
+
+
+async def test_without_paths_code_is_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    script = "#!/usr/bin/env python\ndef area(r):\n    return r * r\n"
+    answer = await relate(connect(dispatcher), source=script, candidates=[script + "area(2)\n"])
+    assert answer["omitted"]["unlinked_code"] == 0
+    assert any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+
+
+async def test_relations_of_a_request_are_the_classifiers_to_name(connect: Connect, dispatcher: FakeDispatcher) -> None:
+    answer = await relate(connect(dispatcher), **FILES, **PATHS, relations=RELATIONS)
+    assert len(answer["edges"]) == 3
+    assert [len(r.inputs) for r in dispatcher.requests if isinstance(r, ClassifyRequest)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [({"candidate_paths": ["a.py"]}, "candidate_paths"), ({**PATHS, "evidence": "exhaustive"}, "source_path")],
+)
+async def test_paths_are_one_each_and_for_passages(
+    connect: Connect, dispatcher: FakeDispatcher, extra: dict[str, Any], field: str
+) -> None:
+    answer = await connect(dispatcher).post("/v1/relations", json={**FILES, **extra})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
 
 
 async def test_texts_of_one_passage_are_read_as_before(connect: Connect, dispatcher: FakeDispatcher) -> None:

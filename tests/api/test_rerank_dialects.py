@@ -5,7 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api.conftest import Connect
 from tests.support.dispatcher import RERANKER, FakeDispatcher, vector_of
+from trivet.api.settings import ApiSettings
+from trivet.dispatch.blending import Blend
 from trivet.messages import RerankRequest
 
 QUERY = "red fox"
@@ -49,12 +52,31 @@ async def test_the_v1_answer_serves_jina_and_cohere_at_once(client: httpx.AsyncC
     assert answer["model"] == RERANKER.name
 
 
-async def test_known_similarities_are_one_per_document(client: httpx.AsyncClient, dispatcher: FakeDispatcher) -> None:
-    body = {"query": "red", "documents": ["red", "blue"]}
-    assert (await client.post("/v1/rerank", json=body | {"similarities": [0.5, 1]})).status_code == 200
+async def test_similarities_are_reported_as_unused_without_a_blend(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    body = {"query": "red", "documents": ["red", "blue"], "similarities": [0.5, 1]}
+    alone = await connect(dispatcher, ApiSettings()).post("/v1/rerank", json=body)
+    assert (alone.status_code, alone.headers["x-trivet-similarities"]) == (200, "unused")
     [request] = dispatcher.requests
     assert isinstance(request, RerankRequest)
-    assert request.similarities == (0.5, 1.0)
+    assert request.similarities is None
+    del body["similarities"]
+    plain = await connect(dispatcher, ApiSettings()).post("/v1/rerank", json=body)
+    assert plain.json()["results"] == alone.json()["results"]
+    assert "x-trivet-similarities" not in plain.headers
+
+
+async def test_similarities_enter_a_blended_score(connect: Connect) -> None:
+    blended = connect(FakeDispatcher(), ApiSettings(blend=Blend(cosine_weight=100)))
+    body = {"query": "red", "documents": ["red", "blue"], "similarities": [-1, 1]}
+    answer = await blended.post("/v1/rerank", json=body)
+    assert [result["index"] for result in answer.json()["results"]] == [1, 0]
+    assert "x-trivet-similarities" not in answer.headers
+
+
+async def test_known_similarities_are_one_per_document(client: httpx.AsyncClient) -> None:
+    body = {"query": "red", "documents": ["red", "blue"]}
     answer = await client.post("/v1/rerank", json=body | {"similarities": [0.5]})
     assert answer.status_code == 400
     assert "1 entries for 2 documents" in answer.json()["error"]["message"]

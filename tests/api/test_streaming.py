@@ -93,7 +93,8 @@ async def test_relations_of_candidates(client: httpx.AsyncClient) -> None:
     assert sorted(streamed, key=by_target) == sorted(plain["edges"], key=by_target)
     end = lines[-1]
     assert (end["done"], end["total"], end["complete"]) == (40, 40, True)
-    omitted = {"below_min_relevance": 0, "beyond_top_k": 10, "below_threshold": 0, "unrelated": 0}
+    reasons = ("below_min_relevance", "below_threshold", "unrelated", "unlinked_code")
+    omitted = dict.fromkeys(reasons, 0) | {"beyond_top_k": 10}
     assert end["omitted"] == plain["omitted"] == omitted
     assert end["usage"] == plain["usage"]
 

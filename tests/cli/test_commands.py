@@ -173,7 +173,7 @@ def test_the_evidence_of_a_relation_has_lines_and_texts(run: Run, folder: Path) 
     about = {"relation": "same", "confidence": 0.9, "relevance": 0.5}
     evidence = {"source": span(0, 12, 1), "target": span(2, 6, 1), **about}
     edge = {"source_index": 0, "target_index": 0, "scores": {"same": 0.9}, "windows": 1, "truncated": False, **about}
-    omitted = {"below_min_relevance": 0, "beyond_top_k": 0, "below_threshold": 0, "unrelated": 3}
+    omitted = {"below_min_relevance": 0, "beyond_top_k": 0, "below_threshold": 0, "unrelated": 3, "unlinked_code": 0}
     answer = {"edges": [{**edge, "evidence": [evidence]}], "omitted": omitted, "usage": {"total_tokens": 9}}
     server = Scripted(JSONResponse(answer))
     with served(server.app) as url:

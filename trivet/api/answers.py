@@ -135,6 +135,8 @@ class Omitted(TypedDict):
     beyond_top_k: int
     below_threshold: int
     unrelated: int
+    unlinked_code: int
+    """Code that the source, code too, does not use; it is read only with `include_unrelated`."""
 
 
 class StageTimes(TypedDict):

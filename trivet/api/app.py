@@ -127,6 +127,7 @@ _EXPOSED_HEADERS = (
     "x-trivet-device",
     "x-trivet-dimensions",
     "x-trivet-prompt",
+    "x-trivet-similarities",
     "x-trivet-reroute-reason",
     "x-trivet-truncated",
     "x-trivet-windows",

@@ -47,7 +47,7 @@ async def rank(
     documents_field: str = "documents",
     similarities: Sequence[float] | None = None,
 ) -> Ranked:
-    """Score documents against the query. `top_n` of None or 0 keeps all."""
+    """Score documents against the query. `top_n` of None or 0 keeps all; only a blend reads `similarities`."""
     service.check_count(len(documents), documents_field)
     card = await service.card("reranker", model)
     request = RerankRequest(
@@ -57,7 +57,7 @@ async def rank(
         priority=options.priority,
         no_store=options.no_store,
         inputs_field=documents_field,
-        similarities=None if similarities is None else tuple(similarities),
+        similarities=None if similarities is None or service.settings.blend is None else tuple(similarities),
     )
     routed = await service.call(request, options)
     return Ranked(best_first(routed.result.logits)[: top_n or None], routed, card)

@@ -22,10 +22,14 @@ from trivet.api.cost import PLACE, Cost, classify_cost, filled_characters, relat
 from trivet.api.dialect import TAG_PREFIX
 from trivet.api.fields import Flag, MaybeEmptyText, TextKind
 from trivet.config import Output
+from trivet.errors import InvalidInput
 from trivet.messages import LongInput, PairText
 from trivet.quantize import DEFAULT_TYPE, EmbeddingType
+from trivet.relations.division import Document
 
 Text = Annotated[str, Field(min_length=1)]
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 
 TextList = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 """At least one text. Validation stops at the first wrong item, or a list of a million would become a million errors."""
@@ -229,11 +233,27 @@ class CandidatesBody(_RelationsBody):
 
     source: Text
     candidates: TextList
+    source_path: FilePath | None = None
+    """The source's path: its format follows from it, and imports are resolved to paths."""
+    candidate_paths: Annotated[list[FilePath | None], Field(min_length=1, fail_fast=True)] | None = None
+    """The candidates' paths, one each."""
     top_k: Count = 16
     min_relevance: Score | None = None
     """Least relevance of a candidate. Default: as configured."""
     include_unrelated: Flag = False
     """Whether candidates without a relation become edges, too; else they are counted in `omitted`."""
+
+    def documents(self) -> tuple[Document, list[Document]]:
+        """Return the source and the candidates with their paths; InvalidInput for another number of paths."""
+        paths = self.candidate_paths or [None] * len(self.candidates)
+        if len(paths) != len(self.candidates):
+            raise InvalidInput(
+                f"candidate_paths has {len(paths)} entries for {len(self.candidates)} candidates; send one each, null "
+                "where there is none",
+                field="candidate_paths",
+            )
+        candidates = [Document(text, path) for text, path in zip(self.candidates, paths, strict=True)]
+        return Document(self.source, self.source_path), candidates
 
     def cost(self, relations: Mapping[str, str]) -> Cost:
         """Compute what the request expands to with these relations."""

@@ -70,7 +70,8 @@ class Part:
 
     lines: Sequence[Mapping[str, Any]]
     inputs: int
-    call: Routed[EngineResult]
+    calls: Sequence[Routed[EngineResult]]
+    """The calls that found them; none where no model was needed."""
 
 
 @dataclass(slots=True)
@@ -111,8 +112,8 @@ async def _body(
     try:
         async for part in _parts(first, rest):
             done += part.inputs
-            calls.append(part.call)
-            yield _joined([*part.lines, _progress(done, plan.total, part.call)])
+            calls += part.calls
+            yield _joined([*part.lines, _progress(done, plan.total, part.calls)])
     except TimeoutError:
         yield _joined([_error(DeadlineExceeded(f"no answer within {timeout_s:g} s"))])
     except TrivetError as error:
@@ -136,13 +137,13 @@ async def _parts(first: tuple[int, Part] | None, rest: AsyncIterator[tuple[int, 
             yield part
 
 
-def _progress(done: int, total: int, call: Routed[EngineResult]) -> ProgressLine:
+def _progress(done: int, total: int, calls: Sequence[Routed[EngineResult]]) -> ProgressLine:
     return {
         "object": "progress",
         "done": done,
         "total": total,
-        "device": call.result.device,
-        "reroute_reason": call.reroute_reason,
+        "device": ", ".join(dict.fromkeys(call.result.device for call in calls)) or "none",
+        "reroute_reason": next((call.reroute_reason for call in calls if call.reroute_reason is not None), None),
     }
 
 

@@ -65,9 +65,13 @@ def relate_command(
     if not sources or not texts:
         fail(console, "nothing to relate")
     [whole] = sources
+    # A line of a file is not in the file's format, and texts that are read whole have no passages to link.
+    of_files = not lines and long_input in (None, "window")
     call = calls.relate(
         whole.text,
         [text.text for text in texts],
+        source_path=whole.path if of_files else None,
+        candidate_paths=[text.path for text in texts] if of_files else None,
         top_k=top_k,
         min_relevance=min_relevance,
         threshold=threshold,

@@ -284,6 +284,8 @@ class Omitted:
     below_threshold: int
     unrelated: int = 0
     """Candidates that were compared and found unrelated."""
+    unlinked_code: int = 0
+    """Candidates of code that the source, code too, does not use, by the paths sent with them."""
 
 
 @dataclass(frozen=True, slots=True)

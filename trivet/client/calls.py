@@ -352,6 +352,8 @@ def relate(
     candidates: Sequence[str] | None = None,
     *,
     pairs: Sequence[RelationPair] | None = None,
+    source_path: str | None = None,
+    candidate_paths: Sequence[str | None] | None = None,
     top_k: int | None = None,
     min_relevance: float | None = None,
     relations: Mapping[str, str] | None = None,
@@ -369,6 +371,8 @@ def relate(
         source: The text to relate to `candidates`.
         candidates: Texts that the source may be related to.
         pairs: Pairs to classify, instead of `source` and `candidates`.
+        source_path: The source's path, from which its format follows; imports are resolved to paths.
+        candidate_paths: The candidates' paths, one each, None where there is none.
         top_k: Classify this many of the most relevant candidates; the server's default is 16.
         min_relevance: Omit candidates with a lower relevance, 0..1. None: the server's default.
         relations: Relation → hypothesis about (source, candidate). None: the server's relations.
@@ -385,6 +389,8 @@ def relate(
         source=source,
         candidates=None if candidates is None else _listed(candidates, "candidates"),
         pairs=None if pairs is None else [asdict(pair) for pair in _listed(pairs, "pairs")],
+        source_path=source_path,
+        candidate_paths=None if candidate_paths is None else list(candidate_paths),
         top_k=top_k,
         min_relevance=min_relevance,
         relations=None if relations is None else dict(relations),

@@ -127,6 +127,7 @@ class CandidatesOmitted(TypedDict):
     beyond_top_k: int
     below_threshold: int
     unrelated: int
+    unlinked_code: int
 
 
 class RelateAnswer(TypedDict):

@@ -1,12 +1,15 @@
 """Selects the candidates to classify, and makes an edge of what the classifier says about passages. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trivet.messages import Floats
 from trivet.relations.division import Excerpt
+
+_SURE_SHARE = 0.9
+"""Share of a relation from which a further reading, of other passages or the other way round, hardly changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,13 @@ class Judgement:
     relevance: float | None
     windows: int = 1
     truncated: bool = False
+    only: str | None = None
+    """The only relation that may hold, whatever the shares of the others. None: any."""
 
     @property
     def relation(self) -> str:
-        """The relation with the largest share."""
-        return max(self.scores, key=self.scores.__getitem__)
+        """The relation with the largest share, or the only one that may hold."""
+        return self.only or max(self.scores, key=self.scores.__getitem__)
 
     @property
     def confidence(self) -> float:
@@ -57,7 +62,24 @@ class Kept:
     beyond_top_k: int
 
 
-def keep_relevant(relevance: Floats, logits: Floats, *, top_k: int, min_relevance: float) -> Kept:
+def is_clearly_unrelated(judgement: Judgement, no_relation: str | None) -> bool:
+    """Whether further readings could hardly find a relation."""
+    return judgement.relation == no_relation and judgement.confidence >= _SURE_SHARE
+
+
+def is_enough(judgement: Judgement, no_relation: str | None, threshold: float) -> bool:
+    """Whether further passages need not be read: they are clearly unrelated, or an edge is found.
+
+    A threshold of 0 takes everything for an edge, so it does not count.
+    """
+    if judgement.relation == no_relation:
+        return is_clearly_unrelated(judgement, no_relation)
+    return judgement.confidence >= (threshold or _SURE_SHARE)
+
+
+def keep_relevant(
+    relevance: Floats, logits: Floats, *, top_k: int, min_relevance: float, certain: Collection[int] = ()
+) -> Kept:
     """Choose the `top_k` best candidates of at least `min_relevance`.
 
     Args:
@@ -65,9 +87,10 @@ def keep_relevant(relevance: Floats, logits: Floats, *, top_k: int, min_relevanc
         logits: (candidates,), which give the order; equal ones keep the request's.
         top_k: most candidates to keep.
         min_relevance: least relevance of one.
+        certain: candidates whose relation is known; they come first, however relevant they are.
     """
-    order = np.argsort(-logits, kind="stable")
-    relevant = [int(index) for index in order if relevance[index] >= min_relevance]
+    order = sorted(np.argsort(-logits, kind="stable").tolist(), key=lambda index: index not in certain)
+    relevant = [index for index in order if index in certain or relevance[index] >= min_relevance]
     return Kept(
         indices=tuple(relevant[:top_k]),
         below_min_relevance=len(relevance) - len(relevant),
@@ -113,7 +136,8 @@ def judgement_of(
     relevance: float | None,
     windows: int = 1,
     truncated: bool = False,
+    only: str | None = None,
 ) -> Judgement:
     """Name the scores, (labels,), of one pair of passages."""
     named = {label: float(score) for label, score in zip(labels, scores, strict=True)}
-    return Judgement(source, target, named, relevance, windows, truncated)
+    return Judgement(source, target, named, relevance, windows, truncated, only)

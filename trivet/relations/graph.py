@@ -24,7 +24,8 @@ from trivet.relations.claims import Claim, DocumentPair, strongest
 from trivet.relations.division import Document, Excerpt, divide_all
 from trivet.relations.nearest import unit
 from trivet.relations.query import Counts, GraphQuery
-from trivet.relations.reading import PARALLEL_CALLS, PairReader, batches
+from trivet.relations.reading import PairReader, batches
+from trivet.relations.relevance import PARALLEL_CALLS
 
 Stage = Literal["passages", "embed", "candidates", "rerank", "classify"]
 

@@ -1,6 +1,5 @@
 """Reads pairs of passages: which relation holds between them, and how relevant the second is to the first."""
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,19 +7,15 @@ from typing import TypeVar
 
 from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import Dispatcher, Routed
-from trivet.messages import ClassifyRequest, ClassifyResult, PairText, RerankRequest, RerankResult
+from trivet.messages import ClassifyRequest, ClassifyResult, PairText
 from trivet.relations.candidates import ReadingPair
 from trivet.relations.claims import Claim, DocumentPair, claims_of, linked_claim
 from trivet.relations.division import Excerpt
-from trivet.relations.edges import Judgement, judgement_of
+from trivet.relations.edges import Judgement, is_clearly_unrelated, judgement_of
 from trivet.relations.query import Counts, GraphQuery
-
-PARALLEL_CALLS = 4
+from trivet.relations.relevance import PARALLEL_CALLS, TextPair, score_pairs
 
 _CLASSIFIED_AT_A_TIME = 16
-_SETTLED_SHARE = 0.9
-"""Share of "no relation" in one direction from which the other direction is not read."""
-
 T = TypeVar("T")
 
 
@@ -61,30 +56,19 @@ class PairReader:
 
     async def relevance(self, claims: Sequence[Claim]) -> list[float]:
         """Return how relevant the second passage of each claim is to the first: one call per first passage."""
-        by_source: defaultdict[str, list[int]] = defaultdict(list)
-        for number, claim in enumerate(claims):
-            by_source[claim.source.read].append(number)
-
-        async def rerank(source: str, numbers: Sequence[int]) -> tuple[Sequence[int], Routed[RerankResult]]:
-            cosines = [cosine for number in numbers if (cosine := claims[number].cosine) is not None]
-            request = RerankRequest(
-                source,
-                tuple(claims[number].target.read for number in numbers),
-                priority=self._query.priority,
-                no_store=self._query.no_store,
-                query_field="documents",
-                similarities=tuple(cosines) if len(cosines) == len(numbers) else None,
-            )
-            return numbers, await self._dispatcher.call(request)
-
-        scores = [0.0] * len(claims)
-        calls = [partial(rerank, source, numbers) for source, numbers in by_source.items()]
-        async for _, (numbers, routed) in bounded_as_completed(calls, PARALLEL_CALLS):
+        pairs = [TextPair(claim.source.read, claim.target.read, claim.documents[1], claim.cosine) for claim in claims]
+        found, calls = await score_pairs(
+            self._dispatcher,
+            pairs,
+            query_field="documents",
+            inputs_field="documents",
+            priority=self._query.priority,
+            no_store=self._query.no_store,
+        )
+        for routed in calls:
             self._counts.add(routed)
-            for number, score in zip(numbers, routed.result.scores, strict=True):
-                scores[number] = float(score)
         self._counts.pairs_reranked += len(claims)
-        return scores
+        return [relevance.score for relevance in found]
 
     def _is_related(self, claims: Sequence[Claim]) -> bool:
         return any(
@@ -98,7 +82,7 @@ class PairReader:
         open_pairs = [
             number
             for number, (_, pair) in enumerate(pairs)
-            if not pair.directed and not self._is_settled(readings[number][1])
+            if not pair.directed and not is_clearly_unrelated(readings[number][1], self._query.no_relation)
         ]
         turned = await self._judged([(pairs[number][1].second, pairs[number][1].first) for number in open_pairs])
         for number, reading in zip(open_pairs, turned, strict=True):
@@ -114,10 +98,6 @@ class PairReader:
         if pair.relation is None:
             return claims_of(judgements, self._query.symmetric)
         return [linked_claim(*judgement, pair.relation) for judgement in judgements]
-
-    def _is_settled(self, judgement: Judgement) -> bool:
-        """Whether a second reading, in the other direction, could hardly find a relation."""
-        return judgement.relation == self._query.no_relation and judgement.confidence >= _SETTLED_SHARE
 
     async def _judged(self, orders: Sequence[tuple[int, int]]) -> list[tuple[DocumentPair, Judgement]]:
         """Classify (first passage, second passage)."""

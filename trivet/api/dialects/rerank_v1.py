@@ -44,7 +44,8 @@ class RerankBody(BaseModel):
     return_best: Flag | None = None
     """Whether to name the best passage of each long document, which takes a call over the passages of the results."""
     similarities: Annotated[list[Cosine], Field(min_length=1, fail_fast=True)] | None = None
-    """The cosine of the query's and each document's vector, if the caller has them: a blended score needs them."""
+    """The cosine of the query's and each document's vector, if the caller has them: a blended score needs them. Where
+    no blend is configured they change nothing, and the header `x-trivet-similarities: unused` says so."""
     long_input: LongInput | None = None
 
     def known_similarities(self) -> list[float] | None:
@@ -144,7 +145,9 @@ def rerank_v1_router(service: Service) -> APIRouter:
             "usage": token_usage(call.result.usage for call in calls),
             "meta": cohere_meta("1"),
         }
-        return json_response(answer, headers=route_headers(calls))
+        unused = body.similarities is not None and service.settings.blend is None
+        notes = {"x-trivet-similarities": "unused"} if unused else {}
+        return json_response(answer, headers=route_headers(calls) | notes)
 
     return router
 

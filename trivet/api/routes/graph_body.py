@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from trivet.api.answers import SpanAnswer
 from trivet.api.errors.bodies import ErrorDetail
 from trivet.api.fields import Flag
-from trivet.api.schemas import Count, LabelName, Score, Text
+from trivet.api.schemas import Count, FilePath, LabelName, Score, Text
 from trivet.relations.graph import Stage
 
 MAX_PER_DOCUMENT = 100
@@ -30,7 +30,7 @@ class GraphDocument(BaseModel):
     id: DocumentId
     """What edges and events call it; unique in the request."""
     text: Text
-    path: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    path: FilePath | None = None
     """The file's path: its format follows from it, and imports are resolved to it."""
     kind: Literal["code", "prose"] | None = None
     """What the text is, where the path does not say it."""

@@ -115,7 +115,7 @@ def _embedding_plan(service: Service, body: EmbeddingsBody, card: ModelCard, opt
             routed = await service.dispatcher.call(_embed_request(body, texts, options))
         as_base64 = body.encoding_format == "base64"
         lines = embedding_items(routed.result, as_base64=as_base64, first_index=start, dtype=body.output_dtype)
-        return Part(lines, len(texts), routed)
+        return Part(lines, len(texts), [routed])
 
     request = _embed_request(body, body.input, options)
     batches = batches_of(body.input, service.settings.stream_chunk_inputs)

@@ -29,6 +29,7 @@ from trivet.api.service import Service
 from trivet.api.settings import ApiSettings
 from trivet.api.streaming import Part, Plan, batches_of, documented_lines, lines_response
 from trivet.dispatch.protocol import Routed
+from trivet.errors import InvalidInput
 from trivet.messages import EngineResult, PairText, StageTimings
 from trivet.passages.estimate import passage_tokens
 from trivet.relations.compose import Candidate, RelationQuery, Selection, classify, select_candidates, select_pairs
@@ -60,8 +61,8 @@ def relations_router(service: Service) -> APIRouter:
         edges: list[Edge] = []
         if selection.candidates:
             edges, classified = await service.in_time(classify(service.dispatcher, selection.candidates, query), left_s)
-            calls.append(classified)
-            stages["classify"] = [classified]
+            calls += classified
+            stages |= {"classify": classified} if classified else {}
         sifted = _Sifted(query)
         kept = sifted.keep(edges)
         answer: RelationsAnswer = {
@@ -112,6 +113,8 @@ async def _query(service: Service, body: CandidatesBody | PairsBody, options: Ca
         include_unrelated=body.include_unrelated or isinstance(body, PairsBody),
         passage_tokens=passage_tokens(cards, settings.passage_tokens) if by_passages else None,
         passage_pairs=body.passage_pairs,
+        # Links are between passages, and stand for one of the configured relations.
+        link_relation=settings.link_relation if body.relations is None and by_passages else None,
         long_input=long_input,
         priority=options.priority,
         no_store=options.no_store,
@@ -146,11 +149,18 @@ async def _select(
         return await service.in_time(select_pairs(service.dispatcher, pairs, query), service.timeout_s(options))
     service.check_count(len(body.candidates), "candidates")
     service.check_cost(body.cost(query.relations), "candidates")
+    source, candidates = body.documents()
     if query.passage_tokens is None:
+        if body.source_path is not None or body.candidate_paths is not None:
+            raise InvalidInput(
+                "paths are for texts that are read by passages, and this request has them read whole (`evidence` or "
+                "`long_input`); leave out one or the other",
+                field="source_path" if body.source_path is not None else "candidate_paths",
+            )
         texts = [(body.source, candidate) for candidate in body.candidates]
         shortest = sorted(texts, key=lambda pair: len(pair[1]))[: body.top_k]
         await _check_exhaustive(service, texts, shortest, query, "candidates")
-    work = select_candidates(service.dispatcher, body.source, body.candidates, query, top_k=body.top_k)
+    work = select_candidates(service.dispatcher, source, candidates, query, top_k=body.top_k)
     return await service.in_time(work, service.timeout_s(options))
 
 
@@ -169,8 +179,8 @@ def _plan(service: Service, selection: Selection, query: RelationQuery) -> Plan:
     sifted = _Sifted(query)
 
     async def part(candidates: Sequence[Candidate]) -> Part:
-        edges, routed = await classify(service.dispatcher, candidates, query)
-        return Part([{"object": "edge", **_edge_answer(edge)} for edge in sifted.keep(edges)], len(edges), routed)
+        edges, calls = await classify(service.dispatcher, candidates, query)
+        return Part([{"object": "edge", **_edge_answer(edge)} for edge in sifted.keep(edges)], len(edges), calls)
 
     batches = batches_of(selection.candidates, service.settings.stream_chunk_inputs)
     return Plan(
@@ -221,6 +231,7 @@ def _omitted(selection: Selection, sifted: _Sifted) -> Omitted:
         "beyond_top_k": selection.beyond_top_k,
         "below_threshold": sifted.below_threshold,
         "unrelated": sifted.unrelated,
+        "unlinked_code": selection.unlinked_code,
     }
 
 
