@@ -173,9 +173,7 @@ async def test_an_error_of_the_server_is_no_stalled_reader() -> None:
     async def send(message: Message) -> None:
         raise TimeoutError("the server's own")
 
-    app = ReadingMiddleware(
-        answering(1 << 20), most_idle_s=600, max_unread_bytes=1, sink=MemorySink(), clock=Clock()
-    )
+    app = ReadingMiddleware(answering(1 << 20), most_idle_s=600, max_unread_bytes=1, sink=MemorySink(), clock=Clock())
     with pytest.raises(TimeoutError, match="own"):
         await app(scope_of("/"), Caller().receive, send)
 
