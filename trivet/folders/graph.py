@@ -77,7 +77,7 @@ class PartialFile:
         Edges of documents that it has not finished are dropped, since they come again.
         """
         try:
-            content = read_regular(self.path, _MOST_BYTES, follow_links=False)
+            content = read_regular(self.path, _MOST_BYTES)
         except FileNotFoundError:
             return None, set()
         if len(content) > _MOST_BYTES:
@@ -86,9 +86,8 @@ class PartialFile:
         records = [record for line in lines if (record := _parsed(line)) is not None]
         if not records or records[0].get("identity") != self._identity:
             return None, set()
-        done = {
-            id_ for record in records if record.get("event") == "document_done" and isinstance(id_ := record.get("id"), str)
-        }
+        ids = (record.get("id") for record in records if record.get("event") == "document_done")
+        done = {id_ for id_ in ids if isinstance(id_, str)}
         graph = Graph([])
         for record in records[1:]:
             event = {name: value for name, value in record.items() if name != "event"}
