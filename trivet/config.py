@@ -276,7 +276,8 @@ class LimitsConfig(_Frozen):
     max_body: ByteSize = ByteSize(8 * MIB)
     """Largest request body."""
     max_open_bodies: ByteSize = ByteSize(256 * MIB)
-    """Total size of the bodies of all open requests in one ingress; beyond it: 429 with Retry-After."""
+    """Total size of the bodies of all open requests in one ingress; beyond it: 429 with Retry-After. The unread parts
+    of all answers may be as large; beyond it the one whose caller has read nothing for longest is ended."""
     max_inputs: PositiveInt = 2048
     """Maximum number of texts, documents, candidates or pairs in one request."""
     max_elements: PositiveInt = 32_768
@@ -296,6 +297,8 @@ class LimitsConfig(_Frozen):
     """Maximum number of tokens that one graph may take, estimated from the size of its documents."""
     max_graphs: PositiveInt = 2
     """Graphs that one ingress computes at a time; beyond it: 429 with Retry-After."""
+    unread_timeout_s: PositiveFloat = 60.0
+    """An answer of which its caller reads nothing for this long is ended."""
     request_timeout_s: PositiveFloat = 300.0
     """Deadline of a request. It may set an earlier one; Serve and HAProxy end what takes longer than this one."""
 

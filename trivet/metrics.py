@@ -91,6 +91,13 @@ REQUEST_SECONDS = Metric(
     ("route", "dialect"),
     _LATENCY_S,
 )
+UNREAD_ANSWERS = Metric(
+    "trivet_unread_answers_total",
+    "counter",
+    "requests",
+    "Answers ended because their caller did not read them, by the limit: time or memory",
+    ("limit",),
+)
 
 # Engine calls, of which a request makes zero or more.
 STAGE_SECONDS = Metric(

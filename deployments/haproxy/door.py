@@ -3,6 +3,8 @@
 Limits that need no key, so that callers without one cannot take the place of callers with one:
 
 - Headers must arrive within `HEADER_S`, and so must a body's first buffer; a connection may idle for `IDLE_S`.
+- A caller who takes nothing of an answer for `UNREAD_S` is cut off, and the ingress need not keep the rest. The time
+  does not run while HAProxy has nothing to send.
 - One address may hold half of the connections. The number of all follows from the file descriptors that are allowed.
 - A body is held, so that it can be sent again when an ingress dies, only for a caller who shows a key, where keys are
   asked for. Every other request reaches the ingress without its body, which refuses it and closes the connection.
@@ -19,6 +21,8 @@ from trivet.api.scope import KEY_HEADERS
 
 HEADER_S = 15
 IDLE_S = 60
+UNREAD_S = 120
+"""Twice the default of `limits.unread_timeout_s`, which ends what the ingress keeps: then its log says so."""
 MOST_CONNECTIONS = 8192
 WATCHED_HEADER = "x-request-disconnect-disabled"
 """Serve's name for it."""
@@ -55,7 +59,11 @@ class Door:
 
     def default_lines(self) -> list[str]:
         """Return the lines of the section `defaults`."""
-        lines = [f"timeout http-request {HEADER_S}s", f"timeout http-keep-alive {IDLE_S}s"]
+        lines = [
+            f"timeout http-request {HEADER_S}s",
+            f"timeout http-keep-alive {IDLE_S}s",
+            f"timeout client {UNREAD_S}s",
+        ]
         # HAProxy sends again only what it had in whole before it sent it the first time.
         return lines if self.keys_required else [*lines, "option http-buffer-request"]
 

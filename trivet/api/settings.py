@@ -33,6 +33,8 @@ class ApiSettings:
     """Estimated tokens of one graph."""
     max_graphs: int = 2
     """Graphs that this process computes at a time."""
+    unread_timeout_s: float = 60.0
+    """An answer of which its caller reads nothing for this long is ended."""
     request_timeout_s: float = 300.0
     passage_tokens: int = 200
     """Estimated tokens of a passage, at most."""
@@ -86,6 +88,7 @@ class ApiSettings:
             max_request_tokens=config.limits.max_request_tokens,
             max_graph_tokens=config.limits.max_graph_tokens,
             max_graphs=config.limits.max_graphs,
+            unread_timeout_s=config.limits.unread_timeout_s,
             request_timeout_s=config.limits.request_timeout_s,
             passage_tokens=config.passages.max_tokens,
             relations=dict(config.relations),

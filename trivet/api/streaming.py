@@ -8,14 +8,15 @@
 A failure before the first line is an ordinary HTTP error. A caller's disconnect cancels its open work.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import orjson
 from starlette.responses import Response, StreamingResponse
-from typing_extensions import TypedDict
+from starlette.types import Send
+from typing_extensions import TypedDict, override
 
 from trivet.api.answers import TokenUsage, route_headers, token_usage
 from trivet.api.errors.bodies import ErrorDetail, error_body
@@ -27,6 +28,19 @@ from trivet.errors import DeadlineExceeded, TrivetError
 from trivet.messages import EngineResult
 
 T = TypeVar("T")
+
+
+class LinesResponse(StreamingResponse):
+    """A stream of lines. If it ends early, so does what makes the lines, without waiting for the garbage collector."""
+
+    def __init__(self, lines: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(lines, headers=headers, media_type=LINES_MEDIA_TYPE)
+        self._lines = lines
+
+    @override
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._lines):
+            await super().stream_response(send)
 
 
 class ProgressLine(TypedDict):
@@ -101,12 +115,12 @@ async def lines_response(plan: Plan, *, parallel: int, timeout_s: float) -> Resp
     except TimeoutError:
         raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from None
     headers = route_headers(plan.calls_before) if plan.calls_before else None
-    return StreamingResponse(_body(plan, first, parts, timeout_s), headers=headers, media_type=LINES_MEDIA_TYPE)
+    return LinesResponse(_body(plan, first, parts, timeout_s), headers)
 
 
 async def _body(
     plan: Plan, first: tuple[int, Part] | None, rest: AsyncIterator[tuple[int, Part]], timeout_s: float
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     calls = list(plan.calls_before)
     done = 0
     try:

@@ -7,6 +7,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+async def within(items: AsyncIterator[T], timeout_s: float) -> AsyncIterator[T]:
+    """Yield the items of an iterator; TimeoutError if the next one is not there `timeout_s` after the start.
+
+    The deadline applies to the iterator, not to the consumer: `asyncio.timeout` around the loop would cancel the
+    consumer in whatever else it does.
+    """
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        async with asyncio.timeout_at(deadline_s):
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+        yield item
+
+
 async def bounded_as_completed(
     calls: Sequence[Callable[[], Awaitable[T]]], limit: int, *, timeout_s: float | None = None
 ) -> AsyncIterator[tuple[int, T]]:

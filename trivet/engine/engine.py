@@ -27,7 +27,6 @@ from trivet.engine.tasks.warm_up import warm_up_request
 from trivet.engine.text.memory import give_back
 from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
-from trivet.engine.text.turns import Steps, Turns
 from trivet.errors import EngineError, InvalidInput, TrivetError
 from trivet.messages import (
     ClassifyRequest,
@@ -42,6 +41,7 @@ from trivet.messages import (
     TokenizeRequest,
     TokenizeResult,
 )
+from trivet.turns import Steps, Turns
 
 ResultFuture = asyncio.Future[EngineResult]
 

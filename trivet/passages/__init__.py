@@ -6,6 +6,6 @@ its lines. Nothing here knows HTTP or a model; the token counter is handed in.
 
 from trivet.passages.formats import FORMATS, format_of
 from trivet.passages.passage import CountTokens, Passage, PassageKind
-from trivet.passages.reading import SCHEME, passages_of
+from trivet.passages.reading import SCHEME, division_steps, passages_of
 
-__all__ = ["FORMATS", "SCHEME", "CountTokens", "Passage", "PassageKind", "format_of", "passages_of"]
+__all__ = ["FORMATS", "SCHEME", "CountTokens", "Passage", "PassageKind", "division_steps", "format_of", "passages_of"]

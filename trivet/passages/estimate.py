@@ -29,6 +29,16 @@ def estimated_tokens(texts: Sequence[str]) -> list[int]:
     return [sum(1 + (len(word) - 1) // _WORD_CHARACTERS for word in _WORDS.findall(text)) for text in texts]
 
 
+def exceeds(text: str, max_tokens: int) -> bool:
+    """Whether a text has more tokens; of a long one, only so much is read."""
+    tokens = 0
+    for word in _WORDS.finditer(text):
+        tokens += 1 + (word.end() - word.start() - 1) // _WORD_CHARACTERS
+        if tokens > max_tokens:
+            return True
+    return False
+
+
 class Reader(Protocol):
     """A model that reads passages: an embedder one at a time, others two with a hypothesis."""
 

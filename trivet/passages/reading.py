@@ -13,14 +13,17 @@ from trivet.passages.pack import Piece, pack
 from trivet.passages.passage import CountTokens, Passage
 from trivet.passages.prose import markdown, plain, restructured
 from trivet.passages.syntax.process import shared
+from trivet.turns import Steps, finish
 
-SCHEME = 2
+SCHEME = 3
 """Changes whenever the same text may get other passages, which tells stored passages that are out of date."""
 
 LEAST_MAX_TOKENS = 16
 
-_SEGMENT_CHARACTERS = 1024**2
+_WHOLE_CHARACTERS = 1024**2
 """Longer texts are read in segments, which bounds memory and the depth of structure; no source file is so long."""
+_SEGMENT_CHARACTERS = 128 * 1024
+"""Of a text without structure: a second of work at worst, after which another caller has a turn."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLE_CHARACTERS = 200
 
@@ -78,6 +81,19 @@ def passages_of(
     Raises:
         ValueError: `max_tokens` is below 16, or the kind is not known.
     """
+    return finish(division_steps(text, count_tokens, max_tokens, path=path, kind=kind, code_reader=code_reader))
+
+
+def division_steps(
+    text: str,
+    count_tokens: CountTokens,
+    max_tokens: int,
+    *,
+    path: str | None = None,
+    kind: str | None = None,
+    code_reader: CodeReader | None = None,
+) -> Steps[list[Passage]]:
+    """Do the work of `passages_of` in steps, whose sizes in characters are yielded before they are done."""
     if max_tokens < LEAST_MAX_TOKENS:
         raise ValueError(f"max_tokens is {max_tokens}; a passage needs a limit of at least {LEAST_MAX_TOKENS} tokens")
     text = _SURROGATE.sub("\ufffd", text)  # tokenizers take none
@@ -89,10 +105,11 @@ def passages_of(
     found: list[Passage] = []
     line = 1
     for start, end in _segments(text):
+        yield end - start
         segment = text[start:end]
         lines = Lines(segment)
         meter = Meter(lines, count_tokens)
-        whole = len(text) <= _SEGMENT_CHARACTERS
+        whole = len(text) <= _WHOLE_CHARACTERS
         block = _block(lines, meter, of_format if whole else LINES, max_tokens, code_reader)
         found += _passages(pack(block, lines, meter, max_tokens), lines, start, line)
         line += len(lines) - 1
@@ -113,7 +130,7 @@ def _block(lines: Lines, meter: Meter, of_format: str, max_tokens: int, reader: 
 def _segments(text: str) -> Iterator[tuple[int, int]]:
     """Ranges of the text that end with a line, if possible a blank one or at least a whole word."""
     start = 0
-    while len(text) - start > _SEGMENT_CHARACTERS:
+    while len(text) - start > (_SEGMENT_CHARACTERS if start else _WHOLE_CHARACTERS):
         latest = start + _SEGMENT_CHARACTERS
         earliest = latest - _SEGMENT_CHARACTERS // 8
         ends = (text.rfind(separator, earliest, latest) + len(separator) for separator in ("\n\n", "\n", " "))

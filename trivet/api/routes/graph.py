@@ -1,6 +1,5 @@
 """`POST /v1/graph`: the relations among many documents, line by line while they are found."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -10,12 +9,12 @@ from typing import Any
 import orjson
 from fastapi import APIRouter
 from pydantic import ValidationError
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from trivet.api.errors.bodies import documented_errors, error_body
 from trivet.api.errors.problem import describe_any
 from trivet.api.json_route import JsonRoute
-from trivet.api.options import LINES_MEDIA_TYPE, CallOptions, Options
+from trivet.api.options import CallOptions, Options
 from trivet.api.routes.graph_body import (
     EdgeEvent,
     GraphBody,
@@ -27,8 +26,9 @@ from trivet.api.routes.graph_body import (
 )
 from trivet.api.routes.relations import span_answer
 from trivet.api.service import Service
-from trivet.api.streaming import documented_lines
+from trivet.api.streaming import LinesResponse, documented_lines
 from trivet.config import TASKS
+from trivet.dispatch.concurrency import within
 from trivet.errors import DeadlineExceeded, InvalidInput, Overloaded, TrivetError
 from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES, GRAPH_PAIRS, MetricsSink
 from trivet.passages.estimate import passage_tokens
@@ -65,7 +65,7 @@ def graph_router(service: Service, sink: MetricsSink) -> APIRouter:
         _check_cost(documents, query, service.settings.max_graph_tokens)
         running.check()
         lines = _lines(service, sink, documents, refused, query, service.timeout_s(options), running)
-        return StreamingResponse(lines, media_type=LINES_MEDIA_TYPE)
+        return LinesResponse(lines)
 
     return router
 
@@ -212,8 +212,8 @@ async def _lines(
         for line in refused:
             yield _line(line)
         try:
-            async with asyncio.timeout(timeout_s), aclosing(run.events()) as events:
-                async for event in events:
+            async with aclosing(run.events()) as events:
+                async for event in within(events, timeout_s):
                     match event:
                         case Progress():
                             shown = {"stage": event.stage, "done": event.done, "total": event.total}

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from trivet.checkpoint.description import ModelFiles
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.text.tokenizer import Ids, TextTokenizer, TooManyTokens
-from trivet.engine.text.turns import Steps, finish
 from trivet.errors import EngineError, InputTooLong, InvalidInput, TrivetError
 from trivet.messages import EngineRequest, LongInput
+from trivet.turns import Steps, finish
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid, softmax
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
-from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import pair_spans, window_spans
 from trivet.errors import InvalidInput
 from trivet.messages import ClassifyRequest, ClassifyResult, Floats, StageTimings
+from trivet.turns import Steps
 
 PAIR_FIRST = "First: "
 PAIR_SECOND = "\nSecond: "

@@ -13,10 +13,10 @@ from trivet.engine.tasks.heads import l2_normalize, pool_windows
 from trivet.engine.tasks.sparse import above_zero, largest_by_id, largest_of_entries
 from trivet.engine.tasks.token_vectors import MOST_ANSWERED_NUMBERS, TokenVectors
 from trivet.engine.text.tokenizer import TextTokenizer
-from trivet.engine.text.turns import Steps
 from trivet.errors import InvalidInput
 from trivet.messages import NO_VECTORS, EmbedRequest, EmbedResult, Floats, InputType, SparseVector, StageTimings, Usage
 from trivet.prompts import instructed_prompt
+from trivet.turns import Steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from trivet.engine.scheduling.jobs import Job, Kept
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.token_vectors import MOST_NUMBERS, TokenVectors, max_sim
 from trivet.engine.text.tokenizer import TextTokenizer
-from trivet.engine.text.turns import Steps
 from trivet.errors import InvalidInput
 from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings, Usage
+from trivet.turns import Steps
 
 
 class LateRerankTask(TaskBase[RerankRequest]):

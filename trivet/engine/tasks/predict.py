@@ -8,9 +8,9 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import softmax
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
-from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import Span, pair_spans, window_spans
 from trivet.messages import Floats, PredictRequest, PredictResult, StageTimings
+from trivet.turns import Steps
 
 
 class PredictTask(TaskBase[PredictRequest]):

@@ -12,9 +12,9 @@ from trivet.engine.scheduling.jobs import Job, usage
 from trivet.engine.tasks.base import EngineLimits, TaskBase, check_length
 from trivet.engine.tasks.heads import sigmoid
 from trivet.engine.text.tokenizer import Ids, TextTokenizer
-from trivet.engine.text.turns import Steps
 from trivet.engine.text.windows import pair_rooms, pair_spans
 from trivet.messages import Floats, RerankRequest, RerankResult, StageTimings
+from trivet.turns import Steps
 
 
 class RerankTask(TaskBase[RerankRequest]):

@@ -26,10 +26,10 @@ from trivet.engine.text.segments import (
     joint,
     segments,
 )
-from trivet.engine.text.turns import Steps, finish
 from trivet.errors import ModelError
 from trivet.messages import Ids as Ids
 from trivet.messages import Token
+from trivet.turns import Steps, finish
 
 
 def _ids(values: Sequence[int]) -> Ids:

@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from trivet.engine.text.turns import Steps, Turns, finish
+from trivet.turns import Steps, Turns, finish
 
 
 def work(name: str, sizes: list[int], log: list[str], gate: threading.Event | None = None) -> Steps[str]:
