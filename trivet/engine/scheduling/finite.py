@@ -14,4 +14,7 @@ NOT_FINITE = (
 def broken_rows(outputs: Floats) -> NDArray[np.bool_] | None:
     """For each row of (rows, numbers), whether a number in it is not finite; None if all are finite."""
     finite = np.isfinite(outputs)
-    return None if finite.all() else ~finite.all(axis=-1)
+    if finite.all():
+        return None
+    broken: NDArray[np.bool_] = ~finite.all(axis=-1)
+    return broken
