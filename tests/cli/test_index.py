@@ -147,6 +147,9 @@ def test_vectors_stay_in_the_form_and_length_that_an_index_was_made_with(run: Ru
     with IndexReader(index_path(folder)) as reader:
         assert (reader.form, reader.model.dimensions) == ("int8", 32)
         assert sorted(reader.files()) == sorted([*INDEXED, "later.txt"])
+    assert run("index", "repo", "--dimensions", "16", "--rebuild").exit_code == 0
+    with IndexReader(index_path(folder)) as reader:
+        assert (reader.form, reader.model.dimensions) == ("int8", 16)
     result = run("index", "repo", "--vectors", "binary", "--dimensions", "12", "--rebuild")
     assert "binary needs a number of dimensions that is a multiple of 8, not 12" in result.stderr
     assert len(paths(index_path(folder))) == len(INDEXED) + 1

@@ -14,5 +14,7 @@ NOT_FINITE = (
 def broken_rows(outputs: Floats) -> NDArray[np.bool_] | None:
     """For each row of (rows, numbers), whether a number in it is not finite; None if all are finite."""
     finite = np.isfinite(outputs)
-    whole: NDArray[np.bool_] = np.all(finite, axis=-1)
-    return None if whole.all() else ~whole
+    if finite.all():
+        return None
+    broken: NDArray[np.bool_] = ~finite.all(axis=-1)
+    return broken
