@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-gpu checks help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu checks fast-models fast-rest help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -49,8 +49,19 @@ checks: lint types contracts docs
 test-ray: setup ## The tests that start a Ray cluster
 	$(BIN)/python -m pytest -m 'ray and not ($(SPECIAL))'
 
+# Two processes with their own files each: what loads models, and the rest. Two that shared their files would both import
+# every library, which is half of what they cost.
+MODEL_TESTS := $(addprefix tests/,checkpoint cli engine evaluation index mcp relations security starter vram)
+FAST := TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -m 'not (ray or slow or $(SPECIAL))'
+
 test-fast: setup ## The fast tests: no Ray, no slow tests
-	TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not (ray or slow or $(SPECIAL))'
+	$(MAKE) --jobs=2 --output-sync=target fast-models fast-rest
+
+fast-models:
+	$(FAST) -o cache_dir=.pytest_cache/models $(MODEL_TESTS)
+
+fast-rest:
+	$(FAST) -o cache_dir=.pytest_cache/rest $(MODEL_TESTS:%=--ignore=%) tests
 
 test-research: setup ## The tests of model training and of building benchmark data
 	$(BIN)/python -m pytest -n 2 research/tests

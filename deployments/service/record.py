@@ -52,6 +52,8 @@ class ServiceRecord:
     ports: tuple[int, ...]
     members: tuple[ProcessId, ...] = ()
     """Its processes when the record was last written."""
+    is_stopping: bool = False
+    """Whether it has been asked to stop. A further signal would make it give up its open requests."""
 
     @property
     def is_running(self) -> bool:
@@ -127,6 +129,7 @@ def _read(path: Path) -> ServiceRecord | None:
             folder=str(written["folder"]),
             ports=tuple(map(int, written["ports"])),
             members=tuple(map(_process, written["members"])),
+            is_stopping=bool(written.get("is_stopping", False)),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -15,6 +15,8 @@ STOP_LIMIT_S = 120.0
 def stop_service(cache_dir: Path, port: int, limit_s: float = STOP_LIMIT_S) -> str:
     """Stop the service on a port of this machine, or clear what a dead one has left; returns what was done, in words.
 
+    A service that has been asked to stop already is only waited for: asked again, it would give up its open requests.
+
     Raises:
         Unavailable: it has not ended within `limit_s`.
     """
@@ -25,7 +27,8 @@ def stop_service(cache_dir: Path, port: int, limit_s: float = STOP_LIMIT_S) -> s
     owner = record.owner.find()
     if owner is None:
         return f"cleared {clear(file, record)} processes of a service on port {port} that had died"
-    owner.terminate()
+    if not record.is_stopping:
+        owner.terminate()
     try:
         owner.wait(limit_s)
     except psutil.TimeoutExpired:

@@ -57,6 +57,7 @@ class Supervisor:
     _watch: ClusterWatch = field(default_factory=ClusterWatch)
     _recorded_s: float = 0.0
     _record_is_stale: bool = False
+    _is_stopping: bool = False
 
     def start(self, environ: Mapping[str, str], *, programs: Path, home: Path) -> None:
         """Clear what dead services left, choose ports and a folder, start the cluster.
@@ -144,6 +145,12 @@ class Supervisor:
             self._update_record(members)
         return self._watch.lost()
 
+    def announce_stop(self) -> None:
+        """Record that the service stops, so that a `trivet stop` only waits for it."""
+        assert self._folder is not None
+        self._is_stopping = True
+        self._update_record(processes_in(self._folder))
+
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Let Serve take its cluster down, then end whatever still runs; return 1 if Serve had to be killed."""
         assert self._child is not None
@@ -195,6 +202,7 @@ class Supervisor:
             owner=ProcessId.of(psutil.Process()),
             folder=str(self._folder),
             ports=(self.port, *ports_of(self.environment)),
+            is_stopping=self._is_stopping,
         )
         RecordFile(self.cache_dir, self.port).write(record.with_members(members))
         self._recorded_s = time.monotonic()

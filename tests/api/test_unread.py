@@ -184,14 +184,16 @@ async def test_a_deadline_of_an_iterator_spares_its_consumer() -> None:
         await wait()
         yield 2
 
-    found = []
-    with pytest.raises(TimeoutError):
-        async for number in within(numbers(lambda: asyncio.sleep(0.01)), 0.01):
-            await asyncio.sleep(0.02)  # longer than the deadline
+    found: list[int] = []
+
+    async def consume(wait: Callable[[], Awaitable[object]]) -> None:
+        async for number in within(numbers(wait), 0.01):
             found.append(number)
-    assert found == [1]
+            await asyncio.sleep(0.02)  # longer than the deadline
+
     with pytest.raises(TimeoutError):
-        [number async for number in within(numbers(asyncio.Event().wait), 0.01)]
+        await consume(asyncio.Event().wait)
+    assert found == [1]
 
 
 def test_the_limit_comes_from_the_configuration() -> None:

@@ -277,3 +277,16 @@ def test_an_index_is_not_written_where_a_link_in_the_folder_leads(run: Run, fold
     assert ".trivet" in result.stderr
     assert "remove it" in result.stderr
     assert list(elsewhere.iterdir()) == []
+
+
+def test_nor_where_a_link_in_the_place_of_the_index_leads(run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run("index", "repo").exit_code == 0
+    of_another = index_path(folder)
+    before = of_another.read_bytes()
+    (tmp_path / "evil" / ".trivet").mkdir(parents=True)
+    (tmp_path / "evil" / "a.txt").write_text("a text")
+    index_path(tmp_path / "evil").symlink_to(of_another)
+    result = run("index", "evil")
+    assert result.exit_code == 1
+    assert "give --out" in result.stderr
+    assert of_another.read_bytes() == before

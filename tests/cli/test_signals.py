@@ -12,8 +12,10 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
-def _handlers_come_back() -> Iterator[None]:
+def _handlers() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _NUMBERS}
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_DFL)  # the suite may itself run under nohup, or in the background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -63,6 +63,15 @@ def test_the_callers_environment_wins() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy", "grpc_proxy"])
+def test_a_proxy_of_the_environment_gets_no_call_within_the_machine(name: str) -> None:
+    proxied = {name: "http://proxy:3128", "no_proxy": "example.com"}
+    environment = cluster_environment([], proxied, programs=Path("/venv/bin"))
+    for variable in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        assert {"example.com", "localhost", "127.0.0.1", "::1"} <= set(environment[variable].split(","))
+    assert environment[name] == "http://proxy:3128"  # other hosts are still reached through it
+
+
 def test_a_program_that_is_given_by_its_path_stays() -> None:
     own = Variable("RAY_SERVE_HAPROXY_BINARY_PATH", "/usr/sbin/haproxy", "")
     assert cluster_environment([own], {}, programs=Path("/venv/bin"))[own.name] == "/usr/sbin/haproxy"

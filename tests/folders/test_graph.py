@@ -1,5 +1,7 @@
 """Relations of a folder are collected from a stream, and a broken stream is continued."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,33 @@ async def test_the_client_notices_a_stream_without_its_end() -> None:
 def test_a_line_that_is_no_event_is_an_error(line: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         event_of(line)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"event": "document_done"},
+        {"event": "document_done", "id": ["a"]},
+        {"event": "edge", "source": ["a"]},
+        {"event": "edge", "source": "a"},
+        {"event": "refused_document", "id": {}},
+    ],
+)
+async def test_a_strange_file_to_continue_is_no_failure(tmp_path: Path, line: Line) -> None:
+    file = tmp_path / "p"
+    partial = PartialFile(file, DOCUMENTS, SETTINGS)
+    partial.start(Graph([]), [])
+    partial.close()
+    with file.open("ab") as opened:
+        opened.write(b"[" * 100_000 + b"\n" + json.dumps(line).encode() + b"\n")
+    graph, done = partial.load()
+    assert done == set()
+    assert graph is None or graph.edges == []
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_a_file_to_continue_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(OSError, match="not a regular file"):
+        PartialFile(tmp_path / "p", DOCUMENTS, SETTINGS).load()

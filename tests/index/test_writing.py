@@ -1,14 +1,17 @@
 """An index has one writer, grows file by file, and survives the death of the process that writes it."""
 
+import json
 import os
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import textwrap
+import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from trivet.index import (
     Plan,
     digest_of,
 )
+from trivet.index.file import MOST_TEXT_BYTES, packed_text
 from trivet.index.plan import plan
 
 ROOT = Path(__file__).parents[2]
@@ -284,3 +288,124 @@ def test_a_pipe_in_the_place_of_an_index_is_not_waited_for(tmp_path: Path) -> No
     for use in USES:
         with pytest.raises(OSError, match="not a regular file"):
             use(tmp_path / "index")
+
+
+@pytest.mark.slow
+def test_a_text_expands_to_a_bounded_size(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    bomb = zlib.compress(bytes(MOST_TEXT_BYTES + 1), 9)
+    assert len(bomb) < MOST_TEXT_BYTES / 900
+    change(path, "UPDATE files SET text = ?", bomb)
+    with IndexReader(path) as reader, pytest.raises(IndexDamaged, match="longer than"):
+        reader.search(axis(1), 1)
+    with pytest.raises(ValueError, match="the limit is"):
+        packed_text("x" * (MOST_TEXT_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    "passages",
+    [
+        pytest.param([[0, 3, 1, 1, "lines", None]] * 2, id="twice"),
+        pytest.param([[0, 1 << 40, 1, 1, "lines", None]], id="beyond the text"),
+        pytest.param([[-3, 3, 1, 1, "lines", None]], id="before the text"),
+        pytest.param([["0", "3", 1, 1, "lines", None]], id="in words"),
+        pytest.param([[0, 3, 1, 1, "\x1b[2J", None]], id="of an unknown kind"),
+        pytest.param([[0, 3, 1, 1, "lines", 7]], id="a number as title"),
+        pytest.param([[0]], id="incomplete"),
+        pytest.param(7, id="a number"),
+    ],
+)
+def test_passages_are_places_of_their_text(tmp_path: Path, passages: object) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    change(path, "UPDATE files SET passages = ?", json.dumps(passages).encode())
+    with IndexReader(path) as reader, pytest.raises(IndexDamaged, match="passages of a file"):
+        reader.search(axis(1), 1)
+
+
+def test_passages_nested_without_end_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    change(path, "UPDATE files SET passages = ?", b"[" * 100_000)
+    with IndexReader(path) as reader, pytest.raises(IndexDamaged):
+        reader.search(axis(1), 1)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER DELETE ON files BEGIN DELETE FROM model; END",
+        "CREATE VIEW v AS SELECT * FROM files",
+        "ALTER TABLE files ADD COLUMN more BLOB AS (zeroblob(1000000000))",
+        """DROP TABLE files; CREATE VIEW files AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+        SELECT i AS path, '' AS digest, '' AS scheme, '' AS text, '' AS passages, x'00' AS vectors, 0 AS checksum
+        FROM n""",
+    ],
+)
+def test_an_index_has_its_own_tables_and_nothing_else(tmp_path: Path, sql: str) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(sql)
+    for use in USES:
+        with pytest.raises(IndexDamaged, match="tables of an index"):
+            use(path)
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, "text", b"\xff\xfe"], ids=repr)
+@pytest.mark.parametrize(
+    "column", ["path", "digest", "scheme", "text", "passages", "vectors", "checksum", "name", "revision", "dimensions"]
+)
+def test_whatever_a_column_holds_is_damage_at_worst(tmp_path: Path, column: str, value: object) -> None:
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)], "b": [axis(2)]})
+    table = "model" if column in ("name", "revision", "dimensions") else "files"
+    change(path, f"UPDATE {table} SET {column} = ?" + (" WHERE path = 'a'" if table == "files" else ""), value)
+
+    def plan() -> None:
+        with IndexWriter(path, MODEL) as writer:
+            writer.plan([("a", state("1")), ("c", state("2"))])
+
+    for use in (lambda: IndexReader(path, MODEL).search(axis(1), 5), lambda: IndexReader(path).related("b", 5), plan):
+        with suppress(IndexDamaged, OtherModel):
+            use()
+
+
+def change(path: Path, sql: str, value: object) -> None:
+    """Change an index without its rules, as a stranger would."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        tables = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
+        db.execute("UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '')")
+        db.commit()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(sql, (value,))
+        db.execute("PRAGMA writable_schema = ON")
+        db.executemany("UPDATE sqlite_schema SET sql = ? WHERE name = ?", [(text, name) for name, text in tables])
+
+
+def test_a_journal_cannot_name_a_file_to_remove(tmp_path: Path) -> None:
+    """SQLite removes the file that a journal names as its super-journal once it has rolled back."""
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)]})
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    journal = tmp_path / "x-journal"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM files")
+        content = journal.read_bytes()  # of a process that has been killed, but for its head
+        db.execute("ROLLBACK")
+    name = bytes(precious)
+    rest = struct.pack(">II", len(name), sum(name)) + bytes.fromhex("d9d505f920a163d7")
+    head = bytes.fromhex("d9d505f920a163d7ffffffff") + content[12:]
+    journal.write_bytes(head + struct.pack(">I", (1 << 30) // 8192 + 1) + name + rest)
+    for use in USES:
+        with pytest.raises(IndexDamaged, match="x-journal is not Trivet's"):
+            use(path)
+    assert precious.read_text() == "kept"
+    with closing(sqlite3.connect(path)) as db:  # what SQLite would do
+        assert db.execute("SELECT count(*) FROM files").fetchone() == (1,)
+    assert not precious.exists()

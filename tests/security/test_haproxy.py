@@ -121,14 +121,17 @@ def test_time_that_an_answer_takes_does_not_count_as_unread(tmp_path: Path) -> N
                 except OSError:
                     ended[path] = True
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with ThreadPoolExecutor(3) as threads, running_haproxy(tmp_path, server.getsockname()[1]) as port:
-            accepted = threads.submit(lambda: [threads.submit(answer, server.accept()[0]) for _ in range(2)])
-            with socket.create_connection(("127.0.0.1", port)) as unread:
-                unread.sendall(b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n")
-                assert httpx.get(f"http://127.0.0.1:{port}/late", timeout=20, trust_env=False).text == "ab"
-                for answered in accepted.result(20):
-                    answered.result(20)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        ThreadPoolExecutor(3) as threads,
+        running_haproxy(tmp_path, server.getsockname()[1]) as port,
+    ):
+        accepted = threads.submit(lambda: [threads.submit(answer, server.accept()[0]) for _ in range(2)])
+        with socket.create_connection(("127.0.0.1", port)) as unread:
+            unread.sendall(b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert httpx.get(f"http://127.0.0.1:{port}/late", timeout=20, trust_env=False).text == "ab"
+            for answered in accepted.result(20):
+                answered.result(20)
     assert ended == {b"/unread": True}
 
 

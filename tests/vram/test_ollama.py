@@ -10,7 +10,7 @@ import pytest
 
 from tests.vram.fakes import GIB, Clock, look
 from tests.vram.ollama_server import OllamaServer
-from trivet.vram.ollama.client import OllamaClient, OllamaUnavailable
+from trivet.vram.ollama.client import MOST_ANSWER_BYTES, OllamaClient, OllamaUnavailable
 from trivet.vram.ollama.unload import OllamaHistory, UnloadConfig, models_to_unload
 from trivet.vram.ollama.watcher import OllamaWatcher, describe
 from trivet.vram.policy import PolicyConfig, decide, initial_state
@@ -19,6 +19,10 @@ from trivet.vram.types import Snapshot, Tenant
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 IDLE = UnloadConfig(mode="idle", idle_after_s=60.0, ask_again_after_s=30.0)
+
+
+MODEL = b'{"models": [{"name": "x", "expires_at": "2026-01-01T00:00:00Z", "size_vram": %s}]}'
+ENTRY = b'{"name": "x", "expires_at": "2026-01-01T00:00:00Z", "size_vram": 1}'
 
 
 @pytest.fixture
@@ -50,7 +54,21 @@ async def test_unloading_reaches_the_server(server: OllamaServer) -> None:
             await client.unload("mistral:7b")
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"models": [{"name": "x"}]}', b'{"models": [{"name": 1}, 2]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"[]",
+        b'{"models": null}',
+        b'{"models": [{"name": "x"}]}',
+        b'{"models": [{"name": 1}, 2]}',
+        MODEL % b"1e999",
+        b'{"models": [' + b",".join([ENTRY] * 65) + b"]}",
+        b"[" * 100_000,
+        b" " * (MOST_ANSWER_BYTES + 1) + MODEL % b"1",
+    ],
+    ids=lambda body: body[:30].decode(),
+)
 async def test_an_answer_that_is_not_ollamas_is_unavailable(server: OllamaServer, body: bytes) -> None:
     server.broken_body = body
     async with OllamaClient(server.url) as client:

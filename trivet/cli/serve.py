@@ -207,6 +207,7 @@ def _stop(service: "Supervisor", console: Console) -> int:
     from deployments.haproxy.draining import drain
 
     try:
+        service.announce_stop()
         console.print("stopping: finishing open requests (Ctrl-C again: stop immediately)")
         if not drain(service.pid, _FINISH_LIMIT_S):
             console.print(f"giving up requests that are still open after {_FINISH_LIMIT_S:g} s")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from trivet.index.names import shown
-from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, is_data, read_text, text_of
+from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, MOST_BYTES, is_data, read_text, text_of
 from trivet.index.walking import Skipped, walk
 
 STDIN = "-"
@@ -20,7 +20,7 @@ _NOTHING: Mapping[Path, str] = {}
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, or - for stdin.", metavar="FILES")]
 Lines = Annotated[bool, typer.Option("--lines", help="Treat each line, instead of each file, as a text.")]
-MaxFileBytes = Annotated[int, typer.Option(min=1, help="Skip larger files.")]
+MaxFileBytes = Annotated[int, typer.Option(min=1, max=MOST_BYTES, help="Skip larger files.")]
 
 DEFAULT_MAX_FILE_BYTES = DEFAULT_MAX_BYTES
 

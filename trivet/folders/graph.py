@@ -22,13 +22,15 @@ from trivet.client import (
     TimedOut,
     Unreachable,
 )
-from trivet.files import open_own
+from trivet.files import open_own, read_regular
 from trivet.folders.documents import Document
 
 OnProgress = Callable[[str, int, int], None]
 """Called with a stage of the work, and how many of how many steps of it are done."""
 
 _FORMAT = "trivet-graph-1"
+_MOST_BYTES = 1 << 30
+"""Of a file that is continued; a larger one is not Trivet's, whose documents have at most 8 MB."""
 _EDGE: TypeAdapter[GraphEdge] = TypeAdapter(GraphEdge)
 _REFUSED: TypeAdapter[RefusedDocument] = TypeAdapter(RefusedDocument)
 
@@ -75,19 +77,24 @@ class PartialFile:
         Edges of documents that it has not finished are dropped, since they come again.
         """
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            content = read_regular(self.path, _MOST_BYTES)
         except FileNotFoundError:
             return None, set()
+        if len(content) > _MOST_BYTES:
+            return None, set()
+        lines = content.split(b"\n")
         records = [record for line in lines if (record := _parsed(line)) is not None]
         if not records or records[0].get("identity") != self._identity:
             return None, set()
-        done = {record["id"] for record in records if record.get("event") == "document_done"}
+        ids = (record.get("id") for record in records if record.get("event") == "document_done")
+        done = {id_ for id_ in ids if isinstance(id_, str)}
         graph = Graph([])
         for record in records[1:]:
             event = {name: value for name, value in record.items() if name != "event"}
             try:
-                if record.get("event") == "edge" and record.get("source") in done:
-                    graph.edges.append(_EDGE.validate_python(event))
+                if record.get("event") == "edge":
+                    edge = _EDGE.validate_python(event)
+                    graph.edges += [edge] if edge.source in done else []
                 elif record.get("event") == "refused_document":
                     graph.refused.append(_REFUSED.validate_python(event))
             except ValidationError:
@@ -233,6 +240,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line's record; None for a line that was cut off."""
     try:
         record = json.loads(line.decode("utf-8", "surrogatepass"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

@@ -57,6 +57,10 @@ def prepare_index_folder(folder: Path) -> None:
             errno.ELOOP, "a link, in which no index is written; remove it, or give the index another place", str(below)
         )
     below.mkdir(exist_ok=True)
+    if index_path(folder).is_symlink():
+        raise OSError(
+            errno.ELOOP, "a link, to which no index is written; remove it, or give --out", str(index_path(folder))
+        )
     with suppress(FileExistsError), (below / ".gitignore").open("x") as file:
         file.write("*\n")
 

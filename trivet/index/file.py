@@ -2,6 +2,10 @@
 
 A file of the folder is one row: its text, its passages and their vectors are written and removed together. Vectors have
 length one and are kept as 16-bit floats, which changes a cosine by less than 0.001.
+
+An index may come with a folder that somebody else has made. So nothing in it is taken for what an index should hold: it
+has exactly the tables of the schema, and no view or trigger; a text expands to at most `MOST_TEXT_BYTES`; passages are
+in order and inside of their text.
 """
 
 import json
@@ -11,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 import numpy as np
@@ -19,9 +24,12 @@ from numpy.typing import NDArray
 from trivet.files import read_regular
 from trivet.index.errors import IndexDamaged, IndexUnavailable, NotAnIndex, OtherModel
 from trivet.index.identity import IndexModel
-from trivet.passages import Passage
+from trivet.passages import Passage, PassageKind
 
 Vectors = NDArray[np.float32]
+
+MOST_TEXT_BYTES = 96 * 1024**2
+"""Of one text in UTF-8: one and a half times the largest file that is read, which may be UTF-16."""
 
 SCHEMA_VERSION = 1
 STORED = np.dtype("<f2")
@@ -31,13 +39,17 @@ _APPLICATION_ID = 0x54525654
 _PAGE_BYTES = 8192
 _TIMEOUT_S = 10.0
 """How long a reader waits for a writer's commit, and vice versa."""
-_SCHEMA = """
-CREATE TABLE model (name TEXT NOT NULL, revision TEXT NOT NULL, dimensions INTEGER NOT NULL);
-CREATE TABLE files (
+_TABLES = {
+    "files": """CREATE TABLE files (
     path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, scheme TEXT NOT NULL,
     text BLOB NOT NULL, passages BLOB NOT NULL, vectors BLOB NOT NULL, checksum INTEGER NOT NULL
-);
-"""
+)""",
+    "model": "CREATE TABLE model (name TEXT NOT NULL, revision TEXT NOT NULL, dimensions INTEGER NOT NULL)",
+}
+_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""At the end of a rollback journal that names a further file, which SQLite removes once it has rolled back."""
+_MOST_DIMENSIONS = 1 << 16
+_KINDS = frozenset(get_args(PassageKind))
 
 
 def create(path: Path, model: IndexModel) -> None:
@@ -50,7 +62,8 @@ def create(path: Path, model: IndexModel) -> None:
         try:
             db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.executescript(_SCHEMA)
+            for sql in (_TABLES["model"], _TABLES["files"]):
+                db.execute(sql)
             db.execute("INSERT INTO model VALUES (?, ?, ?)", (model.name, model.revision, model.dimensions))
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -71,6 +84,7 @@ def connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         FileNotFoundError: there is no such file.
     """
     _check_head(path)
+    _check_journal(path)
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rw' if writable else 'ro'}"
     with damage_named(path):
         db = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -87,7 +101,7 @@ def model_of(path: Path, db: sqlite3.Connection) -> IndexModel:
     """The model whose vectors the index holds."""
     with damage_named(path):
         rows = db.execute("SELECT name, revision, dimensions FROM model").fetchall()
-    if len(rows) != 1 or not isinstance(rows[0][2], int) or rows[0][2] < 1:
+    if [tuple(map(type, row)) for row in rows] != [(str, str, int)] or not 0 < rows[0][2] <= _MOST_DIMENSIONS:
         raise IndexDamaged(f"{path} is damaged: it does not say of which model its vectors are. {_REBUILD}")
     return IndexModel(*rows[0])
 
@@ -131,12 +145,30 @@ def _check_version(path: Path, db: sqlite3.Connection) -> None:
             f"{path} is an index of format {version}; this version of Trivet reads format {SCHEMA_VERSION}. "
             "Delete it and index the folder again, or use the version that made it."
         )
-    db.execute("SELECT path, digest, scheme, text, passages, vectors, checksum FROM files LIMIT 0").fetchall()
+    found = db.execute("SELECT name, sql FROM sqlite_schema WHERE type <> 'index' ORDER BY name").fetchall()
+    if dict(found) != _TABLES:
+        raise IndexDamaged(f"{path} is damaged: it does not have the tables of an index. {_REBUILD}")
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a journal that names a file for SQLite to remove. Trivet's never do, since they concern one file."""
+    journal = path.with_name(f"{path.name}-journal")
+    try:
+        with os.fdopen(os.open(journal, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            file.seek(-min(len(_SUPER_JOURNAL), os.fstat(file.fileno()).st_size), os.SEEK_END)
+            end = file.read()
+    except OSError:  # there is none, or none that SQLite would take
+        return
+    if end == _SUPER_JOURNAL:
+        raise IndexDamaged(f"{journal} is not Trivet's: it names a file to remove. Delete it. {_REBUILD}")
 
 
 def packed_text(text: str) -> bytes:
-    """The text, compressed."""
-    return zlib.compress(text.encode("utf-8", "surrogatepass"))
+    """The text, compressed. ValueError if it is longer than what is read again."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) > MOST_TEXT_BYTES:
+        raise ValueError(f"a text has {len(encoded)} bytes; the limit is {MOST_TEXT_BYTES}")
+    return zlib.compress(encoded)
 
 
 def packed_passages(passages: Sequence[Passage]) -> bytes:
@@ -149,9 +181,31 @@ def unpacked(path: Path, text: bytes, passages: bytes) -> tuple[str, list[Passag
     """What `packed_text` and `packed_passages` packed."""
     try:
         rows = json.loads(passages.decode("utf-8", "surrogatepass"))
-        return zlib.decompress(text).decode("utf-8", "surrogatepass"), [Passage(*row) for row in rows]
-    except (ValueError, TypeError, zlib.error) as error:
+        decoded = _expanded(text).decode("utf-8", "surrogatepass")
+        return decoded, _in_order([Passage(*row) for row in rows], len(decoded))
+    except (ValueError, TypeError, AttributeError, RecursionError, zlib.error) as error:
         raise IndexDamaged(f"{path} is damaged: the passages of a file cannot be read ({error}). {_REBUILD}") from error
+
+
+def _expanded(compressed: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    expanded = stream.decompress(compressed, MOST_TEXT_BYTES)
+    if not stream.eof:
+        raise ValueError(f"a text is cut off, or longer than {MOST_TEXT_BYTES} bytes")
+    return expanded
+
+
+def _in_order(passages: list[Passage], length: int) -> list[Passage]:
+    """Return the passages of a text, which do not overlap: together they are not longer than the text."""
+    before = 0
+    for at in passages:
+        places = (at.start, at.end, at.first_line, at.last_line)
+        if not all(isinstance(place, int) for place in places) or not before <= at.start <= at.end <= length:
+            raise ValueError("a passage is not where one can be")
+        if at.kind not in _KINDS or not isinstance(at.title, str | None):
+            raise ValueError("a passage is of no kind that there is")
+        before = at.end
+    return passages
 
 
 def unit_vectors(vectors: Vectors) -> Vectors:
@@ -163,6 +217,7 @@ def unit_vectors(vectors: Vectors) -> Vectors:
 
 def unpacked_vectors(path: Path, stored: bytes, checksum: int, dimensions: int) -> NDArray[np.float16]:
     """The rows of one file, as stored: (passages, dimensions)."""
-    if zlib.crc32(stored) != checksum or len(stored) % (dimensions * STORED.itemsize):
+    is_whole = isinstance(stored, bytes) and zlib.crc32(stored) == checksum
+    if not is_whole or len(stored) % (dimensions * STORED.itemsize):
         raise IndexDamaged(f"{path} is damaged: the vectors of a file are not those that were written. {_REBUILD}")
     return np.frombuffer(stored, STORED).reshape(-1, dimensions)

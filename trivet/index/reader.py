@@ -173,6 +173,8 @@ class IndexReader:
         starts = [0]
         found = self._db.execute("SELECT path, vectors, checksum FROM files WHERE vectors <> x'' ORDER BY path")
         for path, stored, checksum in found:
+            if not isinstance(path, str):
+                raise IndexDamaged(f"{self.path} is damaged: a file has no name. Index it again.")
             rows = unpacked_vectors(self.path, stored, checksum, self.model.dimensions)
             matrix[starts[-1] : starts[-1] + len(rows)] = rows
             paths.append(path)
@@ -180,21 +182,19 @@ class IndexReader:
         return _Loaded(version, matrix, paths, starts)
 
     def _hits(self, loaded: _Loaded, found: Sequence[tuple[int, float]]) -> list[Hit]:
-        """The passages of these rows, each file read once."""
-        files: dict[str, tuple[str, list[Passage]]] = {}
-        hits = []
-        for row, score in found:
-            at = bisect_right(loaded.starts, row) - 1
-            path = loaded.paths[at]
-            if path not in files:
-                files[path] = self._file(path)
-            text, passages = files[path]
-            number = row - loaded.starts[at]
-            if number >= len(passages):
+        """The passages of these rows, each file read once; the text of one file is in memory at a time."""
+        files = [bisect_right(loaded.starts, row) - 1 for row, _ in found]
+        hits: dict[int, Hit] = {}
+        for file in set(files):
+            path = loaded.paths[file]
+            text, passages = self._file(path)
+            if loaded.starts[file + 1] - loaded.starts[file] > len(passages):
                 raise IndexDamaged(f"{self.path} is damaged: {path!r} has more vectors than passages. Index it again.")
-            passage = passages[number]
-            hits.append(Hit(path, passage, text[passage.start : passage.end], score))
-        return hits
+            for number, (row, score) in enumerate(found):
+                if files[number] == file:
+                    passage = passages[row - loaded.starts[file]]
+                    hits[number] = Hit(path, passage, text[passage.start : passage.end], score)
+        return [hits[number] for number in range(len(found))]
 
     def _file(self, path: str) -> tuple[str, list[Passage]]:
         found = self._db.execute("SELECT text, passages FROM files WHERE path = ?", (path,))

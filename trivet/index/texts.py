@@ -9,6 +9,8 @@ from trivet.index.plan import digest_of
 from trivet.index.walking import Skipped
 
 DEFAULT_MAX_BYTES = 1024**2
+MOST_BYTES = 64 * 1024**2
+"""Of a file that is read at all."""
 
 _PICTURES = frozenset({
     "ai", "avif", "bmp", "drawio", "eps", "gif", "heic", "ico", "jpeg", "jpg", "jxl", "png", "ppm", "ps", "psd", "svg",

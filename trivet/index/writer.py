@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from filelock import FileLock, Timeout
 
-from trivet.index.errors import IndexInUse
+from trivet.index.errors import IndexDamaged, IndexInUse
 from trivet.index.file import (
     STORED,
     Vectors,
@@ -79,6 +79,8 @@ class IndexWriter:
         """What is in the index, by path."""
         with damage_named(self.path):
             rows = self._db.execute("SELECT path, digest, scheme FROM files").fetchall()
+        if not all(isinstance(value, str) for row in rows for value in row):
+            raise IndexDamaged(f"{self.path} is damaged: what it says of a file is no text. Index it again.")
         return {path: FileState(digest, scheme) for path, digest, scheme in rows}
 
     def plan(self, found: Iterable[tuple[str, FileState]]) -> Plan:

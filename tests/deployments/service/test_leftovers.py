@@ -1,6 +1,7 @@
 """What a killed service left is found by its record and its folder, and ended; nothing else is touched."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray.serve._private import constants
 
 from deployments.service.folder import folder_variables, keep_logs, logs_of, make_run_folder
 from deployments.service.leftovers import clear, dead_services, living_members, remove_folder
@@ -52,6 +54,14 @@ def test_the_folder_is_private_and_short_enough_for_sockets(folder: Path) -> Non
     assert len(str(folder)) <= 30
     for value in folder_variables(folder).values():
         assert Path(value).is_relative_to(folder)
+
+
+def test_no_file_of_haproxy_is_in_a_shared_folder(folder: Path) -> None:
+    """Serve has a variable for each of its files that would be below /tmp/haproxy-serve; all of them are set."""
+    source = Path(constants.__file__).read_text(encoding="utf-8")
+    shared = set(re.findall(r'"(\w+)",\s*"/tmp/haproxy-serve', source))
+    assert len(shared) >= 5
+    assert {*shared, "RAY_TMPDIR"} == set(folder_variables(folder))
 
 
 def test_a_long_temporary_folder_is_not_used_for_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -70,6 +71,20 @@ def test_a_running_service_gets_the_signal_of_an_ordinary_stop(
     assert result.exit_code == 0, result.output
     assert f"stopped the service on port {PORT}" in result.output
     owner.wait(5)  # has ended; psutil has taken its exit code
+
+
+def test_a_service_that_is_stopping_is_waited_for_and_not_asked_again(
+    tmp_path: Path, run_folder: Path, owner: "subprocess.Popen[bytes]"
+) -> None:
+    file = recorded(tmp_path, run_folder, ProcessId.of(psutil.Process(owner.pid)))
+    record = file.read()
+    assert record is not None
+    file.write(replace(record, is_stopping=True))
+    with pytest.raises(Unavailable):
+        stop_service(tmp_path, PORT, limit_s=0.1)
+    assert owner.poll() is None
+    owner.kill()
+    owner.wait(5)
 
 
 def test_a_process_with_the_same_number_but_another_birth_is_left_alone(

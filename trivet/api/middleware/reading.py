@@ -67,7 +67,7 @@ class ReadingMiddleware:
         self._unread: list[_Unread] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request with a `send` that does not wait for ever."""
+        """Forward the request with a `send` that does not wait indefinitely."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,9 +1,12 @@
 """A client for two documented Ollama calls: list the loaded models, and unload one.
 
 These are `GET /api/ps`, and `POST /api/generate` with `keep_alive: 0` and no prompt. `trivet.vram.ollama.unload`
-decides what to unload. Every failure of the server is raised as `OllamaUnavailable`.
+decides what to unload. Every failure of the server is raised as `OllamaUnavailable`, also an answer that is too large,
+too slow or no sense: while Ollama does not run, any user of the machine may listen on its port.
 """
 
+import asyncio
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -12,6 +15,13 @@ import httpx
 
 from trivet.errors import TrivetError
 from trivet.vram.types import Tenant
+
+MOST_ANSWER_BYTES = 1024**2
+_MOST_MODELS = 64
+"""Each becomes a series of metrics."""
+_MOST_NAME_CHARACTERS = 256
+_WHOLE_ANSWERS = 2.0
+"""Times the timeout of one read."""
 
 
 class OllamaUnavailable(TrivetError):
@@ -25,7 +35,9 @@ class OllamaClient:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False)
+        headers = {"accept-encoding": "identity"}
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=False, headers=headers)
+        self._most_s = timeout_s * _WHOLE_ANSWERS
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,9 +53,14 @@ class OllamaClient:
         """Return the loaded models, including those on the CPU. Raises `OllamaUnavailable`."""
         answer = await self._json("GET", "/api/ps")
         try:
-            return tuple(_model(entry) for entry in answer["models"])
-        except (KeyError, TypeError, ValueError) as error:
+            models = tuple(_model(entry) for entry in answer["models"])
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise OllamaUnavailable(f"Ollama /api/ps: unexpected answer: {error!r}") from error
+        if len(models) > _MOST_MODELS:
+            raise OllamaUnavailable(
+                f"Ollama /api/ps: {len(models)} models in memory; the limit is {_MOST_MODELS}"
+            )
+        return models
 
     async def unload(self, name: str) -> None:
         """Ask the server to unload a model as soon as it is idle. Raises `OllamaUnavailable`."""
@@ -51,17 +68,22 @@ class OllamaClient:
 
     async def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
-            response = await self._http.request(method, path, json=body)
-            response.raise_for_status()
-            return response.json()
-        except (httpx.HTTPError, ValueError) as error:
+            async with asyncio.timeout(self._most_s), self._http.stream(method, path, json=body) as response:
+                response.raise_for_status()
+                content = bytearray()
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    if len(content) > MOST_ANSWER_BYTES:
+                        raise OllamaUnavailable(f"Ollama {path}: an answer of more than {MOST_ANSWER_BYTES} bytes")
+            return json.loads(content)
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
             raise OllamaUnavailable(f"Ollama {path}: {error or type(error).__name__}") from error
 
 
 def _model(entry: Mapping[str, Any]) -> Tenant:
     expires_at = datetime.fromisoformat(entry["expires_at"])
     return Tenant(
-        name=str(entry["name"]),
+        name=str(entry["name"])[:_MOST_NAME_CHARACTERS],
         vram_bytes=int(entry.get("size_vram", 0)),
         expires_at=expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC),
     )
