@@ -15,10 +15,16 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`( \*)?", MODEL)
 
 
 @cache
-def names_in(file: str) -> set[str]:
+def tests_in(file: str) -> dict[str, bool]:
+    """The tests of a file, each with whether it needs Ray, by its own marks or those of the file."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    of_file = any(mark.startswith("pytestmark") and "mark.ray" in mark for mark in marks)
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {function.name for function in functions}
+    return {
+        function.name: of_file or any("mark.ray" in ast.unparse(mark) for mark in function.decorator_list)
+        for function in functions
+    }
 
 
 def test_there_are_promises() -> None:
@@ -31,6 +37,7 @@ def test_a_promise_names_a_test(promise: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "name"), sorted({(file, name) for file, name, _ in NAMED}))
-def test_a_named_test_exists(file: str, name: str) -> None:
-    assert name in names_in(file)
+@pytest.mark.parametrize(("file", "name", "star"), sorted(set(NAMED)))
+def test_a_named_test_exists_and_is_marked_if_it_needs_a_service(file: str, name: str, star: str) -> None:
+    assert name in tests_in(file)
+    assert tests_in(file)[name] == bool(star)
