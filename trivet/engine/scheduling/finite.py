@@ -16,5 +16,5 @@ def broken_rows(outputs: Floats) -> NDArray[np.bool_] | None:
     finite = np.isfinite(outputs)
     if finite.all():
         return None
-    whole: NDArray[np.bool_] = np.all(finite, axis=-1)
-    return ~whole
+    broken: NDArray[np.bool_] = ~np.all(finite, axis=-1)
+    return broken
