@@ -42,6 +42,7 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
     assert isinstance(reranking, RerankRequest)
 
 
+@pytest.mark.slow
 def test_a_blended_score_embeds_the_question_alone(run: Run, notes: Path) -> None:
     dispatcher = FakeDispatcher()
     with served(create_app(dispatcher, ApiSettings(blend=Blend(cosine_weight=11)))) as url:
