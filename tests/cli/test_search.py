@@ -11,6 +11,7 @@ from tests.support.dispatcher import FakeDispatcher
 from tests.support.serving import served
 from trivet.api.app import create_app
 from trivet.api.settings import ApiSettings
+from trivet.dispatch.blending import Blend
 from trivet.folders.searching import candidates_for
 from trivet.messages import EmbedRequest, ModelCard, RerankRequest
 
@@ -39,7 +40,14 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
     assert isinstance(embedding, EmbedRequest)
     assert (embedding.input_type, embedding.priority) == ("query", "interactive")
     assert isinstance(reranking, RerankRequest)
-    assert len(reranking.similarities or ()) == len(reranking.documents)
+
+
+@pytest.mark.slow
+def test_a_blended_score_embeds_the_question_alone(run: Run, notes: Path) -> None:
+    dispatcher = FakeDispatcher()
+    with served(create_app(dispatcher, ApiSettings(blend=Blend(cosine_weight=11)))) as url:
+        assert run("search", "notes", "salt", server=url).exit_code == 0
+    assert [type(request) for request in dispatcher.requests] == [EmbedRequest, RerankRequest]
 
 
 def test_an_instruction_goes_to_the_embedder(run: Run, notes: Path, dispatcher: FakeDispatcher) -> None:
