@@ -57,9 +57,7 @@ class OllamaClient:
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise OllamaUnavailable(f"Ollama /api/ps: unexpected answer: {error!r}") from error
         if len(models) > _MOST_MODELS:
-            raise OllamaUnavailable(
-                f"Ollama /api/ps: {len(models)} models in memory; the limit is {_MOST_MODELS}"
-            )
+            raise OllamaUnavailable(f"Ollama /api/ps: {len(models)} models in memory; the limit is {_MOST_MODELS}")
         return models
 
     async def unload(self, name: str) -> None:
