@@ -15,7 +15,7 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`( \*)?", MODEL)
 
 
 @cache
-def named_tests(file: str) -> dict[str, bool]:
+def functions_of(file: str) -> dict[str, bool]:
     """The tests of a file, each with whether it needs Ray, by its own marks or those of the file."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
@@ -39,5 +39,5 @@ def test_a_promise_names_a_test(promise: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "name", "star"), sorted(set(NAMED)))
 def test_a_named_test_exists_and_is_marked_if_it_needs_a_service(file: str, name: str, star: str) -> None:
-    assert name in named_tests(file)
-    assert named_tests(file)[name] == bool(star)
+    assert name in functions_of(file)
+    assert functions_of(file)[name] == bool(star)
