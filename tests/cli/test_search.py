@@ -138,16 +138,18 @@ def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     assert run("search", "empty", " ").exit_code == 2
 
 
-@pytest.mark.parametrize("form", ["int8", "binary"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "embeddings"), [("int8", 1), ("binary", 2)])
 def test_smaller_vectors_find_the_same_and_only_cosines_of_vectors_are_blended(
-    run: Run, notes: Path, dispatcher: FakeDispatcher, form: str
+    run: Run, notes: Path, form: str, embeddings: int
 ) -> None:
     assert run("index", "notes", "--out", "small.trivet", "--vectors", form).exit_code == 0
-    result = run("search", "small.trivet", "flour and salt", "--json")
+    dispatcher = FakeDispatcher()
+    with served(create_app(dispatcher, ApiSettings(blend=Blend(cosine_weight=11)))) as url:
+        result = run("search", "small.trivet", "flour and salt", "--json", server=url)
     assert json.loads(result.stdout.splitlines()[0])["path"] == "docs/bread.md"
-    last = dispatcher.requests[-1]
-    assert isinstance(last, RerankRequest)
-    assert (last.similarities is None) == (form == "binary")
+    # What compares signs gives no cosines, so the blend embeds the passages.
+    assert sum(isinstance(request, EmbedRequest) for request in dispatcher.requests) == embeddings
 
 
 def test_fewer_dimensions_are_searched_with_as_many(run: Run, notes: Path) -> None:
