@@ -139,7 +139,7 @@ def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "embeddings"), [("int8", 1), ("binary", 2)])
+@pytest.mark.parametrize(("form", "embeddings"), [("int8", 1), ("binary", 3)])
 def test_smaller_vectors_find_the_same_and_only_cosines_of_vectors_are_blended(
     run: Run, notes: Path, form: str, embeddings: int
 ) -> None:
@@ -148,7 +148,7 @@ def test_smaller_vectors_find_the_same_and_only_cosines_of_vectors_are_blended(
     with served(create_app(dispatcher, ApiSettings(blend=Blend(cosine_weight=11)))) as url:
         result = run("search", "small.trivet", "flour and salt", "--json", server=url)
     assert json.loads(result.stdout.splitlines()[0])["path"] == "docs/bread.md"
-    # What compares signs gives no cosines, so the blend embeds the passages.
+    # What compares signs gives no cosines, so the blend embeds the question and the passages.
     assert sum(isinstance(request, EmbedRequest) for request in dispatcher.requests) == embeddings
 
 
