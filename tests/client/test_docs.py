@@ -79,7 +79,7 @@ ARGUMENTS = {
     "trivet embed": ["src"],
     "trivet rerank": ["--query", "q", "src"],
     "trivet classify": ["--label", "a", "--label", "b", "src"],
-    "trivet relate": ["--source", "src/area.py", "src"],
+    "trivet relate": ["--source", "src/area.py", "--include-unrelated", "src"],
     "trivet search --json": ["src", "area"],
 }
 
