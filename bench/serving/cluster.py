@@ -8,7 +8,6 @@ Writes bench/results/cluster.json.
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ import httpx
 import psutil
 
 from bench.load.raw_client import post, run_raw_loop
-from bench.serving.compare import NO_STORE, TUNED, cpu_s, environment
+from bench.serving.compare import NO_STORE, TUNED, cpu_s, environment, started
 from bench.serving.timed import BATCH_TOKENS, FORWARD_S
 from bench.support.machine import describe_machine
 from bench.support.ports import free_port
@@ -92,26 +91,10 @@ def running(nodes: int) -> Iterator[tuple[int, psutil.Process]]:
     """Serve in another process with Trivet's variables; yield the port and that process."""
     port = free_port()
     command = [sys.executable, "-m", "bench.serving.cluster", "--serve", str(nodes), "--port", str(port)]
-    with tempfile.TemporaryDirectory(prefix="trivet-") as folder, tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={name: value for name, value in environment(TUNED, Path(folder)).items() if name != "RAY_ADDRESS"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            if not any(line.startswith("ready") for line in child.stdout):
-                log.seek(0)
-                raise RuntimeError(f"{nodes} nodes did not start: {log.read()[-3000:]}")
-            yield port, psutil.Process(child.pid)
-        finally:
-            child.stdin.close()
-            child.wait(120)
+    with tempfile.TemporaryDirectory(prefix="trivet-") as folder:
+        variables = {name: value for name, value in environment(TUNED, Path(folder)).items() if name != "RAY_ADDRESS"}
+        with started(command, variables, f"a service of {nodes} nodes") as process:
+            yield port, process
 
 
 def measured(nodes: int) -> dict[str, Any]:

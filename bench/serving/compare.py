@@ -112,11 +112,21 @@ def running(contender: Contender, engine: str) -> Iterator[tuple[int, psutil.Pro
     """Start one; yields its port and its first process."""
     port = free_port()
     command = [sys.executable, "-m", "bench.serving.server", contender.kind, engine, str(port)]
-    with tempfile.TemporaryDirectory(prefix="trivet-") as folder, tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryDirectory(prefix="trivet-") as folder:
+        variables = environment(contender, Path(folder))
+        with started([*command, str(contender.replicas)], variables, contender.name) as process:
+            time.sleep(SETTLE_S)
+            yield port, process
+
+
+@contextmanager
+def started(command: Sequence[str], variables: Mapping[str, str], name: str) -> Iterator[psutil.Process]:
+    """Run a server that prints a line with `ready` and ends when its stdin is closed; yields its process."""
+    with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
-            [*command, str(contender.replicas)],
+            command,
             cwd=ROOT,
-            env=environment(contender, Path(folder)),
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -125,14 +135,13 @@ def running(contender: Contender, engine: str) -> Iterator[tuple[int, psutil.Pro
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            if not child.stdout.readline().startswith("ready"):
+            if not any(line.startswith("ready") for line in child.stdout):
                 log.seek(0)
-                raise RuntimeError(f"{contender.name} did not start: {log.read()[-2000:]}")
-            time.sleep(SETTLE_S)
-            yield port, psutil.Process(child.pid)
+                raise RuntimeError(f"{name} did not start: {log.read()[-3000:]}")
+            yield psutil.Process(child.pid)
         finally:
             child.stdin.close()
-            child.wait(90)
+            child.wait(120)
 
 
 def cpu_s(root: psutil.Process) -> dict[str, float]:
