@@ -86,7 +86,7 @@ def test_tokens_that_will_be_cut_do_not_count() -> None:
 @pytest.mark.parametrize(
     "request_", [RerankRequest("q", ()), ClassifyRequest((), {"x": "x"}), PredictRequest(())], ids=lambda r: r.task
 )
-def test_a_request_without_texts_is_refused_instead_of_waiting_for_ever(request_: EngineRequest) -> None:
+def test_a_request_without_texts_is_refused_instead_of_waiting_indefinitely(request_: EngineRequest) -> None:
     refused = task_of(request_).prepare_one(request_)
     assert isinstance(refused, InvalidInput)
     assert (refused.param, refused.code) == (request_.inputs_field, "no_texts")

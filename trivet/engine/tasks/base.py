@@ -68,7 +68,7 @@ class TaskBase(Generic[RequestT]):
         return self.tokenizer.encode_steps(texts, most_tokens=self.limits.max_request_tokens)
 
     def _check_not_empty(self, job: Job, request: RequestT) -> None:
-        if not job.sequences:  # no output would ever arrive, and the caller would wait for ever
+        if not job.sequences:  # no output would ever arrive, and the caller would wait indefinitely
             raise InvalidInput("there are no texts", field=request.inputs_field, code="no_texts")
 
     def _check_sequences(self, count: int, request: RequestT) -> None:
