@@ -156,6 +156,20 @@ class ModelReplica:
         except TrivetError as error:
             return error
 
+    async def run_all(
+        self, requests: Sequence[EngineRequest], replicas: Sequence[str] = ()
+    ) -> list[EngineResult | TrivetError]:
+        """Answer several small requests that share a call; the error of one is in its place."""
+        return await asyncio.gather(*(self._run_safely(request) for request in requests))
+
+    async def _run_safely(self, request: EngineRequest) -> EngineResult | TrivetError:
+        """Answer one of several requests; a bug that one finds must not fail the others."""
+        try:
+            return await self.run(request)
+        except Exception as error:
+            logger.exception("a request failed")
+            return EngineError(f"the request failed: {type(error).__name__}: {error}")
+
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into this model's tokens."""
         return await self._engine.tokenize(request)
