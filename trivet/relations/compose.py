@@ -115,9 +115,7 @@ async def select_candidates(
     unrelated texts, too: the classifier finds relations between similar code at random.
     """
     of_source, *of_targets = await _divided([source, *targets], query)
-    linked = await _linked([source, *targets], [of_source, *of_targets], query)
-    # Without paths no import can be found, so its absence says nothing.
-    code = {at for at, target in enumerate(targets) if _are_code(source, target)} if query.link_relation else set()
+    linked, code = await _linked([source, *targets], [of_source, *of_targets], query)
     skipped = set() if query.include_unrelated else code - linked.keys()
     read = [index for index in range(len(targets)) if index not in skipped]
     if not read:
@@ -226,16 +224,25 @@ async def _divided(documents: Sequence[Document], query: RelationQuery) -> list[
 
 async def _linked(
     documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]], query: RelationQuery
-) -> dict[int, Link]:
-    """Return how the first document, the source, uses others, by their positions among the targets."""
-    if query.link_relation is None or all(document.path is None for document in documents):
-        return {}
-    found = await asyncio.to_thread(links, documents, passages)
-    return {link.target - 1: link for link in found if link.source == 0}
+) -> tuple[dict[int, Link], set[int]]:
+    """Return how the first document, the source, uses others, and of which of them only such links count.
+
+    Both by positions among the targets.
+    """
+    if query.link_relation is None:
+        return {}, set()
+    found, code = await asyncio.to_thread(_links_of_code, documents, passages)
+    return {link.target - 1: link for link in found if link.source == 0}, {at - 1 for at in code if 0 in code and at}
 
 
-def _are_code(source: Document, target: Document) -> bool:
-    return all(document.path is not None and is_code(document) for document in (source, target))
+def _links_of_code(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) -> tuple[list[Link], set[int]]:
+    """Return the links, and the documents among which nothing else counts: whole files of code.
+
+    Of snippets without a path, which lack the imports of their files, the classifier knows more than their names tell.
+    """
+    code = {at for at, document in enumerate(documents) if is_code(document)}
+    whole = {at for at in code if documents[at].path is not None or len(passages[at]) > 1}
+    return (links(documents, passages) if code else []), whole
 
 
 async def _chosen(
