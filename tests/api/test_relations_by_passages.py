@@ -205,6 +205,40 @@ async def test_unrelated_candidates_are_counted(connect: Connect, dispatcher: Fa
     assert [edge["relation"] for edge in answer["edges"]] == ["none"]
 
 
+FIRST = ApiSettings(relations=RELATIONS, no_relation="none", clear_unrelated=0.5)
+UNRELATED = {"source": "nothing", "candidates": ["nothing here", "the moon and the sea"]}
+
+
+async def test_a_clearly_unrelated_candidate_is_read_by_one_hypothesis(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    answer = await relate(connect(dispatcher, FIRST), **UNRELATED, relations=None)
+    assert hypotheses_read(dispatcher) == [["none"], ["none"]]
+    assert (answer["edges"], answer["omitted"]["unrelated"]) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**UNRELATED, "include_unrelated": True},
+        {**UNRELATED, "relations": RELATIONS},
+        {**UNRELATED, "evidence": "exhaustive"},
+        {"pairs": [{"source": "nothing", "target": "nothing here"}]},
+    ],
+)
+async def test_whoever_wants_all_scores_gets_them(
+    connect: Connect, dispatcher: FakeDispatcher, body: dict[str, Any]
+) -> None:
+    await relate(connect(dispatcher, FIRST), **body)
+    assert {tuple(read) for read in hypotheses_read(dispatcher)} == {tuple(RELATIONS)}
+
+
+def hypotheses_read(dispatcher: FakeDispatcher) -> list[list[str]]:
+    """The relations that each pair was read by, in the order of the calls."""
+    calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    return [list(call.hypotheses) for call in calls for _ in call.inputs]
+
+
 async def test_given_pairs_are_read_by_passages_too(connect: Connect, dispatcher: FakeDispatcher) -> None:
     pairs = [{"source": "moon", "target": "flour"}, {"source": SOURCE, "target": TARGET}]
     answer = await relate(connect(dispatcher, NOTHING), pairs=pairs)

@@ -13,6 +13,7 @@ import numpy as np
 from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, EngineResult, Floats, LongInput, PairText, Priority
+from trivet.relations.classifying import classify_pairs
 from trivet.relations.division import Document, Excerpt, divide_all, whole
 from trivet.relations.edges import Edge, Judgement, edge_of, is_enough, judgement_of, keep_relevant
 from trivet.relations.links import IMPORT_CONFIDENCE, Link, is_code, links
@@ -41,6 +42,8 @@ class RelationQuery:
     """Most pairs of passages that are classified per pair of texts."""
     link_relation: str | None = None
     """The relation of code that uses what other code defines. None: the classifier alone names it."""
+    clear_unrelated: float | None = None
+    """Score of `no_relation`, read alone, from which a pair is read no further; see `classify_pairs`."""
     long_input: LongInput = "window"
     priority: Priority = "interactive"
     no_store: bool = False
@@ -160,7 +163,7 @@ async def classify(
         if not reading:
             break
         judgements, routed = await _judged(dispatcher, [(candidates[number], at) for number in reading], query)
-        calls.append(routed)
+        calls += routed
         for number, judgement in zip(reading, judgements, strict=True):
             judged[number].append(judgement)
     edges = [
@@ -178,8 +181,8 @@ async def classify(
 
 async def _judged(
     dispatcher: Dispatcher, reading: Sequence[tuple[Candidate, int]], query: RelationQuery
-) -> tuple[list[Judgement], Routed[EngineResult]]:
-    """Classify one pair of passages of each candidate, by one call."""
+) -> tuple[list[Judgement], Sequence[Routed[EngineResult]]]:
+    """Classify one pair of passages of each candidate."""
     pairs = [candidate.pairs[at] for candidate, at in reading]
     request = ClassifyRequest(
         tuple(PairText(pair.source.read, pair.target.read) for pair in pairs),
@@ -191,23 +194,22 @@ async def _judged(
         inputs_field=reading[0][0].field,
     )
     with remap_field_index([candidate.target_index for candidate, _ in reading]):
-        routed = await dispatcher.call(request)
-    usage = routed.result.usage
+        classified = await classify_pairs(dispatcher, request, query.clear_unrelated)
     labels = list(query.relations)
     judgements = [
         judgement_of(
             pair.source,
             pair.target,
             labels,
-            routed.result.scores[number],
+            classified.scores[number],
             relevance=pair.relevance,
-            windows=usage.windows[number],
-            truncated=usage.truncated[number],
+            windows=classified.windows[number],
+            truncated=classified.truncated[number],
             only=reading[number][0].only,
         )
         for number, pair in enumerate(pairs)
     ]
-    return judgements, routed
+    return judgements, classified.calls
 
 
 def _proof(candidate: Candidate, relation: str) -> list[Judgement]:
