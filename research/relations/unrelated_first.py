@@ -2,7 +2,7 @@
 
 Trivet reads the hypothesis of the absent relation first, and the others only below a score (`clear_unrelated` in the
 classifier's card). The score depends on the weights: `python -m research.relations.unrelated_first` measures it in a
-minute or two, and `--write` puts it into the card. It is picked on every second pair and reported on the others.
+minute or two, and `--write` puts it into the card. Each half of the pairs has to agree, since few pairs decide it.
 
 - agreement: of the pairs above the score, those that all relations together call unrelated;
 - lost: of the pairs whose relation the classifier finds, those above the score, which are not found any more.
@@ -67,8 +67,9 @@ def figures(readings: Readings, score: float) -> dict[str, float]:
 
 
 def pick(readings: Readings) -> float:
-    """The least score from which on the readings agree; 1 if there is none."""
-    agreeing = [figures(readings, float(score))["agreement"] >= AGREEMENT for score in STEPS]
+    """The least score from which on the readings agree in both halves of the pairs; 1 if there is none."""
+    halves = readings.some(0), readings.some(1)
+    agreeing = [min(figures(half, float(score))["agreement"] for half in halves) >= AGREEMENT for score in STEPS]
     last_below = max((at for at, agrees in enumerate(agreeing) if not agrees), default=-1)
     return float(STEPS[last_below + 1]) if last_below + 1 < len(STEPS) else 1.0
 
@@ -111,9 +112,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"put the score into the card in {SHIPPED}")
     args = parser.parse_args()
     readings = asyncio.run(_measured(read_pairs(args.pairs)[: args.limit]))
-    score = pick(readings.some(0))
+    score = pick(readings)
     for shown in sorted({0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, score}):
-        print(json.dumps({"score": shown} | figures(readings.some(1), shown)))
+        print(json.dumps({"score": shown} | figures(readings, shown)))
     shares = {"at once": softmax(readings.logits), "unrelated first": with_first_reading(readings, score)}
     accuracy = {name: round(float((one.argmax(axis=1) == readings.gold).mean()), 4) for name, one in shares.items()}
     print(json.dumps({"picked": score, "pairs": len(readings.gold), "accuracy": accuracy}))

@@ -14,7 +14,7 @@ from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, EngineResult, Floats, LongInput, PairText, Priority
 from trivet.relations.classifying import classify_pairs
-from trivet.relations.division import Document, Excerpt, divide_all, whole
+from trivet.relations.division import DIVIDED_HERE_CHARACTERS, Document, Excerpt, divide_all, whole
 from trivet.relations.edges import Edge, Judgement, edge_of, is_enough, judgement_of, keep_relevant
 from trivet.relations.links import IMPORT_CONFIDENCE, Link, is_code, links
 from trivet.relations.nearest import best_pairs, unit
@@ -233,7 +233,10 @@ async def _linked(
     """
     if query.link_relation is None:
         return {}, set()
-    found, code = await asyncio.to_thread(_links_of_code, documents, passages)
+    if sum(len(document.text) for document in documents) <= DIVIDED_HERE_CHARACTERS:
+        found, code = _links_of_code(documents, passages)
+    else:
+        found, code = await asyncio.to_thread(_links_of_code, documents, passages)
     return {link.target - 1: link for link in found if link.source == 0}, {at - 1 for at in code if 0 in code and at}
 
 
