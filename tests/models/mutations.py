@@ -674,7 +674,7 @@ MUTATIONS = [
         "ModernBERT with a null base",
         modernbert.write_gte_modernbert,
         fields("config.json", local_rope_theta=None),
-        refused("cannot be loaded"),
+        refused("local_rope_theta is null"),
     ),
     Mutation(
         "ModernBERT with a base below 0",

@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.engine.models.flat.support import FAMILIES, LENGTHS, TYPED, run, sequences, token_types, write_family
+from tests.engine.models.flat.support import (
+    ENCODERS,
+    FAMILIES,
+    LENGTHS,
+    TYPED,
+    run,
+    sequences,
+    token_types,
+    write_family,
+)
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
 from trivet.engine.models.flat.load import load_flat_model
@@ -54,7 +63,7 @@ def test_classifiers(family: str, task: Task, labels: int, tmp_path: Path) -> No
     assert expected.std(0).min() > 0.05, "sequences must differ for this test to mean much"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*ENCODERS, "qwen3", "gemma3-both-ways"])
 def test_an_embedder_is_read_from_a_classifiers_files(family: str, tmp_path: Path) -> None:
     """Its tensors have a prefix there, and a head beside them."""
     reference = write_family(family, tmp_path, labels=2)
@@ -75,7 +84,7 @@ def test_token_types(family: str, tmp_path: Path) -> None:
     assert not torch.allclose(run(model, parts), expected, atol=1e-3), "types must matter for this test to mean much"
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "modernbert"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "modernbert", "gte-untyped", "qwen3"])
 def test_models_without_token_types_ignore_them(family: str, tmp_path: Path) -> None:
     write_family(family, tmp_path, labels=1)
     model, parts = load_flat_model(tmp_path, "reranker"), sequences((3, 90))

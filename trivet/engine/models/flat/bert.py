@@ -1,7 +1,7 @@
 """The BERT family on tokens laid end to end: bert, electra, roberta, xlm-roberta, camembert, distilbert.
 
 They are one architecture. What differs (where positions begin, token types, the names of tensors, the head) is data in
-:class:`~trivet.checkpoint.flat_encoders.BertConfig`.
+:class:`~trivet.checkpoint.flat.encoders.BertConfig`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat_encoders import BertConfig
-from trivet.engine.models.flat.attention import Attend
+from trivet.checkpoint.flat.encoders import BertConfig
+from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import FeedForward, Projections
 
 
@@ -73,7 +73,7 @@ class _Layer(nn.Module):
     def _attention(self, x: Tensor, attend: Attend) -> Tensor:
         """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
         query, key, value = self.projections(x)  # each (N, h, D)
-        mixed: Tensor = self.mix_heads(attend(query, key, value, None).flatten(1))
+        mixed: Tensor = self.mix_heads(attend(query, key, value, Reach()).flatten(1))
         return mixed
 
 
@@ -119,5 +119,4 @@ def bert_tensors(config: BertConfig) -> dict[str, tuple[str, ...]]:
     for index in range(config.layers):
         for ours, theirs in modules.items():
             sources[f"encoder.layers.{index}.{ours}"] = tuple(prefix.format(index) + name for name in theirs)
-    dense, output = config.head_tensors
-    return sources | {"head.dense": (dense,), "head.output": (output,)}
+    return sources
