@@ -53,15 +53,15 @@ CHANGED: dict[str, tuple[Mapping[str, Any], ...]] = {
     "llama": (*_OF_ALL, {"hidden_act": "gelu"}),
     "qwen2": (
         *_OF_ALL,
-        _SLIDING | {"max_window_layers": 0},
+        _SLIDING | {"max_window_layers": 0, "layer_types": None},
         _SLIDING | _KINDS,
         _SLIDING | _KINDS | {"is_causal": False},
     ),
     "qwen3": (
         *_OF_ALL,
         {"hidden_act": "relu"},
-        _SLIDING | {"max_window_layers": 2},
-        _SLIDING | {"max_window_layers": 0, "sliding_window": 1},
+        _SLIDING | {"max_window_layers": 2, "layer_types": None},
+        _SLIDING | {"max_window_layers": 0, "layer_types": None, "sliding_window": 1},
     ),
     "mistral": (
         *_OF_ALL,
@@ -80,7 +80,7 @@ CHANGED: dict[str, tuple[Mapping[str, Any], ...]] = {
         {"sliding_window": 1},
         {"sliding_window": 60},
         {"layer_types": ["full_attention"] * 4},
-        {"layer_types": None, "sliding_window_pattern": 2},
+        {"layer_types": None, "_sliding_window_pattern": None, "sliding_window_pattern": 2},
         _of_kinds(sliding_attention={"rope_type": "default", "rope_theta": 50.0}),
         _of_kinds(full_attention={"rope_type": "linear", "rope_theta": 10_000.0, "factor": 8.0}),
         _of_kinds(full_attention={"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, **_LLAMA3}),

@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -41,9 +41,9 @@ class Reach(NamedTuple):
     before: int | None = None
     after: int | None = None
 
-    def within(self, longest: int) -> Self:
+    def within(self, longest: int) -> Reach:
         """Drop the bounds that no sequence of up to so many tokens reaches."""
-        return self._make(None if bound is not None and bound >= longest - 1 else bound for bound in self)
+        return Reach(*(None if bound is not None and bound >= longest - 1 else bound for bound in self))
 
 
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Reach], Tensor]

@@ -27,7 +27,8 @@ class Decoder(nn.Module):
         self.words_scale = config.hidden_size**0.5 if config.is_gemma else None
         kinds = list(dict.fromkeys(layer.rotary for layer in config.layers))
         self.rotary = nn.ModuleList(ComputedRotary(config.head_size, kind) for kind in kinds)
-        self.layers = nn.ModuleList(_Layer(config, layer, kinds.index(layer.rotary)) for layer in config.layers)
+        self.kind_of_layer = [kinds.index(layer.rotary) for layer in config.layers]
+        self.layers = nn.ModuleList(_Layer(config, layer) for layer in config.layers)
         self.final_norm = RmsNorm(config.hidden_size, config.norm_eps, is_gemma=config.is_gemma)
 
     def forward(self, ids: Tensor, token_types: Tensor | None, positions: Tensor, attend: Attend) -> Tensor:
@@ -36,8 +37,8 @@ class Decoder(nn.Module):
         if self.words_scale is not None:
             x = x * self.words_scale
         angles = [rotary(positions, x.dtype) for rotary in self.rotary]
-        for layer in self.layers:
-            x = layer(x, angles[layer.rotary], attend)
+        for layer, kind in zip(self.layers, self.kind_of_layer, strict=True):
+            x = layer(x, angles[kind], attend)
         out: Tensor = self.final_norm(x)
         return out
 
@@ -45,10 +46,8 @@ class Decoder(nn.Module):
 class _Layer(nn.Module):
     """Pre-norm: ``x = x + attention(norm(x)); x = x + feed_forward(norm(x))``; Gemma 3 norms both summands too."""
 
-    def __init__(self, config: DecoderConfig, layer: DecoderLayerConfig, rotary: int) -> None:
+    def __init__(self, config: DecoderConfig, layer: DecoderLayerConfig) -> None:
         super().__init__()
-        self.rotary = rotary
-        """Which of the decoder's rotary positions the layer has."""
         self.attention_norm = _norm(config)
         self.attention = _Attention(config, layer)
         self.attention_output_norm = _norm(config) if config.norms_outputs else nn.Identity()

@@ -130,7 +130,8 @@ class FlatCheckpoint:
         dtype_of = _dtypes(named, self._dtype)
         named_bytes = sum(tensor.numel() * dtype_of(name).itemsize for name, tensor in named.named_parameters())
         own = () if isinstance(self._head, ClassifierHeadConfig) else self._pooled_head().parameters()
-        return named_bytes + sum(tensor.nbytes for tensor in (*own, *named.buffers()))
+        other_bytes: int = sum(tensor.nbytes for tensor in (*own, *named.buffers()))
+        return named_bytes + other_bytes
 
     def load(self) -> FlatModel:
         """Read the weights; the model is in evaluation mode.
