@@ -30,6 +30,9 @@ NOMIC = {
     "rotary_emb_fraction": 1.0,
     "rotary_emb_base": 1000,
     "vocab_size": 100,
+    "qkv_proj_bias": False,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
 }
 GTE = {"model_type": "gte"}
 NEW = {
@@ -101,7 +104,13 @@ def classifier(config: dict[str, Any]) -> ClassifierHeadConfig:
         (NOMIC | {"prenorm": True}, "embedder", "prenorm is True"),
         (NOMIC | {"rotary_scaling_factor": 2.0}, "embedder", "rotary_scaling_factor is 2.0"),
         (NOMIC | {"rotary_emb_fraction": 0.5}, "embedder", "rotary_emb_fraction is 0.5"),
-        (NOMIC | {"mlp_fc1_bias": False}, "embedder", "mlp_fc1_bias and mlp_fc2_bias differ"),
+        (NOMIC | {"mlp_fc1_bias": True}, "embedder", "mlp_fc1_bias and mlp_fc2_bias differ"),
+        (
+            {name: value for name, value in NOMIC.items() if name != "qkv_proj_bias"},
+            "embedder",
+            "config.json states no qkv_proj_bias",
+        ),
+        (BERT | {"id2label": {"0": "a"}, "num_labels": 3}, "reranker", "num_labels is 3, only None or 1"),
         (NOMIC | {"causal": True}, "embedder", "causal is True"),
         ({"model_type": "nomic_bert", "head_dim": 32}, "embedder", "head_dim is 32"),
         ({"model_type": "nomic_bert", "hidden_act": "gelu"}, "embedder", "hidden_act is 'gelu'"),
@@ -193,7 +202,7 @@ def test_defaults_of_the_bert_family_are_those_of_transformers(name: str) -> Non
         theirs.num_labels,
     )
     assert ours.embedding_size == getattr(theirs, "embedding_size", theirs.hidden_size)
-    assert ours.first_position == (0 if name in ("Bert", "Electra") else theirs.pad_token_id + 1)
+    assert ours.padding_id == (None if name in ("Bert", "Electra") else theirs.pad_token_id)
 
 
 def test_defaults_of_distilbert_are_those_of_transformers() -> None:
@@ -209,7 +218,7 @@ def test_defaults_of_distilbert_are_those_of_transformers() -> None:
         theirs.n_layers,
         theirs.max_position_embeddings,
     )
-    assert (ours.activation, ours.token_types, ours.first_position) == (theirs.activation, 0, 0)
+    assert (ours.activation, ours.token_types, ours.padding_id) == (theirs.activation, 0, None)
 
 
 def test_defaults_of_modernbert_are_those_of_transformers() -> None:

@@ -41,8 +41,9 @@ class BertConfig:
     layers: int
     positions: int
     """Rows of the position table."""
-    first_position: int
-    """The row of a sequence's first token."""
+    padding_id: int | None
+    """Where the table's rows are counted from the one behind this id, and tokens of this id are not counted; None:
+    they are counted from 0."""
     token_types: int
     """0 where there is no table of them."""
     activation: str
@@ -56,7 +57,7 @@ class BertConfig:
     @property
     def max_tokens(self) -> int:
         """Tokens of the longest sequence that has a position for each."""
-        return self.positions - self.first_position
+        return self.positions - (0 if self.padding_id is None else self.padding_id + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +197,19 @@ def _bert(config: Config, kind: str) -> BertConfig:
         inner_size=size(config, "intermediate_size", default=inner_size),
         layers=size(config, "num_hidden_layers", default=12),
         positions=size(config, "max_position_embeddings", default=512),
-        first_position=_after_padding(config) if kind in POSITIONS_AFTER_PADDING else 0,
+        padding_id=_padding_id(config) if kind in POSITIONS_AFTER_PADDING else None,
         token_types=size(config, "type_vocab_size", default=2),
         activation=activation(config, "hidden_act", "gelu"),
         norm_eps=positive(config, "layer_norm_eps", 1e-12),
     )
 
 
-def _after_padding(config: Config) -> int:
-    """The position after the padding id; the default is that of the classes in transformers."""
+def _padding_id(config: Config) -> int:
+    """The default is that of the classes in transformers."""
     padding = config.get("pad_token_id", 1)
     if not isinstance(padding, int) or padding < 0:
         raise UnsupportedArchitecture(f"pad_token_id is {padding!r}, and positions begin after it")
-    return padding + 1
+    return padding
 
 
 def _distilbert(config: Config) -> BertConfig:
@@ -223,7 +224,7 @@ def _distilbert(config: Config) -> BertConfig:
         inner_size=size(config, "hidden_dim", default=3072),
         layers=size(config, "n_layers", "num_hidden_layers", default=6),
         positions=size(config, "max_position_embeddings", default=512),
-        first_position=0,
+        padding_id=None,
         token_types=0,
         activation=activation(config, "activation", "gelu"),
         norm_eps=1e-12,  # no field: transformers has the number in its code
@@ -310,8 +311,12 @@ def _nomic_published(config: Config) -> RotaryEncoderConfig:
     for name, value in (("activation_function", "swiglu"), ("rotary_emb_fraction", 1.0)):
         if config.get(name) != value:
             raise UnsupportedArchitecture(f"{name} is {config.get(name)!r}, only {value!r} is implemented")
-    mlp_bias = flag(config, "mlp_fc1_bias", default=True)
-    if mlp_bias != flag(config, "mlp_fc2_bias", default=True):
+    # The remote code would assume biases, and published files without them state it.
+    unstated = [name for name in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias") if name not in config]
+    if unstated:
+        raise UnsupportedArchitecture(f"config.json states no {', '.join(unstated)}")
+    mlp_bias = flag(config, "mlp_fc1_bias")
+    if mlp_bias != flag(config, "mlp_fc2_bias"):
         raise UnsupportedArchitecture("mlp_fc1_bias and mlp_fc2_bias differ")
     hidden = size(config, "n_embd")
     vocabulary, multiple = size(config, "vocab_size"), size(config, "pad_vocab_size_multiple", default=1)
@@ -326,7 +331,7 @@ def _nomic_published(config: Config) -> RotaryEncoderConfig:
         max_tokens=size(config, "max_trained_positions", "n_positions", default=2048),
         norm_eps=positive(config, "layer_norm_epsilon", 1e-5),
         rotary=RotaryConfig(positive(config, "rotary_emb_base")),
-        attention_bias=flag(config, "qkv_proj_bias", default=True),
+        attention_bias=flag(config, "qkv_proj_bias"),
         feed_forward=FeedForwardConfig("silu", gated=True, inner_bias=mlp_bias, outer_bias=mlp_bias),
     )
 

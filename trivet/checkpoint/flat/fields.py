@@ -84,7 +84,10 @@ def activation(config: Config, name: str, default: str) -> str:
 def label_count(config: Config) -> int:
     """Read how many logits a head has: transformers counts the labels, and assumes two where none are named."""
     labels = mapping(config, "id2label")
-    return len(labels) if labels else size(config, "num_labels", default=2)
+    if labels:
+        only(config, "num_labels", None, len(labels))
+        return len(labels)
+    return size(config, "num_labels", default=2)
 
 
 def stated_local_layers(config: Config, layers: int) -> tuple[bool, ...] | None:

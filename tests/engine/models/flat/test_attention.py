@@ -20,10 +20,15 @@ from trivet.engine.models.flat.attention import (
 from trivet.engine.models.spans import FlatSpans
 from trivet.errors import ModelError
 
-HEADS, SIZE = 2, 4
+HEADS, SIZE = 4, 4
 lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 bounds = st.integers(0, 50)
-reaches = st.builds(Reach, st.none() | bounds, st.none() | bounds)
+reaches = (
+    st.just(Reach())
+    | st.just(Reach(None, 0))
+    | st.builds(Reach, bounds, st.just(0))
+    | st.builds(Reach, st.none() | bounds, st.none() | bounds)
+)
 
 
 def _inputs(tokens: int, shared: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +67,7 @@ def _close(ours: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.slow
-@given(lengths=lengths_lists, reach=reaches, shared=st.sampled_from([1, HEADS]))
+@given(lengths=lengths_lists, reach=reaches, shared=st.sampled_from([1, 2, HEADS]))
 def test_padded(lengths: list[int], reach: Reach, shared: int) -> None:
     q, k, v = _inputs(sum(lengths), shared)
     attend = PaddedAttention()(_spans(lengths))
@@ -75,6 +80,12 @@ def test_blocks(lengths: list[int], before: int, after: int) -> None:
     q, k, v = _inputs(sum(lengths))
     ours = attend_in_blocks(q, k, v, _spans(lengths).sequence_of_token, before, after)
     _close(ours, _plain(q, k, v, lengths, Reach(before, after)))
+
+
+def test_a_bound_that_no_sequence_reaches_is_none() -> None:
+    assert Reach(9, 8).within(10) == Reach(None, 8)
+    assert Reach(9, 0).within(11) == Reach(9, 0)
+    assert Reach(0, 0).within(1) == Reach()
 
 
 SOME = (Reach(), Reach(2, 2), Reach(None, 0), Reach(2, 0))

@@ -91,6 +91,16 @@ def test_models_without_token_types_ignore_them(family: str, tmp_path: Path) -> 
     assert torch.equal(run(model, parts, [token_types(part) for part in parts]), run(model, parts))
 
 
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+def test_tokens_of_the_padding_id_take_no_position(family: str, tmp_path: Path) -> None:
+    """As in transformers, wherever they stand: a text can name the padding token."""
+    reference = write_family(family, tmp_path, labels=1)
+    padding = getattr(reference, "config").pad_token_id  # noqa: B009 - a module types its attributes as tensors
+    parts = [*sequences((5, 40)), torch.tensor([padding, 8, 9]), torch.tensor([7, padding, padding, 8, padding])]
+    expected = _logits(reference, parts)
+    torch.testing.assert_close(run(load_flat_model(tmp_path, "reranker"), parts), expected, **TOLERANCE)
+
+
 def test_ids_and_positions_may_be_int32(tmp_path: Path) -> None:
     write_family("bert", tmp_path, labels=1)
     model, parts = load_flat_model(tmp_path, "reranker"), sequences((3, 90))
