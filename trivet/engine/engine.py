@@ -10,7 +10,7 @@ from typing import Any
 
 from trivet.checkpoint.card import StatedFacts, weights_bytes
 from trivet.checkpoint.description import ModelFiles
-from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.flat.model import padded_because
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
