@@ -113,3 +113,15 @@ def test_every_kind_that_counts_as_packable_is(tmp_path: Path, kind: str, task: 
     assert can_be_packed(model)
     batch = batch_of([90, 5, 61, 17])
     torch.testing.assert_close(run(PackedModel(model), batch.binned()), run(model, batch.padded()), rtol=0, atol=1e-5)
+
+
+def test_tokens_of_the_padding_id_take_no_position(checkpoints: dict[str, Path]) -> None:
+    """As in transformers, wherever they stand: a text can name the padding token."""
+    model = loaded(checkpoints["bge-reranker-base"], "reranker")
+    padding = model.architecture.pad_id
+    texts = ([0, padding, 8, 9, 2], [0, *range(5, 60), 2], [0, 7, padding, padding, 8, padding, 2], [0, 8, 9, 2])
+    batch = TokenBatch.of([np.array(ids, dtype=np.int32) for ids in texts], pad_id=padding)
+    packed = run(PackedModel(model), batch.binned())
+    alone = [run(model, TokenBatch.of([np.array(ids, dtype=np.int32)], pad_id=padding).padded()) for ids in texts]
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=0, atol=2e-6)
+    assert not torch.allclose(packed[0], packed[3], atol=1e-4)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trivet.engine.batch.layout import WIDEST
@@ -63,7 +64,7 @@ class PackedModel(nn.Module):
             hidden = self._encoder(
                 input_ids=input_ids,
                 attention_mask=attn_mask,
-                position_ids=positions + self._first_position,
+                position_ids=self._position_ids(input_ids, positions),
                 **types,
             ).last_hidden_state
         tokens = hidden.flatten(0, 1)  # (B·W, H)
@@ -71,6 +72,20 @@ class PackedModel(nn.Module):
             pooled: Tensor = self.model.head(tokens, BinSpans(sequence_ids, positions, first_token_indices))
             return pooled
         return _logits(self.model.model, tokens[first_token_indices][:, None]).float()
+
+    def _position_ids(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Rows of the table of positions, (B, W), as transformers computes them for each sequence alone.
+
+        Where they begin behind the padding id, tokens that have it are not counted: a text can name the padding token.
+        """
+        if not self._first_position:
+            return positions
+        padding_id = self._first_position - 1
+        counts = (ids != padding_id).long()  # (B, W)
+        counted = counts.cumsum(1)  # (B, W), over the sequences of a bin
+        first = torch.arange(ids.shape[1], device=ids.device) - positions  # (B, W), where each token's sequence begins
+        before = (counted - counts).gather(1, first)  # (B, W), counted tokens of the sequences before
+        return (counted - before) * counts + padding_id
 
 
 def can_be_packed(model: PooledModel | SequenceClassifier) -> bool:
