@@ -86,9 +86,9 @@ class Mix:
     """Share of the relation pairs shown with all four hypotheses, as they are served, instead of two."""
     rehearsal: int | None = None
     """Keep only so many of all the above, drawn evenly: what a run on something else repeats so as not to forget it."""
-    names: int = 10_000
+    names: int = 12_000
     """Groups of code pairs that differ in nothing but the names (`classifier_names`)."""
-    long_names: float = 0.35
+    long_names: float = 0.5
     """Share of those whose texts are as long as the benchmark's."""
     defaults: int = 5000
     """Groups of a signature with the sentence that agrees and the one that does not (`classifier_defaults`)."""
@@ -96,8 +96,8 @@ class Mix:
     """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 
 
-def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> list[Example]:
-    """All examples of the mix, in no order that matters. `prepared` is the folder `classifier_prepare` wrote."""
+def basic_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> list[Example]:
+    """All short examples but names and defaults. `prepared` is the folder that `research.classifier.prepare` wrote."""
     rng = seeded("classifier data", seed)
     found: list[Example] = []
     pairs = read_pairs(prepared / "train.jsonl.gz")
