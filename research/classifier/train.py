@@ -1,7 +1,7 @@
 """Train the starter classifier: `python -m research.classifier.train --run-dir research/runs/classifier`.
 
 A cross-encoder that says of (premise, hypothesis) whether the one entails the other. Relations between two texts,
-topics and three-way inference are all asked through hypotheses. What it is trained on is in `classifier_data`.
+topics and three-way inference are all asked through hypotheses. What it is trained on is in `mixture`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shares", default="{}", help='JSON: how much of each source is shown, e.g. {"other": 0.1, "restated": 1}'
     )
-    parser.add_argument("--mix", default="{}", help="JSON that overrides fields of classifier_data.Mix")
+    parser.add_argument("--mix", default="{}", help="JSON that overrides fields of `research.classifier.data.Mix`")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1.5e-4)
     parser.add_argument("--dropout", type=float, default=0.0)
