@@ -89,7 +89,7 @@ class Mix:
     long_names: float = 0.5
     """Share of those whose texts are as long as the benchmark's."""
     defaults: int = 5000
-    """Groups of a signature with the sentence that agrees and the one that does not (`research.classifier.defaults`)."""
+    """Groups of a signature with the sentence that agrees and the one that does not (see `defaults`)."""
     details: int = 1500
     """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 

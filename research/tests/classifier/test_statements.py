@@ -5,7 +5,7 @@ import random
 import pytest
 
 from research.classifier import mixture
-from research.classifier.data import ENTAILED, Example, Rows
+from research.classifier.data import ENTAILED, Example, Rows, to_groups
 from research.classifier.long_texts import facts_of
 from research.classifier.projects import Item, Project
 from research.classifier.restated import again, opposed, repeated, restated, unchanged
@@ -22,9 +22,11 @@ from research.classifier.statements import (
     written,
     written_subject,
 )
+from research.classifier.train import that_fit
 from research.classifier.two_passages import instead, side_by_side, two_passages
 from research.classifier.wordings import RELATION_PARAPHRASES
 from research.relations.hypotheses import RELATION_HYPOTHESES
+from research.training.batches import PairTokenizer
 
 STATEMENT = Statement(("It keeps ten entries.", "Ten entries are kept."), ("It keeps every entry.",), ("It is fast.",))
 SUBJECT = Subject(STATEMENT, tuple((f"Note number {n} on something else.",) for n in range(20)))
@@ -168,3 +170,8 @@ def test_statements_are_shown_in_all_their_forms() -> None:
     shown = [e for e in mixture.statement_examples(subjects, 0.01, "test") if e]
     assert {e.source for e in shown} == {"restated", "repeated", "two-passages"}
     assert all(sum(row.target == ENTAILED for row in e.rows) == 1 for e in shown if len(e.rows) > 1)
+
+
+def test_groups_that_would_be_cut_are_left_out() -> None:
+    short, long = (to_groups([unchanged(text, random.Random(0))], PairTokenizer(9_999)) for text in ("a b", "a " * 400))
+    assert that_fit([*short, *long]) == short
