@@ -142,7 +142,8 @@ def planted_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
     return [
         (f"a sentence in a passage of 200 tokens contradicts a statement, or a passage with it: found with a "
-         f"confidence of {figures['threshold']:.2f} or more", counts("statement beside passage", "passage beside passage")),
+         f"confidence of {figures['threshold']:.2f} or more",
+         counts("statement beside passage", "passage beside passage")),
         ("the same passages without the sentence: falsely a contradiction", counts("… without", "passages without")),
         ("the same passages with the statement itself instead", counts("… repeating", "passages repeating")),
     ]  # fmt: skip
