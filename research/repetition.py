@@ -30,7 +30,7 @@ CountTokens = Callable[[str], int]
 def blocks_of(path: Path) -> list[list[str]]:
     """Lines of a file, divided at blank lines; comments dropped."""
     text = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
-    return [block.splitlines() for block in text.strip().split("\n\n")]
+    return [block.splitlines() for block in re.split(r"\n\s*\n", text.strip())]
 
 
 def docs_sentences(folder: Path = DOCS, limit: int = DOCS_SENTENCES) -> list[str]:

@@ -29,7 +29,7 @@ from research.relations.hypotheses import RELATION_HYPOTHESES
 from research.training.batches import PairTokenizer
 
 STATEMENT = Statement(("It keeps ten entries.", "Ten entries are kept."), ("It keeps every entry.",), ("It is fast.",))
-SUBJECT = Subject(STATEMENT, tuple((f"Note number {n} on something else.",) for n in range(20)))
+SUBJECT = Subject(STATEMENT, tuple((f"Note number {n} on something else.",) for n in range(60)))
 CONFLICT = {RELATION_HYPOTHESES["contradiction"], *RELATION_PARAPHRASES["contradiction"]}
 
 
