@@ -5,9 +5,11 @@ Needs what `research.classifier.prepare`, `.names` and `.projects` wrote.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from research.classifier import groups, long_texts, wordings
@@ -45,22 +47,46 @@ from research.relations.pairs import read_pairs, seeded
 from research.relations.prose_pairs import passages, qnli_sentences
 from research.training.datasets import read_qnli
 
-OTHER = "other"
-"""The share of whatever source is not named."""
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """How much is drawn, each as a share of what a training on a GPU gets."""
+
+    rehearsal: float = 1.0
+    """Of everything but statements: what a run on them repeats so as not to forget it."""
+    statements: float = 1.0
+    """Of what is said again and what is contradicted (`restated`, `two_passages`)."""
+
+    def times(self, count: int) -> int:
+        """How often something is drawn of which a whole training gets `count`."""
+        return max(1, round(count * self.rehearsal))
+
+    def basic(self, mix: Mix) -> Mix:
+        """The counts of the basic examples; repeats are rounded up, and thinned afterwards."""
+        return replace(
+            mix,
+            **{name: self.times(getattr(mix, name)) for name in _COUNTS},
+            **{name: math.ceil(getattr(mix, name) * self.rehearsal) for name in _REPEATS.values()},
+        )
+
+    def thinned(self, source: str, mix: Mix) -> float:
+        """What to keep of a source whose repeats were rounded up, or that has no counts."""
+        if source not in _REPEATS:
+            return 1.0
+        wanted = getattr(mix, _REPEATS[source]) * self.rehearsal
+        return float(wanted / math.ceil(wanted))
+
+
+_COUNTS = ("relations_per_label", "unrelated", "qnli", "boolq", "topics", "names", "defaults", "details")
+_REPEATS = {"snli": "snli_repeats", "captions": "captions_repeats"}
 
 
 def training_examples(
-    data: Path, prepared: Path, seed: int, shares: Mapping[str, float] | None = None, mix: Mix | None = None
+    data: Path, prepared: Path, seed: int, amounts: Amounts | None = None, mix: Mix | None = None
 ) -> Iterator[Example | Rows]:
-    """All examples of the mix; of each source the share that `shares` names, drawn evenly."""
-    rng = seeded("shares", seed)
-    for example in _everything(data, prepared, seed, mix or Mix()):
-        if example is not None and rng.random() < share_of(example.source, shares or {}):
-            yield example
-
-
-def share_of(source: str, shares: Mapping[str, float]) -> float:
-    return shares.get(source, shares.get(OTHER, 1.0))
+    """All examples of the mix, in those amounts."""
+    drawn = _everything(data, prepared, seed, amounts or Amounts(), mix or Mix())
+    return (example for example in drawn if example is not None)
 
 
 Examples = Iterator[Example | Rows | None]
@@ -141,10 +167,10 @@ def statement_examples(subjects: Subjects, scale: float, seed: str) -> Examples:
     for _ in range(round(9_000 * scale)):
         subject = subjects.any(rng)
         yield restated(subject.statement, rng) if subject else None
-    for _ in range(round(3_000 * scale)):
+    for _ in range(round(2_500 * scale)):
         subject = subjects.any(rng)
         yield repeated(subject, rng) if subject else None
-    for _ in range(round(9_000 * scale)):
+    for _ in range(round(6_000 * scale)):
         subject = subjects.any(rng)
         yield two_passages(subject, rng) if subject else None
     for _ in range(round(600 * scale)):
@@ -169,36 +195,43 @@ def watching_conflicts(data: Path, prepared: Path, count: int) -> list[tuple[gro
     return found
 
 
-def _everything(data: Path, prepared: Path, seed: int, mix: Mix) -> Examples:
-    yield from basic_examples(data, prepared, mix, seed)
+def _everything(data: Path, prepared: Path, seed: int, amounts: Amounts, whole: Mix) -> Examples:
+    mix, thinning = amounts.basic(whole), seeded("thinning", seed)
+    for example in basic_examples(data, prepared, mix, seed):
+        yield example if thinning.random() < amounts.thinned(example.source, whole) else None
     uses = read_uses(prepared / "names.jsonl.gz")
     yield from name_examples(uses, mix.names, seed, mix.long_names)
     pairs = read_pairs(prepared / "train.jsonl.gz")
     yield from default_examples(list(find_defaults(pairs)), mix.defaults, seeded("defaults", seed))
     rng = seeded("pack", seed)
-    for pair in rng.sample(pairs, 9_000):
+    for pair in rng.sample(pairs, min(amounts.times(9_000), len(pairs))):
         yield long_texts.directed(pair, rng)
-    for row in breaking_nli(data).training:
+    replaced, broader = breaking_nli(data).training, med(data).training
+    for row in rng.sample(replaced, amounts.times(len(replaced))):
         yield rng.choice(list(nli_examples(row, rng, "breaking-nli")))
-    for row in med(data).training:  # neutral there is whatever does not follow: no verdict of three
+    for row in rng.sample(
+        broader, amounts.times(len(broader))
+    ):  # neutral there is whatever does not follow: no verdict of three
         yield next(iter(nli_examples(row, rng, "med")))
     sentences = [s for s in qnli_sentences(data, "train") if 6 <= len(s.split()) <= 45]
     fillers = rng.sample([s for s in sentences if not lexicon_hits(s)], 6_000)
     able = facts_of_all(read_projects(prepared / "projects-train.jsonl.gz"))
     topics = _with_general_others(read_topics(prepared / "topics.jsonl.gz"))
-    yield from long_examples(able, topics, fillers, 1.0, f"train {seed}")
+    yield from long_examples(able, topics, fillers, amounts.rehearsal, f"train {seed}")
     subjects = Subjects(able, [said for _, said in passages(data, "train")])
-    yield from statement_examples(subjects, 1.0, f"train {seed}")
+    yield from statement_examples(subjects, amounts.statements, f"train {seed}")
     for block in long_texts.read_notes():
-        for _ in range(120):
+        for _ in range(amounts.times(120)):
             yield long_texts.notes_of_one_program(block, rng)
-        for _ in range(30):
+        for _ in range(amounts.times(30)):
             yield long_texts.edited_note(block, rng)
     questions = read_qnli(data / "qnli-train.tsv.gz")
-    for pair in rng.sample(questions, 5_000):
+    for pair in rng.sample(questions, amounts.times(5_000)):
         yield long_texts.long_answer(pair.first, pair.second, pair.target > 0.5, fillers, rng)
     bodies = [passage for passage, _ in passages(data, "train")]
-    for one in rng.sample(bodies, 1_500):  # two passages as they are: nothing in common, and no contradiction
+    for one in rng.sample(
+        bodies, amounts.times(1_500)
+    ):  # two passages as they are: nothing in common, and no contradiction
         other = rng.choice(bodies)
         yield long_texts.nothing_in_common(one[:900], other[:900], rng, "passages")
 

@@ -16,7 +16,7 @@ from transformers import BertForSequenceClassification
 
 from research.classifier.data import Mix, snli_training_rows, to_groups
 from research.classifier.loss import classifier_loss
-from research.classifier.mixture import training_examples, watching_conflicts
+from research.classifier.mixture import Amounts, training_examples, watching_conflicts
 from research.classifier.scores import label_logits
 from research.classifier.wordings import pair_premise
 from research.relations.assemble import balance
@@ -50,9 +50,8 @@ def main() -> None:
         evaluations=args.evaluations,
     )
     seed_everything(settings.seed)
-    shares = json.loads(args.shares)
-    mix = Mix(**json.loads(args.mix))
-    examples = list(training_examples(args.data, args.prepared, args.seed, shares, mix))
+    amounts = Amounts(args.rehearsal, args.statements)
+    examples = list(training_examples(args.data, args.prepared, args.seed, amounts, Mix(**json.loads(args.mix))))
     groups = that_fit(to_groups(examples, PairTokenizer(_UNCUT_TOKENS)))
     _describe(groups)
     watching = Watching.read(args.data, args.prepared, DEV_PER_LABEL)
@@ -161,9 +160,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--init", help="a checkpoint.pt whose weights to begin from, or `shipped` for those of the library"
     )
-    parser.add_argument(
-        "--shares", default="{}", help='JSON: how much of each source is shown, e.g. {"other": 0.1, "restated": 1}'
-    )
+    parser.add_argument("--rehearsal", type=float, default=1.0, help="share of the examples but those of statements")
+    parser.add_argument("--statements", type=float, default=1.0, help="share of the examples of statements")
     parser.add_argument("--mix", default="{}", help="JSON that overrides fields of `research.classifier.data.Mix`")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1.5e-4)

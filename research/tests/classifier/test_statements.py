@@ -5,8 +5,9 @@ import random
 import pytest
 
 from research.classifier import mixture
-from research.classifier.data import ENTAILED, Example, Rows, to_groups
+from research.classifier.data import ENTAILED, Example, Mix, Rows, to_groups
 from research.classifier.long_texts import facts_of
+from research.classifier.mixture import Amounts
 from research.classifier.projects import Item, Project
 from research.classifier.restated import again, opposed, repeated, restated, unchanged
 from research.classifier.statements import (
@@ -157,10 +158,14 @@ def test_a_conditional_sentence_is_no_statement() -> None:
     assert edited("The cache is kept if the disk has room.", (), random.Random(0)) is None
 
 
-def test_a_share_of_a_source_is_its_own_or_that_of_the_others() -> None:
-    assert mixture.share_of("snli", {"other": 0.1, "snli": 0.2}) == 0.2
-    assert mixture.share_of("boolq", {"other": 0.1, "snli": 0.2}) == 0.1
-    assert mixture.share_of("boolq", {}) == 1.0
+def test_a_rehearsal_draws_a_share_of_every_count() -> None:
+    few = Amounts(rehearsal=0.03)
+    mix = few.basic(Mix())
+    assert (mix.qnli, mix.names, mix.snli_repeats, mix.captions_repeats) == (90, 360, 1, 1)
+    assert few.thinned("snli", Mix()) == pytest.approx(8 * 0.03)
+    assert few.thinned("captions", Mix()) == pytest.approx(4 * 0.03)
+    assert few.thinned("qnli", Mix()) == 1.0
+    assert Amounts().basic(Mix()) == Mix()
 
 
 def test_statements_are_shown_in_all_their_forms() -> None:
