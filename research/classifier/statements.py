@@ -44,6 +44,8 @@ class Subject:
 
     statement: Statement
     chunks: Chunks
+    apart: bool
+    """Whether the rest has nothing to do with the statement, so that the two are unrelated without each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def written_subject(rng: random.Random) -> Subject:
     notes = [note for block in rng.sample(_notes(), 3) for note in block]
     around = [*notes, *(rng.choice((*other.said, *other.beside)) for other in others)]
     rng.shuffle(around)
-    return Subject(_turned(chosen, rng), tuple((note,) for note in around))
+    return Subject(_turned(chosen, rng), tuple((note,) for note in around), apart=True)
 
 
 @cache
@@ -116,7 +118,9 @@ def template_subject(rng: random.Random) -> Subject:
     rng.shuffle(around)
     beside = tuple(detail.format(**fields) for detail in family.details[value])
     return Subject(
-        Statement(tuple(say(family, value, fields, 3)), tuple(say(family, opposite, fields, 3)), beside), tuple(around)
+        Statement(tuple(say(family, value, fields, 3)), tuple(say(family, opposite, fields, 3)), beside),
+        tuple(around),
+        apart=True,
     )
 
 
@@ -150,7 +154,7 @@ def documented_subject(project: Project, fact: Fact, rng: random.Random) -> Subj
     own = {*fact.item.said, *statement.opposed, *statement.said}
     picked = rng.sample(others, min(16, len(others)))
     chunks = (tuple(sentence for sentence in item.said[:4] if sentence not in own) for item in picked)
-    return Subject(statement, tuple(dict.fromkeys(chunk for chunk in chunks if chunk)))
+    return Subject(statement, tuple(dict.fromkeys(chunk for chunk in chunks if chunk)), apart=others is not near)
 
 
 def encyclopaedia_subject(said: Sequence[str], rng: random.Random) -> Subject | None:
@@ -162,7 +166,7 @@ def encyclopaedia_subject(said: Sequence[str], rng: random.Random) -> Subject | 
     place = list(said).index(text)
     statement = edited(text, [*said[:place], *said[place + 1 :]], rng)
     rest = [(s,) for s in said if s != text]
-    return Subject(statement, tuple(rest)) if statement else None
+    return Subject(statement, tuple(rest), apart=False) if statement else None
 
 
 _NUMBERS = {

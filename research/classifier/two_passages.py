@@ -29,6 +29,9 @@ class SideBySide:
 
     conflict: groups.Texts
     peace: groups.Texts
+    without: str | None
+    """The relation of the two without the conflict, where it can be said. What two passages say in common relates them:
+    of the four relations, expansion is nearest to that."""
 
 
 def side_by_side(subject: Subject, rng: random.Random) -> SideBySide | None:
@@ -43,23 +46,38 @@ def side_by_side(subject: Subject, rng: random.Random) -> SideBySide | None:
     statement = subject.statement
     said, opposite = rng.choice(statement.said), rng.choice(statement.opposed)
     first = said if rng.random() < _ALONE else one.holding(said)
-    conflict, peace = (first, other.holding(opposite)), (first, other.holding(instead(statement, said, rng)))
-    return SideBySide(conflict[::-1], peace[::-1]) if rng.random() < 0.5 else SideBySide(conflict, peace)
+    placed = instead(statement, said, rng)
+    conflict, peace = (first, other.holding(opposite)), (first, other.holding(placed))
+    turned = rng.random() < 0.5
+    if turned:
+        conflict, peace = conflict[::-1], peace[::-1]
+    without = None
+    if placed is None and subject.apart:
+        without = "unrelated"
+    elif placed in statement.said and not (turned and first == said):  # a statement does not expand on what holds it
+        without = "expansion"
+    return SideBySide(conflict, peace, without)
 
 
 def two_passages(subject: Subject, rng: random.Random) -> Example | Rows | None:
-    """Two texts that conflict, mostly beside the same two that do not."""
+    """Two texts that conflict, mostly beside the same two that do not.
+
+    Where a conflict is shown under several relations, so is as often a pair without one: else two long passages would
+    be a contradiction by their form alone, since nothing would ever speak for another relation of theirs.
+    """
     shown = side_by_side(subject, rng)
     if shown is None:
         return None
     match rng.randrange(10):
-        case 0 | 1 | 2 | 3 | 4 | 5:
+        case 0 | 1 | 2 | 3:
             return groups.which("contradiction", shown.conflict, shown.peace, rng, SOURCE)
-        case 6 | 7 | 8:
+        case 4 | 5:
             false = rng.sample(("unrelated", "expansion"), rng.choice((1, 2)))
             return groups.relation(shown.conflict, "contradiction", false, rng, SOURCE)
-        case _:
+        case _ if shown.without is None:
             return groups.no_relation(shown.peace, "contradiction", rng, SOURCE)
+        case _:
+            return groups.relation(shown.peace, shown.without, ["contradiction"], rng, SOURCE)
 
 
 def instead(statement: Statement, said: str, rng: random.Random) -> str | None:

@@ -30,7 +30,7 @@ from research.relations.hypotheses import RELATION_HYPOTHESES
 from research.training.batches import PairTokenizer
 
 STATEMENT = Statement(("It keeps ten entries.", "Ten entries are kept."), ("It keeps every entry.",), ("It is fast.",))
-SUBJECT = Subject(STATEMENT, tuple((f"Note number {n} on something else.",) for n in range(60)))
+SUBJECT = Subject(STATEMENT, tuple((f"Note number {n} on something else.",) for n in range(60)), apart=True)
 CONFLICT = {RELATION_HYPOTHESES["contradiction"], *RELATION_PARAPHRASES["contradiction"]}
 
 
@@ -84,6 +84,8 @@ def test_two_passages_differ_in_the_sentence_that_conflicts() -> None:
         assert shown is not None
         assert sum(map(_conflicts, shown.conflict)) == 1
         assert not any(map(_conflicts, shown.peace))
+        both = ["ten entries" in text.lower() for text in shown.peace]
+        assert shown.without != ("unrelated" if all(both) else "expansion")
         ((one, other),) = [(a, b) for a, b in zip(shown.conflict, shown.peace, strict=True) if a != b]
         assert set(one.split("\n\n")) - set(other.split("\n\n")) == {"It keeps every entry."}
         lengths.add(len(one.split()))
@@ -93,8 +95,8 @@ def test_two_passages_differ_in_the_sentence_that_conflicts() -> None:
 
 
 def test_too_little_text_gives_no_passages() -> None:
-    assert side_by_side(Subject(STATEMENT, ()), random.Random(0)) is None
-    assert two_passages(Subject(STATEMENT, (("One.",),)), random.Random(0)) is None
+    assert side_by_side(Subject(STATEMENT, (), apart=True), random.Random(0)) is None
+    assert two_passages(Subject(STATEMENT, (("One.",),), apart=True), random.Random(0)) is None
     assert passage_of([], 50, random.Random(0)) is None
 
 
