@@ -68,6 +68,7 @@ async def measure(folder: Path) -> dict[str, Any]:
             min_relevance=settings.min_relevance,
             passage_tokens=passage_tokens(await local.models(), settings.passage_tokens),
             link_relation=settings.link_relation,
+            clear_unrelated=settings.clear_unrelated,
         )
         run = GraphRun(dispatcher, [Document(one.text, one.path) for one in documents], query)
         started_s, started_cpu_s = time.monotonic(), time.process_time()

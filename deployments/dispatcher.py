@@ -4,19 +4,19 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import stamina
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle
 
 from deployments.cpu_routers import has_lost_all_replicas, running_replicas
 from deployments.options import deployment_name
-from deployments.router import REPLICAS
 from deployments.service.ports import named_ports
+from deployments.shared_calls import SharedCalls, call_once
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
@@ -42,6 +42,8 @@ logger = logging.getLogger("ray.serve")
 
 Handles = Mapping[Task, Mapping[Lane, DeploymentHandle[object]]]
 
+_Call = Callable[[Any], Awaitable[Any]]
+
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 _LOOK_FOR_REPLICAS_S = 0.1
@@ -60,8 +62,12 @@ class RayDispatcher:
     def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """Look up the replicas' methods once. `feed` is None where only CPU lanes are bound."""
         self._handles = handles
-        # Looking a method up makes a new handle: it costs a tenth of a call, so it is done once.
-        self._run = {task: {lane: handle.run for lane, handle in lanes.items()} for task, lanes in handles.items()}
+        # Serve counts calls, not requests, when it decides how many CPU replicas the load needs.
+        sharing = not config.cpu.replicas.scales
+        self._calls = {
+            task: {lane: SharedCalls(handle.run, handle.run_all, sharing=sharing) for lane, handle in lanes.items()}
+            for task, lanes in handles.items()
+        }
         self._feed = feed
         self._config = config
         self._ports = named_ports(os.environ)
@@ -92,7 +98,7 @@ class RayDispatcher:
         elif lane == "cpu":
             if reroute is not None:
                 self._sink.count(REROUTES, {"model": task, "cause": reroute.cause})
-            reply = await self._reply(task, "cpu", self._run[task]["cpu"].remote, request)
+            reply = await self._reply(task, "cpu", self._calls[task]["cpu"].call, request)
         if isinstance(reply, TrivetError):
             raise reply
         return Routed(request.checked(reply), lane, reroute.reason if reroute else None)
@@ -104,7 +110,7 @@ class RayDispatcher:
 
         Serve would keep the request until a CPU replica has started.
         """
-        answering = asyncio.ensure_future(self._reply(task, "cpu", self._run[task]["cpu"].remote, request))
+        answering = asyncio.ensure_future(self._reply(task, "cpu", self._calls[task]["cpu"].call, request))
         try:
             while not answering.done():
                 if has_lost_all_replicas(self._handles[task]["cpu"].app_name, deployment_name(task, "cpu")):
@@ -138,7 +144,7 @@ class RayDispatcher:
         left = dict(gpus)
         while True:
             replicas = tuple(replica for ids in gpus.values() for replica in ids)
-            call = partial(self._run[task]["gpu"].remote, **{REPLICAS: replicas})
+            call = partial(self._calls[task]["gpu"].call, replicas=replicas)
             try:
                 reply: EngineResult | TrivetError = await self._reply(task, "gpu", call, request)
             except Unavailable as error:
@@ -169,11 +175,11 @@ class RayDispatcher:
             return None
         return placement_for(self._feed.latest, task, time.monotonic(), self._grace_s)
 
-    async def _reply(self, task: Task, lane: Lane, call: Callable[[Any], Any], request: object) -> Any:
+    async def _reply(self, task: Task, lane: Lane, call: _Call, request: object) -> Any:
         """Call a replica, and send the work again if the replica is lost: every request is idempotent."""
         try:
             try:
-                return await _unless_cancelled(call(request))
+                return await call(request)
             except _REPLICA_LOST as error:
                 return await self._retried(lane, call, request, error)
         except BackPressureError as error:
@@ -181,7 +187,7 @@ class RayDispatcher:
         except _REPLICA_LOST as error:
             raise Unavailable(f"no {lane} replica answers ({type(error).__name__})", retry_after_s=5.0) from error
 
-    async def _retried(self, lane: Lane, call: Callable[[Any], Any], request: object, first_error: Exception) -> Any:
+    async def _retried(self, lane: Lane, call: _Call, request: object, first_error: Exception) -> Any:
         """Retry for `retry_s` on the CPU lane, the last resort; once on the GPU lane, since the CPU can answer too."""
         attempts, timeout_s = (2, None) if lane == "gpu" else (None, self._retry_s)
         async for attempt in stamina.retry_context(
@@ -190,7 +196,7 @@ class RayDispatcher:
             with attempt:
                 if attempt.num == 1:  # made already: a context of retries costs more than a call, and few calls fail
                     raise first_error
-                reply = await _unless_cancelled(call(request))
+                reply = await call(request)
         return reply
 
     async def readiness(self) -> Readiness:
@@ -251,24 +257,15 @@ class RayDispatcher:
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into tokens, on the CPU replica, since it needs no device."""
         result: TokenizeResult = await self._reply(
-            request.task, "cpu", self._handles[request.task]["cpu"].tokenize.remote, request
+            request.task, "cpu", partial(call_once, self._handles[request.task]["cpu"].tokenize), request
         )
         return result
 
     async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
         """Turn token ids into texts, on the CPU replica as well."""
         reply: DetokenizeResult | TrivetError = await self._reply(
-            request.task, "cpu", self._handles[request.task]["cpu"].detokenize.remote, request
+            request.task, "cpu", partial(call_once, self._handles[request.task]["cpu"].detokenize), request
         )
         if isinstance(reply, TrivetError):
             raise reply
         return reply
-
-
-async def _unless_cancelled(response: DeploymentResponse[Any]) -> Any:
-    """Await a replica's answer; cancel the call if the caller is cancelled (disconnected, or out of time)."""
-    try:
-        return await response
-    except asyncio.CancelledError:
-        response.cancel()  # type: ignore[no-untyped-call]  # without it the replica would go on working
-        raise

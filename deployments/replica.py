@@ -147,14 +147,37 @@ class ModelReplica:
             raise
         finally:
             self._waiting_for_collector.pop(id(call), None)
-        if isinstance(future, TrivetError):
-            return future
+        return await self._reply(future)
+
+    async def run_all(
+        self, requests: Sequence[EngineRequest], replicas: Sequence[str] = ()
+    ) -> list[EngineResult | TrivetError]:
+        """Answer several small requests that share a call; the error of one is in its place.
+
+        They have been collected where they were sent.
+        """
+        futures = await self._engine.admit(requests)
         try:
-            return await future
+            return [await self._reply(future) for future in futures]
+        except asyncio.CancelledError:
+            for future in futures:
+                if isinstance(future, asyncio.Future):
+                    future.cancel()
+            raise
+
+    async def _reply(self, admitted: ResultFuture | TrivetError) -> EngineResult | TrivetError:
+        """Wait for a result. A bug that a request finds is its error, and does not fail those of the same call."""
+        if isinstance(admitted, TrivetError):
+            return admitted
+        try:
+            return await admitted
         except GpuUnavailable as error:
             return GpuUnavailable(error.reason, gpu=self._gpu)
         except TrivetError as error:
             return error
+        except Exception as error:
+            logger.exception("a request failed")
+            return EngineError(f"the request failed: {type(error).__name__}: {error}")
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
         """Split texts into this model's tokens."""

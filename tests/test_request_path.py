@@ -103,6 +103,7 @@ def handle(replica: Replica, engine: Engine) -> Any:
 
     return SimpleNamespace(
         run=SimpleNamespace(remote=lambda message: Response(run(message))),
+        run_all=None,  # a single request shares no call
         health=SimpleNamespace(remote=lambda: Response(health())),
     )
 

@@ -37,11 +37,10 @@ def test_little_work_overtakes_and_much_work_alternates() -> None:
         turns.close()
 
 
-def test_work_that_is_cancelled_ends_at_its_next_step_and_is_accounted_for() -> None:
+def test_work_that_is_cancelled_ends_at_its_next_step() -> None:
     log: list[str] = []
-    done: list[int] = []
     gate = threading.Event()
-    turns = Turns(1, "test", on_done=done.append)
+    turns = Turns(1, "test")
     try:
         future = turns.submit(work("a", [5, 5, 5], log, gate))
         while turns._waiting:
@@ -52,7 +51,6 @@ def test_work_that_is_cancelled_ends_at_its_next_step_and_is_accounted_for() -> 
         with pytest.raises(CancelledError):
             future.result(0)
         assert log.count("a") <= 1
-        assert 1 in done
     finally:
         turns.close()
 

@@ -398,6 +398,9 @@ class AppConfig(_Frozen):
     link_relation: str | None = "dependency"
     """In graphs, the relation of code that uses what other code defines. Null, or where no relation has this name: the
     classifier alone names it."""
+    clear_unrelated: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Score of `no_relation`, read alone, from which two passages are unrelated and no other relation is read. 1: all
+    are always read. Null: the one measured for the starter classifier, and 1 for others."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Default minimum confidence of an edge. Null: the calibrated threshold of the starter classifier."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None

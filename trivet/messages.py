@@ -95,8 +95,12 @@ class RerankResult:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyResult:
-    """`scores` is (inputs, labels) float32 in the order of the request's hypotheses."""
+    """`logits` and `scores` are (inputs, labels) float32 in the order of the request's hypotheses.
 
+    `logits` are those of entailment, so results of the same inputs with other hypotheses can be put together.
+    """
+
+    logits: Floats
     scores: Floats
     usage: Usage
     timings: StageTimings

@@ -6,7 +6,7 @@ waits for one step of the others, and callers of much work advance together.
 
 import heapq
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future
 from itertools import count
 from typing import Any, TypeVar
@@ -30,9 +30,7 @@ def finish(steps: Steps[T]) -> T:
 class Turns:
     """A few threads that share out the steps of any number of works."""
 
-    def __init__(self, threads: int, name: str, on_done: Callable[[int], None] = lambda size: None) -> None:
-        """`on_done` is called in a thread after each work that has ended, with the size of all its steps."""
-        self._on_done = on_done
+    def __init__(self, threads: int, name: str) -> None:
         self._waiting: list[tuple[int, int, int, Steps[Any], Future[Any]]] = []
         self._numbers = count()
         self._changed = threading.Condition()
@@ -70,14 +68,13 @@ class Turns:
             reached, _, _, steps, future = turn
             if future.cancelled():
                 steps.close()
-                self._on_done(reached)
                 continue
             try:
                 following = next(steps)
             except StopIteration as stop:
-                self._end(future, reached, stop.value, None)
+                self._end(future, stop.value, None)
             except Exception as error:  # noqa: BLE001 - raised where the work was submitted
-                self._end(future, reached, None, error)
+                self._end(future, None, error)
             else:
                 self._add(reached, following, steps, future)
             del steps, turn  # else the last text would be kept until the next one arrives
@@ -88,8 +85,7 @@ class Turns:
                 self._changed.wait()
             return None if self._closed else heapq.heappop(self._waiting)
 
-    def _end(self, future: Future[Any], size: int, result: Any, error: Exception | None) -> None:
-        self._on_done(size)
+    def _end(self, future: Future[Any], result: Any, error: Exception | None) -> None:
         if future.set_running_or_notify_cancel():
             if error is not None:
                 future.set_exception(error)

@@ -89,7 +89,7 @@ def answer(request: EngineRequest) -> EngineResult:
         case ClassifyRequest():
             labels = len(request.hypotheses)
             scores = np.full((len(request.inputs), labels), 1 / labels, dtype=np.float32)
-            return ClassifyResult(scores, _usage(len(request.inputs)), _TIMINGS, DEVICE)
+            return ClassifyResult(scores, scores, _usage(len(request.inputs)), _TIMINGS, DEVICE)
         case _:
             raise NotImplementedError(f"{type(request).__name__} is not measured")
 

@@ -1,8 +1,10 @@
 """Forwards the library's log records to Serve, so that `logging_config` applies and each replica has one log file."""
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from logging.handlers import MemoryHandler, RotatingFileHandler
 from types import SimpleNamespace
 from typing import Any
@@ -29,11 +31,31 @@ class _ToServe(logging.Handler):
 
 def send_library_logs_to_serve() -> None:
     """Forward the library's records to Serve's logger. Idempotent; each actor's constructor calls it."""
+    for handler in serve_logger.handlers:
+        _report_failures_outside_the_log(handler)
     if any(isinstance(handler, _ToServe) for handler in library_logger.handlers):
         return
     library_logger.addHandler(_ToServe())
     library_logger.setLevel(serve_logger.getEffectiveLevel())
     library_logger.propagate = False
+
+
+def _report_failures_outside_the_log(handler: logging.Handler) -> None:
+    """Let a handler that cannot write say so in the process's own error output.
+
+    `logging` reports it to `sys.stderr`, which in a replica is Serve's logger: with a full disk each report would be
+    the next failure, and the request that logs would end with a RecursionError.
+    """
+    handler.handleError = _report_failure  # type: ignore[method-assign]
+    if isinstance(handler, MemoryHandler) and handler.target is not None:
+        _report_failures_outside_the_log(handler.target)
+
+
+def _report_failure(record: logging.LogRecord) -> None:
+    if sys.__stderr__ is not None:
+        with suppress(OSError):  # on the same full disk: there is no other place
+            sys.__stderr__.write(f"a line of the log was lost ({sys.exception()!r}): {record.getMessage()[:200]}\n")
+            sys.__stderr__.flush()
 
 
 class RequestLines:

@@ -109,6 +109,22 @@ async def test_what_is_left_out_is_counted(client: httpx.AsyncClient) -> None:
     assert few[-1]["edges"] + few[-1]["beyond_per_document"] >= len(of(few, "edge")) > 0
 
 
+async def test_clearly_unrelated_passages_are_read_by_one_hypothesis(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    client = connect(dispatcher, dataclasses.replace(SETTINGS, clear_unrelated=0.5))
+    documents = [{"id": "a", "text": "nothing whatever"}, {"id": "b", "text": "whatever nothing"}]
+    lines = await ask(client, documents)
+    calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    assert {tuple(call.hypotheses) for call in calls} == {("none",)}
+    assert (lines[-1]["pairs_classified"], lines[-1]["unrelated_omitted"]) == (1, 1)
+    for body in ({"include_unrelated": True}, {"relations": RELATIONS, "no_relation": "none"}):
+        dispatcher.requests.clear()
+        await ask(client, documents, **body)
+        calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+        assert {len(call.hypotheses) for call in calls} == {len(RELATIONS)}
+
+
 async def test_limits_are_named(connect: Connect, dispatcher: FakeDispatcher) -> None:
     small = connect(dispatcher, ApiSettings(max_graph_tokens=10))
     answer = await small.post("/v1/graph", json={"documents": [AREA, CIRCLE]})

@@ -75,6 +75,29 @@ def test_the_measured_threshold_is_of_the_starter_and_its_relations(config: dict
     assert ApiSettings.from_config(AppConfig.model_validate(config)).threshold == threshold
 
 
+CLEAR = shipped_card("classifier").clear_unrelated
+
+
+@pytest.mark.parametrize(
+    ("config", "clear_unrelated"),
+    [
+        ({}, CLEAR),
+        ({"clear_unrelated": 0.99}, 0.99),
+        ({"clear_unrelated": 1}, None),
+        ({"classifier": {"model": "some/other-model"}}, None),
+        ({"classifier": {"model": "some/other-model"}, "clear_unrelated": 0.9}, 0.9),
+        ({"relations": OTHER_WORDS}, None),
+        ({"no_relation": None}, None),
+        ({"no_relation": "expansion"}, None),
+    ],
+)
+def test_one_relation_is_read_first_where_that_was_measured(
+    config: dict[str, Any], clear_unrelated: float | None
+) -> None:
+    assert CLEAR is not None
+    assert ApiSettings.from_config(AppConfig.model_validate(config)).clear_unrelated == clear_unrelated
+
+
 @pytest.mark.parametrize(
     ("config", "min_relevance"),
     [

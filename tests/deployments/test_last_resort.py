@@ -35,7 +35,7 @@ class Replicas:
         self.outcome, self.waits = outcome, waits
         self.calls: list[Mapping[str, object]] = []
         self.cancelled = 0
-        self.run = SimpleNamespace(remote=self._call)
+        self.run = self.run_all = SimpleNamespace(remote=self._call)
 
     def _call(self, request: EmbedRequest, **kwargs: object) -> "Replicas":
         self.calls.append(kwargs)
@@ -101,7 +101,7 @@ async def test_the_gpu_answers_where_no_cpu_replica_is_left(monkeypatch: pytest.
     assert routed.reroute_reason == "too full; no cpu replica is running: the gpu answers all the same"
     assert counts.events == [(LAST_RESORTS.name, {"model": "embedder"})]
     assert gpu.calls == [{"replicas": ("r1",)}]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     assert cpu.cancelled == len(cpu.calls), "the CPU need not compute it any more"
 
 

@@ -46,7 +46,7 @@ class Handle:
     def __init__(self, *outcomes: object) -> None:
         self._outcomes = list(outcomes)
         self.calls = 0
-        self.run = SimpleNamespace(remote=self._call)
+        self.run = self.run_all = SimpleNamespace(remote=self._call)
 
     def _call(self, request: EmbedRequest) -> Response:
         assert request is REQUEST
@@ -105,9 +105,11 @@ async def test_a_callers_deadline_ends_the_retries() -> None:
 
 async def test_a_cancelled_caller_cancels_the_call() -> None:
     response = Response(None, never=True)
-    handle = SimpleNamespace(run=SimpleNamespace(remote=lambda _: response))
+    method = SimpleNamespace(remote=lambda _: response)
+    handle = SimpleNamespace(run=method, run_all=method)
     waiting = asyncio.ensure_future(dispatcher(handle).call(REQUEST))
     await asyncio.sleep(0.05)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0.01)
     assert response.cancelled

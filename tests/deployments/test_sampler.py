@@ -40,7 +40,7 @@ class Handle:
 
     def __init__(self, *replies: object) -> None:
         self._replies = list(replies)
-        self.run = self
+        self.run = self.run_all = self
         self.asked: list[tuple[str, ...]] = []
         """The replicas that each call named."""
 

@@ -5,7 +5,7 @@ The CPU's numbers are pinned to transformers by tests/engine/models/flat.
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from tests.engine.models.flat.support import FAMILIES, LENGTHS, pack, run, sequences, token_types, write_family
+from tests.engine.models.flat.test_published import LAYOUTS, padded, parts_for
 from tests.support.checkpoints import write_checkpoint
-from trivet.engine.models.flat.attention import AttentionKind, PaddedAttention, VarlenAttention
+from trivet.config import Task
+from trivet.engine.models.flat.attention import AttentionKind, PaddedAttention, Reach, VarlenAttention
 from trivet.engine.models.flat.load import FlatModel, load_flat_model
 
 pytestmark = [
@@ -96,14 +98,38 @@ def test_logits_equal_the_cpus(folders: dict[str, Path], name: str, form: Form) 
     torch.testing.assert_close(ours, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("write", "task", "recipe"), LAYOUTS, ids=lambda each: getattr(each, "__name__", None))
+def test_published_layouts_equal_the_path_through_transformers(
+    write: Callable[[Path], None], task: Task, recipe: str | None, form: Form, tmp_path: Path
+) -> None:
+    """On the CPU in fp32. Decoders among them: causal, in both directions, with windows, with shared heads."""
+    write(tmp_path)
+    parts = parts_for(tmp_path)
+    expected = padded(tmp_path, task, parts, recipe)
+    dtype, attention = form
+    ours = run(load_flat_model(tmp_path, task, dtype, "cuda", attention, recipe), parts)
+    if dtype == torch.float32:
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    elif task == "embedder":
+        assert torch.cosine_similarity(ours, expected).min() > 0.99
+    else:
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0.15 * float(expected.std()))
+
+
 @needs_flash
-@pytest.mark.parametrize("reach", [None, 1, 5, 64])
-def test_varlen_and_padded_attention_agree(reach: int | None) -> None:
+@pytest.mark.parametrize("shared", [1, 2, 4])
+@pytest.mark.parametrize(
+    "reach",
+    [Reach(), Reach(1, 1), Reach(5, 5), Reach(64, 64), Reach(None, 0), Reach(0, 0), Reach(1, 0), Reach(63, 0)],
+)
+def test_varlen_and_padded_attention_agree(reach: Reach, shared: int) -> None:
     from trivet.engine.models.spans import FlatSpans
 
     given = pack(sequences(LENGTHS), device="cuda")
     spans = FlatSpans(given["cu_seqlens"], given["max_len"], given["positions"])
-    q, k, v = torch.randn(3, sum(LENGTHS), 4, 64, device="cuda", dtype=torch.bfloat16)
+    q = torch.randn(sum(LENGTHS), 4, 64, device="cuda", dtype=torch.bfloat16)
+    k, v = torch.randn(2, sum(LENGTHS), 4 // shared, 64, device="cuda", dtype=torch.bfloat16)
     exact = PaddedAttention()(spans)(q.float(), k.float(), v.float(), reach)
     torch.testing.assert_close(VarlenAttention()(spans)(q, k, v, reach).float(), exact, rtol=0, atol=0.02)
 
@@ -191,7 +217,7 @@ def test_every_module_can_be_captured(folders: dict[str, Path], name: str, form:
         pytest.param((torch.float16, "padded"), id="fp16-padded"),
     ],
 )
-@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe"])
+@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe", "qwen3", "gemma3"])
 def test_200_shapes_cost_what_one_shape_does(folders: dict[str, Path], name: str, form: Form) -> None:
     model = _load(folders[name], form)
     chance = random.Random(0)

@@ -215,6 +215,28 @@ def test_damage_is_named_wherever_it_is(tmp_path: Path) -> None:
     assert damaged(path)
 
 
+def test_a_lock_that_is_a_link_is_named_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "x.lock").symlink_to("precious")
+    with pytest.raises(IndexUnavailable, match=r"x\.lock cannot be made, which locks .*symbolic links"):
+        IndexWriter(tmp_path / "x", MODEL)
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_numbers_are_damage(tmp_path: Path, value: float) -> None:
+    """With a checksum that fits: another program wrote them."""
+    path = tmp_path / "x"
+    make(path, {"a": [axis(1)], "b": [axis(2)]})
+    row = axis(1).astype("<f2")
+    row[3] = value
+    change(path, "UPDATE files SET vectors = ? WHERE path = 'a'", row.tobytes())
+    change(path, "UPDATE files SET checksum = ? WHERE path = 'a'", zlib.crc32(row.tobytes()))
+    for search in (lambda reader: reader.search(axis(1), 5), lambda reader: reader.related("b", 5)):
+        with IndexReader(path, MODEL) as reader, pytest.raises(IndexDamaged, match="numbers that are not finite"):
+            search(reader)
+
+
 def test_a_second_writer_is_refused_and_learns_which_process_is_the_first(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with IndexWriter(path, MODEL):

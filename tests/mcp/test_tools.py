@@ -138,6 +138,19 @@ async def test_every_tool_answers(connect: Connect, url: str, dispatcher: FakeDi
         assert [edge["target_index"] for edge in answer["edges"]] == [1, 2]
         assert answer["omitted"]["beyond_top_k"] == 1
 
+        files = {
+            "source": "from circle import ratio\n\nprint(ratio)\n",
+            "candidates": ["ratio = 3.14\n", "Bake bread."],
+        }
+        paths = {"source_path": "pkg/area.py", "candidate_paths": ["pkg/circle.py", None]}
+        answer = content_of(await client.call_tool("relate", {**files, **paths, "top_k": 1}))
+        [edge] = answer["edges"]
+        assert (edge["target_index"], edge["relation"], edge["confidence"]) == (0, "dependency", 0.99)
+        error = error_of(await client.call_tool("relate", {**files, "candidate_paths": ["pkg/circle.py"]}))
+        assert "argument candidate_paths" in error
+        whole = {**files, "source_path": "pkg/area.py", "long_input": "truncate"}
+        assert "argument source_path" in error_of(await client.call_tool("relate", whole))
+
         answer = content_of(await client.call_tool("relate", {"pairs": [{"source": "a", "target": "b"}]}))
         assert answer["edges"][0]["relevance"] is None
 

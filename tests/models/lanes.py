@@ -1,6 +1,7 @@
 """Opens a checkpoint as it is served, on either of two paths to the same numbers.
 
-- `torch`: the module of `load_torch_model` in fp32, as the GPU lane runs it, on this machine's processor.
+- `torch`: what a GPU replica runs, in fp32 on this machine's processor: Trivet's own modules on sequences laid end to
+  end, or transformers' on padded ones.
 - `cpu`: the CPU lane in fp32, converted in a process of its own.
 
 Both go through the engine, so that what a model's files say of tokens, prompts, limits and pooling counts too.
@@ -19,11 +20,10 @@ import torch
 
 from trivet.config import AppConfig, Precision, Task
 from trivet.engine.backend import OneStep, Pending
-from trivet.engine.batch.layout import PADDED, Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.engine import Engine
 from trivet.engine.models.load import load_torch_model
-from trivet.engine.open import open_cpu_engine, open_engine, prepare_model
+from trivet.engine.open import PreparedModel, gpu_program, open_cpu_engine, open_engine, prepare_model
 from trivet.errors import ModelError
 from trivet.messages import EngineRequest, EngineResult, Floats, TokenizeRequest
 
@@ -34,31 +34,29 @@ _TOKEN_BUDGET = 1024
 
 
 class TorchBackend:
-    """A torch module as a `Backend`: padded batches, fp32, on the processor."""
+    """A GPU replica's program as a `Backend`: fp32, on the processor."""
 
     fault = None
     in_flight = 1
-    layout: Layout = PADDED
     device = "cpu (torch fp32)"
     token_budget = _TOKEN_BUDGET
 
-    def __init__(self, path: Path, task: Task, recipe: str | None) -> None:
-        self._module = load_torch_model(path, task, recipe=recipe)
+    def __init__(self, prepared: PreparedModel) -> None:
+        self._program = gpu_program(prepared, torch.float32, torch.device("cpu"))
+        self._program.load()
+        self.layout = self._program.layout
 
     @torch.inference_mode()
     def forward(self, batch: TokenBatch) -> Floats:
-        available = batch.padded()
-        inputs = {name: torch.from_numpy(available[name]) for name in self._module.input_names}
-        found = self._module(**inputs)
-        pooled, *tokens = found if isinstance(found, tuple) else (found,)
-        outputs: Floats = tokens[0].numpy()[batch.is_token] if batch.per_token else pooled.numpy()
+        inputs = [torch.from_numpy(array) for array in self._program.arrays(batch)]
+        outputs: Floats = self._program.forward(inputs, batch.max_len).numpy()
         return outputs.astype(np.float32, copy=False)
 
     def launch(self, batch: TokenBatch) -> Pending:
         return OneStep(partial(self.forward, batch))
 
     def close(self) -> None:
-        del self._module
+        self._program.unload()
 
 
 class Served:
@@ -139,7 +137,7 @@ def open_engine_on(lane: Lane, path: Path, task: Task, cache: Path, settings: Se
     if lane == "cpu":
         return open_cpu_engine(config, task)
     prepared = prepare_model(config, task)
-    return open_engine(config, prepared, TorchBackend(prepared.source.path, task, prepared.files.recipe), "fp32")
+    return open_engine(config, prepared, TorchBackend(prepared), "fp32")
 
 
 def _config(path: Path, task: Task, cache: Path, settings: Settings) -> AppConfig:

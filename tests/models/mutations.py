@@ -674,7 +674,7 @@ MUTATIONS = [
         "ModernBERT with a null base",
         modernbert.write_gte_modernbert,
         fields("config.json", local_rope_theta=None),
-        refused("cannot be loaded"),
+        refused("local_rope_theta is null"),
     ),
     Mutation(
         "ModernBERT with a base below 0",
@@ -751,6 +751,56 @@ MUTATIONS = [
         refused("longrope"),
     ),
     Mutation("Mistral without a window", decoders.write_e5_mistral, fields("config.json", sliding_window=None)),
+    Mutation("Mistral with a small window", decoders.write_e5_mistral, fields("config.json", sliding_window=8)),
+    Mutation(
+        "Mistral that attends both ways in a window",
+        decoders.write_e5_mistral,
+        fields("config.json", sliding_window=8, is_causal=False),
+    ),
+    Mutation(
+        "Llama with dynamic scaling",
+        decoders.write_llama_embedder,
+        fields("config.json", rope_scaling={"type": "dynamic", "factor": 4.0}),
+    ),
+    Mutation(
+        "Llama with YaRN that states its amplitude",
+        decoders.write_llama_embedder,
+        fields(
+            "config.json",
+            rope_scaling={
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "attention_factor": 0.7,
+                "beta_fast": 16,
+            },
+        ),
+    ),
+    Mutation(
+        "Llama with biases that its file lacks",
+        decoders.write_llama_embedder,
+        fields("config.json", attention_bias=True),
+        refused("self_attn.k_proj.bias"),
+    ),
+    Mutation(
+        "Qwen2 with another number of keys",
+        decoders.write_gte_qwen2,
+        fields("config.json", num_key_value_heads=4),
+        refused("self_attn.k_proj"),
+    ),
+    Mutation("Qwen3 with other eps", qwen3, fields("config.json", rms_norm_eps=0.01)),
+    Mutation(
+        "Gemma with another scale and window",
+        gemma,
+        fields("config.json", query_pre_attn_scalar=100, sliding_window=10),
+    ),
+    Mutation(
+        "Gemma with is_causal: false",
+        gemma,
+        fields("config.json", is_causal=False, use_bidirectional_attention=False),
+        refused("config.json: is_causal is false"),
+    ),
+    Mutation("native gte by rope_theta", gte.write_arctic_m_v2, fields("config.json", rope_theta=500), question=GTE),
     Mutation(
         "Gemma in the names of transformers 5",
         gemma,

@@ -184,7 +184,7 @@ def _ask(path: Path, family: Family, folder: Path, precision: Precision) -> Floa
     source, recipe = prepared.source.path, prepared.files.recipe
     backend: Backend
     if precision == "fp32":
-        backend = TorchBackend(source, family.task, recipe)
+        backend = TorchBackend(prepared)
     else:
         assert precision != "auto"
         graph = folder / precision

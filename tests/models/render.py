@@ -18,9 +18,10 @@ _HEAD = """\
 # Models people use, and what Trivet makes of each
 
 Made from `tests/models/table.py` by `python -m tests.models.render`; do not edit. For every row a tiny random
-checkpoint is written in the published layout and served on two paths: `torch` is the module of the GPU lane in fp32,
-`CPU` the conversion of the CPU lane in fp32. Each answers texts of many lengths, together and alone, and is compared
-with sentence-transformers or transformers (or, where upstream has remote code, with the published formula in float64).
+checkpoint is written in the published layout and served on two paths: `torch` is what a GPU replica runs, in fp32,
+`CPU` the conversion of the CPU lane in fp32. `GPU layout` says whether a GPU computes sequences packed, that is laid
+end to end, or padded to the longest. Each path answers texts of many lengths, together and alone, and is compared with
+sentence-transformers or transformers (or, where upstream has remote code, with the published formula in float64).
 
 - **exact**: within 1e-4 of the reference everywhere.
 - **refused**: not served; the message says what is not understood.
@@ -33,7 +34,11 @@ def states_markdown() -> str:
     """The whole file."""
     lines = [_HEAD]
     for group, rows in GROUPS.items():
-        lines += [f"## {group}\n", "| model | task | torch | CPU | what it needs |", "|---|---|---|---|---|"]
+        lines += [
+            f"## {group}\n",
+            "| model | task | torch | CPU | GPU layout | what it needs |",
+            "|---|---|---|---|---|---|",
+        ]
         lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
         lines.append("")
     lines += ["## Over HTTP\n", "| case | what is asked | today |", "|---|---|---|"]
@@ -54,12 +59,12 @@ def page_markdown(page: str) -> str:
     """The page for users, with its tables brought up to date."""
     lines = []
     for group, rows in GROUPS.items():
-        lines += [f"### {group}\n", "| model | served as | state | note |", "|---|---|---|---|"]
+        lines += [f"### {group}\n", "| model | served as | state | on a GPU | note |", "|---|---|---|---|---|"]
         for row in rows:
-            model, task, on_torch, on_cpu, needs = _cells(row)
+            model, task, on_torch, on_cpu, layout, needs = _cells(row)
             state = on_torch if on_torch == on_cpu else f"GPU: {on_torch}, CPU: {on_cpu}"
             note = f"`reranker.template: {row.question.template}`" if row.question.template else needs
-            lines.append(f"| {model} | {task} | {state} | {note} |")
+            lines.append(f"| {model} | {task} | {state} | {layout} | {note} |")
         lines.append("")
     page = _between(page, (_BEGIN, _END), "\n".join(lines))
     return _between(page, _ERRORS, f"{table_markdown()}\n")
@@ -74,7 +79,8 @@ def _between(page: str, marks: tuple[str, str], content: str) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     model = f"{row.model} ({row.also})" if row.also else row.model
     task = row.question.task if row.question.output == "vectors" else f"embedder, {row.question.output}"
-    return model, task, _short(row.state("torch")), _short(row.state("cpu")), row.needs
+    layout = "" if row.state("torch").kind != "exact" else "padded" if row.padded else "packed"
+    return model, task, _short(row.state("torch")), _short(row.state("cpu")), layout, row.needs
 
 
 def _short(state: State) -> str:

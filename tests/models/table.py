@@ -72,6 +72,8 @@ class Row:
     also: str = ""
     case: int | None = None
     """Number of the reported wrong result that the row repeats."""
+    padded: str = ""
+    """Why a GPU computes it on padded sequences, in part; empty where they lie end to end."""
 
     def state(self, lane: Lane) -> State:
         """The state on one path."""
@@ -91,6 +93,8 @@ def _formula(hidden: formulas.Hidden, *, sides: bool = False, projection: str | 
 def _answers(ids: formulas.Ids, yes: str, no: str | None, template: str | None = None) -> Question:
     return Question("reranker", partial(AnswerReference, ids=ids, yes=yes, no=no), template=template)
 
+
+SEVERAL = "more than one vector or number of a text"
 
 REMOTE_CODE = refused("trust_remote_code=True")
 NO_TEMPLATE = refused("its files have none; set reranker.template")
@@ -118,14 +122,17 @@ BERT = [
     Row(
         "bge-m3, in pickled_models", Question("embedder", SentenceTransformerReference, pickled=True),
         xlm_roberta.write_bge_m3,
+        padded=SEVERAL,
     ),
     Row(
         "bge-m3, sparse weights", Question("embedder", M3Reference, "sparse", pickled=True), xlm_roberta.write_bge_m3,
+        padded=SEVERAL,
     ),
     Row(
         "bge-m3, token vectors", Question("embedder", M3Reference, "tokens", pickled=True), xlm_roberta.write_bge_m3,
+        padded=SEVERAL,
     ),
-    Row("all-mpnet-base-v2", EMBEDDER, mpnet.write_all_mpnet),
+    Row("all-mpnet-base-v2", EMBEDDER, mpnet.write_all_mpnet, padded="'mpnet'"),
 ]  # fmt: skip
 
 ENCODERS = [
@@ -152,12 +159,14 @@ ENCODERS = [
     Row(
         "jina-embeddings-v2-base-en", _formula(formulas.jina_v2), jina.write_jina_v2,
         also="jina-embeddings-v2-small-en, -base-de, -base-zh",
+        padded="'alibi'",
     ),
     Row(
         "jina-embeddings-v2-base-code", _formula(formulas.jina_v2), jina.write_jina_v2_code,
+        padded="'alibi'",
     ),
-    Row("jina-embeddings-v3-hf", EMBEDDER, jina.write_jina_v3_hf),
-    Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert),
+    Row("jina-embeddings-v3-hf", EMBEDDER, jina.write_jina_v3_hf, padded="'jina_embeddings_v3'"),
+    Row("EuroBERT-210m", EMBEDDER, eurobert.write_eurobert, padded="'eurobert'"),
     Row(
         "jina-embeddings-v5-text-nano", Question("embedder", None), jina.write_jina_v5, REMOTE_CODE,
         needs="its model_type read as eurobert (small: qwen3), and one of its LoRA adapters merged",
@@ -189,7 +198,10 @@ DECODERS = [
         refused("FlexibleQuantizer"), needs="nothing planned: its modules are code",
     ),
     Row("embeddinggemma-300m", WITH_PROMPTS, decoders.write_embedding_gemma),
-    Row("embeddinggemma-2", _formula(formulas.native(), sides=True), decoders.write_embedding_gemma_2),
+    Row(
+        "embeddinggemma-2", _formula(formulas.native(), sides=True), decoders.write_embedding_gemma_2,
+        padded="'embedding_gemma2'",
+    ),
 ]  # fmt: skip
 
 RERANKERS = [
@@ -200,7 +212,7 @@ RERANKERS = [
     Row("gte-reranker-modernbert-base", RERANKER, modernbert.write_gte_reranker_modernbert),
     Row("granite-embedding-reranker-english-r2", RERANKER, modernbert.write_granite_reranker_r2),
     Row("ettin-reranker-17m-v1", RERANKER, modernbert.write_ettin_reranker),
-    Row("mxbai-rerank-base-v1", RERANKER, deberta.write_mxbai_rerank_v1),
+    Row("mxbai-rerank-base-v1", RERANKER, deberta.write_mxbai_rerank_v1, padded="'deberta-v2'"),
     Row(
         "mxbai-rerank-base-v2", _answers(formulas.mxbai_ids, "1", "0", "mxbai-rerank-v2"),
         causal_rerankers.write_mxbai_rerank_v2, also="mxbai-rerank-large-v2",
@@ -248,14 +260,18 @@ RERANKERS = [
 ]  # fmt: skip
 
 CLASSIFIERS = [
-    Row("deberta-v3-base-zeroshot-v2.0", CLASSIFIER, deberta.write_deberta_zeroshot, also="mDeBERTa-v3-base-mnli-xnli"),
-    Row("nli-deberta-v3-base", CLASSIFIER, deberta.write_nli_deberta),
+    Row(
+        "deberta-v3-base-zeroshot-v2.0", CLASSIFIER, deberta.write_deberta_zeroshot, also="mDeBERTa-v3-base-mnli-xnli",
+        padded="'deberta-v2'",
+    ),
+    Row("nli-deberta-v3-base", CLASSIFIER, deberta.write_nli_deberta, padded="'deberta-v2'"),
     Row("ModernBERT-large-zeroshot-v2.0", CLASSIFIER, modernbert.write_modernbert_zeroshot),
     Row("bge-m3-zeroshot-v2.0", CLASSIFIER, xlm_roberta.write_m3_zeroshot),
     Row(
         "bart-large-mnli", Question("classifier", ZeroShotReference, special_tokens=False), bart.write_bart_mnli,
+        padded="'bart'",
     ),
-    Row("bart-large-mnli, `</s>` in a text", CLASSIFIER, bart.write_bart_mnli),
+    Row("bart-large-mnli, `</s>` in a text", CLASSIFIER, bart.write_bart_mnli, padded="'bart'"),
     Row(
         "gliclass-base-v1.0", Question("classifier", None), several_vectors.write_gliclass,
         refused("has no entailment label"), needs="nothing planned: it needs a separate package",
@@ -265,29 +281,36 @@ CLASSIFIERS = [
 SEVERAL_VECTORS = [
     Row(
         "splade-v3", Question("embedder", SparseReference, "sparse"), several_vectors.write_splade,
+        padded=SEVERAL,
     ),
     Row(
         "splade-cocondenser-ensembledistil", Question("embedder", SparseReference, "sparse", splade=True),
         several_vectors.write_splade_plain,
+        padded=SEVERAL,
     ),
     Row(
         "colbertv2.0", Question("embedder", TokensReference, "tokens", sides=True),
         several_vectors.write_colbert_stanford,
+        padded=SEVERAL,
     ),
     Row(
         "GTE-ModernColBERT-v1", Question("embedder", TokensReference, "tokens", sides=True),
         several_vectors.write_colbert_pylate,
+        padded=SEVERAL,
     ),
     Row(
         "a ColBERT saved by sentence-transformers 6", Question("embedder", TokensReference, "tokens", sides=True),
         several_vectors.write_colbert_modules,
+        padded=SEVERAL,
     ),
     Row(
         "colbertv2.0, as reranker", Question("reranker", MaxSimReference), several_vectors.write_colbert_stanford,
+        padded=SEVERAL,
     ),
     Row(
         "GTE-ModernColBERT-v1, as reranker", Question("reranker", MaxSimReference),
         several_vectors.write_colbert_pylate,
+        padded=SEVERAL,
     ),
     Row(
         "potion-base-8M", EMBEDDER, several_vectors.write_model2vec, refused("chains StaticEmbedding → Normalize"),

@@ -3,6 +3,7 @@
 import pytest
 
 from trivet.passages import format_of
+from trivet.passages.program import looks_like_program
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,46 @@ def test_by_look() -> None:
     )
     assert format_of("int main() {\n  return 0;\n}\n") == "lines"
     assert format_of("") == "markdown"
+
+
+PYTHON = '''"""Says what this module is for, in a sentence that reads like prose."""
+
+from shapes.circle import Circle
+
+
+def area(circle: Circle) -> float:
+    """Compute the area of a circle, which is what its name says."""
+    return circle.ratio / 2 * circle.radius**2
+'''
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PYTHON,
+        "    def middle(self) -> int:\n        return self.start\n\n    def end(self):\n        return self.stop\n",
+        "import { Circle } from './circle'\n\nexport const ratio = 6.28\n",
+        "#include <math.h>\n\n/* A comment that explains at length what the next line does. */\nfloat ratio;\n",
+        "package shapes\n\nfunc Area(r float64) float64 {\n\treturn r\n}\n",
+    ],
+)
+def test_a_program_is_known_by_what_it_imports_and_defines(text: str) -> None:
+    assert looks_like_program(text)
+    assert format_of(text) == "lines"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class action suits, which many people join,\nare rare in this country and take years to end.\n",
+        "Import the file first.\nThen read what it says about the release.\n",
+        f"# Areas\n\nA circle has one:\n\n```python\n{PYTHON}```\n",
+        f"Areas\n=====\n\nA circle has one::\n\n{PYTHON}",
+        "name: circle\nratio: 6.28\n",
+        '{"import": "circle", "class": ["area"]}\n',
+        "The next line is quoted from a file of the package that this note is about:\n"
+        "from shapes.circle import Circle\nand with it every sentence here has become longer than a line of code.\n",
+    ],
+)
+def test_prose_and_data_are_no_program(text: str) -> None:
+    assert not looks_like_program(text)

@@ -77,3 +77,36 @@ def test_passages_that_use_come_before_those_that_import() -> None:
     passages = [divide(document, 200) for document in (user, circle)]
     (link,) = links([user, circle], passages)
     assert "def picture" in passages[0][link.passages[0][0]].text
+
+
+def unnamed_links(*texts: str) -> dict[tuple[int, int], bool]:
+    """The links between texts without paths, and whether an import proves them."""
+    documents = [Document(text) for text in texts]
+    found = links(documents, [divide(document, 200) for document in documents])
+    return {(link.source, link.target): link.imported for link in found}
+
+
+CIRCLE = "class Circle:\n    pass\n"
+
+
+def test_without_paths_an_imported_name_leads_to_what_alone_defines_it() -> None:
+    use = "from shapes import Circle\n\nprint(Circle())\n"
+    assert unnamed_links(use, CIRCLE, "class Square:\n    pass\n") == {(0, 1): True}
+    assert unnamed_links(use, CIRCLE, CIRCLE) == {}
+    # A module and a local variable have such names, too.
+    assert unnamed_links("from shapes import circle\n\nprint(circle)\n", "def circle():\n    pass\n") == {}
+
+
+def test_without_paths_a_name_that_is_not_imported_is_a_coincidence_where_others_are() -> None:
+    definition = "def read_text():\n    pass\n"
+    assert unnamed_links("from pathlib import Path\n\nPath().read_text()\n", definition) == {}
+    assert unnamed_links("def show():\n    read_text()\n", definition) == {(0, 1): False}
+    assert unnamed_links("Call `read_text` first.", definition) == {(0, 1): False}
+
+
+def test_where_both_texts_have_paths_the_paths_decide() -> None:
+    documents = [
+        Document("from shapes import Circle\n\nprint(Circle())\n", "app.py"),
+        Document(CIRCLE, "other/figures.py"),
+    ]
+    assert links(documents, [divide(document, 200) for document in documents]) == []

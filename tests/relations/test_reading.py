@@ -35,7 +35,7 @@ class Judge(FakeDispatcher):
         shares = [self._none.pop(0) for _ in request.inputs]
         scores = np.array([[1 - share, share] for share in shares], np.float32)
         usage = usage_of([item.text for item in request.inputs])
-        return Routed(request.checked(ClassifyResult(scores, usage, TIMINGS, DEVICE)), "cpu")
+        return Routed(request.checked(ClassifyResult(np.log(scores), scores, usage, TIMINGS, DEVICE)), "cpu")
 
 
 async def claimed(judge: Judge, *pairs: ReadingPair) -> list[tuple[tuple[int, int], str]]:

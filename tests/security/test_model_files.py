@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.support.checkpoints import write_checkpoint
 from trivet.checkpoint.files import find_weight_files
-from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.modules import read_modules
 from trivet.config import AppConfig
 from trivet.engine.open import prepare_model
 from trivet.errors import ModelError
@@ -118,4 +118,4 @@ def test_a_pooling_folder_outside_of_the_directory_is_refused(tmp_path: Path) ->
     modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds]
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(ModelError, match="which is outside of"):
-        read_pooling_modes(folder)
+        read_modules(folder, "embedder")

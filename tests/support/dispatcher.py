@@ -183,8 +183,8 @@ def result_of(request: EngineRequest) -> EngineResult:
                 [[relevance_of(text, hypothesis) for hypothesis in request.hypotheses.values()] for text in texts],
                 dtype=np.float32,
             )
-            scores = sigmoid(logits) if request.multi_label else softmax(logits)
-            return ClassifyResult(scores, usage_of(texts, truncates=truncates), TIMINGS, DEVICE)
+            scores = sigmoid(logits) if request.multi_label or len(request.hypotheses) == 1 else softmax(logits)
+            return ClassifyResult(logits, scores, usage_of(texts, truncates=truncates), TIMINGS, DEVICE)
         case PredictRequest():
             logits = np.array(
                 [[relevance_of(item.text, item.text_pair or ""), 0.0] for item in request.inputs], dtype=np.float32

@@ -93,6 +93,48 @@ def test_a_graph_is_redrawn_at_another_width(open_page: OpenPage) -> None:
     page.wait_for_function("document.querySelector('#relate-outcome .graph svg').viewBox.baseVal.width < 400")
 
 
+def test_files_are_related_with_their_paths(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "area.py").write_text("from circle import ratio\r\n\r\nprint(ratio)\r\n")
+    (tmp_path / "circle.py").write_text("ratio = 3.14\n")
+    (tmp_path / "other.py").write_text("def fold(paper):\n    return paper\n")
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    page = open_page()
+    page.click("#tab-relate")
+    page.set_input_files("#relate-source-file", tmp_path / "area.py")
+    page.set_input_files("#relate-files", [tmp_path / name for name in ("circle.py", "other.py", "drawing.svg")])
+    page.wait_for_selector("#relate-candidates", state="hidden")
+    assert texts(page, "#relate-chosen p") == ["2 files: circle.py and other.py", "Skipped: 1 pictures."]
+    page.wait_for_function("document.querySelector('#relate-source').value.startsWith('from circle')")
+    with page.expect_request("**/v1/relations") as sent:
+        page.click("#relate-form button[type=submit]")
+    body = json.loads(sent.value.post_data or "")
+    assert (body["source_path"], body["candidate_paths"]) == ("area.py", ["circle.py", "other.py"])
+    page.wait_for_selector("#relate-outcome .graph svg")
+    assert texts(page, "#relate-outcome tbody td.wide") == ["circle.py"]
+    assert texts(page, "#relate-outcome > .hint") == ["1 candidate of code that the source does not use: not read."]
+
+    # An edited text is not the file's, and removed files give the text area back.
+    page.fill("#relate-source", "from circle import ratio")
+    page.click("#relate-chosen button")
+    with page.expect_request("**/v1/relations") as sent:
+        page.click("#relate-form button[type=submit]")
+    body = json.loads(sent.value.post_data or "")
+    assert not {"source_path", "candidate_paths"} & body.keys()
+    assert len(body["candidates"]) == 4
+
+
+def test_a_source_that_is_no_text_is_refused_in_place(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 \xff\xfe")
+    page = open_page()
+    page.click("#tab-relate")
+    page.set_input_files("#relate-source-file", tmp_path / "latin.txt")
+    page.wait_for_function("document.querySelector('#relate-source').validationMessage !== ''")
+    message = page.locator("#relate-source").evaluate("one => one.validationMessage")
+    assert message == "The file is not used: 1 not text."
+    page.fill("#relate-source", "a text")
+    assert page.locator("#relate-source").evaluate("one => one.validationMessage") == ""
+
+
 def test_one_file_is_not_enough(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("alone")
     page = open_page()

@@ -85,7 +85,7 @@ EXAMPLES: dict[str, Callable[[], str]] = {"plan": lambda: render(eight_gb_plan()
 
 
 def block(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(<!-- {name} -->\n```\n)(.*?)(```\n)", re.DOTALL)
+    return re.compile(rf"(<!-- {name} -->\n```text\n)(.*?)(```\n)", re.DOTALL)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -44,6 +44,8 @@ class ApiSettings:
     """Labels without a direction."""
     link_relation: str | None = "dependency"
     """In graphs, the relation of code that uses what other code defines."""
+    clear_unrelated: float | None = None
+    """Score of `no_relation`, read alone, from which the other configured relations are not read."""
     threshold: float = 0.0
     """Least confidence of an edge where a request gives none. It applies to the configured relations only."""
     min_relevance: float = 0.0
@@ -95,6 +97,7 @@ class ApiSettings:
             no_relation=config.no_relation,
             symmetric_relations=config.symmetric_relations,
             link_relation=config.link_relation,
+            clear_unrelated=_clear_unrelated(config),
             threshold=_threshold(config),
             min_relevance=_min_relevance(config),
             blend=_blend(config),
@@ -121,8 +124,20 @@ def _threshold(config: AppConfig) -> float:
     """Return the configured value, else the one measured for the starter classifier with the default relations."""
     if config.threshold is not None:
         return config.threshold
-    measured = config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
-    return shipped_card("classifier").threshold if measured else 0.0
+    return shipped_card("classifier").threshold if _is_measured(config) else 0.0
+
+
+def _clear_unrelated(config: AppConfig) -> float | None:
+    """Return the configured value, else the one measured for the starter classifier with the default relations."""
+    if config.clear_unrelated is not None:
+        return config.clear_unrelated if config.clear_unrelated < 1 else None
+    measured = _is_measured(config) and config.no_relation == AppConfig.model_fields["no_relation"].default
+    return shipped_card("classifier").clear_unrelated if measured else None
+
+
+def _is_measured(config: AppConfig) -> bool:
+    """Whether the classifier's card is about this classifier with these relations."""
+    return config.classifier.model == "starter" and config.relations == DEFAULT_RELATIONS
 
 
 def _min_relevance(config: AppConfig) -> float:

@@ -35,7 +35,7 @@ from trivet.messages import (
     Usage,
 )
 
-FORMAT = "3"
+FORMAT = "4"
 """Raise it when the same request to the same model starts to give another result."""
 
 Fields = tuple[str | None, ...]
@@ -176,7 +176,7 @@ class RerankAdapter(Adapter[RerankRequest, RerankResult]):
 
 
 class ClassifyAdapter(Adapter[ClassifyRequest, ClassifyResult]):
-    """Premises beside the hypotheses. Values: a score per hypothesis, in their order."""
+    """Premises beside the hypotheses. Values: the hypotheses' logits in their order, then their scores."""
 
     @override
     def shared(self, request: ClassifyRequest) -> Fields:
@@ -195,11 +195,13 @@ class ClassifyAdapter(Adapter[ClassifyRequest, ClassifyResult]):
 
     @override
     def entries(self, result: ClassifyResult, lane: Lane) -> list[Entry]:
-        return _entries([compact_copy(scores) for scores in result.scores], result.usage, lane, result.device)
+        values = [compact_copy(*both) for both in zip(result.logits, result.scores, strict=True)]
+        return _entries(values, result.usage, lane, result.device)
 
     @override
     def join(self, entries: Sequence[Entry], card: ModelCard, timings: StageTimings) -> ClassifyResult:
-        return ClassifyResult(_stacked(entries), _usage(entries), timings, _device(entries))
+        logits, scores = np.split(_stacked(entries), 2, axis=1)  # (inputs, labels) each
+        return ClassifyResult(logits, scores, _usage(entries), timings, _device(entries))
 
 
 class PredictAdapter(Adapter[PredictRequest, PredictResult]):

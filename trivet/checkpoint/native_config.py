@@ -6,6 +6,7 @@ that chooses a formula which the native class does not have is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -67,6 +68,7 @@ def native_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
             "and `cpu.precision` for a smaller model"
         )
     _check_rope(config)
+    _check_bases(config)
     _check_direction(config)
     match config.get("model_type"):
         case "new":
@@ -84,13 +86,17 @@ def _gte(config: Mapping[str, Any]) -> dict[str, Any]:
     _check(config, _NEW_PINNED)
     _check_stated(config, ("hidden_size", "num_attention_heads", "rope_theta"))
     scaling = config.get("rope_scaling") or {"type": "ntk", "factor": 1.0}
-    kind = scaling.get("type", scaling.get("rope_type"))
-    if kind != "ntk" or set(scaling) - {"type", "rope_type"} != {"factor"}:
+    is_object = isinstance(scaling, dict)
+    kind = scaling.get("type", scaling.get("rope_type")) if is_object else None
+    if kind != "ntk" or set(scaling) - {"type", "rope_type"} != {"factor"} or not _is_positive(scaling["factor"]):
         raise CheckpointMismatch(
             f"config.json: rope_scaling is {scaling!r}; of `new` only type ntk with a factor is known"
         )
+    for name in ("hidden_size", "num_attention_heads", "rope_theta"):
+        if not _is_positive(config[name]):
+            raise CheckpointMismatch(f"config.json: {name} is {config[name]!r}, not a positive number")
     factor = float(scaling["factor"])
-    head_size = config["hidden_size"] // config["num_attention_heads"]
+    head_size = max(1, config["hidden_size"] // config["num_attention_heads"])
     rope: dict[str, Any] = {"rope_theta": float(config["rope_theta"]) * factor, "rope_type": "default"}
     if factor != 1.0:
         rope |= {"rope_type": "linear", "factor": factor ** (2 / head_size)}
@@ -145,16 +151,32 @@ def _check_rope(config: Mapping[str, Any]) -> None:
                 )
 
 
+def _check_bases(config: Mapping[str, Any]) -> None:
+    """Refuse a base that is null: transformers 5 computes with it, earlier versions read it as the global one."""
+    if config.get("model_type") == "modernbert" and not config.get("rope_parameters"):
+        for field in ("global_rope_theta", "local_rope_theta"):
+            if field in config and config[field] is None:
+                raise CheckpointMismatch(f"config.json: {field} is null; it must be a positive number")
+
+
 def _check_direction(config: Mapping[str, Any]) -> None:
     """Refuse what leaves open whether tokens see the ones after them."""
     causal, both_ways = config.get("is_causal"), config.get("use_bidirectional_attention")
     model_type = config.get("model_type")
     if "is_causal" in config and not isinstance(causal, bool):
         raise CheckpointMismatch(f"config.json: is_causal is {causal!r}; it must be true or false")
+    if causal is False and not both_ways and model_type in _KNOWS_BIDIRECTIONAL - {"embedding_gemma2"}:
+        raise CheckpointMismatch(
+            f"config.json: is_causal is false; models of type {model_type} say use_bidirectional_attention instead"
+        )
     if causal and both_ways:
         raise CheckpointMismatch("config.json: is_causal and use_bidirectional_attention are both true")
     if causal and model_type not in DECODERS:
         raise CheckpointMismatch(f"config.json: is_causal is true, but encoders of type {model_type} attend both ways")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _check_stated(config: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 Its config.json says ``model_type: nomic_bert`` with GPT-2 style names, and leaves the meaning of each field to remote
 code. :class:`NomicMoeConfig` keeps the fields that set a dimension. A field that chooses a formula is refused unless it
-has the value that :mod:`trivet.engine.models.flat.nomic` implements.
+has the value that :mod:`trivet.engine.models.flat.experts` implements.
 """
 
 from __future__ import annotations

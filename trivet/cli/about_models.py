@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.card import StatedFacts, weights_bytes
-from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.flat.model import padded_because
 from trivet.checkpoint.hub import fetched
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, Task

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.flat.model import padded_because
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.errors import ModelError

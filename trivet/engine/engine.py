@@ -10,7 +10,7 @@ from typing import Any
 
 from trivet.checkpoint.card import StatedFacts, weights_bytes
 from trivet.checkpoint.description import ModelFiles
-from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.flat.model import padded_because
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
@@ -24,7 +24,7 @@ from trivet.engine.tasks.late_rerank import LateRerankTask
 from trivet.engine.tasks.predict import PredictTask
 from trivet.engine.tasks.rerank import RerankTask
 from trivet.engine.tasks.warm_up import warm_up_request
-from trivet.engine.text.memory import give_back
+from trivet.engine.text.memory import MemoryReturn
 from trivet.engine.text.segments import SEGMENT_CHARACTERS
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import EngineError, InvalidInput, TrivetError
@@ -41,7 +41,7 @@ from trivet.messages import (
     TokenizeRequest,
     TokenizeResult,
 )
-from trivet.turns import Steps, Turns
+from trivet.turns import Steps, T, Turns
 
 ResultFuture = asyncio.Future[EngineResult]
 
@@ -67,11 +67,6 @@ def _first_that_fit(requests: Sequence[EngineRequest], threads: int) -> list[lis
     fit = sum(characters <= SEGMENT_CHARACTERS * threads for characters in sums)
     groups = (smallest_first[first:fit:threads] for first in range(threads))
     return [sorted(group) for group in groups if group]
-
-
-def _after_long_text(characters: int) -> None:
-    if characters > SEGMENT_CHARACTERS:
-        give_back()
 
 
 _MOST_TOKENIZE_THREADS = 4
@@ -119,7 +114,8 @@ class Engine:
         self._threads = _tokenize_threads(backend)
         self._tokenize_threads = ThreadPoolExecutor(self._threads, thread_name_prefix="tokenize")
         # A document of megabytes takes seconds, during which the threads above have other requests to tokenise.
-        self._turns = Turns(self._threads, "tokenize-long", on_done=_after_long_text)
+        self._turns = Turns(self._threads, "tokenize-long")
+        self._memory = MemoryReturn()
         self.scheduler = Scheduler(
             backend,
             self._tokenizer.special.pad_id,
@@ -197,11 +193,21 @@ class Engine:
 
     async def _run_long(self, request: EngineRequest, started_s: float) -> EngineResult:
         """Tokenise one request in turns with others, and wait for its result."""
-        job = await asyncio.wrap_future(self._turns.submit(self._tasks[type(request)].prepare_steps(request)))
+        job = await self._in_turns(self._tasks[type(request)].prepare_steps(request))
         future = self._submit(job, time.monotonic() - started_s)
         if isinstance(future, TrivetError):
             raise future
-        return await future
+        try:
+            return await future
+        finally:
+            self._memory.soon()  # the texts were held until now
+
+    async def _in_turns(self, steps: Steps[T]) -> T:
+        """Do long work in turns with others."""
+        try:
+            return await asyncio.wrap_future(self._turns.submit(steps))
+        finally:
+            self._memory.soon()
 
     def _submit(self, job: Job | TrivetError, tokenize_s: float) -> ResultFuture | TrivetError:
         if isinstance(job, TrivetError):
@@ -229,7 +235,7 @@ class Engine:
                 shown += self._tokenizer.tokens([text], add_special_tokens=request.add_special_tokens)
             return TokenizeResult(tuple(shown))
 
-        return await asyncio.wrap_future(self._turns.submit(tokens()))
+        return await self._in_turns(tokens())
 
     async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
         """Return the texts of this model's token ids; needs no forward. InvalidInput: it has no such id."""
@@ -246,7 +252,7 @@ class Engine:
                 found.append(self._tokenizer.text(ids, skip_special_tokens=request.skip_special_tokens))
             return DetokenizeResult(tuple(found))
 
-        return await asyncio.wrap_future(self._turns.submit(texts()))
+        return await self._in_turns(texts())
 
     def warm_up(self) -> None:
         """Run one forward, blocking. A replica is ready only once this has worked.
@@ -269,4 +275,5 @@ class Engine:
         await self.scheduler.close()
         self._tokenize_threads.shutdown()
         self._turns.close()
+        self._memory.close()
         self._backend.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.digest_cache import digests_dir
-from trivet.checkpoint.flat_encoders import padded_because
+from trivet.checkpoint.flat.model import padded_because
 from trivet.checkpoint.memory import facts_from_directory
 from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import torch
 
     from trivet.engine.cuda.programs import Program
-    from trivet.engine.cuda.runner import CudaDtype
 
 
 logger = logging.getLogger(__name__)
@@ -153,26 +152,26 @@ def open_resting_engine(config: AppConfig, task: Task) -> tuple[Engine, RestingB
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
     """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
-    from trivet.engine.cuda.runner import CudaAccelerator, prepare_process, resolve_dtype
+    from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, prepare_process, resolve_dtype
 
     task = prepared.files.task
     dtype = resolve_dtype(config.gpu.dtype)
     prepare_process(config.model_for(task).gpu_fraction)
-    accelerator = CudaAccelerator(partial(cuda_program, prepared, dtype), graph_tokens=config.gpu.graph_tokens)
+    program = partial(gpu_program, prepared, DTYPES[dtype])
+    accelerator = CudaAccelerator(program, graph_tokens=config.gpu.graph_tokens)
     return open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3), dtype
 
 
-def cuda_program(prepared: PreparedModel, dtype: "CudaDtype", device: "torch.device") -> "Program":
+def gpu_program(prepared: PreparedModel, dtype: "torch.dtype", device: "torch.device") -> "Program":
     """Describe what computes a checkpoint on a device: our own modules where they do, else transformers'."""
     from trivet.engine.cuda.programs import FlatProgram, PaddedProgram
-    from trivet.engine.cuda.runner import DTYPES
 
     files = prepared.files
     if prepared.padded_because is None:
-        return FlatProgram(files.path, files.task, DTYPES[dtype], device)
+        return FlatProgram(files.path, files.task, dtype, device, files.recipe)
     from trivet.engine.models.load import load_torch_model
 
-    return PaddedProgram(partial(load_torch_model, files.path, files.task, DTYPES[dtype], recipe=files.recipe), device)
+    return PaddedProgram(partial(load_torch_model, files.path, files.task, dtype, recipe=files.recipe), device)
 
 
 def open_gpu_lane(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
+import numpy as np
 from numpy.typing import NDArray
 
 from trivet.files import read_regular
@@ -231,4 +232,7 @@ def unpacked_vectors(path: Path, stored: bytes, checksum: int, form: StoredForm,
     is_whole = isinstance(stored, bytes) and zlib.crc32(stored) == checksum
     if not is_whole or len(stored) % row_bytes(form, dimensions):
         raise IndexDamaged(f"{path} is damaged: the vectors of a file are not those that were written. {_REBUILD}")
-    return stored_rows(stored, form, dimensions)
+    rows = stored_rows(stored, form, dimensions)
+    if form == "float16" and not np.isfinite(rows).all():  # such a row would be found by every search, or by none
+        raise IndexDamaged(f"{path} is damaged: the vectors of a file hold numbers that are not finite. {_REBUILD}")
+    return rows

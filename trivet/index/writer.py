@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 from filelock import FileLock, Timeout
 
-from trivet.index.errors import IndexDamaged, IndexInUse
+from trivet.index.errors import IndexDamaged, IndexInUse, IndexUnavailable
 from trivet.index.file import (
     check_form_of,
     check_model,
@@ -55,7 +55,8 @@ class IndexWriter:
             OtherForm: it keeps vectors in another form.
             InvalidInput: the form is binary, and the dimensions are not a multiple of 8.
             NotAnIndex, IndexDamaged: the file is something else, or cannot be read.
-            IndexUnavailable: SQLite cannot write it: the disk is full, or another program keeps it locked.
+            IndexUnavailable: SQLite cannot write it: the disk is full, or another program keeps it locked. Or the file
+                that locks it cannot be made.
         """
         check_form(form or DEFAULT_FORM, model.dimensions)
         self.path = path
@@ -172,6 +173,8 @@ class IndexWriter:
                 f"{self.path} is being written by {by}; an index takes one writer at a time. "
                 "Wait for it, end it, or write to another file."
             ) from None
+        except OSError as error:  # such as a link of this name, which is not followed
+            raise IndexUnavailable(f"{lock_path} cannot be made, which locks {self.path}: {error.strerror}") from error
         lock_path.write_text(str(os.getpid()))
 
     def _release(self) -> None:

@@ -268,6 +268,13 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
         pairs: Annotated[
             list[TextPair] | None, Field(description="Pairs to classify, instead of source and candidates.")
         ] = None,
+        source_path: Annotated[
+            str | None,
+            Field(min_length=1, description="The source's path, if it is a file: imports are resolved by paths."),
+        ] = None,
+        candidate_paths: Annotated[
+            list[str | None] | None, Field(description="The candidates' paths, one each; null where there is none.")
+        ] = None,
         top_k: Annotated[
             int | None, Field(ge=1, description="Classify this many of the most relevant candidates; by default 16.")
         ] = None,
@@ -292,13 +299,16 @@ def build_server(client: AsyncClient, folder: Folder | None = None) -> MCPServer
     ) -> Annotated[CallToolResult, RelateAnswer]:
         """Determine how a source relates to the most relevant of some candidates.
 
-        Give either `source` and `candidates`, or only `pairs`, without `top_k` and `min_relevance`.
+        Give either `source` and `candidates`, or only `pairs`, without `top_k`, `min_relevance` and paths. Give the
+        paths of files: what the source imports is then a certain dependency, and code that it does not use is left out.
         """
         answer = await _answer(
             client.relate(
                 source,
                 candidates,
                 pairs=None if pairs is None else [RelationPair(pair["source"], pair["target"]) for pair in pairs],
+                source_path=source_path,
+                candidate_paths=candidate_paths,
                 top_k=top_k,
                 min_relevance=min_relevance,
                 relations=relations,

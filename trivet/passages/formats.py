@@ -4,6 +4,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
+from trivet.passages.program import looks_like_program
 from trivet.passages.syntax.languages import GRAMMARS
 
 MARKDOWN: Final = "markdown"
@@ -81,7 +82,7 @@ def format_of(text: str, path: str | None = None, kind: str | None = None) -> st
         return _BY_PROGRAM.get(program[1], LINES)
     if kind == "code" or (path is not None and "." in PurePosixPath(path).name):
         return LINES
-    return LINES if _looks_like_code(text) else MARKDOWN
+    return LINES if _looks_like_code(text) or looks_like_program(text) else MARKDOWN
 
 
 def _of_path(path: str | None) -> str | None:

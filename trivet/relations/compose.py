@@ -13,7 +13,8 @@ import numpy as np
 from trivet.dispatch.protocol import Dispatcher, Routed
 from trivet.errors import remap_field_index
 from trivet.messages import ClassifyRequest, EmbedRequest, EngineResult, Floats, LongInput, PairText, Priority
-from trivet.relations.division import Document, Excerpt, divide_all, whole
+from trivet.relations.classifying import classify_pairs
+from trivet.relations.division import DIVIDED_HERE_CHARACTERS, Document, Excerpt, divide_all, whole
 from trivet.relations.edges import Edge, Judgement, edge_of, is_enough, judgement_of, keep_relevant
 from trivet.relations.links import IMPORT_CONFIDENCE, Link, is_code, links
 from trivet.relations.nearest import best_pairs, unit
@@ -41,6 +42,8 @@ class RelationQuery:
     """Most pairs of passages that are classified per pair of texts."""
     link_relation: str | None = None
     """The relation of code that uses what other code defines. None: the classifier alone names it."""
+    clear_unrelated: float | None = None
+    """Score of `no_relation`, read alone, from which a pair is read no further; see `classify_pairs`."""
     long_input: LongInput = "window"
     priority: Priority = "interactive"
     no_store: bool = False
@@ -115,9 +118,7 @@ async def select_candidates(
     unrelated texts, too: the classifier finds relations between similar code at random.
     """
     of_source, *of_targets = await _divided([source, *targets], query)
-    linked = await _linked([source, *targets], [of_source, *of_targets], query)
-    # Without paths no import can be found, so its absence says nothing.
-    code = {at for at, target in enumerate(targets) if _are_code(source, target)} if query.link_relation else set()
+    linked, code = await _linked([source, *targets], [of_source, *of_targets], query)
     skipped = set() if query.include_unrelated else code - linked.keys()
     read = [index for index in range(len(targets)) if index not in skipped]
     if not read:
@@ -162,7 +163,7 @@ async def classify(
         if not reading:
             break
         judgements, routed = await _judged(dispatcher, [(candidates[number], at) for number in reading], query)
-        calls.append(routed)
+        calls += routed
         for number, judgement in zip(reading, judgements, strict=True):
             judged[number].append(judgement)
     edges = [
@@ -180,8 +181,8 @@ async def classify(
 
 async def _judged(
     dispatcher: Dispatcher, reading: Sequence[tuple[Candidate, int]], query: RelationQuery
-) -> tuple[list[Judgement], Routed[EngineResult]]:
-    """Classify one pair of passages of each candidate, by one call."""
+) -> tuple[list[Judgement], Sequence[Routed[EngineResult]]]:
+    """Classify one pair of passages of each candidate."""
     pairs = [candidate.pairs[at] for candidate, at in reading]
     request = ClassifyRequest(
         tuple(PairText(pair.source.read, pair.target.read) for pair in pairs),
@@ -193,23 +194,22 @@ async def _judged(
         inputs_field=reading[0][0].field,
     )
     with remap_field_index([candidate.target_index for candidate, _ in reading]):
-        routed = await dispatcher.call(request)
-    usage = routed.result.usage
+        classified = await classify_pairs(dispatcher, request, query.clear_unrelated)
     labels = list(query.relations)
     judgements = [
         judgement_of(
             pair.source,
             pair.target,
             labels,
-            routed.result.scores[number],
+            classified.scores[number],
             relevance=pair.relevance,
-            windows=usage.windows[number],
-            truncated=usage.truncated[number],
+            windows=classified.windows[number],
+            truncated=classified.truncated[number],
             only=reading[number][0].only,
         )
         for number, pair in enumerate(pairs)
     ]
-    return judgements, routed
+    return judgements, classified.calls
 
 
 def _proof(candidate: Candidate, relation: str) -> list[Judgement]:
@@ -226,16 +226,28 @@ async def _divided(documents: Sequence[Document], query: RelationQuery) -> list[
 
 async def _linked(
     documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]], query: RelationQuery
-) -> dict[int, Link]:
-    """Return how the first document, the source, uses others, by their positions among the targets."""
-    if query.link_relation is None or all(document.path is None for document in documents):
-        return {}
-    found = await asyncio.to_thread(links, documents, passages)
-    return {link.target - 1: link for link in found if link.source == 0}
+) -> tuple[dict[int, Link], set[int]]:
+    """Return how the first document, the source, uses others, and of which of them only such links count.
+
+    Both by positions among the targets.
+    """
+    if query.link_relation is None:
+        return {}, set()
+    if sum(len(document.text) for document in documents) <= DIVIDED_HERE_CHARACTERS:
+        found, code = _links_of_code(documents, passages)
+    else:
+        found, code = await asyncio.to_thread(_links_of_code, documents, passages)
+    return {link.target - 1: link for link in found if link.source == 0}, {at - 1 for at in code if 0 in code and at}
 
 
-def _are_code(source: Document, target: Document) -> bool:
-    return all(document.path is not None and is_code(document) for document in (source, target))
+def _links_of_code(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) -> tuple[list[Link], set[int]]:
+    """Return the links, and the documents among which nothing else counts: whole files of code.
+
+    Of snippets without a path, which lack the imports of their files, the classifier knows more than their names tell.
+    """
+    code = {at for at, document in enumerate(documents) if is_code(document)}
+    whole = {at for at in code if documents[at].path is not None or len(passages[at]) > 1}
+    return (links(documents, passages) if code else []), whole
 
 
 async def _chosen(

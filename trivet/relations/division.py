@@ -10,7 +10,8 @@ from trivet.passages.estimate import estimated_tokens, exceeds
 from trivet.turns import Steps, Turns, finish
 
 DIVIDED_HERE_CHARACTERS = 4096
-"""Shorter texts that are a single passage are recognised at once: a change of threads would cost more."""
+"""Shorter texts that are a single passage are recognised at once, and their links found: a change of threads would cost
+more."""
 SHORT_CHARACTERS = 64 * 1024
 """Texts up to here take half a second at worst and have a thread to themselves. Up to a megabyte of structured text is
 one step of the longer ones, which may take several seconds."""

@@ -74,7 +74,8 @@ def most_tokens(characters: int, documents: int, query: GraphQuery) -> int:
         return tokens
     pairs = documents * min(_partners(query), documents - 1) * query.passage_pairs
     per_pair = 2 * min(query.passage_tokens, 1 + tokens // documents)
-    return tokens + pairs * per_pair * (1 + 2 * len(query.relations))
+    readings = len(query.relations) + (query.clear_unrelated is not None)
+    return tokens + pairs * per_pair * (1 + 2 * readings)
 
 
 class GraphRun:

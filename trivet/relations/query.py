@@ -21,6 +21,8 @@ class GraphQuery:
     passage_tokens: int
     link_relation: str | None = None
     """The relation of code that uses what other code defines. None: the classifier alone names it."""
+    clear_unrelated: float | None = None
+    """Score of `no_relation`, read alone, from which a pair is read no further; see `classify_pairs`."""
     passage_pairs: int = 3
     neighbours: int = 8
     per_document: int = 10

@@ -6,10 +6,11 @@ from functools import partial
 from typing import TypeVar
 
 from trivet.dispatch.concurrency import bounded_as_completed
-from trivet.dispatch.protocol import Dispatcher, Routed
-from trivet.messages import ClassifyRequest, ClassifyResult, PairText
+from trivet.dispatch.protocol import Dispatcher
+from trivet.messages import ClassifyRequest, PairText
 from trivet.relations.candidates import ReadingPair
 from trivet.relations.claims import Claim, DocumentPair, claims_of, linked_claim
+from trivet.relations.classifying import Classified, classify_pairs
 from trivet.relations.division import Excerpt
 from trivet.relations.edges import Judgement, is_clearly_unrelated, judgement_of
 from trivet.relations.query import Counts, GraphQuery
@@ -105,15 +106,16 @@ class PairReader:
         results = await _in_order([partial(self._classified, some) for some in parts])
         labels = list(self._query.relations)
         judged: list[tuple[DocumentPair, Judgement]] = []
-        for some, routed in zip(parts, results, strict=True):
-            self._counts.add(routed)
-            for (first, second), scores in zip(some, routed.result.scores, strict=True):
+        for some, classified in zip(parts, results, strict=True):
+            for routed in classified.calls:
+                self._counts.add(routed)
+            for (first, second), scores in zip(some, classified.scores, strict=True):
                 texts = self._passages[first], self._passages[second]
                 judgement = judgement_of(*texts, labels, scores, relevance=None)
                 judged.append(((self._owners[first], self._owners[second]), judgement))
         return judged
 
-    async def _classified(self, orders: Sequence[tuple[int, int]]) -> Routed[ClassifyResult]:
+    async def _classified(self, orders: Sequence[tuple[int, int]]) -> Classified:
         request = ClassifyRequest(
             tuple(PairText(self._passages[first].read, self._passages[second].read) for first, second in orders),
             dict(self._query.relations),
@@ -122,7 +124,7 @@ class PairReader:
             no_store=self._query.no_store,
             inputs_field="documents",
         )
-        return await self._dispatcher.call(request)
+        return await classify_pairs(self._dispatcher, request, self._query.clear_unrelated)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:

@@ -44,6 +44,8 @@ class StarterCard(_Frozen):
     max_tokens: Annotated[int, Field(gt=2)] = 512
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Calibrated minimum score of a relation (classifier) or a candidate (reranker)."""
+    clear_unrelated: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of a classifier: score of the default relation "unrelated", read alone, from which two texts are unrelated."""
     blend: StatedBlend | None = None
     """Of a reranker that ranks better together with the embedder."""
     config: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.graphs import Bucket, buckets_up_to, fill_up, split
 from trivet.engine.cuda.programs import FlatProgram
 
+TINY = ("bert", "modernbert-mean", "nomic-embed-text-v2-moe", "gte", "qwen3", "gemma3")
 lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
@@ -37,7 +38,7 @@ def test_a_filled_batch_begins_with_the_batch_and_has_the_bucket_s_size(lengths:
 
 @pytest.mark.slow
 @given(lengths_lists)
-@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "nomic-embed-text-v2-moe"])
+@pytest.mark.parametrize("name", TINY)
 def test_fillers_change_no_result(tiny_programs: dict[str, FlatProgram], name: str, lengths: list[int]) -> None:
     program, batch, bucket = tiny_programs[name], batch_of(lengths), Bucket(512, 512)
     plain, filled = (
@@ -50,7 +51,7 @@ def test_fillers_change_no_result(tiny_programs: dict[str, FlatProgram], name: s
 @pytest.fixture(scope="module")
 def tiny_programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatProgram]:
     programs = {}
-    for name in ("bert", "modernbert-mean", "nomic-embed-text-v2-moe"):
+    for name in TINY:
         path = tmp_path_factory.mktemp(name)
         if name == "nomic-embed-text-v2-moe":
             write_checkpoint(name, "tiny", path, seed=3)

@@ -183,11 +183,11 @@ import numpy as np
 from trivet.config import AppConfig
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.runner import CudaAccelerator
-from trivet.engine.open import cuda_program, open_engine, open_gpu_lane, prepare_model
+from trivet.engine.open import gpu_program, open_engine, open_gpu_lane, prepare_model
 task, path = sys.argv[1:]
 config = AppConfig.model_validate({task: {"model": path}})
 prepared = prepare_model(config, task)
-accelerator = CudaAccelerator(partial(cuda_program, prepared, "bf16"), graph_tokens=0, device="cpu")
+accelerator = CudaAccelerator(partial(gpu_program, prepared, torch.bfloat16), graph_tokens=0, device="cpu")
 backend = open_gpu_lane(config, prepared, accelerator, forward_s=None)
 assert backend.reload()
 open_engine(config, prepared, backend, "bf16").warm_up()

@@ -18,6 +18,8 @@ from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import InputTooLong
 from trivet.messages import (
     ClassifyRequest,
+    ClassifyResult,
+    Floats,
     LongInput,
     PairText,
     PredictRequest,
@@ -107,3 +109,23 @@ def test_scores_are_between_0_and_1_whatever_the_model_states() -> None:
     assert isinstance(result, RerankResult)
     assert result.logits.tolist() == [-8.0, 8.0]
     np.testing.assert_allclose(result.scores, 1 / (1 + np.exp([8.0, -8.0])), rtol=1e-5)
+
+
+def classified(outputs: Floats, *labels: str) -> ClassifyResult:
+    """One pair, which is a single window."""
+    task = ClassifyTask(files("classifier"), TextTokenizer.from_dir(MINILM), EngineLimits(), "cpu (test)")
+    job = task.prepare_one(ClassifyRequest((PairText("a", "b"),), dict.fromkeys(labels, "So it is.")))
+    assert isinstance(job, Job)
+    result = job.finish(outputs, StageTimings())
+    assert isinstance(result, ClassifyResult)
+    return result
+
+
+def test_results_of_some_labels_can_be_put_together_by_their_logits() -> None:
+    outputs = np.array([[1.0, 3.0], [2.0, -1.0], [0.5, 0.0]], dtype=np.float32)
+    whole = classified(outputs, "x", "y", "z")
+    assert whole.logits.tolist() == [[1.0, 2.0, 0.5]]
+    np.testing.assert_allclose(np.exp(whole.logits) / np.exp(whole.logits).sum(), whole.scores, rtol=1e-6)
+    alone = classified(outputs[:1], "x")
+    assert alone.logits.tolist() == [[1.0]]
+    np.testing.assert_allclose(alone.scores, [[1 / (1 + np.exp(2.0))]], rtol=1e-6)

@@ -83,6 +83,15 @@ def test_tokens_that_will_be_cut_do_not_count() -> None:
     assert job.tokens == 256
 
 
+@pytest.mark.parametrize(
+    "request_", [RerankRequest("q", ()), ClassifyRequest((), {"x": "x"}), PredictRequest(())], ids=lambda r: r.task
+)
+def test_a_request_without_texts_is_refused_instead_of_waiting_indefinitely(request_: EngineRequest) -> None:
+    refused = task_of(request_).prepare_one(request_)
+    assert isinstance(refused, InvalidInput)
+    assert (refused.param, refused.code) == (request_.inputs_field, "no_texts")
+
+
 def replace_limits(task: TaskBase[Any], limits: EngineLimits) -> TaskBase[Any]:
     task.limits = limits
     return task
@@ -100,6 +109,21 @@ async def test_a_short_request_does_not_wait_for_one_of_much_text(long: str) -> 
         assert not much.done()
         much.cancel()
         assert (await one.run(EmbedRequest(("c",)))).usage.tokens == 3
+    finally:
+        await one.close()
+
+
+async def test_memory_is_given_back_after_a_long_text_that_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little of it is tokenised, but the whole of it was held until its result was there."""
+    one = engine(1_000_000)
+    one.start()
+    called: list[bool] = []
+    monkeypatch.setattr(one._memory, "soon", lambda: called.append(True))
+    try:
+        await one.run(EmbedRequest(("short",)))
+        assert called == []
+        await one.run(EmbedRequest((LONG,), long_input="truncate"))
+        assert len(called) == 2  # after tokenising, and at the end
     finally:
         await one.close()
 

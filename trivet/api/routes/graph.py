@@ -173,6 +173,7 @@ async def _query(
         min_relevance=settings.min_relevance if body.min_relevance is None else body.min_relevance,
         passage_tokens=passage_tokens(await service.info.models(), settings.passage_tokens),
         link_relation=settings.link_relation if own and settings.link_relation in relations else None,
+        clear_unrelated=settings.clear_unrelated if own and not body.include_unrelated else None,
         passage_pairs=body.passage_pairs,
         neighbours=body.neighbours,
         per_document=body.per_document,

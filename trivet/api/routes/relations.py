@@ -105,16 +105,19 @@ async def _query(service: Service, body: CandidatesBody | PairsBody, options: Ca
     # A policy for long texts is about texts that are read whole.
     by_passages = body.evidence == "passages" or (body.evidence is None and long_input == "window")
     cards = await service.info.models()
+    # Links are between passages, and stand for one of the configured relations.
+    links_count = body.relations is None and by_passages and settings.link_relation in settings.relations
+    everything = body.include_unrelated or isinstance(body, PairsBody)
     return RelationQuery(
         relations=body.relations or settings.relations,
         no_relation=settings.no_relation if body.relations is None else None,
         min_relevance=_min_relevance(body, settings),
         threshold=_threshold(body, settings),
-        include_unrelated=body.include_unrelated or isinstance(body, PairsBody),
+        include_unrelated=everything,
         passage_tokens=passage_tokens(cards, settings.passage_tokens) if by_passages else None,
         passage_pairs=body.passage_pairs,
-        # Links are between passages, and stand for one of the configured relations.
-        link_relation=settings.link_relation if body.relations is None and by_passages else None,
+        link_relation=settings.link_relation if links_count else None,
+        clear_unrelated=settings.clear_unrelated if body.relations is None and by_passages and not everything else None,
         long_input=long_input,
         priority=options.priority,
         no_store=options.no_store,

@@ -62,9 +62,11 @@ class Program(Protocol):
 class FlatProgram:
     """A model of `trivet.engine.models.flat`, on sequences laid end to end."""
 
-    def __init__(self, path: Path, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, task: Task, dtype: torch.dtype, device: torch.device, recipe: str | None = None
+    ) -> None:
         """Read the checkpoint's description, as `FlatCheckpoint` does, with its errors."""
-        self._checkpoint = FlatCheckpoint(path, task, dtype, device)
+        self._checkpoint = FlatCheckpoint(path, task, dtype, device, recipe=recipe)
         self._model: FlatModel | None = None
         self.weights_bytes = self._checkpoint.weights_bytes
         self.max_tokens = self._checkpoint.max_tokens

@@ -19,7 +19,6 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from trivet.checkpoint.architecture import Architecture
@@ -29,7 +28,6 @@ from trivet.checkpoint.m3 import M3Heads
 from trivet.checkpoint.modules import STANFORD, LogitScore, read_modules
 from trivet.checkpoint.native_config import native_config
 from trivet.checkpoint.nomic import is_nomic_moe
-from trivet.checkpoint.templates import KNOWN
 from trivet.config import Task
 from trivet.engine.models import banded
 from trivet.engine.models.flat.padded import load_padded_encoder
@@ -39,7 +37,17 @@ from trivet.engine.models.outputs import M3Tokens, SpladeModel, TokenModel
 from trivet.engine.models.pooling import PooledHead, Pooling
 from trivet.engine.models.rotary import TableRotary
 from trivet.engine.models.spans import BinSpans
-from trivet.engine.models.steps import WordLogits, build_steps, has_tensor, linear_of, read_rows, read_tensors
+from trivet.engine.models.steps import (
+    WordLogits,
+    answering_words,
+    build_steps,
+    has_tensor,
+    ids_of_words,
+    linear_of,
+    read_bare_linear,
+    read_rows,
+    read_tensors,
+)
 from trivet.errors import ModelError
 
 # Encoders whose attention goes through transformers' interfaces with plain padding masks, so that ours can replace it.
@@ -183,12 +191,10 @@ class _LoadedBy:
                 raise CheckpointMismatch(f"the modules of {self._path} give {outputs} numbers; a reranker gives one")
             return self._pooled(modules.pooling, build_steps(modules.steps_before_windows))
         if modules.score is not None or self._architecture.scores_by_words:
-            return self._pooled(("lasttoken",), words_of=modules.score or _words(self._path, recipe))
+            return self._pooled(("lasttoken",), words_of=modules.score or answering_words(self._path, recipe))
         if self._architecture.is_causal_family:
-            if has_tensor(self._path, "score.bias"):
-                raise CheckpointMismatch(f"{self._path} holds score.bias; the head of a causal model has no bias")
-            [weight] = read_tensors(self._path, ["score.weight"]).values()
-            return self._pooled(("lasttoken",), linear_of(weight))
+            shape = self._architecture.outputs, self._architecture.hidden_size
+            return self._pooled(("lasttoken",), read_bare_linear(self._path, "score", shape))
         if self._architecture.model_type == "bart":
             # transformers reads the decoder at the last `</s>`, which is the last token of every sequence here.
             return self._pooled(("lasttoken",), self._bart_head())
@@ -202,19 +208,18 @@ class _LoadedBy:
         if words_of is not None:
             steps = self._word_logits(encoder, words_of)
         if self._architecture.projects_tokens:
-            [weight] = read_tensors(self._path, ["linear.weight"]).values()
-            encoder = _Projected(encoder, linear_of(weight))
+            shape = self._architecture.token_vector_size, self._architecture.hidden_size
+            encoder = _Projected(encoder, read_bare_linear(self._path, "linear", shape))
         return PooledModel(encoder, Pooling(pooling), self._architecture, steps)
 
     def _word_logits(self, encoder: Any, score: LogitScore) -> WordLogits:
-        ids = [score.true_id, *([] if score.false_id is None else [score.false_id])]
-        if max(ids) >= self._architecture.vocab_size:
-            raise ModelError(f"{self._path}: the words that answer have ids {ids}; the vocabulary ends before them")
+        ids = ids_of_words(self._path, score, self._architecture.vocab_size)
         config = encoder.config
         if config.tie_word_embeddings and not has_tensor(self._path, "lm_head.weight"):
             rows = [encoder.get_input_embeddings().weight[row].detach().float() for row in ids]
         else:
-            rows = read_rows(self._path, "lm_head.weight", ids)
+            shape = self._architecture.vocab_size, self._architecture.hidden_size
+            rows = read_rows(self._path, "lm_head.weight", ids, shape)
         softcap = getattr(config, "final_logit_softcapping", None)
         if softcap is not None and self._architecture.model_type not in _CAPPED_LOGITS:
             raise CheckpointMismatch(
@@ -270,22 +275,6 @@ def _layer_of(file: Path, inputs: int, outputs: int | None = None) -> nn.Linear:
         stated = f"{'any number' if outputs is None else outputs} × {inputs}"
         raise CheckpointMismatch(f"{file}: weight is {' × '.join(map(str, found))}, it must be {stated}, and bias fit")
     return linear_of(tensors["weight"], tensors["bias"])
-
-
-def _words(path: Path, recipe: str | None) -> LogitScore:
-    """The ids of the words with which a causal reranker answers."""
-    if recipe is None:
-        raise ModelError(f"{path} is a causal language model; set reranker.template to one of {', '.join(KNOWN)}")
-    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-    known = KNOWN[recipe]
-
-    def id_of(word: str) -> int:
-        found = tokenizer.token_to_id(word)
-        if found is None:
-            raise ModelError(f"{path} has no token {word}, with which {recipe} answers")
-        return int(found)
-
-    return LogitScore(id_of(known.yes), None if known.no is None else id_of(known.no))
 
 
 def _load_transformers(

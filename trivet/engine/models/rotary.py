@@ -1,26 +1,67 @@
-"""Rotary position embedding from a precomputed table.
+"""Rotary position embedding: frequencies, and a table of cosines and sines.
 
-Angles are computed once, in fp32, for every position up to the model's limit; a forward only looks them up. Inside the
-graph, `position × frequency` would be computed in the precision of the runtime: in bf16 the angle of position 8,191 is
-wrong by up to 16 radians.
+With a table, angles are computed once, in fp32, for every position up to the model's limit; a forward only looks them
+up. Inside a graph that is converted, `position × frequency` would be computed in the precision of the runtime: in bf16
+the angle of position 8,191 is wrong by up to 16 radians.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from trivet.checkpoint.flat.rotary import LinearScaling, Llama3Scaling, RotaryConfig, YarnScaling
 
-def rotary_table(positions: int, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines, each (positions, head_size) fp32. In the NeoX layout the second half repeats the first.
 
-    The angle of position p and pair i is ``p · base^(-2i / head_size)`` (RoFormer, Su et al. 2021, eq. 15).
+def rotary_frequencies(head_size: int, config: RotaryConfig) -> tuple[Tensor, float]:
+    """Return the frequency of each pair of channels, (head_size / 2,) fp32, and a factor of the cosines and sines.
+
+    The angle of position p is ``p · frequency``. Pair i has ``base^(-2i / head_size)`` (RoFormer, Su et al. 2021,
+    eq. 15), changed by the scaling.
     """
     exponents = torch.arange(0, head_size, 2, dtype=torch.int64).float() / head_size  # (D/2,)
-    frequencies = 1.0 / (base**exponents)  # (D/2,)
+    frequencies = 1.0 / (config.base**exponents)  # (D/2,)
+    match config.scaling:
+        case None:
+            return frequencies, 1.0
+        case LinearScaling(factor):
+            return frequencies / factor, 1.0
+        case Llama3Scaling():
+            return _llama3(frequencies, config.scaling), 1.0
+        case YarnScaling():
+            kept = _kept_by_yarn(head_size, config.base, config.scaling)  # (D/2,)
+            return frequencies / config.scaling.factor * (1 - kept) + frequencies * kept, config.scaling.amplitude
+
+
+def _llama3(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
+    """Divide the frequencies that turn fewer than `low_turns` times in the trained length, by degrees up to
+    `high_turns`."""
+    turns = scaling.trained_tokens * frequencies / (2 * math.pi)  # (D/2,)
+    kept = ((turns - scaling.low_turns) / (scaling.high_turns - scaling.low_turns)).clamp(0, 1)
+    return (1 - kept) * frequencies / scaling.factor + kept * frequencies
+
+
+def _kept_by_yarn(head_size: int, base: float, scaling: YarnScaling) -> Tensor:
+    """How much of each frequency is kept, (D/2,): all of the fast ones, none of the slow ones, a ramp between."""
+
+    def channel(turns: float) -> float:
+        """The pair that turns that often within the trained length."""
+        return head_size * math.log(scaling.trained_tokens / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    first = max(math.floor(channel(scaling.high_turns)), 0)
+    last = min(math.ceil(channel(scaling.low_turns)), head_size - 1)
+    width = last - first or 0.001
+    return 1 - ((torch.arange(head_size // 2, dtype=torch.float32) - first) / width).clamp(0, 1)
+
+
+def rotary_table(positions: int, head_size: int, config: RotaryConfig) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines, each (positions, head_size) fp32, NeoX layout: the second half repeats the first."""
+    frequencies, amplitude = rotary_frequencies(head_size, config)
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)  # (P, D/2)
     angles = torch.cat((angles, angles), dim=-1)  # (P, D)
-    return angles.cos(), angles.sin()
+    return angles.cos() * amplitude, angles.sin() * amplitude
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -40,7 +81,7 @@ class TableRotary(nn.Module):
     def __init__(self, positions: int, head_size: int, bases: dict[str, float]) -> None:
         super().__init__()
         for layer_type, base in bases.items():
-            cos, sin = rotary_table(positions, head_size, base)
+            cos, sin = rotary_table(positions, head_size, RotaryConfig(base))
             self.register_buffer(f"{layer_type}_cos", cos, persistent=False)  # (P, D) fp32
             self.register_buffer(f"{layer_type}_sin", sin, persistent=False)  # (P, D) fp32
 

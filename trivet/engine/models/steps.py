@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trivet.checkpoint.files import SINGLE_FILE, CheckpointMismatch, find_weight_files
-from trivet.checkpoint.modules import Dense, LayerNorm, Normalize, Step
+from trivet.checkpoint.modules import Dense, LayerNorm, LogitScore, Normalize, Step
+from trivet.checkpoint.templates import KNOWN
 from trivet.errors import ModelError
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -79,9 +81,13 @@ class _DenseLayer(nn.Module):
 def _check_shapes(folder: Path, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not as large as their module's configuration says."""
     for name, shape in shapes.items():
-        if tuple(tensors[name].shape) != shape:
-            found, stated = (" × ".join(map(str, sizes)) or "one number" for sizes in (tensors[name].shape, shape))
-            raise CheckpointMismatch(f"{folder}: {name} is {found}; its configuration says {stated}")
+        _check_shape(folder, name, tensors[name].shape, shape)
+
+
+def _check_shape(folder: Path, name: str, found: Sequence[int], shape: tuple[int, ...]) -> None:
+    if tuple(found) != shape:
+        sizes, stated = (" × ".join(map(str, each)) or "one number" for each in (found, shape))
+        raise CheckpointMismatch(f"{folder}: {name} is {sizes}; its configuration says {stated}")
 
 
 class UnitLength(nn.Module):
@@ -112,6 +118,38 @@ class WordLogits(nn.Module):
         return logits if logits.shape[1] == 1 else logits[:, :1] - logits[:, 1:]
 
 
+def answering_words(folder: Path, recipe: str | None) -> LogitScore:
+    """Return the ids of the words with which a causal reranker answers, where only the recipe names them.
+
+    Raises:
+        ModelError: there is no recipe, or the checkpoint's tokenizer lacks one of its words.
+    """
+    if recipe is None:
+        raise ModelError(f"{folder} is a causal language model; set reranker.template to one of {', '.join(KNOWN)}")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    known = KNOWN[recipe]
+
+    def id_of(word: str) -> int:
+        found = tokenizer.token_to_id(word)
+        if found is None:
+            raise ModelError(f"{folder} has no token {word}, with which {recipe} answers")
+        return int(found)
+
+    return LogitScore(id_of(known.yes), None if known.no is None else id_of(known.no))
+
+
+def ids_of_words(folder: Path, score: LogitScore, entries: int) -> list[int]:
+    """Return the rows of a language-model head that a score needs.
+
+    Raises:
+        ModelError: the vocabulary has fewer entries.
+    """
+    ids = [score.true_id, *([] if score.false_id is None else [score.false_id])]
+    if max(ids) >= entries:
+        raise ModelError(f"{folder}: the words that answer have ids {ids}; the vocabulary ends before them")
+    return ids
+
+
 def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """Make a linear layer of tensors, (outputs, inputs) and (outputs,), in fp32."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
@@ -119,6 +157,19 @@ def linear_of(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     if bias is not None:
         layer.bias = nn.Parameter(bias.float(), requires_grad=False)
     return layer
+
+
+def read_bare_linear(folder: Path, name: str, shape: tuple[int, int]) -> nn.Linear:
+    """Read a linear layer that has no bias, in fp32; `shape` is (outputs, inputs).
+
+    Raises:
+        CheckpointMismatch: it has a bias or another shape, or is missing.
+    """
+    if has_tensor(folder, f"{name}.bias"):
+        raise CheckpointMismatch(f"{folder} holds {name}.bias; this layer has no bias")
+    tensors = read_tensors(folder, [f"{name}.weight"])
+    _check_shapes(folder, {f"{name}.weight": shape}, tensors)
+    return linear_of(tensors[f"{name}.weight"])
 
 
 def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
@@ -146,15 +197,17 @@ def has_tensor(folder: Path, name: str) -> bool:
     return False
 
 
-def read_rows(folder: Path, name: str, rows: Sequence[int]) -> list[Tensor]:
+def read_rows(folder: Path, name: str, rows: Sequence[int], shape: tuple[int, int]) -> list[Tensor]:
     """Read some rows of a large matrix, each (columns,) fp32, without reading the others.
 
     Raises:
         ModelError: as `read_tensors`.
+        CheckpointMismatch: the matrix is missing or has another shape.
     """
     for file in find_weight_files(folder):
         with safe_open(file, framework="pt") as opened:
             if name in opened.keys():  # noqa: SIM118 - not a mapping
                 matrix = opened.get_slice(name)
+                _check_shape(folder, name, matrix.get_shape(), shape)
                 return [matrix[row : row + 1][0].float() for row in rows]
     raise CheckpointMismatch(f"{folder / SINGLE_FILE} has no {name}")

@@ -43,6 +43,7 @@ class TaskBase(Generic[RequestT]):
         """Turn a request into a job, or into its error: a bad request must not fail those batched with it."""
         try:
             job = yield from self._prepare(request)
+            self._check_not_empty(job, request)
             self._check_tokens(job.tokens, request)
         except InvalidInput as error:
             return error
@@ -65,6 +66,10 @@ class TaskBase(Generic[RequestT]):
         if long_input == "truncate":  # what lies beyond the model's limit will be cut, and does not count
             return self.tokenizer.encode_steps(texts, most_each=self.files.max_tokens)
         return self.tokenizer.encode_steps(texts, most_tokens=self.limits.max_request_tokens)
+
+    def _check_not_empty(self, job: Job, request: RequestT) -> None:
+        if not job.sequences:  # no output would ever arrive, and the caller would wait indefinitely
+            raise InvalidInput("there are no texts", field=request.inputs_field, code="no_texts")
 
     def _check_sequences(self, count: int, request: RequestT) -> None:
         if count > self.limits.max_sequences:

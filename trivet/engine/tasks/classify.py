@@ -58,8 +58,9 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         no_relation = labels.index(request.no_relation_label) if request.no_relation_label in labels else None
 
         def finish(outputs: Floats, timings: StageTimings) -> ClassifyResult:
-            scores = self._scores(outputs, windows, len(labels), no_relation, request.multi_label)
-            return ClassifyResult(scores, used, timings, self.device)
+            multi_label = request.multi_label or len(labels) == 1
+            logits, scores = self._scores(outputs, windows, len(labels), no_relation, multi_label=multi_label)
+            return ClassifyResult(logits, scores, used, timings, self.device)
 
         return Job(sequences, finish, request.priority)
 
@@ -98,22 +99,28 @@ class ClassifyTask(TaskBase[ClassifyRequest]):
         )
 
     def _scores(
-        self, outputs: Floats, windows: Sequence[int], labels: int, no_relation: int | None, multi_label: bool
-    ) -> Floats:
-        """Aggregate over windows, then normalise over labels or per label.
+        self, outputs: Floats, windows: Sequence[int], labels: int, no_relation: int | None, *, multi_label: bool
+    ) -> tuple[Floats, Floats]:
+        """Aggregate over windows, then normalise over labels or per label; return entailment logits and scores.
 
         Single-label scores are the softmax over the labels of their entailment logits. A multi-label score is the
         softmax of entailment against its opposite, which is the logistic function of their difference. Both follow the
         zero-shot pipeline of transformers, after a maximum over windows (a minimum for the no_relation label). As
         there, a single label is weighed against its opposite.
         """
-        multi_label = multi_label or labels == 1
-        evidence = outputs[:, self._entailment]  # (sequences,)
-        if multi_label:
-            evidence = evidence - outputs[:, self._opposite]
-        per_window = evidence.reshape(-1, labels)  # (windows of all inputs, labels)
-        starts = np.cumsum([0, *windows[:-1]])
-        best: Floats = np.maximum.reduceat(per_window, starts, axis=0)  # (inputs, labels)
-        if no_relation is not None:
-            best[:, no_relation] = np.minimum.reduceat(per_window[:, no_relation], starts)
-        return sigmoid(best) if multi_label else softmax(best)
+        entailment = outputs[:, self._entailment]  # (sequences,)
+        logits = _aggregated(entailment, windows, labels, no_relation)
+        if not multi_label:
+            return logits, softmax(logits)
+        margins = _aggregated(entailment - outputs[:, self._opposite], windows, labels, no_relation)
+        return logits, sigmoid(margins)
+
+
+def _aggregated(evidence: Floats, windows: Sequence[int], labels: int, no_relation: int | None) -> Floats:
+    """Return the best evidence of each label over the windows of an input: (sequences,) → (inputs, labels)."""
+    per_window = evidence.reshape(-1, labels)  # (windows of all inputs, labels)
+    starts = np.cumsum([0, *windows[:-1]])
+    best: Floats = np.maximum.reduceat(per_window, starts, axis=0)
+    if no_relation is not None:
+        best[:, no_relation] = np.minimum.reduceat(per_window[:, no_relation], starts)
+    return best

@@ -34,6 +34,8 @@ class TokenVectors:
         self._first_column = 1 if files.late is None and "sparse" in files.outputs else 0
         self._first_row = 1 if files.late is None else 0
         """bge-m3 gives no vector of the token in front of a text, whose state is the vector of the whole."""
+        sides: tuple[Side | None, ...] = ("query", "document", None)
+        self._limits = {side: min(files.max_tokens, self._late.tokens(side) or files.max_tokens) for side in sides}
 
     def _filler_id(self, expansion: Expansion | None, tokenizer: TextTokenizer) -> int:
         if expansion is None:
@@ -48,7 +50,7 @@ class TokenVectors:
 
     def limit(self, side: Side | None) -> int:
         """Return the tokens of the longest sequence of a kind."""
-        return min(self._files.max_tokens, self._late.tokens(side) or self._files.max_tokens)
+        return self._limits[side]
 
     def sequence(self, side: Side | None, *content: Ids) -> TokenSequence:
         """Wrap a text in special tokens; fill a query up."""

@@ -115,8 +115,18 @@ def _bert_like(name: str, **fields: Any) -> Callable[[int], tuple[Any, type[nn.M
 
 
 _DISTIL = {"dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4}
+_GROUPED = {"num_key_value_heads": 2, "head_dim": 16}
+"""Heads that share keys and values, and are together wider than the hidden size."""
+_GEMMA3 = {
+    **_GROUPED,
+    "num_key_value_heads": 1,
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"],
+    "sliding_window": 24,
+    "query_pre_attn_scalar": 24,
+}
 
-FAMILIES = {
+ENCODERS = {
     "bert": _bert_like("Bert"),
     "bert-tanh-gelu": _bert_like("Bert", hidden_act="gelu_new", layer_norm_eps=1e-6),
     "electra": _bert_like("Electra", embedding_size=16),
@@ -141,10 +151,51 @@ FAMILIES = {
         classifier_bias=True,
         classifier_activation="relu",
     ),
+    "gte": _bert_like(
+        "Gte", type_vocab_size=2, rope_parameters={"rope_type": "linear", "factor": 1.5, "rope_theta": 800.0}
+    ),
+    "gte-untyped": _bert_like("Gte", type_vocab_size=0, hidden_act="silu"),
 }
+DECODERS = {
+    "qwen3": _bert_like("Qwen3", **_GROUPED, attention_bias=True),
+    "qwen3-both-ways": _bert_like("Qwen3", **_GROUPED, is_causal=False),
+    "qwen3-sliding": _bert_like(
+        "Qwen3", **_GROUPED, use_sliding_window=True, sliding_window=24, max_window_layers=1, num_hidden_layers=4
+    ),
+    "qwen2": _bert_like("Qwen2", num_key_value_heads=2),
+    "llama": _bert_like(
+        "Llama",
+        num_key_value_heads=1,
+        attention_bias=True,
+        mlp_bias=True,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    ),
+    "llama-yarn": _bert_like(
+        "Llama",
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10_000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 128,
+        },
+    ),
+    "mistral": _bert_like("Mistral", num_key_value_heads=4, sliding_window=96),
+    "mistral-both-ways": _bert_like("Mistral", num_key_value_heads=2, sliding_window=9, is_causal=False),
+    "gemma": _bert_like("Gemma", **_GROUPED, hidden_act="gelu"),
+    "gemma3": _bert_like("Gemma3Text", **_GEMMA3),
+    "gemma3-both-ways": _bert_like("Gemma3Text", **_GEMMA3, use_bidirectional_attention=True),
+}
+FAMILIES = ENCODERS | DECODERS
 """A configuration and the two classes of transformers for each, by the number of labels."""
 
-TYPED = ("bert", "bert-tanh-gelu", "electra", "electra-unprojected", "roberta-with-types")
+TYPED = ("bert", "bert-tanh-gelu", "electra", "electra-unprojected", "roberta-with-types", "gte")
 
 
 def write_family(name: str, folder: Path, labels: int | None) -> nn.Module:

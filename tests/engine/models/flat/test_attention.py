@@ -1,5 +1,6 @@
 """Every form of attention against plain softmax attention of each sequence by itself, in float64."""
 
+import inspect
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from trivet.engine.models.flat import attention
 from trivet.engine.models.flat.attention import (
     PaddedAttention,
+    Reach,
     attend_in_blocks,
     choose_attention,
     varlen_refusal,
@@ -18,24 +20,35 @@ from trivet.engine.models.flat.attention import (
 from trivet.engine.models.spans import FlatSpans
 from trivet.errors import ModelError
 
-HEADS, SIZE = 2, 4
+HEADS, SIZE = 4, 4
 lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=8)
-reaches = st.none() | st.integers(1, 50)
+bounds = st.integers(0, 50)
+reaches = (
+    st.just(Reach())
+    | st.just(Reach(None, 0))
+    | st.builds(Reach, bounds, st.just(0))
+    | st.builds(Reach, st.none() | bounds, st.none() | bounds)
+)
 
 
-def _inputs(tokens: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def _inputs(tokens: int, shared: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, h, D), and twice (N, h / shared, D)."""
     random = torch.Generator().manual_seed(seed)
-    q, k, v = torch.randn(3, tokens, HEADS, SIZE, generator=random).mul(2.0)
+    q = torch.randn(tokens, HEADS, SIZE, generator=random).mul(2.0)
+    k, v = torch.randn(2, tokens, HEADS // shared, SIZE, generator=random).mul(2.0)
     return q, k, v
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], reach: int | None) -> Tensor:
+def _plain(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], reach: Reach) -> Tensor:
     mixed = torch.zeros_like(q, dtype=torch.float64)
+    k, v = (each.repeat_interleave(HEADS // each.shape[1], dim=1) for each in (k, v))
     start = 0
     for length in lengths:
         at = slice(start, start + length)
         place = torch.arange(length)
-        near = (place[:, None] - place).abs() <= (length if reach is None else reach)
+        before, after = (length if bound is None else bound for bound in reach)
+        behind = place - place[:, None]  # (queries, keys)
+        near = (behind >= -before) & (behind <= after)
         scores = torch.einsum("qhd,khd->hqk", q[at].double(), k[at].double()) / SIZE**0.5
         weights = scores.masked_fill(~near, -torch.inf).softmax(-1)
         mixed[at] = torch.einsum("hqk,khd->qhd", weights, v[at].double())
@@ -54,38 +67,47 @@ def _close(ours: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.slow
-@given(lengths=lengths_lists, reach=reaches)
-def test_padded(lengths: list[int], reach: int | None) -> None:
-    q, k, v = _inputs(sum(lengths))
+@given(lengths=lengths_lists, reach=reaches, shared=st.sampled_from([1, 2, HEADS]))
+def test_padded(lengths: list[int], reach: Reach, shared: int) -> None:
+    q, k, v = _inputs(sum(lengths), shared)
     attend = PaddedAttention()(_spans(lengths))
     for _ in range(2):  # the second layer finds masks and indices made
         _close(attend(q, k, v, reach), _plain(q, k, v, lengths, reach))
 
 
-@given(lengths=lengths_lists, reach=st.integers(1, 50))
-def test_blocks(lengths: list[int], reach: int) -> None:
+@given(lengths=lengths_lists, before=bounds, after=bounds)
+def test_blocks(lengths: list[int], before: int, after: int) -> None:
     q, k, v = _inputs(sum(lengths))
-    ours = attend_in_blocks(q, k, v, _spans(lengths).sequence_of_token, reach)
-    _close(ours, _plain(q, k, v, lengths, reach))
+    ours = attend_in_blocks(q, k, v, _spans(lengths).sequence_of_token, before, after)
+    _close(ours, _plain(q, k, v, lengths, Reach(before, after)))
+
+
+def test_a_bound_that_no_sequence_reaches_is_none() -> None:
+    assert Reach(9, 8).within(10) == Reach(None, 8)
+    assert Reach(9, 0).within(11) == Reach(9, 0)
+    assert Reach(0, 0).within(1) == Reach()
+
+
+SOME = (Reach(), Reach(2, 2), Reach(None, 0), Reach(2, 0))
 
 
 def test_a_longest_that_is_too_large_changes_nothing() -> None:
     lengths = [3, 9, 1]
     q, k, v = _inputs(13)
-    for reach in (None, 2):
+    for reach in SOME:
         _close(PaddedAttention()(_spans(lengths, max_len=40))(q, k, v, reach), _plain(q, k, v, lengths, reach))
 
 
 def test_sequences_without_tokens_change_nothing() -> None:
     lengths = [3, 0, 9, 0, 0]
     q, k, v = _inputs(12)
-    for reach in (None, 2):
+    for reach in SOME:
         mixed = PaddedAttention()(_spans(lengths))(q, k, v, reach)
         _close(mixed, _plain(q, k, v, [3, 9], reach))
 
 
-@pytest.mark.parametrize("reach", [None, 2])
-def test_fillers_may_be_longer_than_the_longest_sequence(reach: int | None) -> None:
+@pytest.mark.parametrize("reach", SOME)
+def test_fillers_may_be_longer_than_the_longest_sequence(reach: Reach) -> None:
     q, k, v = _inputs(16)
     # Two sequences of up to 8 tokens would fill 16 places: that both have 8 does not follow.
     mixed = PaddedAttention()(_spans([3, 13], max_len=8))(q, k, v, reach)
@@ -133,16 +155,27 @@ def test_a_torch_without_windows_is_recognised_by_its_signature(monkeypatch: pyt
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(installed, "varlen_attn", lambda query, key, value, is_causal=False: query)
-    assert "knows no window_size" in str(varlen_refusal(torch.device("cuda"), torch.bfloat16, 64))
+    reason = str(varlen_refusal(torch.device("cuda"), torch.bfloat16, 64))
+    assert "knows no window_size and no enable_gqa in varlen_attn" in reason
 
 
-def test_varlen_gets_boundaries_and_window() -> None:
+@pytest.mark.parametrize(
+    ("reach", "window"),
+    [(Reach(), (-1, -1)), (Reach(64, 64), (64, 64)), (Reach(None, 0), (-1, 0)), (Reach(64, 0), (64, 0))],
+)
+@pytest.mark.parametrize("shared", [1, HEADS])
+def test_varlen_gets_boundaries_window_and_shared_heads(reach: Reach, window: tuple[int, int], shared: int) -> None:
     calls = []
     varlen = attention.VarlenAttention()
     varlen._kernel = lambda *args, **options: calls.append((args[3:], options)) or args[0]
-    spans, (q, k, v) = _spans([3, 4]), _inputs(7)
-    attend = varlen(spans)
-    attend(q, k, v, None)
-    attend(q, k, v, 64)
+    spans, (q, k, v) = _spans([3, 4]), _inputs(7, shared)
+    varlen(spans)(q, k, v, reach)
     bounds = spans.cu_seqlens
-    assert calls == [((bounds, bounds, 4, 4), {}), ((bounds, bounds, 4, 4), {"window_size": (64, 64)})]
+    assert calls == [((bounds, bounds, 4, 4), {"window_size": window, "enable_gqa": shared > 1})]
+
+
+def test_the_installed_kernel_takes_what_it_is_given() -> None:
+    """It cannot run here, but its signature can be asked."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    inspect.signature(varlen_attn).bind(*range(7), window_size=(-1, 0), enable_gqa=True)

@@ -16,9 +16,8 @@ from tests.engine.models.flat.support import LENGTHS, randomise, run, sequences,
 from tests.engine.models.flat.test_padded import reference
 from tests.support.checkpoints import write_checkpoint
 from trivet.checkpoint.files import CheckpointMismatch
-from trivet.engine.models.flat import nomic
+from trivet.engine.models.flat import experts
 from trivet.engine.models.flat.load import FlatModel, load_flat_model
-from trivet.engine.models.flat.nomic import Experts
 
 TOLERANCE = {"rtol": 0.0, "atol": 1e-5}
 
@@ -49,22 +48,22 @@ def test_moe_equals_the_float64_reference(moe: FlatModel, moe_files: Path) -> No
 @pytest.mark.slow
 def test_every_expert_is_used(moe: FlatModel) -> None:
     chosen: list[Tensor] = []
-    experts: Any = moe.encoder.layers[1].feed_forward
-    hook = experts.router.register_forward_hook(lambda _m, _i, out: chosen.append(out.topk(2).indices))
+    of_layer: Any = moe.encoder.layers[1].feed_forward
+    hook = of_layer.router.register_forward_hook(lambda _m, _i, out: chosen.append(out.topk(2).indices))
     run(moe, sequences((200,), vocab_size=1000))
     hook.remove()
     assert set(chosen[0].unique().tolist()) == set(range(8)), "the reference test would not see some experts"
 
 
-@pytest.mark.parametrize("mix", [nomic.mix_grouped, nomic.mix_all, nomic.mix_by_size])
-@pytest.mark.parametrize("tokens", [1, 50, nomic.ALL_EXPERTS_UP_TO_TOKENS + 1])
-def test_all_ways_to_mix_agree(mix: nomic.MixExperts, tokens: int) -> None:
+@pytest.mark.parametrize("mix", [experts.mix_grouped, experts.mix_all, experts.mix_by_size])
+@pytest.mark.parametrize("tokens", [1, 50, experts.ALL_EXPERTS_UP_TO_TOKENS + 1])
+def test_all_ways_to_mix_agree(mix: experts.MixExperts, tokens: int) -> None:
     torch.manual_seed(0)
     x, w1, w2 = torch.randn(tokens, 32), torch.randn(8, 48, 32) / 6, torch.randn(8, 48, 32) / 7
     logits = torch.randn(tokens, 8)
     logits[:, 5] = -torch.inf  # an expert without tokens
     shares, chosen = logits.softmax(-1).topk(2)
-    looped = nomic.mix_one_by_one(x, shares, chosen, w1, w2)
+    looped = experts.mix_one_by_one(x, shares, chosen, w1, w2)
     torch.testing.assert_close(mix(x, shares, chosen, w1, w2), looped, rtol=0, atol=1e-5)
 
 
@@ -79,7 +78,7 @@ def test_all_ways_to_mix_agree(mix: nomic.MixExperts, tokens: int) -> None:
     ],
 )
 def test_where_groups_need_no_wait(capability: tuple[int, int], dtype: torch.dtype, waits: bool) -> None:
-    assert nomic.groups_without_waiting(capability, dtype) is not waits
+    assert experts.groups_without_waiting(capability, dtype) is not waits
 
 
 @pytest.mark.slow
@@ -87,9 +86,9 @@ def test_batches_that_can_be_captured(moe_files: Path) -> None:
     model = load_flat_model(moe_files, "embedder")
     assert model.capturable_tokens is None
     for module in model.modules():
-        if isinstance(module, Experts):
-            module.mix = nomic.mix_by_size
-    assert model.capturable_tokens == nomic.ALL_EXPERTS_UP_TO_TOKENS
+        if isinstance(module, experts.Experts):
+            module.mix = experts.mix_by_size
+    assert model.capturable_tokens == experts.ALL_EXPERTS_UP_TO_TOKENS
 
 
 def test_the_router_stays_in_fp32(moe_files: Path) -> None:

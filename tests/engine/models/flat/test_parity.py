@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.engine.models.flat.support import FAMILIES, LENGTHS, TYPED, run, sequences, token_types, write_family
+from tests.engine.models.flat.support import (
+    ENCODERS,
+    FAMILIES,
+    LENGTHS,
+    TYPED,
+    run,
+    sequences,
+    token_types,
+    write_family,
+)
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
 from trivet.engine.models.flat.load import load_flat_model
@@ -54,7 +63,7 @@ def test_classifiers(family: str, task: Task, labels: int, tmp_path: Path) -> No
     assert expected.std(0).min() > 0.05, "sequences must differ for this test to mean much"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*ENCODERS, "qwen3"])
 def test_an_embedder_is_read_from_a_classifiers_files(family: str, tmp_path: Path) -> None:
     """Its tensors have a prefix there, and a head beside them."""
     reference = write_family(family, tmp_path, labels=2)
@@ -75,11 +84,21 @@ def test_token_types(family: str, tmp_path: Path) -> None:
     assert not torch.allclose(run(model, parts), expected, atol=1e-3), "types must matter for this test to mean much"
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "modernbert"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "distilbert", "modernbert", "gte-untyped", "qwen3"])
 def test_models_without_token_types_ignore_them(family: str, tmp_path: Path) -> None:
     write_family(family, tmp_path, labels=1)
     model, parts = load_flat_model(tmp_path, "reranker"), sequences((3, 90))
     assert torch.equal(run(model, parts, [token_types(part) for part in parts]), run(model, parts))
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+def test_tokens_of_the_padding_id_take_no_position(family: str, tmp_path: Path) -> None:
+    """As in transformers, wherever they stand: a text can name the padding token."""
+    reference = write_family(family, tmp_path, labels=1)
+    padding = getattr(reference, "config").pad_token_id  # noqa: B009 - a module types its attributes as tensors
+    parts = [*sequences((5, 40)), torch.tensor([padding, 8, 9]), torch.tensor([7, padding, padding, 8, padding])]
+    expected = _logits(reference, parts)
+    torch.testing.assert_close(run(load_flat_model(tmp_path, "reranker"), parts), expected, **TOLERANCE)
 
 
 def test_ids_and_positions_may_be_int32(tmp_path: Path) -> None:

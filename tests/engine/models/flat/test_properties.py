@@ -20,18 +20,22 @@ from trivet.starter import prepare_starter
 
 ROOT = Path(__file__).parents[4]
 
-# One of each encoder; modernbert-mean sees 5 tokens to either side.
-ENCODERS: tuple[tuple[str, Task], ...] = (
+# One of each body; modernbert-mean sees 5 tokens to either side, gemma3 12 or 23 before it.
+MODELS: tuple[tuple[str, Task], ...] = (
     ("bert", "reranker"),
     ("modernbert-mean", "reranker"),
     ("nomic-embed-text-v2-moe", "embedder"),
+    ("gte", "embedder"),
+    ("qwen3", "reranker"),
+    ("gemma3", "embedder"),
+    ("gemma3-both-ways", "embedder"),
 )
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatModel]:
     loaded = {}
-    for name, task in ENCODERS:
+    for name, task in MODELS:
         folder = tmp_path_factory.mktemp(name)
         if name.startswith("nomic"):
             write_checkpoint(name, "tiny", folder)  # type: ignore[arg-type]
@@ -43,7 +47,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FlatModel]:
 
 @pytest.mark.slow
 @settings(max_examples=25)
-@pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
+@pytest.mark.parametrize("name", [name for name, _ in MODELS])
 @given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=7), seed=st.integers(0, 999))
 def test_order_and_other_sequences_change_nothing(
     models: dict[str, FlatModel], name: str, lengths: list[int], seed: int
@@ -59,7 +63,7 @@ def test_order_and_other_sequences_change_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, _ in ENCODERS])
+@pytest.mark.parametrize("name", [name for name, _ in MODELS])
 def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: str) -> None:
     """As a captured graph needs it: fillers in one more sequence, then sequences without tokens."""
     model, parts = models[name], sequences((9, 33, 2))
@@ -89,7 +93,7 @@ def test_500_documents_have_500_scores(tmp_path: Path, dtype: torch.dtype) -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "electra", "distilbert"])
+@pytest.mark.parametrize("name", ["bert", "modernbert-mean", "electra", "distilbert", "gte", "qwen3", "gemma3"])
 def test_16_bits_stay_close(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     write_family(name, tmp_path, labels=1)
     parts = sequences((5, 128, 300))
@@ -125,18 +129,21 @@ def _python(code: str) -> None:
         (lambda folder: write_family("bert", folder, labels=1), "reranker"),
         (lambda folder: write_family("modernbert", folder, labels=1), "classifier"),
         (lambda folder: write_checkpoint("nomic-embed-text-v2-moe", "tiny", folder), "embedder"),
+        (lambda folder: write_family("qwen3", folder, labels=1), "reranker"),
     ],
-    ids=["bert", "modernbert", "nomic"],
+    ids=["bert", "modernbert", "nomic", "qwen3"],
 )
 def test_serving_imports_no_transformers(write: Callable[[Path], Any], task: str, tmp_path: Path) -> None:
     write(tmp_path)
     _python(_SERVE.format(folder=str(tmp_path), task=task))
 
 
-def test_asking_what_is_supported_imports_no_torch() -> None:
+def test_asking_what_is_supported_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mpnet"}')
     _python(
         "import sys\n"
-        "from trivet.checkpoint.flat_encoders import unsupported_reason\n"
-        "assert 'mpnet' in unsupported_reason({'model_type': 'mpnet'}, 'embedder')\n"
+        "from pathlib import Path\n"
+        "from trivet.checkpoint.flat.model import padded_because\n"
+        f"assert 'mpnet' in padded_because(Path({str(tmp_path)!r}), 'embedder')\n"
         "assert 'torch' not in sys.modules"
     )

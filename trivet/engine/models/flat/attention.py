@@ -1,4 +1,4 @@
-"""Attention over sequences laid end to end, handed to the encoders from outside.
+"""Attention over sequences laid end to end, handed to the modules from outside.
 
 An :class:`Attention` is chosen once per model. Called with the boundaries of a batch it gives an :class:`Attend`,
 which every layer of that forward calls with its queries, keys and values: what depends on the boundaries alone (masks,
@@ -9,11 +9,13 @@ indices) is made once. Two exist, and they agree:
 - :class:`PaddedAttention`: queries, keys and values are unpacked to (S, h, longest, D) and packed again; everything
   around attention stays flat. For GPUs before Ampere, for fp32, and for the CPU.
 
-Local layers (``reach`` tokens to either side) of the latter run in blocks, :func:`attend_in_blocks`, which costs
-O(N × reach) whatever the lengths are.
+How far a token sees is a :class:`Reach`: all of its sequence, only what lies before it (causal), or a window of either.
+Windows of the latter run in blocks, :func:`attend_in_blocks`, which costs O(N × reach) whatever the lengths are.
+
+Keys and values may have fewer heads than queries: head i of h reads head i · g // h of g.
 
 Neither waits for the device: sizes come from shapes and from numbers that the host knows. What they do *not* do:
-causal masks, dropout, caches.
+dropout, caches.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -32,13 +34,25 @@ from trivet.errors import ModelError
 
 AttentionKind = Literal["auto", "varlen", "padded"]
 
-Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, int | None], Tensor]
-"""``attend(q, k, v, reach) -> mixed``: each (N, h, D). A token sees the tokens of its sequence, those at most ``reach``
-away where it is not None."""
+
+class Reach(NamedTuple):
+    """How many tokens of its sequence a token sees before and behind it, besides itself; None: all there are."""
+
+    before: int | None = None
+    after: int | None = None
+
+    def within(self, longest: int) -> Reach:
+        """Drop the bounds that no sequence of up to so many tokens reaches."""
+        return Reach(*(None if bound is not None and bound >= longest - 1 else bound for bound in self))
+
+
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Reach], Tensor]
+"""``attend(q (N, h, D), k (N, g, D), v (N, g, D), reach) -> mixed (N, h, D)``; no token sees another sequence."""
 
 _VARLEN_CAPABILITY: Final = (8, 0)
 _VARLEN_MOST_CHANNELS: Final = 256
 """FlashAttention's limits: the generation of the GPU, and the size of a head, a multiple of 8."""
+_VARLEN_OPTIONS: Final = ("window_size", "enable_gqa")
 
 
 class Attention(Protocol):
@@ -84,8 +98,9 @@ def _varlen_missing() -> str | None:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return f"torch {torch.__version__} has no torch.nn.attention.varlen (2.11 has)"
-    if "window_size" not in inspect.signature(varlen_attn).parameters:
-        return f"torch {torch.__version__} knows no window_size in varlen_attn (2.11 does)"
+    missing = [name for name in _VARLEN_OPTIONS if name not in inspect.signature(varlen_attn).parameters]
+    if missing:
+        return f"torch {torch.__version__} knows no {' and no '.join(missing)} in varlen_attn (2.13 does)"
     return None
 
 
@@ -102,9 +117,12 @@ class VarlenAttention:
         """See `Attention`."""
         kernel, bounds, longest = self._kernel, spans.cu_seqlens, spans.max_len
 
-        def attend(query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
-            window = {} if reach is None else {"window_size": (reach, reach)}
-            mixed: Tensor = kernel(query, key, value, bounds, bounds, longest, longest, **window)
+        def attend(query: Tensor, key: Tensor, value: Tensor, reach: Reach) -> Tensor:
+            window = tuple(-1 if bound is None else bound for bound in reach)
+            grouped = query.shape[1] != key.shape[1]
+            mixed: Tensor = kernel(
+                query, key, value, bounds, bounds, longest, longest, window_size=window, enable_gqa=grouped
+            )
             return mixed  # (N, h, D)
 
         return attend
@@ -125,13 +143,20 @@ class _PaddedForward:
         self._spans = spans
         self._shape = (spans.count, spans.max_len)  # (S, L)
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, reach: Reach) -> Tensor:
         """See `Attend`."""
-        if reach is not None and reach < self._spans.max_len - 1:
-            return attend_in_blocks(query, key, value, self._spans.sequence_of_token, reach)
-        # A sequence no longer than the reach is seen whole.
+        key, value = (_for_each_head(states, query.shape[1]) for states in (key, value))
+        before, after = reach.within(self._spans.max_len)
+        if before is not None or after not in (None, 0):
+            longest = self._spans.max_len
+            bounds = (longest if bound is None else bound for bound in (before, after))
+            return attend_in_blocks(query, key, value, self._spans.sequence_of_token, *bounds)
         q, k, v = (self._unpack(states) for states in (query, key, value))  # each (S, h, L, D)
-        mixed = functional.scaled_dot_product_attention(q, k, v, self._mask)
+        if after is None:
+            mixed = functional.scaled_dot_product_attention(q, k, v, self._mask)
+        else:
+            # What lies past the end of a sequence lies behind all of its tokens, which therefore need no mask.
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self._slot_of_token)
 
     def _unpack(self, states: Tensor) -> Tensor:
@@ -162,39 +187,49 @@ class _PaddedForward:
         return (self._within < lengths[:, None])[:, None, None, :]
 
 
-def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, sequence_of_token: Tensor, reach: int) -> Tensor:
-    """Attention of tokens of one sequence that are at most ``reach`` apart; q, k, v (N, h, D) → (N, h, D).
+def _for_each_head(states: Tensor, heads: int) -> Tensor:
+    """(N, g, D) → (N, h, D): each of the g for as many heads. Not all kernels of torch's attention share heads."""
+    shared = heads // states.shape[1]
+    return states if shared == 1 else states.repeat_interleave(shared, dim=1)
 
-    The N tokens, whatever sequences they are of, are cut into blocks of ``reach`` queries; each block attends to itself
-    and the two beside it, which hold every key within reach. Exact, and O(N × reach) in work and memory: a mask over
-    N × N would compute every score and throw nearly all away.
+
+def attend_in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, sequence_of_token: Tensor, before: int, after: int
+) -> Tensor:
+    """Attention of tokens to those of their sequence in a window around them; q, k, v (N, h, D) → (N, h, D).
+
+    The N tokens, whatever sequences they are of, are cut into blocks of R queries; each block attends to itself and to
+    the tokens beside it that the window reaches. Exact, and O(N × R) in work and memory: a mask over N × N would
+    compute every score and throw nearly all away.
 
     Args:
         query: rotated already, as `key` is.
         key: see `query`.
         value: see `query`.
         sequence_of_token: (N,), equal for tokens of one sequence, which lie side by side.
-        reach: tokens to either side.
+        before: tokens that a token sees before it.
+        after: tokens that it sees behind it.
     """
     tokens, heads, size = query.shape
     device = query.device
-    blocks = (tokens + reach - 1) // reach  # n
-    first = torch.arange(blocks, device=device)[:, None] * reach  # (n, 1), where each block begins
-    query_at = first + torch.arange(reach, device=device)  # (n, R)
-    key_at = first + torch.arange(-reach, 2 * reach, device=device)  # (n, 3R)
-    exists = (key_at >= 0) & (key_at < tokens)  # (n, 3R)
+    block = max(before, after, 1)  # R
+    keys = before + block + after  # K, of one block
+    blocks = (tokens + block - 1) // block  # n
+    first = torch.arange(blocks, device=device)[:, None] * block  # (n, 1), where each block begins
+    in_block, around = torch.arange(block, device=device), torch.arange(-before, block + after, device=device)
+    query_at, key_at = first + in_block, first + around  # (n, R), (n, K)
+    exists = (key_at >= 0) & (key_at < tokens)  # (n, K)
     # Slots beyond either end repeat the nearest token: as keys they are masked, as queries dropped at the end.
     query_at, key_at = query_at.clamp(max=tokens - 1), key_at.clamp(0, tokens - 1)
-    distance = (torch.arange(reach, device=device)[:, None] + reach - torch.arange(3 * reach, device=device)).abs()
-    of_query = sequence_of_token[query_at.flatten()].view(-1, reach, 1)  # (n, R, 1)
-    of_key = sequence_of_token[key_at.flatten()].view(-1, 1, 3 * reach)  # (n, 1, 3R)
-    near = (of_query == of_key) & (distance <= reach) & exists[:, None, :]  # (n, R, 3R)
+    behind = around - in_block[:, None]  # (R, K), how far a key lies behind a query
+    of_query = sequence_of_token[query_at.flatten()].view(-1, block, 1)  # (n, R, 1)
+    of_key = sequence_of_token[key_at.flatten()].view(-1, 1, keys)  # (n, 1, K)
+    near = (of_query == of_key) & (behind >= -before) & (behind <= after) & exists[:, None, :]  # (n, R, K)
     # Every slot sees itself, so that no softmax runs over nothing.
-    allowed = (near | (distance == 0))[:, None]  # (n, 1, R, 3R)
-    q = query.index_select(0, query_at.flatten()).view(-1, reach, heads, size).transpose(1, 2)  # (n, h, R, D)
+    allowed = (near | (behind == 0))[:, None]  # (n, 1, R, K)
+    q = query.index_select(0, query_at.flatten()).view(-1, block, heads, size).transpose(1, 2)  # (n, h, R, D)
     k, v = (
-        states.index_select(0, key_at.flatten()).view(-1, 3 * reach, heads, size).transpose(1, 2)
-        for states in (key, value)
-    )  # each (n, h, 3R, D)
+        states.index_select(0, key_at.flatten()).view(-1, keys, heads, size).transpose(1, 2) for states in (key, value)
+    )  # each (n, h, K, D)
     mixed = functional.scaled_dot_product_attention(q, k, v, allowed)  # (n, h, R, D)
     return mixed.transpose(1, 2).reshape(-1, heads, size)[:tokens]

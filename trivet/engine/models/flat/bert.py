@@ -1,17 +1,18 @@
 """The BERT family on tokens laid end to end: bert, electra, roberta, xlm-roberta, camembert, distilbert.
 
 They are one architecture. What differs (where positions begin, token types, the names of tensors, the head) is data in
-:class:`~trivet.checkpoint.flat_encoders.BertConfig`.
+:class:`~trivet.checkpoint.flat.encoders.BertConfig`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat_encoders import BertConfig
-from trivet.engine.models.flat.attention import Attend
+from trivet.checkpoint.flat.encoders import BertConfig
+from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import FeedForward, Projections
 
 
@@ -38,7 +39,7 @@ class _Embeddings(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         size = config.embedding_size
-        self.first_position = config.first_position
+        self.padding_id = config.padding_id
         self.words = nn.Embedding(config.vocab_size, size)
         self.positions = nn.Embedding(config.positions, size)
         self.types = nn.Embedding(config.token_types, size) if config.token_types else None
@@ -46,12 +47,26 @@ class _Embeddings(nn.Module):
         self.project = nn.Linear(size, config.hidden_size) if size != config.hidden_size else nn.Identity()
 
     def forward(self, ids: Tensor, token_types: Tensor | None, positions: Tensor) -> Tensor:
-        x = self.words(ids) + self.positions(positions + self.first_position)  # (N, embedding size)
+        if self.padding_id is not None:
+            positions = _counted_positions(ids, positions, self.padding_id)
+        x = self.words(ids) + self.positions(positions)  # (N, embedding size)
         if self.types is not None:
             has_choice = token_types is not None and self.types.num_embeddings > 1
             x = x + (self.types(token_types) if has_choice else self.types.weight[0])
         out: Tensor = self.project(self.norm(x))
         return out  # (N, H)
+
+
+def _counted_positions(ids: Tensor, positions: Tensor, padding_id: int) -> Tensor:
+    """RoBERTa's positions, (N,): they begin behind the padding id, and count the tokens that do not have it.
+
+    A text can name the padding token, and its id may be that of another token.
+    """
+    counts = ids != padding_id  # (N,)
+    counted = counts.cumsum(0)  # (N,), over all sequences
+    first = torch.arange(len(ids), device=ids.device) - positions  # (N,), where each token's sequence begins
+    before = (counted - counts.to(counted.dtype)).index_select(0, first)  # (N,), tokens of the sequences before
+    return torch.where(counts, counted - before, 0) + padding_id
 
 
 class _Layer(nn.Module):
@@ -73,7 +88,7 @@ class _Layer(nn.Module):
     def _attention(self, x: Tensor, attend: Attend) -> Tensor:
         """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
         query, key, value = self.projections(x)  # each (N, h, D)
-        mixed: Tensor = self.mix_heads(attend(query, key, value, None).flatten(1))
+        mixed: Tensor = self.mix_heads(attend(query, key, value, Reach()).flatten(1))
         return mixed
 
 
@@ -119,5 +134,4 @@ def bert_tensors(config: BertConfig) -> dict[str, tuple[str, ...]]:
     for index in range(config.layers):
         for ours, theirs in modules.items():
             sources[f"encoder.layers.{index}.{ours}"] = tuple(prefix.format(index) + name for name in theirs)
-    dense, output = config.head_tensors
-    return sources | {"head.dense": (dense,), "head.output": (output,)}
+    return sources

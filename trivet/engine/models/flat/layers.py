@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.engine.models.rotary import rotary_table
+from trivet.checkpoint.flat.encoders import FeedForwardConfig
+from trivet.checkpoint.flat.rotary import RotaryConfig
+from trivet.engine.models.rotary import rotary_frequencies, rotary_table
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "gelu": functional.gelu,
@@ -38,16 +40,34 @@ class Rotary(nn.Module):
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, positions: int, head_size: int, base: float) -> None:
+    def __init__(self, positions: int, head_size: int, config: RotaryConfig) -> None:
         super().__init__()
         with torch.device("cpu"):  # real values even while the parameters are built on the meta device
-            cos, sin = rotary_table(positions, head_size, base)
+            cos, sin = rotary_table(positions, head_size, config)
         self.register_buffer("cos", cos, persistent=False)  # (P, D) fp32
         self.register_buffer("sin", sin, persistent=False)  # (P, D) fp32
 
     def forward(self, positions: Tensor, dtype: torch.dtype) -> Angles:
         """Rows of the table, rounded to the dtype of what they rotate, as transformers does."""
         return Angles(*(functional.embedding(positions, table).to(dtype) for table in (self.cos, self.sin)))
+
+
+class ComputedRotary(nn.Module):
+    """`Rotary` without a table, which for 131,072 positions would take 128 MiB. Not for graphs that are converted."""
+
+    frequencies: Tensor
+
+    def __init__(self, head_size: int, config: RotaryConfig) -> None:
+        super().__init__()
+        with torch.device("cpu"):  # see `Rotary`
+            frequencies, self.amplitude = rotary_frequencies(head_size, config)
+        self.register_buffer("frequencies", frequencies, persistent=False)  # (D/2,) fp32
+
+    def forward(self, positions: Tensor, dtype: torch.dtype) -> Angles:
+        """Compute in fp32, and round as `Rotary` does."""
+        angles = positions.float()[:, None] * self.frequencies  # (N, D/2)
+        angles = torch.cat((angles, angles), dim=-1)
+        return Angles((angles.cos() * self.amplitude).to(dtype), (angles.sin() * self.amplitude).to(dtype))
 
 
 class Projections(nn.Module):
@@ -74,14 +94,15 @@ class Projections(nn.Module):
 
 
 def turn(x: Tensor, angles: Angles) -> Tensor:
-    """Rotate ``x`` (N, pair, h, D) by angles of its dtype.
+    """Rotate ``x`` (N, …, D) by angles of its dtype.
 
     Written by halves into the result: four passes over half of the numbers each, where the textbook form
     (`trivet.engine.models.rotary.rotate`) makes seven over all of them. On a GPU a rotation takes as long as a matrix
     product: with fp32 angles it took a quarter of a ModernBERT forward.
     """
     half = x.shape[-1] // 2
-    cos, sin = (table[:, None, None, :half] for table in angles)  # each (N, 1, 1, D/2)
+    shape = (-1, *(1,) * (x.ndim - 2), half)
+    cos, sin = (table[:, :half].view(shape) for table in angles)  # each (N, …, D/2)
     first, second = x[..., :half], x[..., half:]
     turned = torch.empty_like(x, memory_format=torch.contiguous_format)
     torch.addcmul(first * cos, second, sin, value=-1, out=turned[..., :half])
@@ -89,18 +110,40 @@ def turn(x: Tensor, angles: Angles) -> Tensor:
     return turned
 
 
-class GatedFeedForward(nn.Module):
-    """``outer(activation(inner(x)) * gate(x))``; `inner` and `gate` are one product, its rows [inner | gate]."""
+class RmsNorm(nn.Module):
+    """``x / rms(x) · weight`` over the last dimension. Gemma's weights lie around 0, and 1 is added to them in fp32."""
 
-    def __init__(self, hidden_size: int, inner_size: int, activation: str, *, bias: bool) -> None:
+    def __init__(self, size: int, eps: float, *, is_gemma: bool) -> None:
         super().__init__()
-        self.joint = nn.Linear(hidden_size, 2 * inner_size, bias=bias)
-        self.outer = nn.Linear(inner_size, hidden_size, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.weight = nn.Parameter(torch.empty(size))
+        self.eps = eps
+        self.is_gemma = is_gemma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, size) → (…, size) of the same dtype."""
+        if not self.is_gemma:
+            return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return functional.rms_norm(x.float(), self.weight.shape, 1.0 + self.weight.float(), self.eps).to(x.dtype)
+
+
+class GatedFeedForward(nn.Module):
+    """``outer(activation(inner(x)) * gate(x))``; `inner` and `gate` are one product.
+
+    Its rows are [inner | gate], or [gate | inner] if the configuration says that the second half is activated.
+    """
+
+    def __init__(self, hidden_size: int, inner_size: int, config: FeedForwardConfig) -> None:
+        super().__init__()
+        self.joint = nn.Linear(hidden_size, 2 * inner_size, bias=config.inner_bias)
+        self.outer = nn.Linear(inner_size, hidden_size, bias=config.outer_bias)
+        self.activation = ACTIVATIONS[config.activation]
+        self.activates_second = config.activates_second
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H) → (N, H)."""
         inner, gate = self.joint(x).chunk(2, dim=-1)  # each (N, F)
+        if self.activates_second:
+            inner, gate = gate, inner
         out: Tensor = self.outer(self.activation(inner).mul_(gate))  # in place: the peak of a forward is here
         return out
 

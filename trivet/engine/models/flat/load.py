@@ -1,4 +1,4 @@
-"""Loads a checkpoint as a flat model: encoder, attention and head, from token ids to a sequence's numbers.
+"""Loads a checkpoint as a flat model: body, attention and head, from token ids to a sequence's numbers.
 
 Imports torch and safetensors; never transformers.
 """
@@ -15,23 +15,21 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trivet.checkpoint.files import read_config
-from trivet.checkpoint.flat_encoders import (
-    BertConfig,
-    FlatConfig,
-    ModernBertConfig,
-    NomicConfig,
-    read_flat_config,
-)
-from trivet.checkpoint.pooling import read_pooling_modes
+from trivet.checkpoint.flat.decoders import DecoderConfig
+from trivet.checkpoint.flat.encoders import BertConfig, ModernBertConfig
+from trivet.checkpoint.flat.heads import ClassifierHeadConfig, HeadConfig, PooledHeadConfig
+from trivet.checkpoint.flat.model import BodyConfig, read_body, read_flat
 from trivet.config import Task
 from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
-from trivet.engine.models.flat.heads import ClassificationHead
+from trivet.engine.models.flat.decoder import Decoder, decoder_tensors
+from trivet.engine.models.flat.experts import ALL_EXPERTS_UP_TO_TOKENS, Experts, mix_by_size
+from trivet.engine.models.flat.heads import ClassificationHead, classifier_tensors, read_pooled_head
 from trivet.engine.models.flat.layers import Fp32Linear
 from trivet.engine.models.flat.modernbert import ModernBertEncoder, modernbert_tensors
-from trivet.engine.models.flat.nomic import ALL_EXPERTS_UP_TO_TOKENS, Experts, NomicEncoder, mix_by_size, nomic_tensors
+from trivet.engine.models.flat.rotary_encoder import RotaryEncoder, gte_tensors, nomic_tensors
 from trivet.engine.models.flat.weights import Naming, load_weights
-from trivet.engine.models.pooling import Pooling
+from trivet.engine.models.pooling import PooledHead
 from trivet.engine.models.spans import FlatSpans
 
 
@@ -43,12 +41,14 @@ class FlatModel(nn.Module):
     waits for the device, so it can be captured as a graph; see :attr:`capturable_tokens`.
     """
 
-    def __init__(self, architecture: FlatConfig, head: ClassificationHead | Pooling) -> None:
+    def __init__(
+        self, encoder: nn.Module, head: ClassificationHead | PooledHead, attention: Attention, max_tokens: int
+    ) -> None:
         super().__init__()
-        self.encoder = _encoder(architecture)
+        self.encoder = encoder
         self.head = head
-        self.attention: Attention = PaddedAttention()
-        self.max_tokens = architecture.max_tokens
+        self.attention = attention
+        self.max_tokens = max_tokens
         """Tokens of the longest sequence that the model has positions for."""
 
     def forward(
@@ -92,6 +92,7 @@ class FlatCheckpoint:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         attention: AttentionKind = "auto",
+        recipe: str | None = None,
     ) -> None:
         """Read the description; the weights are read by `load`.
 
@@ -101,21 +102,21 @@ class FlatCheckpoint:
             dtype: of the body's weights and computation. The head, the router of a mixture and the results are fp32.
             device: where the weights go, tensor by tensor.
             attention: ``auto`` takes the fastest that the device allows.
+            recipe: how it is used where no file says so; see `trivet.checkpoint.modules.read_modules`.
 
         Raises:
             UnsupportedArchitecture: the flat modules do not compute this checkpoint; transformers may.
-            ModelError: files are missing, the checkpoint's pooling is not supported, or the attention cannot run here.
+            ModelError: files are missing, or the attention cannot run here.
         """
         self._model_dir, self._task, self._dtype, self._device = model_dir, task, dtype, torch.device(device)
-        self._architecture = architecture = read_flat_config(read_config(model_dir), task)
-        self._attention = choose_attention(
-            attention, self._device, dtype, architecture.hidden_size // architecture.heads
-        )
+        config = read_flat(model_dir, task, recipe)
+        self._body, self._head = config.body, config.head
+        self._attention = choose_attention(attention, self._device, dtype, self._body.head_size)
 
     @property
     def max_tokens(self) -> int:
         """Tokens of the longest sequence that the model has positions for."""
-        return self._architecture.max_tokens
+        return self._body.max_tokens
 
     @property
     def pads_attention(self) -> bool:
@@ -125,10 +126,12 @@ class FlatCheckpoint:
     @cached_property
     def weights_bytes(self) -> int:
         """What the parameters and tables take on the device."""
-        model = self._on_meta()
-        dtype_of = _dtypes(model, self._dtype)
-        parameters = sum(tensor.numel() * dtype_of(name).itemsize for name, tensor in model.named_parameters())
-        return parameters + sum(buffer.nbytes for buffer in model.buffers())
+        named = _on_meta(self._body, self._head)
+        dtype_of = _dtypes(named, self._dtype)
+        named_bytes = sum(tensor.numel() * dtype_of(name).itemsize for name, tensor in named.named_parameters())
+        own = () if isinstance(self._head, ClassifierHeadConfig) else self._pooled_head().parameters()
+        other_bytes: int = sum(tensor.nbytes for tensor in (*own, *named.buffers()))
+        return named_bytes + other_bytes
 
     def load(self) -> FlatModel:
         """Read the weights; the model is in evaluation mode.
@@ -137,21 +140,15 @@ class FlatCheckpoint:
             CheckpointMismatch: the files' tensors are not the architecture's; the message names them.
             ModelError: files are missing, or the checkpoint is a pickle.
         """
-        model = self._on_meta()
-        load_weights(
-            model,
-            self._model_dir,
-            _naming(self._architecture),
-            what=self._task,
-            device=self._device,
-            dtype_of=_dtypes(model, self._dtype),
-        )
-        model.attention = self._attention
+        named = _on_meta(self._body, self._head)
+        _load_named(named, self._model_dir, self._task, self._body, self._head, self._device, self._dtype)
+        head: Any = named["head"] if "head" in named else self._pooled_head().to(self._device)
+        model = FlatModel(named["encoder"], head, self._attention, self._body.max_tokens)
         return model.eval().requires_grad_(False)
 
-    def _on_meta(self) -> FlatModel:
-        with torch.device("meta"), _WithoutInitialising():
-            return FlatModel(self._architecture, _head(self._architecture, self._model_dir))
+    def _pooled_head(self) -> PooledHead:
+        assert not isinstance(self._head, ClassifierHeadConfig)
+        return read_pooled_head(self._model_dir, self._head, self._body)
 
 
 class _WithoutInitialising(TorchFunctionMode):
@@ -175,9 +172,10 @@ def load_flat_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     attention: AttentionKind = "auto",
+    recipe: str | None = None,
 ) -> FlatModel:
     """Load a checkpoint directory for one task; see `FlatCheckpoint` for arguments and errors."""
-    return FlatCheckpoint(model_dir, task, dtype, device, attention).load()
+    return FlatCheckpoint(model_dir, task, dtype, device, attention, recipe).load()
 
 
 def load_flat_encoder(model_dir: Path, task: Task, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -186,54 +184,68 @@ def load_flat_encoder(model_dir: Path, task: Task, dtype: torch.dtype = torch.fl
     Raises:
         ModelError: as `FlatCheckpoint` raises it.
     """
-    architecture = read_flat_config(read_config(model_dir), task)
+    body = read_body(read_config(model_dir))
+    named = _on_meta(body, None)
+    _load_named(named, model_dir, task, body, None, torch.device("cpu"), dtype)
+    return named["encoder"]
+
+
+def _on_meta(body: BodyConfig, head: HeadConfig | None) -> nn.ModuleDict:
+    """The modules whose tensors are read by their published names: `encoder`, and `head` if it is the encoder's own."""
     with torch.device("meta"), _WithoutInitialising():
-        model = nn.ModuleDict({"encoder": _encoder(architecture)})  # named as in a `FlatModel`
-    load_weights(
-        model,
-        model_dir,
-        _naming(architecture),
-        what=task,
-        device=torch.device("cpu"),
-        dtype_of=_dtypes(model, dtype),
-    )
-    return model["encoder"]
+        named = nn.ModuleDict({"encoder": _encoder(body)})
+        if isinstance(head, ClassifierHeadConfig):
+            named["head"] = ClassificationHead(body.hidden_size, head)
+    return named
 
 
-def _encoder(architecture: FlatConfig) -> nn.Module:
-    if isinstance(architecture, BertConfig):
-        return BertEncoder(architecture)
-    if isinstance(architecture, ModernBertConfig):
-        return ModernBertEncoder(architecture)
-    return NomicEncoder(architecture)
+def _load_named(
+    named: nn.ModuleDict,
+    model_dir: Path,
+    task: Task,
+    body: BodyConfig,
+    head: HeadConfig | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    dtype_of = _dtypes(named, dtype)
+    load_weights(named, model_dir, _naming(body, head), what=task, device=device, dtype_of=dtype_of)
 
 
-def _head(architecture: FlatConfig, model_dir: Path) -> ClassificationHead | Pooling:
-    if isinstance(architecture, NomicConfig) or architecture.head is None:
-        return Pooling(read_pooling_modes(model_dir))
-    return ClassificationHead(architecture.hidden_size, architecture.head)
+def _encoder(body: BodyConfig) -> nn.Module:
+    if isinstance(body, BertConfig):
+        return BertEncoder(body)
+    if isinstance(body, ModernBertConfig):
+        return ModernBertEncoder(body)
+    return Decoder(body) if isinstance(body, DecoderConfig) else RotaryEncoder(body)
 
 
-def _naming(architecture: FlatConfig) -> Naming:
-    if isinstance(architecture, BertConfig):
-        return Naming((architecture.prefix,), lambda _: bert_tensors(architecture))
-    if isinstance(architecture, ModernBertConfig):
-        return Naming(("model.",), lambda _: modernbert_tensors(architecture))
-    sources = partial(nomic_tensors, architecture)
-    if architecture.moe is not None:
-        return Naming((), sources, other_uses=None)  # published in one form only
-    return Naming(("nomic_bert.", "bert."), sources)
+def _naming(body: BodyConfig, head: HeadConfig | None) -> Naming:
+    of_head = classifier_tensors(head) if isinstance(head, ClassifierHeadConfig) else {}
+    if isinstance(body, BertConfig):
+        return Naming((body.prefix,), lambda _: bert_tensors(body) | of_head)
+    if isinstance(body, ModernBertConfig):
+        return Naming(("model.",), lambda _: modernbert_tensors(body) | of_head)
+    if isinstance(body, DecoderConfig):
+        projects = isinstance(head, PooledHeadConfig) and head.projection is not None
+        read_elsewhere = frozenset({"linear.weight"}) if projects else frozenset[str]()
+        return Naming(("model.",), lambda _: decoder_tensors(body), read_elsewhere=read_elsewhere)
+    if body.moe is not None:
+        return Naming((), partial(nomic_tensors, body), other_uses=None)  # published in one form only
+    if body.naming == "nomic":
+        return Naming(("nomic_bert.", "bert."), partial(nomic_tensors, body))
+    return Naming(("new.", "gte."), lambda names: gte_tensors(body, names) | of_head)
 
 
-def _dtypes(model: nn.Module, dtype: torch.dtype) -> Callable[[str], torch.dtype]:
+def _dtypes(named: nn.Module, dtype: torch.dtype) -> Callable[[str], torch.dtype]:
     """The dtype of each parameter, by its name."""
-    kept = _kept_in_fp32(model)
+    kept = _kept_in_fp32(named)
     return lambda name: torch.float32 if name in kept else dtype
 
 
-def _kept_in_fp32(model: nn.Module) -> set[str]:
+def _kept_in_fp32(named: nn.Module) -> set[str]:
     """Names of the parameters that compute in fp32 in any case: the head's, and those of fp32 layers in the body."""
-    layers = [name for name, module in model.named_modules() if isinstance(module, Fp32Linear)]
+    layers = [name for name, module in named.named_modules() if isinstance(module, Fp32Linear)]
     return {
-        name for name, _ in model.named_parameters() if name.startswith("head.") or name.rpartition(".")[0] in layers
+        name for name, _ in named.named_parameters() if name.startswith("head.") or name.rpartition(".")[0] in layers
     }

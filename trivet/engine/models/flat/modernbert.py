@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat_encoders import ModernBertConfig
-from trivet.engine.models.flat.attention import Attend
+from trivet.checkpoint.flat.encoders import FeedForwardConfig, ModernBertConfig
+from trivet.checkpoint.flat.rotary import RotaryConfig
+from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary
 
 
@@ -22,9 +23,8 @@ class ModernBertEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(config.vocab_size, config.hidden_size)
         self.norm = _norm(config)
-        head_size = config.hidden_size // config.heads
-        self.global_rotary = Rotary(config.max_tokens, head_size, config.global_base)
-        self.local_rotary = Rotary(config.max_tokens, head_size, config.local_base)
+        self.global_rotary = Rotary(config.max_tokens, config.head_size, RotaryConfig(config.global_base))
+        self.local_rotary = Rotary(config.max_tokens, config.head_size, RotaryConfig(config.local_base))
         self.layers = nn.ModuleList(_Layer(config, index) for index in range(config.layers))
         self.final_norm = _norm(config)
 
@@ -33,7 +33,7 @@ class ModernBertEncoder(nn.Module):
         x = self.norm(self.words(ids))  # (N, H)
         global_angles, local_angles = (rotary(positions, x.dtype) for rotary in (self.global_rotary, self.local_rotary))
         for layer in self.layers:
-            x = layer(x, global_angles if layer.reach is None else local_angles, attend)
+            x = layer(x, local_angles if layer.is_local else global_angles, attend)
         out: Tensor = self.final_norm(x)
         return out
 
@@ -43,15 +43,15 @@ class _Layer(nn.Module):
 
     def __init__(self, config: ModernBertConfig, index: int) -> None:
         super().__init__()
-        self.reach = config.reach_tokens if config.local_layers[index] else None
+        self.is_local = config.local_layers[index]
+        self.reach = Reach(config.reach_tokens, config.reach_tokens) if self.is_local else Reach()
         # The first layer reads embeddings that are normed already.
         self.attention_norm = _norm(config) if index else nn.Identity()
         self.projections = Projections(config.hidden_size, config.heads, bias=config.attention_bias)
         self.mix_heads = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
         self.feed_forward_norm = _norm(config)
-        self.feed_forward = GatedFeedForward(
-            config.hidden_size, config.inner_size, config.activation, bias=config.mlp_bias
-        )
+        block = FeedForwardConfig(config.activation, gated=True, inner_bias=config.mlp_bias, outer_bias=config.mlp_bias)
+        self.feed_forward = GatedFeedForward(config.hidden_size, config.inner_size, block)
 
     def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
         x = x + self._attention(self.attention_norm(x), angles, attend)
@@ -75,9 +75,6 @@ def modernbert_tensors(config: ModernBertConfig) -> dict[str, tuple[str, ...]]:
         "encoder.words": "embeddings.tok_embeddings",
         "encoder.norm": "embeddings.norm",
         "encoder.final_norm": "final_norm",
-        "head.dense": "head.dense",
-        "head.norm": "head.norm",
-        "head.output": "classifier",
     }
     for index in range(config.layers):
         ours, theirs = f"encoder.layers.{index}", f"layers.{index}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trivet.config import Task
+from trivet.engine.models.flat.attention import Reach
 from trivet.engine.models.flat.layers import Angles, Projections, cut_linear
 from trivet.engine.models.flat.load import load_flat_encoder
 from trivet.engine.models.rotary import rotate
@@ -61,9 +62,9 @@ def load_padded_encoder(
     return PaddedEncoder(encoder).eval().requires_grad_(False)
 
 
-def _attend(attn_mask: Tensor, query: Tensor, key: Tensor, value: Tensor, reach: int | None) -> Tensor:
+def _attend(attn_mask: Tensor, query: Tensor, key: Tensor, value: Tensor, reach: Reach) -> Tensor:
     """Attend within the rows of a padded batch; see `trivet.engine.models.flat.attention.Attend`."""
-    assert reach is None, "local layers need a mask of their own"
+    assert reach == Reach(), "local and causal layers need masks of their own"
     rows, width = attn_mask.shape[0], attn_mask.shape[-1]
     q, k, v = (states.view(rows, width, *states.shape[1:]).transpose(1, 2) for states in (query, key, value))
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask)  # (B, h, T, D)

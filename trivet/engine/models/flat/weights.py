@@ -49,6 +49,8 @@ class Naming:
     whose tensors, one below the other, are its own."""
     other_uses: re.Pattern[str] | None = OTHER_USES
     """What may be there and is not read; None: nothing."""
+    read_elsewhere: frozenset[str] = frozenset()
+    """Tensors, without prefixes, that a head of its own reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def load_weights(
         stored, problems = _stored_tensors(find_weight_files(model_dir), naming.prefixes, opened)
         sources = naming.sources(stored.keys())
         parts = {name: _parts_of(name, sources) for name, _ in module.named_parameters()}
-        problems += _problems(dict(module.named_parameters()), parts, stored, naming.other_uses)
+        problems += _problems(dict(module.named_parameters()), parts, stored, naming)
         if problems:
             raise CheckpointMismatch(
                 f"{model_dir} does not hold the {what} its config.json describes: {'; '.join(problems)}"
@@ -143,14 +145,15 @@ def _problems(
     parameters: Mapping[str, nn.Parameter],
     parts: Mapping[str, tuple[str, ...]],
     stored: Mapping[str, _Stored],
-    other_uses: re.Pattern[str] | None,
+    naming: Naming,
 ) -> list[str]:
     needed = {part for names in parts.values() for part in names}
+    other_uses = naming.other_uses
     missing = sorted(needed - stored.keys())
     unexpected = sorted(
         tensor.name
         for plain, tensor in stored.items()
-        if plain not in needed and not (other_uses and other_uses.search(plain))
+        if plain not in needed | naming.read_elsewhere and not (other_uses and other_uses.search(plain))
     )
     misshapen, mistyped = [], []
     for name, parameter in parameters.items():
