@@ -27,6 +27,7 @@ from research.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
 from research.relations.metrics import softmax
 from research.relations.pairs import LABELS, Pair, read_pairs, stable_fraction
 from research.relations.prose_pairs import snli_rows
+from research.repetition import NOTES, blocks_of, contradicting_pairs, docs_sentences, planted, restatements
 from research.topics.evaluate import read_topics
 from research.training.base_model import load_trained, quiet_transformers
 from research.training.batches import PairSequence, PairTokenizer, TextPair
@@ -38,10 +39,9 @@ from tests.support.program_notes import PROGRAM_NOTES
 from trivet.engine.text.windows import window_spans
 from trivet.evaluation.metrics import average_precision, reciprocal_rank, reciprocal_rank_fusion
 from trivet.starter.assemble import assemble
+from trivet.starter.card import read_card
 
 HERE = Path(__file__).parent
-NOTES = HERE / "notes" / "notes.txt"
-CONTRADICTIONS = HERE / "notes" / "contradictions.txt"
 HOW_TO = HERE / "howto" / "howto.txt"
 SECURITY_PAGE = Path("docs/security.md")
 NOTE_PAIRS = 200
@@ -60,19 +60,13 @@ def lines_of(path: Path) -> list[str]:
 
 def note_pairs(limit: int = NOTE_PAIRS) -> list[tuple[str, str]]:
     """Pairs of notes on different parts of one program, drawn by a hash of their texts."""
-    text = "\n".join(line for line in NOTES.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
-    blocks = [block.splitlines() for block in text.strip().split("\n\n")]
-    pairs = [(a, b) for block in blocks for i, a in enumerate(block) for b in block[i + 1 :]]
+    pairs = [(a, b) for block in blocks_of(NOTES) for i, a in enumerate(block) for b in block[i + 1 :]]
     return sorted(pairs, key=lambda pair: stable_fraction(f"{pair[0]} {pair[1]}"))[:limit]
 
 
 def case_12() -> list[tuple[str, str]]:
     """All pairs of the notes on this program itself."""
     return [(a, b) for i, a in enumerate(PROGRAM_NOTES) for b in PROGRAM_NOTES[i + 1 :]]
-
-
-def contradicting_pairs() -> list[tuple[str, str]]:
-    return [(first.strip(), second.strip()) for first, second in (line.split("|") for line in lines_of(CONTRADICTIONS))]
 
 
 def how_to() -> list[tuple[str, str]]:
@@ -89,8 +83,11 @@ def some(rows: Sequence[Any], share: float) -> list[Any]:
 class ClassifierFigures:
     """The classifier's lines."""
 
-    def __init__(self, model: BertForSequenceClassification, data: Path, share: float) -> None:
-        self._model, self._data, self._share = model, data, share
+    def __init__(
+        self, model: BertForSequenceClassification, data: Path, share: float, threshold: float = CONFIDENT
+    ) -> None:
+        """`threshold` is the confidence from which a contradiction counts in repetitions and in passages."""
+        self._model, self._data, self._share, self._threshold = model, data, share, threshold
         self._tokenizer = PairTokenizer(512)
 
     def topics(self, texts_per_topic: int, caps: Sequence[int]) -> dict[str, Any]:
@@ -167,6 +164,39 @@ class ClassifierFigures:
                 "called unrelated": round(float((best == unrelated).mean()), 4),
             }
         return figures
+
+    def _contradictions(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """How many pairs are called a contradiction, at any confidence and from the threshold on."""
+        scores = self._relations(pairs)
+        called = scores.argmax(axis=1) == list(RELATION_HYPOTHESES).index("contradiction")
+        return {
+            "pairs": len(pairs),
+            "called contradiction": int(called.sum()),
+            "… confidently": int((called & (scores.max(axis=1) >= self._threshold)).sum()),
+            "called expansion": int((scores.argmax(axis=1) == list(RELATION_HYPOTHESES).index("expansion")).sum()),
+        }
+
+    def repetition(self) -> dict[str, Any]:
+        """False contradictions of what is said again: the same sentence, in other words, and with trifles changed."""
+        reworded, equal = restatements()
+        sets = {"itself": [(s, s) for s in docs_sentences()], "in other words": reworded, "trifles": equal}
+        return {"threshold": self._threshold, **{name: self._contradictions(pairs) for name, pairs in sets.items()}}
+
+    def planted(self) -> dict[str, Any]:
+        """Contradictions of one sentence in passages: how many are found, and how many where there is none."""
+        cases = planted(self._tokens)
+        sets = {
+            "statement beside passage": [(c.statement, c.contradicting) for c in cases],
+            "… without": [(c.statement, c.without) for c in cases],
+            "… repeating": [(c.statement, c.repeating) for c in cases],
+            "passage beside passage": [(c.around, c.contradicting) for c in cases],
+            "passages without": [(c.around, c.without) for c in cases],
+            "passages repeating": [(c.around, c.repeating) for c in cases],
+        }
+        return {"threshold": self._threshold, **{name: self._contradictions(pairs) for name, pairs in sets.items()}}
+
+    def _tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode_single([text])[0]) - 2
 
     def relations(self) -> dict[str, Any]:
         pairs: list[Pair] = some(read_pairs(TEST), self._share)
@@ -312,19 +342,23 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the large sets")
     parser.add_argument("--topic-texts", type=int, default=3, help="texts per topic and length")
     parser.add_argument("--windows", type=int, nargs="+", default=[128, 192, 256, 512])
+    parser.add_argument("--threshold", type=float, help="confidence of a contradiction; default: the card's")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     tune_process(threads=args.threads)
     quiet_transformers()
+    source = args.source or Path("trivet/starter") / args.task
     with tempfile.TemporaryDirectory() as cache:
-        model = load_trained(assemble(args.source or Path("trivet/starter") / args.task, Path(cache)))
+        model = load_trained(assemble(source, Path(cache)))
     lines: dict[str, Callable[[], Any]]
     if args.task == "classifier":
-        of = ClassifierFigures(model, args.data, args.share)
+        threshold = read_card(source / "model.json").threshold if args.threshold is None else args.threshold
+        of = ClassifierFigures(model, args.data, args.share, threshold)
         lines = {
             "topics": lambda: of.topics(args.topic_texts, args.windows), "security": of.security_page,
-            "notes": of.notes, "inference": of.inference, "direction": of.direction, "relations": of.relations,
+            "notes": of.notes, "repetition": of.repetition, "planted": of.planted, "inference": of.inference,
+            "direction": of.direction, "relations": of.relations,
         }  # fmt: skip
     else:
         ranked = RerankerFigures(model, args.data, args.share)

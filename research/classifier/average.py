@@ -2,8 +2,8 @@
 
 A run on something new forgets some of the old. Between the weights of before and after lies a model that keeps most of
 both, as long as the second run began at the first. Several runs from there count equally. How much of what is new is
-best is decided on all of the dev pairs and the captions that watch the training; never on a test row. The temperature
-is fitted on the same dev pairs.
+best is decided on dev pairs, the captions that watch the training, and conflicts in dev texts; never on a test row.
+The temperature is fitted on the same dev pairs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from pathlib import Path
 
 import torch
 
-from research.classifier.data import snli_training_rows
-from research.classifier.train import ID2LABEL, MODEL_VERSION, SHIPPED, measure
-from research.relations.pairs import read_pairs
+from research.classifier.train import ID2LABEL, MODEL_VERSION, SHIPPED, Watching, measure
 from research.reranker.average import mean
 from research.training.base_model import initial_weights, load_base
 from research.training.export import export_delta
@@ -32,15 +30,16 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("research/data"))
     parser.add_argument("--prepared", type=Path, default=Path("research/runs/classifier-data"))
+    parser.add_argument("--dev-per-label", type=int, default=300, help="dev pairs of each relation that decide")
     args = parser.parse_args()
     torch.set_num_threads(1)
     old, new = initial_weights(args.old, SHIPPED), mean([initial_weights(path, SHIPPED) for path in args.new])
     model = load_base(num_labels=2).eval()
-    relations, captions = read_pairs(args.prepared / "dev.jsonl.gz"), snli_training_rows(args.data, dev=True)
+    watching = Watching.read(args.data, args.prepared, args.dev_per_label)
     best: dict[str, float] = {}
     for share in map(float, args.shares.split(",")):
         model.load_state_dict(average(old, new, share), strict=False)
-        metrics = {"share": share, **measure(model, relations, captions)}
+        metrics = {"share": share, **measure(model, watching)}
         print(json.dumps(metrics), flush=True)
         if not best or metrics["mean"] > best["mean"]:
             best = metrics

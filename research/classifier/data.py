@@ -70,7 +70,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How many examples of each kind; the shares were set by trials on the dev split (CLASSIFIER.md)."""
+    """How many examples of each kind; the shares were set by trials on the dev split (README.md)."""
 
     relations_per_label: int = 7000
     unrelated: int = 6800
@@ -84,20 +84,18 @@ class Mix:
     topics: int = 4000
     all_relations: float = 0.25
     """Share of the relation pairs shown with all four hypotheses, as they are served, instead of two."""
-    rehearsal: int | None = None
-    """Keep only so many of all the above, drawn evenly: what a run on something else repeats so as not to forget it."""
-    names: int = 10_000
-    """Groups of code pairs that differ in nothing but the names (`classifier_names`)."""
-    long_names: float = 0.35
+    names: int = 12_000
+    """Groups of code pairs that differ in nothing but the names (`research.classifier.names`)."""
+    long_names: float = 0.5
     """Share of those whose texts are as long as the benchmark's."""
     defaults: int = 5000
-    """Groups of a signature with the sentence that agrees and the one that does not (`classifier_defaults`)."""
+    """Groups of a signature with the sentence that agrees and the one that does not (see `defaults`)."""
     details: int = 1500
     """Expansion pairs whose second text is prose, or whose first is: beside the above, what is not code beside code."""
 
 
-def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> list[Example]:
-    """All examples of the mix, in no order that matters. `prepared` is the folder `classifier_prepare` wrote."""
+def basic_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> list[Example]:
+    """All short examples but names and defaults. `prepared` is the folder that `research.classifier.prepare` wrote."""
     rng = seeded("classifier data", seed)
     found: list[Example] = []
     pairs = read_pairs(prepared / "train.jsonl.gz")
@@ -120,8 +118,6 @@ def training_examples(data: Path, prepared: Path, mix: Mix, seed: int = 0) -> li
     found.extend(_boolq(data, mix.boolq, rng))
     topics = read_topics(prepared / "topics.jsonl.gz")
     found.extend(topic_example(labelled, rng) for labelled in rng.sample(topics, min(mix.topics, len(topics))))
-    if mix.rehearsal is not None:
-        found = rng.sample(found, min(mix.rehearsal, len(found)))
     details = [pair for pair in pairs if pair.kind in _DETAIL_KINDS]
     found.extend(detail_example(pair, rng) for pair in rng.sample(details, min(mix.details, len(details))))
     return found

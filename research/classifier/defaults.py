@@ -1,7 +1,7 @@
 """Parameter defaults: one signature beside the sentence that agrees with it and the one that does not.
 
-As with names (`classifier_names`), only one value differs between the two premises of a group, so that nothing but
-comparing the sentence with the signature can tell them apart. Signatures are those of the training pairs.
+As with names (`research.classifier.names`), only one value differs between the two premises of a group, so that nothing
+but comparing the sentence with the signature can tell them apart. Signatures are those of the training pairs.
 """
 
 from __future__ import annotations

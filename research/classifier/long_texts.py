@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.classifier import wordings
-from research.classifier.data import ENTAILED, NOT_ENTAILED, Example, Rows, _verdict, wording
+from research.classifier import groups, wordings
+from research.classifier.data import ENTAILED, NOT_ENTAILED, Example, Rows
 from research.classifier.projects import Item, Project
 from research.classifier.topics import Topical
 from research.classifier.wordings import pair_premise
@@ -98,18 +98,18 @@ def planted(project: Project, fact: Fact, rng: random.Random) -> Iterator[Exampl
             )
             first, second = (long, beside) if rng.random() < 0.5 else (beside, long)
             false = rng.sample(("unrelated", "expansion", "dependency"), rng.choice((1, 2)))
-            yield _relation(first, second, "contradiction", false, rng, "planted")
+            yield groups.relation((first, second), "contradiction", false, rng, "planted")
         case 2:  # its paraphrase in the long text: the second says the same and more
             longer = fill([restate(fact.text, rng), fact.after] if fact.after else [restate(fact.text, rng)], pool,
                           rng.choice((50, 80, 120, 170, 220)), rng)  # fmt: skip
             false = ["contradiction", *(["unrelated"] if rng.random() < 0.5 else [])]
-            yield _relation(fact.text, longer, "expansion", false, rng, "planted")
+            yield groups.relation((fact.text, longer), "expansion", false, rng, "planted")
         case 3:  # something else of the project
             first, second = (long, other) if rng.random() < 0.5 else (other, long)
-            yield _relation(first, second, "unrelated", _false_of_unrelated(rng), rng, "planted")
+            yield groups.relation((first, second), "unrelated", _false_of_unrelated(rng), rng, "planted")
         case 4:  # the verdicts
             verdict, second = rng.choice((("entailment", stated), ("contradiction", opposite), ("neutral", other)))
-            yield _verdicts(pair_premise(long, second), verdict, rng)
+            yield groups.verdicts((long, second), verdict, rng, "planted")
         case _:  # as premise and hypothesis
             rows = [(stated, ENTAILED), (opposite, NOT_ENTAILED), (other, NOT_ENTAILED)]
             kept = [rows[0], *rng.sample(rows[1:], rng.choice((1, 2)))]
@@ -134,7 +134,7 @@ def same_project(project: Project, rng: random.Random, *, long: bool) -> Example
         first, second = (fill([], pool[:6], n, rng, 0.3) for pool, n in zip(pools, lengths, strict=True))
     else:
         first, second = (JOINT.join(item.said[: rng.choice((1, 1, 2))]) for item in (one, other))
-    return _nothing_in_common(first, second, rng, "same-project-long" if long else "same-project")
+    return nothing_in_common(first, second, rng, "same-project-long" if long else "same-project")
 
 
 def notes_of_one_program(notes: Sequence[str], rng: random.Random) -> Example | Rows:
@@ -145,7 +145,7 @@ def notes_of_one_program(notes: Sequence[str], rng: random.Random) -> Example | 
         first, second = second, first
     mark = rng.choice(("", "", "", "- ", "Note: "))
     texts = [JOINT.join(mark + text for text in texts) for texts in (first, second)]
-    return _nothing_in_common(texts[0], texts[1], rng, "notes")
+    return nothing_in_common(texts[0], texts[1], rng, "notes")
 
 
 def edited_note(notes: Sequence[str], rng: random.Random) -> Example | Rows | None:
@@ -156,7 +156,7 @@ def edited_note(notes: Sequence[str], rng: random.Random) -> Example | Rows | No
     note, edits = rng.choice(able)
     others = rng.sample([n for n in notes if n != note], rng.choice((0, 0, 1, 2)))
     second = rng.sample([*others, rng.choice(edits).text], len(others) + 1)
-    return _relation(note, JOINT.join(second), "contradiction", ["unrelated", "expansion"], rng, "notes")
+    return groups.relation((note, JOINT.join(second)), "contradiction", ["unrelated", "expansion"], rng, "notes")
 
 
 def siblings(project: Project, rng: random.Random) -> Example | Rows | None:
@@ -167,8 +167,8 @@ def siblings(project: Project, rng: random.Random) -> Example | Rows | None:
     item = rng.choice(able)
     one, other = rng.sample(item.said, 2)
     if rng.random() < 0.5:
-        return Example(pair_premise(one, other), ((wording("contradiction", rng), NOT_ENTAILED),), "siblings")
-    return _verdicts(pair_premise(one, other), "neutral", rng, source="siblings")
+        return groups.no_relation((one, other), "contradiction", rng, "siblings")
+    return groups.verdicts((one, other), "neutral", rng, "siblings")
 
 
 def same_module(project: Project, rng: random.Random) -> Example | Rows | None:
@@ -182,8 +182,8 @@ def same_module(project: Project, rng: random.Random) -> Example | Rows | None:
     if first == second or words([first, second]) < 12:
         return None
     if rng.random() < 0.6:
-        return Example(pair_premise(first, second), ((wording("contradiction", rng), NOT_ENTAILED),), "same-module")
-    return _verdicts(pair_premise(first, second), "neutral", rng, source="same-module")
+        return groups.no_relation((first, second), "contradiction", rng, "same-module")
+    return groups.verdicts((first, second), "neutral", rng, "same-module")
 
 
 def code_and_prose(project: Project, rng: random.Random) -> Example | Rows | None:
@@ -194,11 +194,11 @@ def code_and_prose(project: Project, rng: random.Random) -> Example | Rows | Non
     one, other = rng.sample(able, 2)
     prose = JOINT.join(one.said[:6])
     if rng.random() < 0.4:
-        return _relation(one.code[:1_000], prose, "expansion", ["dependency", "unrelated"], rng, "code-prose")
+        return groups.relation((one.code[:1_000], prose), "expansion", ["dependency", "unrelated"], rng, "code-prose")
     if not project.apart(one, other):
         return None
     first, second = (other.code[:1_000], prose) if rng.random() < 0.5 else (prose, other.code[:1_000])
-    return _relation(first, second, "unrelated", _false_of_unrelated(rng), rng, "code-prose")
+    return groups.relation((first, second), "unrelated", _false_of_unrelated(rng), rng, "code-prose")
 
 
 DIRECTED = {
@@ -271,25 +271,14 @@ def long_answer(question: str, sentence: str, answers: bool, fillers: Sequence[s
     return Example(JOINT.join(parts), ((hypothesis, ENTAILED if answers else NOT_ENTAILED),), "qnli-long")
 
 
-def _nothing_in_common(first: str, second: str, rng: random.Random, source: str) -> Example | Rows:
-    premise = pair_premise(first, second)
+def nothing_in_common(first: str, second: str, rng: random.Random, source: str) -> Example | Rows:
+    """Two texts on different things: unrelated, and no contradiction."""
     if rng.random() < 0.3:  # that they do not contradict is surer than that nothing connects them
-        return Example(premise, ((wording("contradiction", rng), NOT_ENTAILED),), source)
+        return groups.no_relation((first, second), "contradiction", rng, source)
     if rng.random() < 0.12:
-        return _verdicts(premise, "neutral", rng, source=source)
-    return _relation(first, second, "unrelated", _false_of_unrelated(rng), rng, source)
+        return groups.verdicts((first, second), "neutral", rng, source)
+    return groups.relation((first, second), "unrelated", _false_of_unrelated(rng), rng, source)
 
 
 def _false_of_unrelated(rng: random.Random) -> list[str]:
     return list(dict.fromkeys(rng.choices(_FALSE_OF_UNRELATED, k=rng.choice((1, 2, 3)))))
-
-
-def _relation(first: str, second: str, true: str, false: Sequence[str], rng: random.Random, source: str) -> Example:
-    hypotheses = [(wording(true, rng), ENTAILED), *((wording(label, rng), NOT_ENTAILED) for label in false)]
-    return Example(pair_premise(first, second), tuple(hypotheses), source)
-
-
-def _verdicts(premise: str, true: str, rng: random.Random, source: str = "planted") -> Example:
-    false = [label for label in ("entailment", "neutral", "contradiction") if label != true]
-    hypotheses = [(_verdict(true, rng), ENTAILED), *((_verdict(label, rng), NOT_ENTAILED) for label in false)]
-    return Example(premise, tuple(hypotheses), source)

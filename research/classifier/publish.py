@@ -112,11 +112,41 @@ def longer(figures: dict[str, Any]) -> str:
          f"a confidence of {CONFIDENT} or more", f"{notes['apart']['… confidently']:.1%}"),
         (f"{notes['contradicting']['pairs']} pairs of notes that contradict each other: found",
          f"{notes['contradicting']['called contradiction']:.1%}"),
+        *repetition_rows(figures["repetition"]),
+        *planted_rows(figures["planted"]),
         *((f"{name}: accuracy", f"{inference[name]:.3f}") for name in inference if name.endswith("entailed or not")),
         ("dependency / expansion: the pair scores above its reverse",
          f"{direction['dependency: straight above turned']:.2f} / {direction['expansion: straight above turned']:.2f}"),
     ]  # fmt: skip
     return "\n".join(["| what | figure |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)])
+
+
+def repetition_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines on what is said again."""
+    sets = [figures[name] for name in ("itself", "in other words", "trifles")]
+    pairs = "{} sentences beside themselves, {} pairs in other words, {} equal but for trifles".format(
+        *(one["pairs"] for one in sets)
+    )
+    return [
+        (f"{pairs}: falsely a contradiction", " / ".join(str(one["called contradiction"]) for one in sets)),
+        (f"the same with a confidence of {figures['threshold']:.2f} or more",
+         " / ".join(str(one["… confidently"]) for one in sets)),
+    ]  # fmt: skip
+
+
+def planted_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines on contradictions of one sentence in passages, from the threshold on."""
+
+    def counts(*names: str) -> str:
+        return " / ".join(f"{figures[name]['… confidently']} of {figures[name]['pairs']}" for name in names)
+
+    return [
+        (f"a sentence in a passage of 200 tokens contradicts a statement, or a passage with it: found with a "
+         f"confidence of {figures['threshold']:.2f} or more",
+         counts("statement beside passage", "passage beside passage")),
+        ("the same passages without the sentence: falsely a contradiction", counts("… without", "passages without")),
+        ("the same passages with the statement itself instead", counts("… repeating", "passages repeating")),
+    ]  # fmt: skip
 
 
 def topic_accuracy(figures: dict[str, Any], length_tokens: int) -> float:

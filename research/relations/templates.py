@@ -148,12 +148,19 @@ def split_of(identity: str) -> Split:
     return "train" if fraction < 0.6 else "dev" if fraction < 0.7 else "test"
 
 
-def _allowed(family: Family, value: str, split: Split) -> tuple[str, ...]:
-    """Wordings of a value; of families with many wordings a quarter never occurs outside the test split."""
+def subjects_of(split: Split) -> list[tuple[Family, dict[str, str]]]:
+    """Every subject of a split, beside its family."""
+    return [(family, subject) for family in FAMILIES for subject in family.subjects if split_of(str(subject)) == split]
+
+
+def training_wordings(family: Family, value: str) -> tuple[str, ...]:
+    """Wordings of a value that may be trained on: of families with many, a quarter occurs in the test split only."""
     wordings = family.wordings[value]
-    if split == "test" or len(wordings) < 8:
-        return wordings
-    return tuple(w for i, w in enumerate(wordings) if i % 4 != 3)
+    return wordings if len(wordings) < 8 else tuple(w for i, w in enumerate(wordings) if i % 4 != 3)
+
+
+def _allowed(family: Family, value: str, split: Split) -> tuple[str, ...]:
+    return family.wordings[value] if split == "test" else training_wordings(family, value)
 
 
 def _state(family: Family, value: str, subject: dict[str, str], split: Split, rng: random.Random) -> str:
@@ -166,9 +173,7 @@ def _elaborated(family: Family, value: str, subject: dict[str, str], split: Spli
 
 def template_pairs(split: Split, per_label: int) -> Iterator[Pair]:
     """About `per_label` pairs each of contradiction, expansion and unrelated (duplicates are dropped)."""
-    subjects = [
-        (family, subject) for family in FAMILIES for subject in family.subjects if split_of(str(subject)) == split
-    ]
+    subjects = subjects_of(split)
     seen: set[tuple[str, str]] = set()
     for label in ("contradiction", "expansion", "unrelated"):
         rng = seeded("templates", split, label)

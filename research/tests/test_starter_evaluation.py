@@ -8,7 +8,8 @@ import numpy as np
 
 from research.classifier import long_texts
 from research.classifier.inference import BREAKING, breaking_nli
-from research.starter_evaluation import contradicting_pairs, how_to, note_pairs, orders_of, some
+from research.repetition import contradicting_pairs
+from research.starter_evaluation import how_to, note_pairs, orders_of, some
 
 
 def test_there_are_two_hundred_pairs_of_notes_that_training_does_not_show() -> None:

@@ -19,9 +19,6 @@ from transformers import BertForSequenceClassification
 import research.classifier.train as classifier
 import research.reranker.train as reranker
 from research.classifier.average import average
-from research.classifier.data import snli_training_rows
-from research.relations.assemble import balance
-from research.relations.pairs import read_pairs
 from research.training.base_model import initial_weights, load_base
 from research.training.batches import PairSequence
 from research.training.calibration import fit_temperature
@@ -30,7 +27,7 @@ from research.training.packed import Pool, Ragged, joined, pad_rows, read_arrays
 from research.training.runtime import tune_process
 from research.training.scoring import score
 
-VERSIONS = {"classifier": "3", "reranker": "5"}
+VERSIONS = {"classifier": classifier.MODEL_VERSION, "reranker": "5"}
 
 
 def read_parts(folder: Path, task: str) -> dict[str, torch.Tensor]:
@@ -42,8 +39,7 @@ def read_parts(folder: Path, task: str) -> dict[str, torch.Tensor]:
 
 
 def measure_classifier(model: BertForSequenceClassification, data: Path, prepared: Path) -> dict[str, float]:
-    relations = balance(read_pairs(prepared / "dev.jsonl.gz"), 150)
-    return classifier.measure(model, relations, snli_training_rows(data, dev=True))
+    return classifier.measure(model, classifier.Watching.read(data, prepared, 150))
 
 
 def measure_reranker(model: BertForSequenceClassification, packed: Path, limit: int = 1_500) -> dict[str, float]:

@@ -12,7 +12,7 @@ from research.classifier.captions import conflicts, cut_short, follows, invent, 
 from research.classifier.data import ENTAILED, cut_signature, reversed_rows
 from research.classifier.defaults import Default, default_examples, find_defaults, signature
 from research.classifier.publish import found as found_of_kinds
-from research.classifier.publish import topic_accuracy
+from research.classifier.publish import planted_rows, repetition_rows, topic_accuracy
 from research.relations.pairs import Pair
 from research.relations.prose_pairs import NliRow
 
@@ -126,3 +126,16 @@ def test_the_card_states_topics_as_the_library_reads_them() -> None:
     }  # fmt: skip
     assert topic_accuracy(figures, 60) == 0.9
     assert topic_accuracy(figures, 600) == 0.8
+
+
+def test_the_card_counts_repetitions_and_what_is_planted() -> None:
+    def counted(confident: int) -> dict[str, int]:
+        return {"pairs": 40, "called contradiction": confident + 1, "… confidently": confident}
+
+    names = ("itself", "in other words", "trifles", "statement beside passage", "passage beside passage", "… without",
+             "passages without", "… repeating", "passages repeating")  # fmt: skip
+    figures = {"threshold": 0.8, **{name: counted(number) for number, name in enumerate(names)}}
+    assert [row[1] for row in repetition_rows(figures)] == ["1 / 2 / 3", "0 / 1 / 2"]
+    assert [row[1] for row in planted_rows(figures)] == [
+        "3 of 40 / 4 of 40", "5 of 40 / 6 of 40", "7 of 40 / 8 of 40",
+    ]  # fmt: skip
