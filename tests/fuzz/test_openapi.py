@@ -40,6 +40,7 @@ NOT_SAID_BY_THE_SCHEMA = {
     path: [positive_data_acceptance]
     for path in (
         "/predict",
+        "/v1/relations",
         "/v1/rerank",
         "/v2/rerank",
         "/rerank",
