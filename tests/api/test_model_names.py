@@ -91,3 +91,9 @@ async def test_one_model(client: httpx.AsyncClient, name: str) -> None:
 async def test_one_model_that_is_not_there(client: httpx.AsyncClient) -> None:
     response = await client.get("/v1/models/gpt-5")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/%0A", "/v1/models%0A", "/healthz%0A"])
+async def test_a_newline_at_the_end_of_a_path_is_part_of_it(connect: Connect, path: str) -> None:
+    client = connect(FakeDispatcher(), SETTINGS)
+    assert (await client.get(path, follow_redirects=True)).status_code == 404

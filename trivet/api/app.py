@@ -1,5 +1,6 @@
 """Builds the FastAPI application over a model server."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 import trivet
 from trivet.api.dialects.cohere import cohere_router
@@ -176,6 +177,9 @@ def _dispatcher(
 def _routes(service: Service, traffic: Traffic, sink: MetricsSink) -> list[BaseRoute]:
     routes = [route for router in _routers(service, traffic, sink) for route in router.routes]
     for route in routes:
+        if isinstance(route, Route):
+            # In Starlette's pattern `$` also stands before a newline at the end, so `/v1/models/%0A` was `/v1/models/`.
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
         if isinstance(route, JsonRoute):
             route.max_elements = service.settings.max_elements
     return routes
