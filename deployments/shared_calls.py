@@ -48,10 +48,8 @@ class _Shared:
     requests: list[EngineRequest] = field(default_factory=list)
     futures: "list[asyncio.Future[Reply]]" = field(default_factory=list)
     characters: int = 0
-
-    @property
-    def is_abandoned(self) -> bool:
-        return all(future.done() for future in self.futures)
+    left: int = 0
+    """Callers who no longer wait."""
 
     def cancel(self) -> None:
         for future in self.futures:
@@ -98,19 +96,20 @@ class SharedCalls:
     def _send(self, key: _Key, shared: _Shared) -> None:
         if self._open.get(key) is shared:
             del self._open[key]
-        if shared.is_abandoned:
+        if all(future.cancelled() for future in shared.futures):
             return
         # Serve cancels the calls that were made in the context of a request when that request's caller leaves.
         context = None if len(shared.requests) == 1 else Context()
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._answer(shared, key[1]), name="shared call", context=context)
 
-        def left(_: "asyncio.Future[Reply]") -> None:
-            if shared.is_abandoned:
+        def ended(future: "asyncio.Future[Reply]") -> None:
+            shared.left += future.cancelled()
+            if shared.left == len(shared.futures):
                 task.cancel()
 
         for future in shared.futures:
-            future.add_done_callback(left)
+            future.add_done_callback(ended)
 
     async def _answer(self, shared: _Shared, replicas: tuple[str, ...]) -> None:
         try:

@@ -68,6 +68,7 @@ class _LogAsStderr:
         """Nothing is kept back."""
 
 
+@pytest.mark.timeout(20)  # a report of a report would not end
 def test_a_full_disk_is_not_reported_to_the_log_on_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
