@@ -38,7 +38,6 @@ async def test_a_clear_pair_is_read_once_and_another_one_is_scored_as_by_one_cal
 async def test_nothing_is_read_twice() -> None:
     dispatcher = FakeDispatcher()
     assert len((await classify_pairs(dispatcher, REQUEST, 0.1)).calls) == 1
-    read = [(pair, hypothesis) for request in dispatcher.requests for pair, hypothesis in readings(request)]
     await classify_pairs(dispatcher, REQUEST, 1.0)
     read = [(pair, hypothesis) for request in dispatcher.requests[1:] for pair, hypothesis in readings(request)]
     assert sorted(read, key=str) == sorted([(pair, text) for pair in PAIRS for text in RELATIONS.values()], key=str)
