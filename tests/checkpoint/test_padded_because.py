@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkpoint.test_flat_decoders import SIZES
+from tests.checkpoint.flat.test_decoders import SIZES
 from tests.engine.models.flat.support import write_family
 from tests.support.published import decoders
 from trivet.checkpoint.flat.model import padded_because

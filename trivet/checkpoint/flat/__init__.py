@@ -6,5 +6,6 @@ that would choose another formula than the one implemented is checked. What is n
 and its caller keeps the path through transformers.
 
 `model` puts the description of a checkpoint together: `encoders` and `decoders` describe the body, `heads` what follows
-it. `rotary` and `fields` read parts of config.json for them.
+it. The families of `encoders` are in `bert`, `modernbert` and `rotary_encoder`; `rotary`, `feed_forward` and `fields`
+are the parts that several of them share.
 """

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from trivet.checkpoint.architecture import Architecture
+from trivet.checkpoint.flat.bert import BertConfig
 from trivet.checkpoint.flat.decoders import DecoderConfig
-from trivet.checkpoint.flat.encoders import BertConfig, EncoderConfig, ModernBertConfig, RotaryEncoderConfig
+from trivet.checkpoint.flat.encoders import EncoderConfig
 from trivet.checkpoint.flat.fields import Config, UnsupportedArchitecture, activation, flag, label_count
+from trivet.checkpoint.flat.modernbert import ModernBertConfig
+from trivet.checkpoint.flat.rotary_encoder import RotaryEncoderConfig
 from trivet.checkpoint.m3 import M3Heads
 from trivet.checkpoint.modules import LogitScore, Step, read_modules
 from trivet.config import Task

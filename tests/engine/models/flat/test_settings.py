@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.checkpoint.test_flat_decoders import SIZES
+from tests.checkpoint.flat.test_decoders import SIZES
 from tests.engine.models.flat.support import run, sequences, write_family
 from trivet.checkpoint.flat.fields import UnsupportedArchitecture
 from trivet.checkpoint.flat.model import padded_because

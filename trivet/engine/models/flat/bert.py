@@ -1,7 +1,7 @@
 """The BERT family on tokens laid end to end: bert, electra, roberta, xlm-roberta, camembert, distilbert.
 
 They are one architecture. What differs (where positions begin, token types, the names of tensors, the head) is data in
-:class:`~trivet.checkpoint.flat.encoders.BertConfig`.
+:class:`~trivet.checkpoint.flat.bert.BertConfig`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat.encoders import BertConfig
+from trivet.checkpoint.flat.bert import BertConfig
 from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import FeedForward, Projections
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trivet.checkpoint.flat.decoders import DecoderConfig, DecoderLayerConfig
-from trivet.checkpoint.flat.encoders import FeedForwardConfig
+from trivet.checkpoint.flat.feed_forward import FeedForwardConfig
 from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import Angles, ComputedRotary, GatedFeedForward, RmsNorm, turn
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trivet.checkpoint.flat.encoders import FeedForwardConfig
+from trivet.checkpoint.flat.feed_forward import FeedForwardConfig
 from trivet.checkpoint.flat.rotary import RotaryConfig
 from trivet.engine.models.rotary import rotary_frequencies, rotary_table
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trivet.checkpoint.files import read_config
+from trivet.checkpoint.flat.bert import BertConfig
 from trivet.checkpoint.flat.decoders import DecoderConfig
-from trivet.checkpoint.flat.encoders import BertConfig, ModernBertConfig
 from trivet.checkpoint.flat.heads import ClassifierHeadConfig, HeadConfig, PooledHeadConfig
 from trivet.checkpoint.flat.model import BodyConfig, read_body, read_flat
+from trivet.checkpoint.flat.modernbert import ModernBertConfig
 from trivet.config import Task
 from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat.encoders import FeedForwardConfig, ModernBertConfig
+from trivet.checkpoint.flat.feed_forward import FeedForwardConfig
+from trivet.checkpoint.flat.modernbert import ModernBertConfig
 from trivet.checkpoint.flat.rotary import RotaryConfig
 from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary

@@ -1,7 +1,7 @@
 """Post-norm encoders with rotary positions, on tokens laid end to end: nomic-embed and gte.
 
 nomic-embed is v1.5 (SwiGLU) and v2, whose odd layers have experts; gte has GeGLU. Fields of config.json that would mean
-another formula are refused: see `trivet.checkpoint.flat.encoders`, `trivet.checkpoint.nomic`.
+another formula are refused: see `trivet.checkpoint.flat.rotary_encoder`, `trivet.checkpoint.nomic`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 
-from trivet.checkpoint.flat.encoders import RotaryEncoderConfig
+from trivet.checkpoint.flat.rotary_encoder import RotaryEncoderConfig
 from trivet.engine.models.flat.attention import Attend, Reach
 from trivet.engine.models.flat.experts import Experts
 from trivet.engine.models.flat.layers import Angles, FeedForward, GatedFeedForward, Projections, Rotary
