@@ -5,15 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DOCS_READY := $(VENV)/.docs-ready
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# pip would compile 19,000 files one after another, for a minute. Python compiles those that it imports, and keeps them.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 # Tests start many processes; without cached bytecode each of them compiles the same files again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench-gpu checks fast-models fast-rest help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
+.PHONY: bench-gpu checks part-engine part-libraries part-http part-rest fast-models fast-rest help setup serve test test-fast test-ray test-research test-gpu test-clients test-fuzz test-browser test-prometheus screenshots squeeze chaos test-hostile test-models test-packaging stress soak resilience-docs docs bench bench-peers \
         bench-serving audit \
         lint types contracts lock readme clean
 
@@ -22,11 +22,7 @@ help: ## List the targets
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -c constraints.txt -e '.[dev]'
-	touch $@
-
-$(DOCS_READY): $(READY)
-	$(PIP) -c constraints.txt -e '.[docs]'
+	$(PIP) -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 setup: $(READY) ## Create .venv and install the pinned dependencies
@@ -38,30 +34,47 @@ serve: setup ## Prepare the starter models and serve on http://127.0.0.1:8000 un
 # Suites that need other programs or more time; each has a target below.
 SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus or models or packaging
 
-# The Ray tests wait for processes more than they compute, so the checks, which use one core, run beside them. What needs
-# no Ray follows in two processes that take over each other's files.
-test: setup $(DOCS_READY) ## Lint, types, import contracts, documentation, and the main test suite
-	$(MAKE) --jobs=2 --output-sync=line test-ray checks
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not (ray or $(SPECIAL))'
+# The main suite in parts, each of which imports other libraries: a process that ran two of them would import both.
+ENGINE := $(addprefix tests/,engine models)
+LIBRARIES := $(addprefix tests/,checkpoint cli evaluation index mcp relations security starter vram)
+HTTP := $(addprefix tests/,api client)
+PARTS := part-engine part-libraries part-http part-rest
+
+# Two jobs at a time. The Ray tests wait for processes about as long as they compute, so the others run beside them, the
+# longest first.
+test: setup ## Lint, types, import contracts, documentation, and the main test suite
+	$(MAKE) --jobs=2 --output-sync=line test-ray checks $(PARTS)
+
+MAIN = $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@ -m 'not (ray or $(SPECIAL))'
+
+part-engine: setup
+	$(MAIN) $(ENGINE)
+
+part-libraries: setup
+	$(MAIN) $(LIBRARIES)
+
+part-http: setup
+	$(MAIN) $(HTTP)
+
+part-rest: setup
+	$(MAIN) $(patsubst %,--ignore=%,$(ENGINE) $(LIBRARIES) $(HTTP)) tests
 
 checks: lint types contracts docs
 
 test-ray: setup ## The tests that start a Ray cluster
 	$(BIN)/python -m pytest -m 'ray and not ($(SPECIAL))'
 
-# Two processes with their own files each: what loads models, and the rest. Two that shared their files would both import
-# every library, which is half of what they cost.
-MODEL_TESTS := $(addprefix tests/,checkpoint cli engine evaluation index mcp relations security starter vram)
-FAST := TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -m 'not (ray or slow or $(SPECIAL))'
+# Two processes: what loads models, and the rest.
+FAST = TRIVET_HYPOTHESIS=fast $(BIN)/python -m pytest -o cache_dir=.pytest_cache/$@ -m 'not (ray or slow or $(SPECIAL))'
 
 test-fast: setup ## The fast tests: no Ray, no slow tests
 	$(MAKE) --jobs=2 --output-sync=target fast-models fast-rest
 
 fast-models:
-	$(FAST) -o cache_dir=.pytest_cache/models $(MODEL_TESTS)
+	$(FAST) $(ENGINE) $(LIBRARIES)
 
 fast-rest:
-	$(FAST) -o cache_dir=.pytest_cache/rest $(MODEL_TESTS:%=--ignore=%) tests
+	$(FAST) $(patsubst %,--ignore=%,$(ENGINE) $(LIBRARIES)) tests
 
 test-research: setup ## The tests of model training and of building benchmark data
 	$(BIN)/python -m pytest -n 2 research/tests
@@ -81,7 +94,7 @@ test-fuzz: setup ## 10,000 generated requests from the OpenAPI schema
 test-prometheus: setup ## All queries of panels and alerts in a real Prometheus (apt-get install prometheus)
 	$(BIN)/python -m pytest -m prometheus tests/ops
 
-docs: $(DOCS_READY) ## Build the documentation in strict mode
+docs: setup ## Build the documentation in strict mode
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench-peers: setup ## Install the libraries that the benchmark compares with into .cache/peers
