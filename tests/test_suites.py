@@ -1,4 +1,4 @@
-"""Each test is in a target of the Makefile: `make test` leaves some marks out, and other targets run every one of them."""
+"""Each test is in a target of the Makefile: other targets run every mark that `make test` leaves out."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ SPECIAL = re.search(r"^SPECIAL := (.*)$", MAKEFILE, re.MULTILINE)[1].split(" or 
 
 
 def folders_of(mark: str) -> list[Path]:
-    """Return where the Makefile's commands look for the tests of a mark: those that begin with it, or select nothing."""
+    """Return where those commands of the Makefile look for tests that select a mark, or select nothing."""
     found = []
     for line in MAKEFILE.splitlines():
         if line.startswith("\t") and " -m pytest " in line:

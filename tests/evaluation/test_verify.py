@@ -10,6 +10,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
+from tests.support.conversions import convert_here
 from tests.support.published import bert
 from trivet.checkpoint.description import ModelFiles
 from trivet.cli import main
@@ -106,6 +107,7 @@ def test_the_command_agrees_and_notices_another_model(
 ) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("the parser reads a value\none argument\n" + "the parser reads a value " * 200 + "\nlast\n")
+    convert_here(tmp_path / "model", "embedder", "fp32", tmp_path / "cache")
     asked = ["verify", str(config), "--model", "embedder", "--lane", "cpu", "--texts", str(texts)]
     ran = CliRunner().invoke(main, [*asked, "--json"])
     assert ran.exit_code == 0, ran.output

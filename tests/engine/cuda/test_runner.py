@@ -184,25 +184,22 @@ from trivet.config import AppConfig
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.runner import CudaAccelerator
 from trivet.engine.open import gpu_program, open_engine, open_gpu_lane, prepare_model
-task, path = sys.argv[1:]
-config = AppConfig.model_validate({task: {"model": path}})
-prepared = prepare_model(config, task)
-accelerator = CudaAccelerator(partial(gpu_program, prepared, torch.bfloat16), graph_tokens=0, device="cpu")
-backend = open_gpu_lane(config, prepared, accelerator, forward_s=None)
-assert backend.reload()
-open_engine(config, prepared, backend, "bf16").warm_up()
-print([name for name in ("transformers", "torch._dynamo") if name in sys.modules])
+for task, path in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    config = AppConfig.model_validate({task: {"model": path}})
+    prepared = prepare_model(config, task)
+    accelerator = CudaAccelerator(partial(gpu_program, prepared, torch.bfloat16), graph_tokens=0, device="cpu")
+    backend = open_gpu_lane(config, prepared, accelerator, forward_s=None)
+    assert backend.reload()
+    open_engine(config, prepared, backend, "bf16").warm_up()
+    print([name for name in ("transformers", "torch._dynamo") if name in sys.modules])
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "task"),
-    [("minilm", "embedder"), ("starter-reranker", "reranker"), ("nomic-embed-text-v2-moe", "embedder")],
-)
-def test_a_process_that_serves_a_flat_model_imports_neither_transformers_nor_a_compiler(
-    checkpoints: dict[str, Path], name: str, task: Task
+@pytest.mark.slow  # starts an interpreter that imports torch
+def test_a_process_that_serves_flat_models_imports_neither_transformers_nor_a_compiler(
+    checkpoints: dict[str, Path],
 ) -> None:
-    command = [sys.executable, "-c", _SERVES, task, str(checkpoints[name])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    served = {"minilm": "embedder", "starter-reranker": "reranker", "nomic-embed-text-v2-moe": "embedder"}
+    arguments = [argument for name, task in served.items() for argument in (task, str(checkpoints[name]))]
+    done = subprocess.run([sys.executable, "-c", _SERVES, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["[]", "[]", "[]", ""]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trivet.config import AppConfig, Precision
+from tests.support.conversions import convert_here
+from trivet.config import AppConfig, CpuPrecision
 from trivet.engine.open import open_cpu_engine
 from trivet.messages import RerankRequest, RerankResult
 
@@ -16,8 +17,16 @@ DOCUMENTS = tuple(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.models)])
-def test_500_documents_have_500_scores(ir_cache: Path, precision: Precision) -> None:
-    config = AppConfig.model_validate({"cpu": {"precision": precision}, "serving": {"cache_dir": str(ir_cache)}})
+def test_500_documents_have_500_scores(checkpoints: dict[str, Path], ir_cache: Path, precision: CpuPrecision) -> None:
+    starter = checkpoints["starter-reranker"]
+    convert_here(starter, "reranker", precision, ir_cache)
+    config = AppConfig.model_validate(
+        {
+            "reranker": {"model": str(starter)},
+            "cpu": {"precision": precision},
+            "serving": {"cache_dir": str(ir_cache)},
+        }
+    )
 
     async def rerank() -> RerankResult:
         engine = open_cpu_engine(config, "reranker")

@@ -142,7 +142,7 @@ async def test_a_short_text_is_classified_while_a_long_one_is_under_way(checkpoi
     engine.start()
     labels = {"a": "This is a.", "b": "This is b."}
     short = ClassifyRequest((PairText("a few words"),), labels)
-    long = ClassifyRequest((PairText("many words " * 2000),), labels)
+    long = ClassifyRequest((PairText("many words " * 700),), labels)
     quiet_short, quiet_long = await engine.run(short), await engine.run(long)
     [under_way] = await engine.admit([long])
     assert isinstance(under_way, asyncio.Future)

@@ -51,9 +51,21 @@ def test_embedders(family: str, tmp_path: Path) -> None:
     assert expected.std(0).mean() > 0.01, "sequences must differ for this test to mean much"
 
 
+HEADS = ("bert", "electra", "roberta", "distilbert", "modernbert", "modernbert-mean", "gte", "qwen3")
+"""A family for each form of head."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "labels"), [("reranker", 1), ("classifier", 3)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "task", "labels"),
+    [
+        *((family, "reranker", 1) for family in FAMILIES),
+        *(
+            pytest.param(family, "classifier", 3, marks=() if family in HEADS else pytest.mark.models)
+            for family in FAMILIES
+        ),
+    ],
+)
 def test_classifiers(family: str, task: Task, labels: int, tmp_path: Path) -> None:
     reference = write_family(family, tmp_path, labels)
     parts = sequences(LENGTHS)

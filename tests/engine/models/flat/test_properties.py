@@ -3,9 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -82,7 +80,7 @@ def test_a_batch_filled_up_to_a_fixed_size(models: dict[str, FlatModel], name: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.models)])
 def test_500_documents_have_500_scores(tmp_path: Path, dtype: torch.dtype) -> None:
     """A head in bf16 gave 159 scores, ties of eleven."""
     model = load_flat_model(prepare_starter("reranker", tmp_path), "reranker", dtype)
@@ -107,13 +105,13 @@ _SERVE = """
 import sys, torch
 from pathlib import Path
 from trivet.engine.models.flat.load import load_flat_model
-model = load_flat_model(Path({folder!r}), {task!r})
 bounds = torch.tensor([0, 3, 8], dtype=torch.int32)
 positions = torch.tensor([0, 1, 2, 0, 1, 2, 3, 4])
-outputs = model(torch.arange(5, 13), None, positions, bounds, 5)
-assert outputs.shape[0] == 2
-loaded = [name for name in ("transformers", "sentence_transformers", "openvino") if name in sys.modules]
-assert not loaded, loaded
+for folder, task in {served!r}:
+    outputs = load_flat_model(Path(folder), task)(torch.arange(5, 13), None, positions, bounds, 5)
+    assert outputs.shape[0] == 2
+    loaded = [name for name in ("transformers", "sentence_transformers", "openvino") if name in sys.modules]
+    assert not loaded, (folder, loaded)
 """
 
 
@@ -122,20 +120,14 @@ def _python(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow  # each starts an interpreter that imports torch
-@pytest.mark.parametrize(
-    ("write", "task"),
-    [
-        (lambda folder: write_family("bert", folder, labels=1), "reranker"),
-        (lambda folder: write_family("modernbert", folder, labels=1), "classifier"),
-        (lambda folder: write_checkpoint("nomic-embed-text-v2-moe", "tiny", folder), "embedder"),
-        (lambda folder: write_family("qwen3", folder, labels=1), "reranker"),
-    ],
-    ids=["bert", "modernbert", "nomic", "qwen3"],
-)
-def test_serving_imports_no_transformers(write: Callable[[Path], Any], task: str, tmp_path: Path) -> None:
-    write(tmp_path)
-    _python(_SERVE.format(folder=str(tmp_path), task=task))
+@pytest.mark.slow  # starts an interpreter that imports torch
+def test_serving_imports_no_transformers(tmp_path: Path) -> None:
+    written: tuple[tuple[str, Task], ...] = (("bert", "reranker"), ("modernbert", "classifier"), ("qwen3", "reranker"))
+    for name, _ in written:
+        write_family(name, tmp_path / name, labels=1)
+    nomic = write_checkpoint("nomic-embed-text-v2-moe", "tiny", tmp_path / "nomic")
+    served = [(str(nomic), "embedder"), *((str(tmp_path / name), task) for name, task in written)]
+    _python(_SERVE.format(served=served))
 
 
 def test_asking_what_is_supported_imports_no_torch(tmp_path: Path) -> None:

@@ -31,21 +31,25 @@ def _of_kinds(**fields: Any) -> dict[str, Any]:
     return {"rope_parameters": {**kinds, **fields}}
 
 
+_FINE: tuple[Mapping[str, Any], ...] = (
+    _rope("llama3", factor=8.0, **(_LLAMA3 | {"low_freq_factor": 0.5})),
+    _rope("llama3", factor=8.0, **(_LLAMA3 | {"high_freq_factor": 12.0})),
+    _rope("llama3", factor=8.0, **(_LLAMA3 | {"original_max_position_embeddings": 16})),
+    _rope("yarn", factor=4.0),
+    _rope("yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=4.0),
+    _rope("yarn", factor=4.0, original_max_position_embeddings=64, beta_slow=0.25),
+    _rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=0.5),
+    _rope("yarn", factor=0.5, original_max_position_embeddings=64),
+)
+"""Details of two forms of rotary positions, which the same code reads and computes for every decoder."""
 _OF_ALL: tuple[Mapping[str, Any], ...] = (
     {"rms_norm_eps": 0.1},
     {"is_causal": False},
     _rope("default", rope_theta=100.0),
     _rope("linear", factor=4.0),
     _rope("llama3", factor=8.0, **_LLAMA3),
-    _rope("llama3", factor=8.0, **(_LLAMA3 | {"low_freq_factor": 0.5})),
-    _rope("llama3", factor=8.0, **(_LLAMA3 | {"high_freq_factor": 12.0})),
-    _rope("llama3", factor=8.0, **(_LLAMA3 | {"original_max_position_embeddings": 16})),
     _rope("yarn", factor=4.0, original_max_position_embeddings=64),
-    _rope("yarn", factor=4.0),
-    _rope("yarn", factor=4.0, original_max_position_embeddings=64, beta_fast=4.0),
-    _rope("yarn", factor=4.0, original_max_position_embeddings=64, beta_slow=0.25),
-    _rope("yarn", factor=4.0, original_max_position_embeddings=64, attention_factor=0.5),
-    _rope("yarn", factor=0.5, original_max_position_embeddings=64),
+    *_FINE,
 )
 _SLIDING = {"use_sliding_window": True, "sliding_window": 16}
 _KINDS = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
@@ -121,11 +125,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+def _is_covered_by_llama(family: str, fields: Mapping[str, Any]) -> bool:
+    return family != "llama" and any(fields is fine for fine in _FINE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "fields"),
     [
-        pytest.param(family, fields, id=f"{family}-{json.dumps(fields)[:80]}")
+        pytest.param(
+            family,
+            fields,
+            id=f"{family}-{json.dumps(fields)[:80]}",
+            marks=pytest.mark.models if _is_covered_by_llama(family, fields) else (),
+        )
         for family, changes in CHANGED.items()
         for fields in changes
     ],
