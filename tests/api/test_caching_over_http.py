@@ -68,6 +68,7 @@ async def test_without_a_cache_nothing_is_said() -> None:
         assert outcome(await embed(client, "a")) == (None, None)
 
 
+@pytest.mark.slow
 async def test_another_process_finds_it_on_disk(tmp_path: Path) -> None:
     disk = CacheConfig(memory=ByteSize(0), disk=ByteSize(MIB))
     for expected in ("miss", "hit"):
@@ -127,6 +128,7 @@ async def test_equal_requests_to_two_applications_of_one_service_are_computed_on
     assert len(dispatcher.requests) == 2
 
 
+@pytest.mark.slow
 async def test_a_service_without_a_cache_shares_none(tmp_path: Path) -> None:
     none = CacheConfig(memory=ByteSize(0))
     clients = [client_of(FakeDispatcher(), none, shared_folder=tmp_path / "shared") for _ in range(2)]

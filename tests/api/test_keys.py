@@ -139,6 +139,7 @@ async def test_over_its_rate_a_key_gets_a_retry_after(connect: Connect) -> None:
     assert 1 <= int(response.headers["retry-after"]) <= 30
 
 
+@pytest.mark.slow
 async def test_two_applications_of_one_service_count_a_key_together(tmp_path: Path) -> None:
     ring = KeyRing.parse(f"ann {hash_key(KEY)} requests_per_minute=5", origin="t")
     apps = [create_app(FakeDispatcher(), ApiSettings(keys=ring), shared_folder=tmp_path) for _ in range(2)]

@@ -57,6 +57,7 @@ async def test_traffic_shows(connect_new: Connect, dispatcher: FakeDispatcher) -
     assert models["classifier"]["in_flight"] == 0
 
 
+@pytest.mark.slow
 async def test_two_applications_of_one_service_report_the_same_traffic(tmp_path: Path) -> None:
     dispatcher = FakeDispatcher(reroute_reason="no room")
     apps = [create_app(dispatcher, ApiSettings(), shared_folder=tmp_path) for _ in range(2)]

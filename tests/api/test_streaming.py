@@ -53,6 +53,7 @@ async def test_progress_follows_each_batch(client: httpx.AsyncClient, dispatcher
     assert progress[0]["device"] == "cpu (fake)"
 
 
+@pytest.mark.slow
 async def test_a_batch_is_no_larger_than_set(connect: Connect, dispatcher: FakeDispatcher) -> None:
     client = connect(dispatcher, ApiSettings(stream_chunk_inputs=8))
     await _lines(client, "/v1/embeddings", {"input": TEXTS})

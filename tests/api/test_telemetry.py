@@ -154,6 +154,7 @@ async def test_the_line_says_what_happened_and_no_text(lines: pytest.LogCaptureF
     assert "frozen" not in everything
 
 
+@pytest.mark.slow
 async def test_calls_of_a_stream_are_added_up_in_one_line(lines: pytest.LogCaptureFixture) -> None:
     served = Served(settings=ApiSettings(stream_chunk_inputs=2))
     await served.post("/v1/embeddings", {"input": ["a"] * 6}, accept="application/x-ndjson")

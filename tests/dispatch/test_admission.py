@@ -134,6 +134,7 @@ async def test_what_ends_is_no_longer_open_however_it_ends() -> None:
     assert failing.load("embedder").open_characters == 0
 
 
+@pytest.mark.slow
 async def test_over_http_it_is_429_with_retry_after() -> None:
     inner = GatedDispatcher()
     app = create_app(inner, ApiSettings(max_open_characters=10))

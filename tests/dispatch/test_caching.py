@@ -97,6 +97,7 @@ async def test_any_mixture_of_hits_and_misses_is_the_plain_answer(
         known |= set(texts)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(["interactive", "bulk"]), st.lists(words, min_size=1)), min_size=1))
 async def test_inputs_requested_at_the_same_time_run_once(asked: list[tuple[Any, list[str]]]) -> None:
     inner = GatedDispatcher()

@@ -139,6 +139,7 @@ def table(matrix: Vectors) -> VectorTable:
     return made
 
 
+@pytest.mark.slow
 @given(matrix=MATRICES, vector=arrays.arrays(np.float32, 4, elements=st.floats(-1, 1, width=32)), k=st.integers(1, 30))
 def test_top_rows_are_those_of_a_full_sort(matrix: np.ndarray, vector: np.ndarray, k: int) -> None:
     for among in (None, np.arange(3, 20)):
@@ -148,6 +149,7 @@ def test_top_rows_are_those_of_a_full_sort(matrix: np.ndarray, vector: np.ndarra
         assert top_rows(table(matrix), vector, k, among) == [(first + int(row), float(scores[row])) for row in expected]
 
 
+@pytest.mark.slow
 @given(matrix=MATRICES, starts=st.sets(st.integers(1, 23)), own=st.integers(0, 23), length=st.integers(1, 24))
 def test_best_pairs_are_those_of_all_pairs(matrix: np.ndarray, starts: set[int], own: int, length: int) -> None:
     groups = [0, *sorted(starts)]

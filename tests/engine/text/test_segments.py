@@ -45,6 +45,7 @@ def test_segments_are_the_text_in_bounded_parts(text: str, characters: int, at_w
             assert text[segment.start - 1] in {chr(code) for code in range(33, 127)}
 
 
+@pytest.mark.slow
 @given(st.lists(texts, max_size=20), st.integers(1, 60))
 def test_batches_keep_the_order_and_the_limit(of: list[str], characters: int) -> None:
     made = list(batches(of, characters))
