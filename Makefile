@@ -117,7 +117,7 @@ squeeze: setup ## Another process takes a simulated GPU's memory for 3 minutes, 
 chaos: setup ## Kill, freeze and starve parts of a service under 16 clients; update bench/results/chaos.json
 	TRIVET_CHAOS_RESULTS=bench/results/chaos.json $(BIN)/python -m pytest -m chaos tests/chaos tests/deployments/test_serve.py
 
-test-models: setup ## Every row of tests/models/STATES.md: published layouts, loaded and converted, against the reference libraries
+test-models: setup ## Published layouts (tests/models/STATES.md) against the reference libraries, and combinations that make test leaves out
 	$(BIN)/python -m pytest -n 2 -m models tests/models tests/engine
 
 test-hostile: setup ## What no body, connection or dead process may do: take the service down
