@@ -20,7 +20,7 @@ from deployments.shared_calls import SharedCalls, call_once
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
-from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status
+from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status, merged_card
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
 from trivet.gpu import GpuId
 from trivet.messages import (
@@ -207,8 +207,11 @@ class RayDispatcher:
         lanes: dict[str, dict[Lane, Health]] = {}
         for (task, lane), health in zip(bound, answers, strict=True):
             lanes.setdefault(task, {})[lane] = health
-            if health.card is not None:
-                self._cards[task] = health.card
+        for task in self._handles:
+            cards = {lane: health.card for lane, health in lanes[task].items() if health.card is not None}
+            card = merged_card(cards, self._cards.get(task))
+            if card is not None:
+                self._cards[task] = card
         return Readiness(lanes, {task: self._reason(task) for task in self._handles})
 
     def _reason(self, task: Task) -> str:

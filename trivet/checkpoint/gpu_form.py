@@ -44,7 +44,9 @@ def fp16_overflow(config: Mapping[str, Any]) -> str | None:
     if kind in _GEMMA:
         return "the states of Gemma models exceed the largest fp16 number"
     if kind in _QWEN and isinstance(hidden, int) and hidden > _QWEN_HOLDS_HIDDEN:
-        return f"the states of Qwen models with a hidden size above {_QWEN_HOLDS_HIDDEN:,} exceed the largest fp16 number"
+        return (
+            f"the states of Qwen models with a hidden size above {_QWEN_HOLDS_HIDDEN:,} exceed the largest fp16 number"
+        )
     return None
 
 

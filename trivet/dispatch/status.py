@@ -1,10 +1,11 @@
 """The state of GPUs and lanes as this process knows it already. Pure; makes no call."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from trivet.config import AppConfig, ReplicaBounds, VramConfig
+from trivet.config import AppConfig, Lane, ReplicaBounds, VramConfig
 from trivet.gpu import GpuId
+from trivet.messages import ModelCard
 from trivet.vram.snapshot import decision_for
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
@@ -52,6 +53,19 @@ class ServiceStatus:
     """Per model; empty where no replicas serve."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """Ports that the service opens besides its own, by purpose; empty where they are not known."""
+
+
+def merged_card(cards: Mapping[Lane, ModelCard], before: ModelCard | None = None) -> ModelCard | None:
+    """Return one card of what a model's lanes report: the CPU's, and how the GPU computes it.
+
+    `before` is what was merged last: a GPU replica that does not answer for a moment is still described. None if
+    nothing is known.
+    """
+    card = cards.get("cpu") or cards.get("gpu") or before
+    told = next((one for one in (cards.get("gpu"), before) if one is not None and one.gpu is not None), None)
+    if card is None or told is None:
+        return card
+    return replace(card, gpu=told.gpu, gpu_bytes=told.gpu_bytes)
 
 
 def gpu_status(
