@@ -22,7 +22,7 @@ from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
 from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status, merged_card
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
-from trivet.gpu import GpuId
+from trivet.gpu import GpuId, torch_without_cuda
 from trivet.messages import (
     DetokenizeRequest,
     DetokenizeResult,
@@ -246,7 +246,7 @@ class RayDispatcher:
         }
         if self._feed is None:
             return ServiceStatus(
-                cpu_only_reason=cpu_only_reason(self._config),
+                cpu_only_reason=cpu_only_reason(self._config, torch_without_cuda()),
                 policy=self._config.vram,
                 cpu_replicas=cpu_replicas,
                 ports=self._ports,

@@ -231,3 +231,10 @@ def test_room_on_an_old_gpu_counts_what_it_computes_in_fp32() -> None:
 
     assert "weights and context take 2.5 GiB" in lacking((8, 6))[0]
     assert "weights and context take 4.5 GiB" in lacking((7, 5))[0]
+
+
+@pytest.mark.parametrize(("device", "level"), [("auto", "note"), ("cuda", "problem"), ("cpu", "ok")])
+def test_a_torch_without_cuda_beside_a_gpu(device: str, level: str) -> None:
+    found = finding(replace(GOOD, cpu_torch="2.13.0+cpu"), "GPU", device=device)
+    assert found.level == level
+    assert ("a build without CUDA" in found.text) == (device != "cpu")

@@ -107,10 +107,12 @@ def gpu_status(
     )
 
 
-def cpu_only_reason(config: AppConfig) -> str:
-    """Return why the configuration leads to CPU lanes only."""
+def cpu_only_reason(config: AppConfig, cpu_torch: str | None = None) -> str:
+    """Return why the configuration leads to CPU lanes only; `cpu_torch` as in `trivet.gpu.torch_without_cuda`."""
     if config.device == "cpu":
         return "The configuration says `device: cpu`, so no GPU is used."
+    if cpu_torch is not None:
+        return f"The installed torch {cpu_torch} is a build without CUDA, so no GPU can be used."
     return f"The configuration says `device: {config.device}`, and no GPU was found when the service started."
 
 

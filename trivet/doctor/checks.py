@@ -68,6 +68,11 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
         return Finding("note", "GPU", f"simulated: a modelled GPU of {size}; forwards run on the CPU")
     if config.device == "cpu":
         return Finding("ok", "GPU", "not used (device: cpu)")
+    if gpu.known and machine.cpu_torch is not None:
+        level: Level = "problem" if config.device == "cuda" else "note"
+        text = f"{gpu.device}, which the installed torch {machine.cpu_torch} cannot use: it is a build without CUDA"
+        advice = "install a build of torch with CUDA (docs/installation.md), or set device: cpu"
+        return Finding(level, "GPU", text, advice)
     if gpu.known:
         return Finding(
             "ok", "GPU", f"{gpu.device}: {format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"

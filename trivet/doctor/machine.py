@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from trivet.checkpoint.gpu_form import Capability
+from trivet.gpu import torch_without_cuda
 from trivet.vram.deadline import CallTimedOut, DeadlineThread
 from trivet.vram.nvml import GpuUnreadable, compute_capability
 from trivet.vram.probe import NvmlProbe
@@ -62,6 +63,8 @@ class Machine:
     """The service on the configured port, if it runs."""
     gpu_capability: Capability | None = None
     """Of the GPU; None if there is none, or its driver does not say."""
+    cpu_torch: str | None = None
+    """The version of the installed torch if it is a build without CUDA."""
 
 
 def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningService | None = None) -> Machine:
@@ -81,6 +84,7 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
         gpu=gpu,
         gpu_capability=read_capability() if gpu.known else None,
+        cpu_torch=torch_without_cuda(),
         ports=tuple(replace(use, holder=_holder(use.port)) for use in ports),
         cache_dir=cache_dir,
         cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),

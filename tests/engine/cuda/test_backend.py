@@ -264,6 +264,7 @@ def test_a_lane_that_gives_up_takes_its_weights_off_the_gpu() -> None:
     gpu = SmallGpu(room_tokens=100)
     backend, _ = lane(gpu)
     backend.give_up("its numbers are not finite")
+    assert not backend.reload(), "it is not tried again"
     assert gpu.calls[-1] == "offload"
     with pytest.raises(GpuUnavailable, match="embedder: its numbers are not finite"):
         run(backend, batch_of(5))

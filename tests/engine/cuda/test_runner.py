@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from tests.engine.models.flat.support import write_family
+from tests.engine.models.flat.support import write_family, write_with_large_states
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.files import read_config
 from trivet.checkpoint.gpu_form import fp16_overflow, gpu_precision
@@ -185,19 +184,8 @@ def test_graphs_that_cannot_be_recorded_are_done_without(
     assert len(device.launch(ONE_SEQUENCE).result()) == 1
 
 
-def _with_large_states(path: Path) -> None:
-    """As EmbeddingGemma's are, which exceed 65,504: every block of a tiny model adds numbers of that size."""
-    write_family("gemma3-both-ways", path, labels=None)
-    file = path / "model.safetensors"
-    tensors = load_file(file)
-    for name in tensors:
-        if name.endswith("post_feedforward_layernorm.weight"):
-            tensors[name] = torch.full_like(tensors[name], 1e5)
-    save_file(tensors, file, metadata={"format": "pt"})
-
-
 def test_states_beyond_fp16_are_computed_in_the_precision_that_is_chosen_for_them(tmp_path: Path) -> None:
-    _with_large_states(tmp_path)
+    write_with_large_states(tmp_path)
     config = read_config(tmp_path)
     batch = TokenBatch.of([np.arange(5, 45, dtype=np.int32)])
     finite, pooled = {}, {}

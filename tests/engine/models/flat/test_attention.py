@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.engine.models.flat.support import FAMILIES
+from trivet.checkpoint import gpu_form
+from trivet.checkpoint.flat.model import read_body
 from trivet.engine.models.flat import attention
 from trivet.engine.models.flat.attention import (
     PaddedAttention,
@@ -189,6 +192,7 @@ def test_a_torch_whose_kernel_shares_no_heads_gets_keys_and_values_for_each(monk
 def test_varlen_gets_boundaries_window_and_shared_heads(reach: Reach, window: tuple[int, int], shared: int) -> None:
     calls = []
     varlen = attention.VarlenAttention()
+    varlen._shares_heads = True
     varlen._kernel = lambda *args, **options: calls.append((args[3:], options)) or args[0]
     spans, (q, k, v) = _spans([3, 4]), _inputs(7, shared)
     varlen(spans)(q, k, v, reach)
@@ -201,4 +205,12 @@ def test_the_installed_kernel_takes_what_it_is_given() -> None:
     """It cannot run here, but its signature can be asked."""
     from torch.nn.attention.varlen import varlen_attn
 
-    inspect.signature(varlen_attn).bind(*range(7), window_size=(-1, 0), enable_gqa=True)
+    sharing = {"enable_gqa": True} if attention.VarlenAttention()._shares_heads else {}
+    inspect.signature(varlen_attn).bind(*range(7), window_size=(-1, 0), **sharing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_families_of_tests_gpu_have_heads_that_flash_attention_takes(name: str) -> None:
+    config, _, _ = FAMILIES[name](1)
+    assert gpu_form.varlen_refusal((8, 0), "bf16", read_body(config.to_dict()).head_size) is None
