@@ -8,7 +8,8 @@ from trivet.relations.links import links
 
 def linked(**texts: str) -> set[tuple[str, str]]:
     """The links between files, whose names are given as `folder__file_py`."""
-    paths = [re.sub(r"_(py|md|ts|go)$", r".\1", name).replace("__", "/") for name in texts]
+    named = [re.sub(r"_(py|md|ts|js|go)$", r".\1", name).replace("____init__", "/INIT") for name in texts]
+    paths = [name.replace("__", "/").replace("INIT", "__init__") for name in named]
     documents = [Document(text, path) for path, text in zip(paths, texts.values(), strict=True)]
     found = links(documents, [divide(document, 200) for document in documents])
     return {(str(documents[link.source].path), str(documents[link.target].path)) for link in found}
@@ -30,6 +31,42 @@ def test_scripts_and_modules_of_a_package() -> None:
     assert linked(
         ui__page_ts="import { drawPage } from './draw'\ndrawPage()\n", ui__draw_ts="export function drawPage() {}\n"
     ) == {("ui/page.ts", "ui/draw.ts")}
+
+
+def test_an_import_leads_to_files_of_its_own_language() -> None:
+    page = "import { table } from '../table.js'\ntable()\n"
+    script, python = "export function table() {}\n", "def table():\n    pass\n"
+    assert linked(ui__pages__page_js=page, ui__table_js=script, planning__table_py=python) == {
+        ("ui/pages/page.js", "ui/table.js")
+    }
+    assert linked(ui__pages__page_js=page, planning__table_py=python) == set()
+    assert linked(app_ts="import { table } from './table'\ntable()\n", table_js=script) == {("app.ts", "table.js")}
+
+
+def test_a_path_from_the_own_folder_means_one_place() -> None:
+    shape = "export function drawShape() {}\n"
+    use = "import { drawShape } from '%s'\ndrawShape()\n"
+    two = {"ui__shape_ts": shape, "old__shape_ts": shape}
+    assert linked(ui__page_ts=use % "./shape", **two) == {("ui/page.ts", "ui/shape.ts")}
+    assert linked(ui__page_ts=use % "../old/shape", **two) == {("ui/page.ts", "old/shape.ts")}
+    assert linked(ui__page_ts=use % "./none/shape", **two) == set()
+    assert linked(ui__page_ts=use % "@/old/shape", **two) == {("ui/page.ts", "old/shape.ts")}
+    assert linked(ui__page_ts=use % "./shapes", ui__shapes__index_ts=shape) == {("ui/page.ts", "ui/shapes/index.ts")}
+    assert linked(ui__page_ts=use % "./shapes/index.js", ui__shapes__index_ts=shape) == {
+        ("ui/page.ts", "ui/shapes/index.ts")
+    }
+
+
+def test_python_imports_from_the_own_package() -> None:
+    circle = "def draw_circle():\n    pass\n"
+    two = {"pkg__circle_py": circle, "pkg__sub__circle_py": circle}
+    one, up = "from .circle import draw_circle\ndraw_circle()\n", "from ..circle import draw_circle\ndraw_circle()\n"
+    assert linked(pkg__app_py=one, **two) == {("pkg/app.py", "pkg/circle.py")}
+    assert linked(pkg__sub__app_py=one, **two) == {("pkg/sub/app.py", "pkg/sub/circle.py")}
+    assert linked(pkg__sub__app_py=up, **two) == {("pkg/sub/app.py", "pkg/circle.py")}
+    assert linked(pkg__sub____init___py=one, **two) == {("pkg/sub/__init__.py", "pkg/sub/circle.py")}
+    module = "from . import circle\ncircle.draw_circle()\n"
+    assert linked(pkg__sub__app_py=module, **two) == {("pkg/sub/app.py", "pkg/sub/circle.py")}
 
 
 def test_prose_names_only_what_is_distinct() -> None:
