@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import find_weight_files, read_config
 from trivet.checkpoint.gpu_form import fp16_overflow
-from trivet.config import CpuPrecision
+from trivet.config import CpuPrecision, GpuDtype
 from trivet.errors import ModelError
 
-Dtype = Literal["bf16", "fp16", "fp32"]
+Dtype: TypeAlias = GpuDtype
 Attention = Literal["fused", "eager"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
