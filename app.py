@@ -23,6 +23,7 @@ from deployments.options import ingress_options, replica_options
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from trivet.config import AppConfig, Task
+from trivet.gpu import torch_without_cuda
 
 logger = logging.getLogger("ray.serve")
 
@@ -48,7 +49,7 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
         ConfigError: the configuration asks for a GPU that the cluster does not have.
     """
     cluster_gpus = float(ray.cluster_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
-    lanes = bound_lanes(args, cluster_gpus)
+    lanes = bound_lanes(args, cluster_gpus, torch_without_cuda())
     run_id = uuid.uuid4().hex[:12]
     handles: dict[Task, dict[str, serve.Application]] = {
         model.task: {

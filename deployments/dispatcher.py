@@ -20,9 +20,9 @@ from deployments.shared_calls import SharedCalls, call_once
 from deployments.vram.feed import ClusterFeed
 from trivet.config import AppConfig, Lane, Task
 from trivet.dispatch.protocol import Readiness, Routed
-from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status
+from trivet.dispatch.status import ReplicaCount, ServiceStatus, cpu_only_reason, gpu_status, merged_card
 from trivet.errors import GpuUnavailable, Overloaded, TrivetError, Unavailable
-from trivet.gpu import GpuId
+from trivet.gpu import GpuId, torch_without_cuda
 from trivet.messages import (
     DetokenizeRequest,
     DetokenizeResult,
@@ -207,8 +207,11 @@ class RayDispatcher:
         lanes: dict[str, dict[Lane, Health]] = {}
         for (task, lane), health in zip(bound, answers, strict=True):
             lanes.setdefault(task, {})[lane] = health
-            if health.card is not None:
-                self._cards[task] = health.card
+        for task in self._handles:
+            cards = {lane: health.card for lane, health in lanes[task].items() if health.card is not None}
+            card = merged_card(cards, self._cards.get(task))
+            if card is not None:
+                self._cards[task] = card
         return Readiness(lanes, {task: self._reason(task) for task in self._handles})
 
     def _reason(self, task: Task) -> str:
@@ -243,7 +246,7 @@ class RayDispatcher:
         }
         if self._feed is None:
             return ServiceStatus(
-                cpu_only_reason=cpu_only_reason(self._config),
+                cpu_only_reason=cpu_only_reason(self._config, torch_without_cuda()),
                 policy=self._config.vram,
                 cpu_replicas=cpu_replicas,
                 ports=self._ports,

@@ -1,5 +1,6 @@
 """Maps lanes to this cluster: which lanes are bound, and which backend runs in each."""
 
+import logging
 import os
 
 from deployments.nodes import gpu_nodes, this_node
@@ -17,13 +18,26 @@ from trivet.engine.open import (
 from trivet.errors import ConfigError
 from trivet.simulation.open import open_simulated_backend
 
+logger = logging.getLogger("ray.serve")
 
-def bound_lanes(config: AppConfig, cluster_gpus: float) -> tuple[Lane, ...]:
+
+def bound_lanes(config: AppConfig, cluster_gpus: float, cpu_torch: str | None) -> tuple[Lane, ...]:
     """Return the lanes to bind, which always include the CPU lane.
 
+    Args:
+        config: of the application.
+        cluster_gpus: how many Ray has found.
+        cpu_torch: the version of the installed torch if it is a CPU build; see `trivet.gpu.torch_without_cuda`.
+
     Raises:
-        ConfigError: `device: cuda` on a cluster without a GPU, where Ray would wait for one indefinitely.
+        ConfigError: `device: cuda` where no GPU can be used: Ray would wait for one, or start replicas again and again.
     """
+    if cpu_torch is not None and cluster_gpus > 0 and config.device in ("auto", "cuda"):
+        reason = f"the installed torch {cpu_torch} is a build without CUDA"
+        if config.device == "cuda":
+            raise ConfigError(f"device is cuda, but {reason}: install one with CUDA, or set device to auto or cpu")
+        logger.warning("%s: all models run on the CPU, although there is a GPU", reason)
+        return ("cpu",)
     if config.device == "cpu" or (config.device == "auto" and cluster_gpus == 0):
         return ("cpu",)
     if config.device == "cuda" and cluster_gpus == 0:

@@ -1,5 +1,6 @@
 """What one replica computes with: an engine and, on the GPU lane, the backend whose memory it reports."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -7,7 +8,10 @@ from trivet.config import Task
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
 from trivet.engine.openvino.resting import RestingBackend
+from trivet.errors import EngineError, GpuUnavailable
 from trivet.vram.registry import ReplicaReport
+
+logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +41,23 @@ class OpenLane:
             returnable_bytes=returnable_bytes,
             weights_bytes=memory.weights_bytes,
             offloaded=self.gpu.offloaded,
+            unusable=self.gpu.unusable,
         )
+
+    def warm_up(self, task: Task) -> None:
+        """Compute a first forward, blocking.
+
+        If it cannot be computed on the GPU, or gives numbers that are not finite, this replica leaves the GPU for good,
+        and the CPU answers. One that lacks memory only now stays as it is.
+
+        Raises:
+            EngineError: the CPU computes numbers that are not finite.
+        """
+        try:
+            self.engine.warm_up()
+        except GpuUnavailable as error:
+            logger.warning("%s: its first forward on the GPU was refused: %s", task, error.reason)
+        except (EngineError, RuntimeError) as error:
+            if self.gpu is None:
+                raise
+            self.gpu.give_up(f"its first forward failed: {error}")

@@ -101,13 +101,10 @@ class ModelReplica:
         if self._lane.resting is not None:
             self._rest = CpuRest(self._lane.resting, self.task, app_name, config, run_id, sink)
             self._rest.start()
-        try:
-            await asyncio.to_thread(self._engine.warm_up)
-        except GpuUnavailable as error:
-            logger.warning("%s starts without its GPU: %s", self.task, error.reason)
-        logger.info(
-            "%s ready on %s after %.1f s", self._engine.card.name, self._engine.device, time.monotonic() - started_s
-        )
+        await asyncio.to_thread(self._lane.warm_up, self.task)
+        state = "ready" if self._engine.has_answered else "started without an answer"
+        took_s = time.monotonic() - started_s
+        logger.info("%s %s on %s after %.1f s", self._engine.card.name, state, self._engine.device, took_s)
 
     def _open(self, config: AppConfig, lane: Lane, run_id: str, gpu: str | None) -> OpenLane:
         """Open the engine of this lane without starting it; blocking."""
@@ -192,12 +189,13 @@ class ModelReplica:
 
     async def health(self) -> Health:
         """Report this replica's state and its model."""
-        offloaded = self._lane.gpu is not None and self._lane.gpu.offloaded
+        gpu = self._lane.gpu
+        offloaded = gpu is not None and gpu.offloaded
         resting = self._lane.resting is not None and self._lane.resting.resting
         broken = self._engine.fault or self._engine.scheduler.failing or (self._rest.fault if self._rest else None)
-        state = (
-            "its weights are off the GPU" if offloaded else "rests until a GPU has no room" if resting else "answers"
-        )
+        state = "rests until a GPU has no room" if resting else "answers"
+        if gpu is not None and offloaded:
+            state = gpu.unusable or "its weights are off the GPU"
         return Health(
             ready=self._engine.has_answered and not offloaded and broken is None,
             device=self._engine.device,

@@ -40,6 +40,7 @@ GpuPlacement = Literal["spread", "pack"] | dict[Task, Annotated[int, Field(ge=0)
 """How the models' replicas are divided among the GPUs of a node."""
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
+GpuDtype = Literal["bf16", "fp16", "fp32"]
 Precision = Literal["auto"] | CpuPrecision
 
 
@@ -161,8 +162,9 @@ class CpuConfig(_Frozen):
 class GpuConfig(_Frozen):
     """The GPU lane."""
 
-    dtype: Literal["auto", "bf16", "fp16"] = "auto"
-    """`auto` is bf16 if the GPU supports it, else fp16."""
+    dtype: Literal["auto"] | GpuDtype = "auto"
+    """`auto` is bf16 if the GPU supports it, else fp16. A model whose numbers exceed fp16 (Gemma, large Qwen) is then
+    computed in fp32. `fp32` takes twice the memory and several times the time."""
     token_budget: PositiveInt = 16384
     """Maximum tokens in one forward. At the start it is lowered to what this GPU computes within `forward_ms`, and it
     shrinks while the GPU runs out of memory."""

@@ -1,5 +1,6 @@
-"""The identity of a GPU in a cluster."""
+"""The identity of a GPU in a cluster, and whether the installed torch can use one."""
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 
@@ -8,3 +9,12 @@ class GpuId(NamedTuple):
 
     node: str
     uuid: str
+
+
+def torch_without_cuda() -> str | None:
+    """Return the version of the installed torch if it is a CPU build, with which no GPU can be used; None if not."""
+    try:
+        installed = version("torch")
+    except PackageNotFoundError:
+        return None
+    return installed if installed.endswith("+cpu") else None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from trivet.config import Output, Task
+from trivet.config import GpuDtype, Output, Task
 
 LongInput = Literal["window", "error", "truncate"]
 InputType = Literal["query", "document"]
@@ -319,6 +319,17 @@ class DetokenizeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """How a GPU replica computes its model."""
+
+    dtype: GpuDtype
+    dtype_because: str | None = None
+    """Why it is not the precision that was asked for, or the usual one of this GPU; None if it is."""
+    attention_padded_because: str | None = None
+    """Why attention alone runs on padded sequences; None if it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Describes the model that a replica serves."""
 
@@ -332,6 +343,8 @@ class ModelCard:
     prompts: Mapping[str, str] = field(default_factory=dict)
     padded_because: str | None = None
     """Why a GPU computes this model on padded sequences, through transformers; None where they lie end to end."""
+    gpu: GpuFacts | None = None
+    """How a real GPU computes it; None where no replica on one has been asked."""
     default_prompt_name: str | None = None
     trained_dimensions: tuple[int, ...] = ()
     """Vector sizes below `dimensions` for which the model was trained."""

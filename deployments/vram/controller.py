@@ -13,7 +13,6 @@ from deployments.vram.actor import vram_actor
 from deployments.vram.feed import VramFeed
 from deployments.vram.trimmer import Trimmer
 from trivet.config import AppConfig, Task
-from trivet.errors import GpuUnavailable
 from trivet.metrics import OFFLOADS, MetricsSink
 from trivet.vram.types import Snapshot
 
@@ -68,10 +67,7 @@ class GpuController:
             self._sink.count(OFFLOADS, {"model": self._task, "step": "offload"})
         elif await asyncio.to_thread(self._gpu.reload):
             self._sink.count(OFFLOADS, {"model": self._task, "step": "reload"})
-            try:
-                await asyncio.to_thread(self._lane.engine.warm_up)
-            except GpuUnavailable as error:
-                logger.warning("%s: back on the GPU, but its first forward failed: %s", self._task, error.reason)
+            await asyncio.to_thread(self._lane.warm_up, self._task)
 
     async def _report(self) -> None:
         report = self._lane.report(self._task, os.getpid(), self._replica, self._trimmer.can_return_bytes())

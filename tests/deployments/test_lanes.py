@@ -8,7 +8,9 @@ import pytest
 import app
 from deployments.lanes import bound_lanes
 from deployments.options import deployment_name, ingress_options, replica_options
+from trivet import gpu
 from trivet.config import AppConfig
+from trivet.dispatch.status import cpu_only_reason
 from trivet.errors import ConfigError
 
 
@@ -23,12 +25,28 @@ from trivet.errors import ConfigError
     ],
 )
 def test_bound_lanes(device: Any, gpus: float, expected: tuple[str, ...]) -> None:
-    assert bound_lanes(AppConfig(device=device), gpus) == expected
+    assert bound_lanes(AppConfig(device=device), gpus, None) == expected
 
 
 def test_asking_for_a_gpu_that_is_not_there_is_an_error_instead_of_a_wait() -> None:
     with pytest.raises(ConfigError, match="no node of this cluster has a GPU"):
-        bound_lanes(AppConfig(device="cuda"), 0)
+        bound_lanes(AppConfig(device="cuda"), 0, None)
+
+
+def test_a_torch_without_cuda_leaves_the_gpu_alone_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    cpu_torch = "2.13.0+cpu"
+    assert bound_lanes(AppConfig(device="auto"), 1, cpu_torch) == ("cpu",)
+    assert "2.13.0+cpu is a build without CUDA" in caplog.text
+    assert "a build without CUDA" in cpu_only_reason(AppConfig(device="auto"), cpu_torch)
+    with pytest.raises(ConfigError, match="a build without CUDA: install one with CUDA"):
+        bound_lanes(AppConfig(device="cuda"), 1, cpu_torch)
+    assert bound_lanes(AppConfig(device="simulated"), 1, cpu_torch) == ("gpu", "cpu")
+
+
+@pytest.mark.parametrize(("installed", "found"), [("2.13.0+cpu", True), ("2.13.0", False), ("2.11.0+cu130", False)])
+def test_a_build_of_torch_is_known_by_its_version(installed: str, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "version", lambda name: installed)
+    assert gpu.torch_without_cuda() == (installed if found else None)
 
 
 def test_the_cpu_cpu_replica_sees_no_gpu_and_books_nothing() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from trivet.config import AppConfig
+from tests.engine.models.flat.support import write_family
+from trivet.config import TASKS, AppConfig
 from trivet.doctor.checks import Finding, examine, ranges
 from trivet.doctor.machine import Machine, PortUse, RunningService, examine_machine, processor_flags
 from trivet.doctor.memory import MemoryNeed, memory_need
-from trivet.doctor.models import known_facts, padded_models
+from trivet.doctor.models import STARTER_FACTS, gpu_exceptions, known_facts, padded_models
 from trivet.vram.types import Observation
 
 GIB = 1024**3
@@ -202,3 +203,38 @@ def test_a_service_that_runs_is_not_a_problem() -> None:
 def test_consecutive_numbers_are_one_range() -> None:
     assert ranges([3, 1, 2, 7]) == ["1-3", "7"]
     assert ranges([]) == []
+
+
+def test_what_an_old_gpu_does_otherwise_is_named_with_the_reason(tmp_path: Path) -> None:
+    write_family("gemma3", tmp_path, labels=None)
+    config = AppConfig.model_validate({"device": "auto", "embedder": {"model": str(tmp_path)}})
+    assert gpu_exceptions(config, None) == gpu_exceptions(config, (8, 6)) == {}
+    exceptions = gpu_exceptions(config, (7, 5))
+    old = replace(GOOD, gpu_capability=(7, 5))
+    found = [one.text for one in examine(old, config, exceptions=exceptions) if one.subject == "GPU, embedder"]
+    assert "computed in fp32: the states of Gemma models" in found[0]
+    assert "attention is computed on padded sequences" in found[1]
+    assert not any(
+        one.subject == "GPU, embedder" for one in examine(old, AppConfig(device="cpu"), exceptions=exceptions)
+    )
+    asked = AppConfig.model_validate({"embedder": {"model": str(tmp_path)}, "gpu": {"dtype": "fp16"}})
+    assert "computed in bf16: the states of Gemma models" in gpu_exceptions(asked, (8, 6))["embedder"][0]
+
+
+def test_room_on_an_old_gpu_counts_what_it_computes_in_fp32() -> None:
+    large = replace(STARTER_FACTS, parameters=GIB, fp16_overflow="too large")
+    facts = dict.fromkeys(TASKS, large)
+
+    def lacking(capability: tuple[int, int]) -> list[str]:
+        machine = replace(GOOD, gpu_capability=capability)
+        return [one.text for one in examine(machine, AppConfig(), facts=facts) if one.subject == "GPU, embedder"]
+
+    assert "weights and context take 2.5 GiB" in lacking((8, 6))[0]
+    assert "weights and context take 4.5 GiB" in lacking((7, 5))[0]
+
+
+@pytest.mark.parametrize(("device", "level"), [("auto", "note"), ("cuda", "problem"), ("cpu", "ok")])
+def test_a_torch_without_cuda_beside_a_gpu(device: str, level: str) -> None:
+    found = finding(replace(GOOD, cpu_torch="2.13.0+cpu"), "GPU", device=device)
+    assert found.level == level
+    assert ("a build without CUDA" in found.text) == (device != "cpu")

@@ -14,11 +14,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.engine.models.flat.support import write_with_large_states
 from tests.support.checkpoints import write_checkpoint
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.gpu_form import fp16_overflow, gpu_precision
 from trivet.config import AppConfig, Task
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.cuda.identity import current_gpu_uuid
+from trivet.engine.cuda.programs import FlatProgram
+from trivet.engine.cuda.runner import DTYPES, CudaAccelerator
 from trivet.engine.models.flat.load import load_flat_model
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
 from trivet.errors import GpuUnavailable
@@ -156,6 +161,51 @@ def test_running_out_splits_and_the_budget_shrinks(opened: Open) -> None:
     assert np.isfinite(outputs).all()
     assert backend.oom_splits > 0
     assert backend.token_budget < before
+
+
+def test_in_fp32_the_lane_is_exact_and_says_that_attention_is_padded(opened: Open, tmp_path: Path) -> None:
+    """What a GPU before Ampere computes of a model that fp16 cannot hold."""
+    backend, run = opened("embedder", dtype="fp32")
+    assert backend.facts is not None
+    assert backend.facts.dtype == "fp32"
+    assert backend.facts.attention_padded_because is not None
+    path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "embedder").source.path
+    model = load_flat_model(path, "embedder")
+    batch = batch_of(9, 12, 200)
+    arrays = (batch.ids, batch.token_types, batch.positions, batch.cu_seqlens)
+    expected = model(*(torch.from_numpy(array) for array in arrays), batch.max_len)
+    torch.testing.assert_close(torch.from_numpy(backend.launch(batch).result()), expected, rtol=0, atol=1e-3)
+    assert np.isfinite(run(EmbedRequest(TEXTS)).vectors).all()  # type: ignore[union-attr]
+
+
+def test_states_beyond_fp16_are_not_finite_there_and_the_lane_chooses_another_precision(tmp_path: Path) -> None:
+    write_with_large_states(tmp_path)
+    overflow = fp16_overflow(read_config(tmp_path))
+    capability = torch.cuda.get_device_capability()
+    batch = batch_of(40)
+    batch = TokenBatch.of([batch.ids % 200])
+    finite = {}
+    for dtype in ("fp16", gpu_precision("fp16", capability, overflow).dtype):
+        program = FlatProgram(tmp_path, "embedder", DTYPES[dtype], torch.device("cuda"))
+        accelerator = CudaAccelerator(lambda _, made=program: made, graph_tokens=64)  # type: ignore[misc]
+        accelerator.reload()
+        finite[dtype] = bool(np.isfinite(accelerator.launch(batch).result()).all())
+        accelerator.close()
+    assert finite.pop("fp16") is False
+    assert list(finite.values()) == [True]
+
+
+def test_without_memory_for_graphs_small_batches_are_computed_all_the_same(opened: Open) -> None:
+    """Running out while a graph is recorded ends the recording, whatever error that shows as."""
+    backend, _ = opened("embedder", graph_tokens=16384)
+    batch = batch_of(5, 30)
+    expected = backend.launch(batch).result()
+    backend.offload()
+    cap_bytes = torch.cuda.memory_reserved() + backend.memory().weights_bytes + (96 << 20)
+    torch.cuda.set_per_process_memory_fraction(cap_bytes / torch.cuda.get_device_properties(0).total_memory)
+    assert backend.reload()
+    assert backend.unusable is None
+    np.testing.assert_allclose(backend.launch(batch).result(), expected, rtol=0, atol=0.02)
 
 
 def test_offloading_gives_memory_back_and_returning_takes_it(opened: Open) -> None:

@@ -17,8 +17,15 @@ from tests.engine.models.flat.support import FAMILIES, LENGTHS, pack, run, seque
 from tests.engine.models.flat.test_published import LAYOUTS, padded, parts_for
 from tests.support.checkpoints import write_checkpoint
 from trivet.config import Task
-from trivet.engine.models.flat.attention import AttentionKind, PaddedAttention, Reach, VarlenAttention
+from trivet.engine.models.flat.attention import (
+    AttentionKind,
+    PaddedAttention,
+    Reach,
+    VarlenAttention,
+    varlen_refusal,
+)
 from trivet.engine.models.flat.load import FlatModel, load_flat_model
+from trivet.engine.models.spans import FlatSpans
 
 pytestmark = [
     pytest.mark.gpu,
@@ -117,6 +124,15 @@ def test_published_layouts_equal_the_path_through_transformers(
         torch.testing.assert_close(ours, expected, rtol=0, atol=0.15 * float(expected.std()))
 
 
+def _differ_at_most(lengths: tuple[int, ...], head_size: int, shared: int, reach: Reach) -> None:
+    given = pack(sequences(lengths), device="cuda")
+    spans = FlatSpans(given["cu_seqlens"], given["max_len"], given["positions"])
+    q = torch.randn(sum(lengths), 4, head_size, device="cuda", dtype=torch.bfloat16)
+    k, v = torch.randn(2, sum(lengths), 4 // shared, head_size, device="cuda", dtype=torch.bfloat16)
+    exact = PaddedAttention()(spans)(q.float(), k.float(), v.float(), reach)
+    torch.testing.assert_close(VarlenAttention()(spans)(q, k, v, reach).float(), exact, rtol=0, atol=0.02)
+
+
 @needs_flash
 @pytest.mark.parametrize("shared", [1, 2, 4])
 @pytest.mark.parametrize(
@@ -124,14 +140,24 @@ def test_published_layouts_equal_the_path_through_transformers(
     [Reach(), Reach(1, 1), Reach(5, 5), Reach(64, 64), Reach(None, 0), Reach(0, 0), Reach(1, 0), Reach(63, 0)],
 )
 def test_varlen_and_padded_attention_agree(reach: Reach, shared: int) -> None:
-    from trivet.engine.models.spans import FlatSpans
+    _differ_at_most(LENGTHS, 64, shared, reach)
 
-    given = pack(sequences(LENGTHS), device="cuda")
-    spans = FlatSpans(given["cu_seqlens"], given["max_len"], given["positions"])
-    q = torch.randn(sum(LENGTHS), 4, 64, device="cuda", dtype=torch.bfloat16)
-    k, v = torch.randn(2, sum(LENGTHS), 4 // shared, 64, device="cuda", dtype=torch.bfloat16)
-    exact = PaddedAttention()(spans)(q.float(), k.float(), v.float(), reach)
-    torch.testing.assert_close(VarlenAttention()(spans)(q, k, v, reach).float(), exact, rtol=0, atol=0.02)
+
+@needs_flash
+@pytest.mark.parametrize("shared", [1, 4])
+@pytest.mark.parametrize("reach", [Reach(), Reach(None, 0), Reach(1, 0), Reach(64, 64)])
+@pytest.mark.parametrize("lengths", [(1,), (1, 1, 1), (2, 1)])
+def test_batches_of_single_tokens_agree(lengths: tuple[int, ...], reach: Reach, shared: int) -> None:
+    """With one query each and shared heads, the kernel lays the queries out otherwise."""
+    _differ_at_most(lengths, 64, shared, reach)
+
+
+@needs_flash
+@pytest.mark.parametrize("head_size", [8, 32, 64, 72, 80, 96, 128, 256])
+def test_every_head_size_that_is_not_refused_agrees(head_size: int) -> None:
+    assert varlen_refusal(torch.device("cuda"), torch.bfloat16, head_size) is None
+    _differ_at_most((3, 100, 7), head_size, 2, Reach())
+    _differ_at_most((3, 100, 7), head_size, 1, Reach(16, 16))
 
 
 def test_weights_go_straight_to_the_gpu(folders: dict[str, Path]) -> None:

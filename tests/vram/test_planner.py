@@ -10,8 +10,10 @@ from safetensors.numpy import save_file
 
 from tests.vram.fakes import GIB, MIB
 from trivet.checkpoint.memory import ModelFacts, facts_from_config
+from trivet.config import CpuConfig
 from trivet.errors import ConfigError, ModelError
 from trivet.vram.errors import DoesNotFit
+from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE, facts_for
 from trivet.vram.planning.planner import Assumptions, Plan, nearest_preset, needed, plan
 from trivet.vram.planning.presets import PRESETS
@@ -233,3 +235,20 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path, files: dict[str, bytes]
 def test_precision_scales_weights() -> None:
     facts = FLAGSHIP[1]
     assert facts.weights_bytes("fp32") == 2 * facts.weights_bytes("bf16") == 2 * facts.weights_bytes("fp16")
+
+
+def test_on_a_gpu_before_ampere_a_model_that_fp16_cannot_hold_is_planned_in_fp32() -> None:
+    gemma = replace(FLAGSHIP[0], fp16_overflow="its states are too large")
+    other = FLAGSHIP[1]
+    before, made = (plan([facts, other], 12 * GIB, dtype="fp16") for facts in (FLAGSHIP[0], gemma))
+    assert [model.dtype for model in made.models] == ["fp32", "fp16"]
+    assert made.models[0].weights_bytes == 2 * before.models[0].weights_bytes
+    text = render(made)
+    assert "At fp32 and fp16." in text
+    assert f"{gemma.name.split('/')[1]} is computed in fp32: its states are too large." in text
+    assert [model.dtype for model in plan([gemma, other], 12 * GIB).models] == ["bf16", "bf16"]
+    check_plan(made, [gemma, other])
+    with pytest.raises(DoesNotFit, match="weights at fp32 and fp16"):
+        plan([gemma, other], GIB, dtype="fp16")
+    three = plan([gemma, other, FLAGSHIP[2]], 24 * GIB, dtype="fp16")
+    assert "dtype: auto" in configuration(["a", "b", "c"], three, CpuConfig(), file="f")

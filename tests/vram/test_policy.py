@@ -61,6 +61,7 @@ GPU = state_of("gpu", "room")
 LOW = state_of("cpu", "low_memory", starved_since_s=NOW_S - 30.0)
 OFFLOADED = state_of("cpu", "offloaded", offloaded=True)
 RELOADING = state_of("cpu", "reloading")
+UNUSABLE = replace(seen(8 * GIB, off_gpu=True), unusable={"embedder": "no kernels"})
 BLIND_S = NOW_S - CONFIG.grace_s - 0.1
 
 TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
@@ -120,6 +121,16 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         state_of("cpu", "absent", switched_s=NOW_S - 1.0),
         seen(8 * GIB),
         ("cpu", "dwell", False),
+    ),
+    # the GPU cannot compute the model
+    ("gpu, cannot be computed", GPU, UNUSABLE, ("cpu", "unusable", True)),
+    ("start, cannot be computed", state_of("cpu", "starting", switched_s=None), UNUSABLE, ("cpu", "unusable", True)),
+    ("offloaded, cannot be computed", OFFLOADED, UNUSABLE, ("cpu", "unusable", True)),
+    (
+        "its replica was started again",
+        state_of("cpu", "unusable", offloaded=True),
+        seen(8 * GIB),
+        ("cpu", "reloading", False),
     ),
     # offloading
     (
@@ -283,6 +294,16 @@ def test_a_model_without_a_replica_does_not_block_offloading_of_the_others() -> 
         state = decide(CONFIG, state, look(at_s, 0, present=frozenset({"embedder"})), at_s)
     assert state.decisions["embedder"].offloaded
     assert not state.decisions["reranker"].offloaded
+
+
+def test_a_model_that_the_gpu_cannot_compute_blocks_no_reload_of_the_others() -> None:
+    names = ("embedder", "reranker")
+    offloaded = OFFLOADED.models["embedder"]
+    models = {name: replace(offloaded, decision=replace(offloaded.decision, model=name)) for name in names}
+    state = PolicyState(models=models, last_read_s=NOW_S)
+    observation = replace(seen(8 * GIB), offloaded=frozenset(names), unusable={"embedder": "no kernels"})
+    after = decide(CONFIG, state, observation, NOW_S).decisions
+    assert (after["embedder"].cause, after["reranker"].cause) == ("unusable", "reloading")
 
 
 def test_any_room_restarts_the_offload_timer() -> None:

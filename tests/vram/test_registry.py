@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 from tests.vram.fakes import MIB
 from trivet.vram.registry import Registry, ReplicaReport, process_exists
@@ -122,3 +123,10 @@ def test_a_process_exists_until_it_has_ended() -> None:
     child.communicate(b"\n")
     assert not process_exists(child.pid)
     assert process_exists(1), "alive, although we may not have permission to signal it"
+
+
+def test_a_replica_that_left_the_gpu_for_good_says_why() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(report(1))
+    registry.report(replace(report(2, "reranker", offloaded=True), unusable="no kernels"))
+    assert registry.view(0.0).unusable() == {"reranker": "no kernels"}

@@ -191,7 +191,9 @@ class ModelEntry(TypedDict):
     """As the model's card states it."""
     languages: list[str] | None
     gpu_layout: str
-    """`packed`: a GPU computes sequences laid end to end. `padded: …`: why it pads them."""
+    """`packed`: a GPU computes sequences laid end to end. `packed, attention padded: …`, `padded: …`: why it pads."""
+    gpu_precision: str | None
+    """In which a GPU computes, as its replica reports it: `bf16`; `fp32: …`, why it is not the usual one."""
 
 
 class ModelsAnswer(TypedDict):
@@ -226,8 +228,20 @@ def model_entry(card: ModelCard) -> ModelEntry:
         "gpu_bytes": card.gpu_bytes,
         "licence": card.licence,
         "languages": list(card.languages) or None,
-        "gpu_layout": "packed" if card.padded_because is None else f"padded: {card.padded_because}",
+        "gpu_layout": _gpu_layout(card),
+        "gpu_precision": None if card.gpu is None else _with_reason(card.gpu.dtype, card.gpu.dtype_because),
     }
+
+
+def _gpu_layout(card: ModelCard) -> str:
+    if card.padded_because is not None:
+        return f"padded: {card.padded_because}"
+    because = None if card.gpu is None else card.gpu.attention_padded_because
+    return "packed" if because is None else f"packed, attention padded: {because}"
+
+
+def _with_reason(what: str, because: str | None) -> str:
+    return what if because is None else f"{what}: {because}"
 
 
 def embedding_items(

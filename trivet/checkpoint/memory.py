@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from trivet.checkpoint.architecture import Architecture
 from trivet.checkpoint.files import find_weight_files, read_config
-from trivet.config import CpuPrecision
+from trivet.checkpoint.gpu_form import fp16_overflow
+from trivet.config import CpuPrecision, GpuDtype
 from trivet.errors import ModelError
 
-Dtype = Literal["bf16", "fp16", "fp32"]
+Dtype: TypeAlias = GpuDtype
 Attention = Literal["fused", "eager"]
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -45,9 +46,15 @@ class ModelFacts:
     """How many experts of a mixture each token passes through."""
     attention: Attention = "fused"
     """"eager" if the scores of all heads are in memory at once: disentangled attention has no fused kernel."""
+    fp16_overflow: str | None = None
+    """Why it cannot be computed in fp16; None if it can."""
     measured_activation_bytes_per_token: int | None = None
     source: str | None = None
     """The folder that they were read from; None where they are known without it."""
+
+    def gpu_dtype(self, dtype: Dtype) -> Dtype:
+        """Return the precision on a GPU that computes other models in `dtype`; fp16 means that it computes no bf16."""
+        return "fp32" if dtype == "fp16" and self.fp16_overflow is not None else dtype
 
     def weights_bytes(self, dtype: Dtype) -> int:
         """Return the size of the weights at this precision."""
@@ -94,6 +101,7 @@ def facts_from_config(name: str, config: Mapping[str, Any], parameters: int) -> 
         gated=architecture.has_gated_mlp,
         experts_per_token=int(config.get("moe_top_k") or 1) if config.get("num_experts") else 1,
         attention="eager" if architecture.has_disentangled_attention else "fused",
+        fp16_overflow=fp16_overflow(config),
     )
 
 

@@ -35,7 +35,7 @@ def doctor_command(
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
     from trivet.doctor.checks import examine
     from trivet.doctor.machine import examine_machine
-    from trivet.doctor.models import known_facts, padded_models
+    from trivet.doctor.models import gpu_exceptions, known_facts, padded_models
 
     console = Console()
     path = chosen_file(config, config_option)
@@ -52,7 +52,8 @@ def doctor_command(
         return
     cache = cache_dir(file.config.serving.cache_dir)
     machine = examine_machine(_ports(file.port), cache, _running(cache, file.port))
-    findings = examine(machine, file.config, padded_models(file.config), known_facts(file.config))
+    exceptions = gpu_exceptions(file.config, machine.gpu_capability)
+    findings = examine(machine, file.config, padded_models(file.config), known_facts(file.config), exceptions)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
         advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from trivet.checkpoint.gpu_form import AMPERE, gpu_precision
 from trivet.checkpoint.memory import DTYPES, Dtype
 from trivet.cli.about_models import render_about
 from trivet.cli.plan_memory import available_here, check, cpu_settings, need_of
@@ -51,7 +52,13 @@ def plan_command(
     ] = None,
     preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}, instead of --models.")] = None,
     smaller: Annotated[bool, typer.Option(help="Use the preset's smaller models.")] = False,
-    dtype: Annotated[str, typer.Option(help=f"Precision of weights and activations: {', '.join(DTYPES)}.")] = "bf16",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Precision of weights and activations: {', '.join(DTYPES)}. fp16 stands for a GPU before Ampere. "
+            "Default: bf16, or what this machine's GPU computes, where it is planned."
+        ),
+    ] = None,
     external: Annotated[
         str | None,
         typer.Option(help="Memory to leave to other processes. Default: that of the preset, or what they use now."),
@@ -88,7 +95,7 @@ def plan_command(
         raise typer.BadParameter("--gpus requires --models or --preset")
     if gpus is not None and write is not None:
         raise typer.BadParameter("--write is for one GPU: the models of several are divided by gpu.placement")
-    precision = _dtype(dtype)
+    precision = _dtype("bf16" if dtype is None else dtype)
     config = cpu_settings(cpu_replicas, cpu_precision)
     available_bytes = None if ram is None else _size(ram)
     assumptions = Assumptions(external_bytes=_size(external) if external is not None else 0)
@@ -97,7 +104,8 @@ def plan_command(
     gpu_bytes = None if vram is None else _size(vram)
     if models is None and preset is None:
         if gpu_bytes is None:
-            gpu_bytes, used_bytes = _found_gpu()
+            gpu_bytes, used_bytes, usual = _found_gpu()
+            precision = usual if dtype is None else precision
             available_bytes = available_here() if available_bytes is None else available_bytes
             if external is None:
                 assumptions = replace(assumptions, external_bytes=used_bytes)
@@ -139,10 +147,10 @@ def plan_command(
     _write(write, names, plans[0], config)
 
 
-def _found_gpu() -> tuple[int, int]:
-    """Return the size of this machine's GPU and the bytes in use; 0 and 0 if it has none."""
+def _found_gpu() -> tuple[int, int, Dtype]:
+    """Return the size of this machine's GPU, the bytes in use and its usual precision; zeros if it has none."""
     try:
-        from trivet.doctor.machine import read_gpu
+        from trivet.doctor.machine import read_capability, read_gpu
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
             f"reading this machine's GPU needs {error.name}: pip install 'trivet[serve]', or give --vram"
@@ -150,12 +158,12 @@ def _found_gpu() -> tuple[int, int]:
     gpu = read_gpu()
     if not gpu.known:
         typer.echo(f"No GPU can be read ({gpu.unknown_reason}).", err=True)
-        return 0, 0
+        return 0, 0, "bf16"
     used_bytes = gpu.total_bytes - gpu.free_bytes
     typer.echo(
         f"GPU {gpu.device}: {format_bytes(gpu.total_bytes)}, of which {format_bytes(used_bytes)} in use.", err=True
     )
-    return gpu.total_bytes, used_bytes
+    return gpu.total_bytes, used_bytes, gpu_precision("auto", read_capability() or AMPERE, None).dtype
 
 
 def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions) -> tuple[str, bool]:

@@ -1,10 +1,11 @@
 """The state of GPUs and lanes as this process knows it already. Pure; makes no call."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from trivet.config import AppConfig, ReplicaBounds, VramConfig
+from trivet.config import AppConfig, Lane, ReplicaBounds, VramConfig
 from trivet.gpu import GpuId
+from trivet.messages import ModelCard
 from trivet.vram.snapshot import decision_for
 from trivet.vram.types import Decision, Observation, Snapshot, Tenant
 
@@ -54,6 +55,19 @@ class ServiceStatus:
     """Ports that the service opens besides its own, by purpose; empty where they are not known."""
 
 
+def merged_card(cards: Mapping[Lane, ModelCard], before: ModelCard | None = None) -> ModelCard | None:
+    """Return one card of what a model's lanes report: the CPU's, and how the GPU computes it.
+
+    `before` is what was merged last: a GPU replica that does not answer for a moment is still described. None if
+    nothing is known.
+    """
+    card = cards.get("cpu") or cards.get("gpu") or before
+    told = next((one for one in (cards.get("gpu"), before) if one is not None and one.gpu is not None), None)
+    if card is None or told is None:
+        return card
+    return replace(card, gpu=told.gpu, gpu_bytes=told.gpu_bytes)
+
+
 def gpu_status(
     snapshot: Snapshot | None,
     models: Sequence[str],
@@ -93,10 +107,12 @@ def gpu_status(
     )
 
 
-def cpu_only_reason(config: AppConfig) -> str:
-    """Return why the configuration leads to CPU lanes only."""
+def cpu_only_reason(config: AppConfig, cpu_torch: str | None = None) -> str:
+    """Return why the configuration leads to CPU lanes only; `cpu_torch` as in `trivet.gpu.torch_without_cuda`."""
     if config.device == "cpu":
         return "The configuration says `device: cpu`, so no GPU is used."
+    if cpu_torch is not None:
+        return f"The installed torch {cpu_torch} is a build without CUDA, so no GPU can be used."
     return f"The configuration says `device: {config.device}`, and no GPU was found when the service started."
 
 

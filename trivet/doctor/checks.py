@@ -1,9 +1,10 @@
 """Checks a configuration against a machine: what will run on which device, and what to change. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from trivet.checkpoint.gpu_form import AMPERE, gpu_precision
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.doctor.machine import Machine, RunningService
@@ -34,6 +35,7 @@ def examine(
     config: AppConfig,
     padded: Mapping[Task, str] | None = None,
     facts: Mapping[Task, ModelFacts | None] | None = None,
+    exceptions: Mapping[Task, Sequence[str]] | None = None,
 ) -> list[Finding]:
     """Return all findings, the most important subjects first.
 
@@ -42,6 +44,7 @@ def examine(
         config: of the service.
         padded: the models that a GPU computes on padded sequences, and why; see `trivet.doctor.models`.
         facts: the size of each model, None where it is not known; see `trivet.doctor.models`.
+        exceptions: what the GPU does otherwise than usual for a model, and why; see `trivet.doctor.models`.
     """
     known = facts or {}
     return [
@@ -49,6 +52,7 @@ def examine(
         _gpu(machine, config),
         *_gpu_room(machine, config, known),
         *(_padded(task, reason) for task, reason in (padded or {}).items() if config.device != "cpu"),
+        *_gpu_exceptions(config, exceptions or {}),
         _precision(machine, config),
         _memory(machine, config, known),
         _shared_memory(machine),
@@ -64,6 +68,11 @@ def _gpu(machine: Machine, config: AppConfig) -> Finding:
         return Finding("note", "GPU", f"simulated: a modelled GPU of {size}; forwards run on the CPU")
     if config.device == "cpu":
         return Finding("ok", "GPU", "not used (device: cpu)")
+    if gpu.known and machine.cpu_torch is not None:
+        level: Level = "problem" if config.device == "cuda" else "note"
+        text = f"{gpu.device}, which the installed torch {machine.cpu_torch} cannot use: it is a build without CUDA"
+        advice = "install a build of torch with CUDA (docs/installation.md), or set device: cpu"
+        return Finding(level, "GPU", text, advice)
     if gpu.known:
         return Finding(
             "ok", "GPU", f"{gpu.device}: {format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
@@ -98,16 +107,21 @@ def _gpu_room(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFac
         return
     level: Level = "problem" if config.device == "cuda" else "note"
     models = {task: known for task in TASKS if (known := facts.get(task)) is not None}
+    # bf16 and fp16 take the same memory, and only a GPU without bf16 computes what fp16 cannot hold in fp32.
+    asked = config.gpu.dtype if config.gpu.dtype == "fp32" else "auto"
+    dtype = gpu_precision(asked, machine.gpu_capability or AMPERE, None).dtype
     for task, known in models.items():
         cap_bytes = int(config.model_for(task).gpu_fraction * gpu.total_bytes)
-        least_bytes = known.weights_bytes("bf16") + Assumptions().context_bytes + Assumptions().workspace_bytes
+        least_bytes = (
+            known.weights_bytes(known.gpu_dtype(dtype)) + Assumptions().context_bytes + Assumptions().workspace_bytes
+        )
         if cap_bytes < least_bytes:
             text = f"gpu_fraction is {format_bytes(cap_bytes)}; weights and context take {format_bytes(least_bytes)}"
             yield Finding("problem", f"GPU, {task}", text, f"raise {task}.gpu_fraction, or see `trivet plan`")
     if len(models) == len(TASKS):
         used_bytes = gpu.total_bytes - gpu.free_bytes
         distinct = [replace(known, name=task) for task, known in models.items()]
-        needed_bytes = needed(distinct, "bf16", Assumptions(external_bytes=used_bytes))
+        needed_bytes = needed(distinct, dtype, Assumptions(external_bytes=used_bytes))
         if needed_bytes > gpu.total_bytes:
             text = (
                 f"with the {format_bytes(used_bytes)} that other processes use now, the models need "
@@ -118,6 +132,12 @@ def _gpu_room(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFac
 
 def _padded(task: Task, reason: str) -> Finding:
     return Finding("note", f"GPU, {task}", f"computed on padded sequences, through transformers: {reason}")
+
+
+def _gpu_exceptions(config: AppConfig, exceptions: Mapping[Task, Sequence[str]]) -> Iterator[Finding]:
+    if config.device in ("auto", "cuda"):
+        for task, notes in exceptions.items():
+            yield from (Finding("note", f"GPU, {task}", note) for note in notes)
 
 
 def _precision(machine: Machine, config: AppConfig) -> Finding:

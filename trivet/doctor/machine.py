@@ -10,6 +10,10 @@ from pathlib import Path
 
 import psutil
 
+from trivet.checkpoint.gpu_form import Capability
+from trivet.gpu import torch_without_cuda
+from trivet.vram.deadline import CallTimedOut, DeadlineThread
+from trivet.vram.nvml import GpuUnreadable, compute_capability
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry
 from trivet.vram.types import Observation
@@ -57,6 +61,10 @@ class Machine:
     disk_free_bytes: int
     service: RunningService | None = None
     """The service on the configured port, if it runs."""
+    gpu_capability: Capability | None = None
+    """Of the GPU; None if there is none, or its driver does not say."""
+    cpu_torch: str | None = None
+    """The version of the installed torch if it is a build without CUDA."""
 
 
 def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningService | None = None) -> Machine:
@@ -66,6 +74,7 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
     """
     memory = psutil.virtual_memory()
     shared = Path("/dev/shm")
+    gpu = read_gpu()
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
     return Machine(
         cores=len(psutil.Process().cpu_affinity()),
@@ -73,7 +82,9 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
         memory_bytes=memory.total,
         available_bytes=memory.available,
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
-        gpu=read_gpu(),
+        gpu=gpu,
+        gpu_capability=read_capability() if gpu.known else None,
+        cpu_torch=torch_without_cuda(),
         ports=tuple(replace(use, holder=_holder(use.port)) for use in ports),
         cache_dir=cache_dir,
         cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),
@@ -85,6 +96,14 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
 def read_gpu() -> Observation:
     """Read this machine's first GPU; takes up to 10 s if its driver hangs."""
     return NvmlProbe(Registry(), time.monotonic, timeout_s=_PROBE_TIMEOUT_S).read()
+
+
+def read_capability() -> Capability | None:
+    """Read the compute capability of this machine's first GPU; None if the driver does not tell it within 10 s."""
+    try:
+        return DeadlineThread[Capability]("gpu-capability").call(compute_capability, timeout_s=_PROBE_TIMEOUT_S)
+    except (GpuUnreadable, CallTimedOut):
+        return None
 
 
 def this_processors_flags() -> frozenset[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.digest_cache import digests_dir
 from trivet.checkpoint.flat.model import padded_because
-from trivet.checkpoint.memory import facts_from_directory
+from trivet.checkpoint.gpu_form import fp16_overflow, gpu_precision
+from trivet.checkpoint.memory import Dtype, facts_from_directory
 from trivet.checkpoint.recipes import SPLADE, is_named_splade
 from trivet.checkpoint.source import ModelSource, locate_model
 from trivet.checkpoint.templates import known_name
@@ -26,6 +27,7 @@ from trivet.engine.openvino.open import open_ir
 from trivet.engine.openvino.resting import RestingBackend
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import ModelError
+from trivet.messages import GpuFacts
 from trivet.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -96,7 +98,8 @@ def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backen
 
 def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, precision: str) -> Engine:
     """Build an engine on a backend, with the configuration's limits."""
-    cpu_bytes, gpu_bytes = lane_bytes(config, prepared.files, precision)
+    gpu = backend.facts if isinstance(backend, GpuLaneBackend) else None
+    cpu_bytes, gpu_bytes = lane_bytes(config, prepared.files, precision, gpu.dtype if gpu is not None else "bf16")
     return Engine(
         prepared.files,
         backend,
@@ -111,10 +114,13 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
         max_queued_tokens=config.limits.max_queued_tokens,
         cpu_bytes=cpu_bytes,
         gpu_bytes=gpu_bytes,
+        gpu=gpu,
     )
 
 
-def lane_bytes(config: AppConfig, files: ModelFiles, precision: str) -> tuple[int | None, int | None]:
+def lane_bytes(
+    config: AppConfig, files: ModelFiles, precision: str, gpu_dtype: Dtype = "bf16"
+) -> tuple[int | None, int | None]:
     """Estimate the memory of a model on the CPU and on a GPU, without what a process holds besides.
 
     Args:
@@ -122,6 +128,7 @@ def lane_bytes(config: AppConfig, files: ModelFiles, precision: str) -> tuple[in
         files: of the checkpoint.
         precision: in which one of the lanes computes. Where that is the GPU's, and the configuration leaves the
             CPU's open, the CPU counts as one that computes in bf16.
+        gpu_dtype: in which a GPU computes, where that is known.
 
     Returns:
         Bytes; None where config.json states too little.
@@ -133,7 +140,7 @@ def lane_bytes(config: AppConfig, files: ModelFiles, precision: str) -> tuple[in
     stated = config.cpu.precision
     on_cpu: CpuPrecision = stated if stated != "auto" else "fp32" if precision == "fp32" else "bf16"
     of_cpu = facts.cpu_bytes(on_cpu, max(config.cpu.token_budget, files.max_tokens))
-    return of_cpu, facts.gpu_bytes("bf16", max(config.gpu.token_budget, files.max_tokens))
+    return of_cpu, facts.gpu_bytes(gpu_dtype, max(config.gpu.token_budget, files.max_tokens))
 
 
 def open_cpu_engine(config: AppConfig, task: Task) -> Engine:
@@ -152,14 +159,23 @@ def open_resting_engine(config: AppConfig, task: Task) -> tuple[Engine, RestingB
 def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
     """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype."""
     # torch costs 200 MB of host memory: imported only in replicas that use it.
-    from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, prepare_process, resolve_dtype
+    import torch
 
-    task = prepared.files.task
-    dtype = resolve_dtype(config.gpu.dtype)
-    prepare_process(config.model_for(task).gpu_fraction)
-    program = partial(gpu_program, prepared, DTYPES[dtype])
+    from trivet.engine.cuda.runner import DTYPES, CudaAccelerator, prepare_process
+
+    files = prepared.files
+    overflow = fp16_overflow(files.architecture.config)
+    chosen = gpu_precision(config.gpu.dtype, torch.cuda.get_device_capability(), overflow)
+    if chosen.because is not None:
+        logger.warning("%s: computed in %s on the GPU: %s", files.task, chosen.dtype, chosen.because)
+    prepare_process(config.model_for(files.task).gpu_fraction)
+    program = partial(gpu_program, prepared, DTYPES[chosen.dtype])
     accelerator = CudaAccelerator(program, graph_tokens=config.gpu.graph_tokens)
-    return open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3), dtype
+    facts = GpuFacts(chosen.dtype, chosen.because, accelerator.attention_padded_because)
+    if facts.attention_padded_because is not None:
+        logger.warning("%s: attention is padded on the GPU: %s", files.task, facts.attention_padded_because)
+    backend = open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3, facts=facts)
+    return backend, chosen.dtype
 
 
 def gpu_program(prepared: PreparedModel, dtype: "torch.dtype", device: "torch.device") -> "Program":
@@ -175,9 +191,14 @@ def gpu_program(prepared: PreparedModel, dtype: "torch.dtype", device: "torch.de
 
 
 def open_gpu_lane(
-    config: AppConfig, prepared: PreparedModel, accelerator: Accelerator, *, forward_s: float | None
+    config: AppConfig,
+    prepared: PreparedModel,
+    accelerator: Accelerator,
+    *,
+    forward_s: float | None,
+    facts: GpuFacts | None = None,
 ) -> GpuLaneBackend:
-    """Put the GPU lane on an accelerator, by the configuration's budget; `forward_s` as in `GpuLaneBackend`."""
+    """Put the GPU lane on an accelerator, by the configuration's budget; the last two as in `GpuLaneBackend`."""
     return GpuLaneBackend(
         accelerator,
         model=prepared.files.task,
@@ -185,4 +206,5 @@ def open_gpu_lane(
         token_budget=config.gpu.token_budget,
         forward_s=forward_s,
         clock=time.monotonic,
+        facts=facts,
     )

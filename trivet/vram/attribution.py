@@ -81,6 +81,7 @@ def attribute(
         others_returnable_bytes=registry.others_returnable_bytes(),
         weights_bytes=registry.weights_bytes(),
         offloaded=registry.offloaded(),
+        unusable=registry.unusable(),
         present=registry.present(),
         processes=tuple(ProcessUse(pid, used, registry.owner(pid)) for pid, used in reading.processes),
         attribution_note=_note(reading.list_error, estimated, unsized),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pynvml
 
+from trivet.checkpoint.gpu_form import Capability
 from trivet.vram.attribution import GpuReading
 
 
@@ -82,6 +83,14 @@ class NvmlSession:
             list_error=list_error,
         )
 
+    def compute_capability(self) -> Capability:
+        """Return the device's compute capability, or raise `GpuUnreadable`."""
+        try:
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(self._handle)
+        except pynvml.NVMLError as error:
+            raise GpuUnreadable(f"NVML: compute capability: {error}", lost=error.value in _SESSION_LOST) from error
+        return int(major), int(minor)
+
     def close(self) -> None:
         """End the session; does nothing if the driver is gone, which has already ended it."""
         try:
@@ -107,6 +116,19 @@ def list_gpus() -> tuple[tuple[str, ...], ...]:
         raise GpuUnreadable(f"NVML: list of GPUs: {error}", lost=True) from error
     finally:
         pynvml.nvmlShutdown()
+
+
+def compute_capability(device: int | str = 0) -> Capability:
+    """Return the compute capability of a GPU.
+
+    Raises:
+        GpuUnreadable: the driver cannot be asked, or does not know.
+    """
+    session = NvmlSession(device)
+    try:
+        return session.compute_capability()
+    finally:
+        session.close()
 
 
 def _uuids_at(index: int) -> tuple[str, ...]:

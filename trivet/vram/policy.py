@@ -4,6 +4,7 @@
     any   GPU unreadable for at most grace_s (at the start: since the start)    unchanged
     any   GPU unreadable for longer                                             cpu no_reading; offloaded is unchanged
     any   no GPU replica of this model is alive                                 cpu absent
+    any   its replica cannot compute on the GPU                                 cpu unusable; offloaded
     gpu   reachable < reroute_below                                             cpu low_memory
     gpu   weights not on the GPU                                                cpu offloaded
     gpu   otherwise (including between the two thresholds)                      gpu room
@@ -196,6 +197,9 @@ def _decide_read(
     if not observation.has_replica(name):
         verb = "moved to" if was.lane == "gpu" else "stays on"
         return transition("cpu", "absent", f"no GPU replica is alive: {verb} cpu")
+    if name in observation.unusable:
+        verb = "moved to" if was.lane == "gpu" else "stays on"
+        return transition("cpu", "unusable", f"{observation.unusable[name]}: {verb} cpu", offloaded=True)
     if was.lane == "gpu":
         reachable_bytes = observation.reachable_bytes(name)
         if reachable_bytes < floor_bytes:
@@ -264,7 +268,11 @@ def _offload_step(config: PolicyConfig, state: PolicyState, observation: Observa
     if state.offload_step_s is not None and now_s - state.offload_step_s < config.dwell_s:
         return None
     resume_bytes = config.resume_above_bytes
-    present = [(name, model) for name, model in state.models.items() if observation.has_replica(name)]
+    present = [
+        (name, model)
+        for name, model in state.models.items()
+        if observation.has_replica(name) and name not in observation.unusable
+    ]
     for name, model in present:  # the first in order is reloaded first
         needed_bytes = resume_bytes + observation.weights_bytes.get(name, 0)
         if model.decision.offloaded and observation.free_bytes >= needed_bytes:

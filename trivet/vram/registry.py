@@ -42,6 +42,8 @@ class ReplicaReport:
     weights_bytes: int = 0
     """Size of the weights on the GPU, also while they are offloaded."""
     offloaded: bool = False
+    unusable: str | None = None
+    """Why the replica will not compute on the GPU again; None while it may."""
 
 
 def process_exists(pid: int) -> bool:
@@ -161,6 +163,10 @@ class RegistryView:
         for report in self.reports.values():
             total[report.model] = total.get(report.model, 0) + report.weights_bytes
         return total
+
+    def unusable(self) -> dict[str, str]:
+        """Return the models that have left the GPU for good, and why."""
+        return {report.model: report.unusable for report in self.reports.values() if report.unusable is not None}
 
     def present(self) -> frozenset[str]:
         """Return the models that have a live replica."""

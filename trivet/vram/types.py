@@ -23,6 +23,7 @@ Cause = Literal[
     "absent",  # cpu: no GPU replica of this model is alive
     "dwell",  # cpu: there is memory again, but the lane changed too recently
     "offloaded",  # cpu: the weights are off the GPU, or their offload was requested
+    "unusable",  # cpu: the GPU cannot compute this model, or computes it wrong
     "reloading",  # cpu: a reload was requested, and the weights are not on the GPU yet
 ]
 """Why a model is on its lane; also a metric label, so it has few values and no numbers."""
@@ -62,6 +63,9 @@ class Observation:
     """Per model: size of its weights while they are on the GPU."""
     offloaded: frozenset[str] = frozenset()
     """Models whose weights are not on the GPU now."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Models whose replica has left this GPU for good, and why: their numbers are wrong there, or it cannot compute
+    them."""
     present: frozenset[str] | None = None
     """Models that have a live GPU replica; None if the probe does not know, which counts as all of them."""
     processes: tuple[ProcessUse, ...] = ()

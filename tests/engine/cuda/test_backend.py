@@ -226,3 +226,45 @@ def test_the_budget_is_measured_once() -> None:
         "reload",
         f"prepare {backend.token_budget}",
     ]
+
+
+@pytest.mark.parametrize("at", ["reload", "prepare", "launch"])
+def test_a_gpu_that_cannot_compute_is_left_for_good_and_the_reason_stays(
+    at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as one for which the installed torch has no kernels."""
+
+    class WithoutKernels(SmallGpu):
+        def fail(self, step: str) -> None:
+            if step == at:
+                raise RuntimeError("CUDA error: no kernel image is available\nfurther advice")
+
+        def reload(self) -> None:
+            self.fail("reload")
+
+        def prepare(self, max_tokens: int) -> None:
+            self.fail("prepare")
+
+        def launch(self, batch: TokenBatch) -> Pending:
+            self.fail("launch")
+            return super().launch(batch)
+
+    gpu = WithoutKernels(room_tokens=1 << 20)
+    backend, _ = lane(gpu, forward_s=0.030)
+    assert backend.unusable == "RuntimeError: CUDA error: no kernel image is available"
+    assert "no kernel image" in caplog.text
+    assert backend.offloaded
+    assert gpu.calls[-1] == "offload"
+    assert not backend.reload(), "it is not tried again"
+    with pytest.raises(GpuUnavailable, match="no kernel image"):
+        run(backend, batch_of(5))
+
+
+def test_a_lane_that_gives_up_takes_its_weights_off_the_gpu() -> None:
+    gpu = SmallGpu(room_tokens=100)
+    backend, _ = lane(gpu)
+    backend.give_up("its numbers are not finite")
+    assert not backend.reload(), "it is not tried again"
+    assert gpu.calls[-1] == "offload"
+    with pytest.raises(GpuUnavailable, match="embedder: its numbers are not finite"):
+        run(backend, batch_of(5))

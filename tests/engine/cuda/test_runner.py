@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.engine.models.flat.support import write_family, write_with_large_states
 from trivet.checkpoint.description import ModelFiles
+from trivet.checkpoint.files import read_config
+from trivet.checkpoint.gpu_form import fp16_overflow, gpu_precision
 from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
 from trivet.engine.batch.token_batch import TokenBatch, build_batch, pair_sequence, single_sequence
-from trivet.engine.cuda.programs import FlatProgram, PaddedProgram
-from trivet.engine.cuda.runner import CudaAccelerator
+from trivet.engine.cuda.programs import PADDED_GRAPH_TOKENS, FlatProgram, PaddedProgram
+from trivet.engine.cuda.runner import DTYPES, CudaAccelerator
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import GpuUnavailable
@@ -132,6 +135,79 @@ def test_another_error_is_no_fault_of_the_device() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         device.launch(ONE_SEQUENCE)
     assert device.fault is None
+
+
+def test_an_error_after_which_the_stream_fails_too_is_a_fault_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its words are: after a laptop has slept, CUDA knows only an unknown error."""
+    device = raising(RuntimeError("CUDA error: unknown error\nfurther advice"))
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: unknown error")
+
+    monkeypatch.setattr(device, "_synchronize", lost)
+    with pytest.raises(GpuUnavailable, match="the CUDA context is lost: CUDA error: unknown error"):
+        device.launch(ONE_SEQUENCE)
+    assert device.fault == "CUDA error: unknown error"
+
+
+def test_an_error_that_shows_only_when_the_weights_have_been_queued_is_understood(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = padded(Counting())
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(device, "_synchronize", full)
+    monkeypatch.setattr(device, "offload", lambda: None)
+    with pytest.raises(BackendOutOfMemory):
+        device.reload()
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("operation failed due to a previous error")]
+)
+def test_graphs_that_cannot_be_recorded_are_done_without(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An allocation that fails during a recording may show as an error of the recording."""
+    device = padded(Counting())
+    device.reload()
+
+    def fails(max_tokens: int) -> None:
+        raise error
+
+    monkeypatch.setattr(device, "_graph_tokens", 64)
+    monkeypatch.setattr(device._graphs, "record", fails)
+    device.prepare(64)
+    assert f"no CUDA graphs, small batches will take longer: {error}" in caplog.text
+    assert len(device.launch(ONE_SEQUENCE).result()) == 1
+
+
+def test_states_beyond_fp16_are_computed_in_the_precision_that_is_chosen_for_them(tmp_path: Path) -> None:
+    write_with_large_states(tmp_path)
+    config = read_config(tmp_path)
+    batch = TokenBatch.of([np.arange(5, 45, dtype=np.int32)])
+    finite, pooled = {}, {}
+    for dtype, of_torch in DTYPES.items():
+        program = FlatProgram(tmp_path, "embedder", of_torch, torch.device("cpu"))
+        program.load()
+        pooled[dtype] = program.forward([torch.from_numpy(each) for each in program.arrays(batch)], batch.max_len)
+        finite[dtype] = bool(pooled[dtype].isfinite().all())
+    assert finite == {"bf16": True, "fp16": False, "fp32": True}
+    assert torch.cosine_similarity(pooled["bf16"], pooled["fp32"]).item() > 0.99
+    for asked in ("auto", "fp16", "bf16"):
+        for capability in ((7, 5), (8, 6)):
+            assert finite[gpu_precision(asked, capability, fp16_overflow(config)).dtype]  # type: ignore[arg-type]
+
+
+def test_a_padded_attention_gets_small_graphs_only_and_says_why(tmp_path: Path) -> None:
+    write_family("bert", tmp_path, labels=None)
+    program = FlatProgram(tmp_path, "embedder", torch.float32, torch.device("cpu"))
+    assert program.graph_tokens == 0
+    program.load()
+    assert program.graph_tokens == PADDED_GRAPH_TOKENS
+    assert program.attention_padded_because == "the device is cpu, not cuda"
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from trivet.engine.scheduling.metrics import EngineMetrics
 from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
-from trivet.metrics import ABANDONED_TOKENS, INTERRUPTIONS, PADDED_TOKENS
+from trivet.metrics import ABANDONED_TOKENS, FORWARD_FAILURES, INTERRUPTIONS, PADDED_TOKENS
 
 
 def sequence(*values: int) -> TokenSequence:
@@ -38,8 +38,12 @@ def job(*sequences: TokenSequence, priority: Priority = "interactive") -> Job:
 
 
 @asynccontextmanager
-async def running(backend: SummingBackend, max_queued_tokens: int = 10_000) -> AsyncIterator[Scheduler]:
-    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic)
+async def running(
+    backend: SummingBackend, max_queued_tokens: int = 10_000, *, falls_back: bool = False
+) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(
+        backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic, falls_back=falls_back
+    )
     scheduler.start()
     try:
         yield scheduler
@@ -98,6 +102,25 @@ class Overflowing(GatedBackend):
         outputs[batch.ids[batch.cu_seqlens[:-1]] == 13] = [1, np.nan]
         outputs[batch.ids[batch.cu_seqlens[:-1]] == 14] = [np.inf, 1]
         return np.repeat(outputs, batch.lengths, axis=0) if batch.per_token else outputs
+
+
+async def test_where_another_replica_can_answer_what_is_not_finite_goes_there() -> None:
+    backend, sink = Overflowing(), MemorySink()
+    backend.gate.set()
+    async with running(backend, falls_back=True) as scheduler:
+        scheduler.metrics = EngineMetrics(sink, model="m", lane="gpu")
+        with pytest.raises(GpuUnavailable, match="not finite"):
+            await scheduler.submit(job(sequence(13, 2)))
+        assert scheduler.failing is None
+    assert sink.value(FORWARD_FAILURES, model="m", lane="gpu", error="GpuUnavailable") == 1
+
+
+async def test_where_another_replica_can_answer_an_unforeseen_error_goes_there_and_counts() -> None:
+    async with running(FailingBackend(lambda: RuntimeError("no such kernel")), falls_back=True) as scheduler:
+        for _ in range(FAILING_AFTER):
+            with pytest.raises(GpuUnavailable, match="no such kernel"):
+                await scheduler.submit(job(sequence(13)))
+        assert "no such kernel" in str(scheduler.failing)
 
 
 @pytest.mark.parametrize("per_token", [False, True])

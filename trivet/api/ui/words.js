@@ -96,6 +96,8 @@ export function why(model, status) {
         `Memory was short for too long, so the weights of this model were offloaded from the ${device}. ` +
         `They are reloaded once they fit with ${enough} to spare; until then requests go to the CPU.`
       );
+    case "unusable":
+      return `The ${device} cannot compute this model right, so requests go to the CPU. The log and /readyz say why.`;
     case "reloading":
       return `There is enough memory again, and the weights are being reloaded to the ${device}. Requests go to the CPU until they are loaded.`;
     default:

@@ -17,6 +17,7 @@ from trivet.engine.cuda.accelerator import Accelerator, DeviceMemory
 from trivet.engine.cuda.calibration import tokens_within
 from trivet.engine.cuda.token_budget import TYPICAL_TOKENS, BudgetConfig, after_oom, after_success, full_budget
 from trivet.errors import GpuUnavailable, ModelError
+from trivet.messages import GpuFacts
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class GpuLaneBackend:
         token_budget: int,
         forward_s: float | None,
         clock: Callable[[], float],
+        facts: GpuFacts | None = None,
     ) -> None:
         """Begin offloaded; `reload` puts the weights on the GPU.
 
@@ -47,8 +49,10 @@ class GpuLaneBackend:
             forward_s: longest time of a forward. Once the weights are on the GPU, the budget becomes what it computes
                 in this time; None: it is not measured.
             clock: monotonic seconds.
+            facts: how a real GPU computes the model.
         """
         self._accelerator = accelerator
+        self.facts = facts
         self.layout = accelerator.layout
         self.in_flight = accelerator.in_flight
         self._model = model
@@ -60,6 +64,8 @@ class GpuLaneBackend:
         self._launched_s = clock()
         self._lock = threading.Lock()  # a launch and an offload never meet
         self.offloaded = True
+        self.unusable: str | None = None
+        """Why this process will not compute on the GPU again, although the GPU can be used; None while it may."""
         self.oom_splits = 0
         """How many batches have been run in halves since the start."""
 
@@ -94,7 +100,7 @@ class GpuLaneBackend:
         """
         with self._lock:
             if self.offloaded:
-                raise GpuUnavailable(f"{self._model}: its weights are not on the GPU")
+                raise GpuUnavailable(f"{self._model}: {self.unusable or 'its weights are not on the GPU'}")
             try:
                 return self._launch(batch)
             finally:
@@ -159,22 +165,45 @@ class GpuLaneBackend:
                 logger.warning("%s: its weights have left the GPU", self._model)
 
     def reload(self) -> bool:
-        """Put the weights on the GPU. Returns whether they are there; the log says why not."""
+        """Put the weights on the GPU. Returns whether they are there; the log says why not.
+
+        Raises:
+            GpuUnavailable: the device is lost to this process.
+        """
         with self._lock:
+            if self.unusable is not None:
+                return False
             if self.offloaded:
                 try:
                     self._accelerator.reload()
+                    self._measure_budget()
+                    self._accelerator.prepare(self._budget_config.max_tokens)
                 except BackendOutOfMemory as error:
                     logger.warning("%s: its weights do not fit yet: %s", self._model, error.message)
                     return False
                 except (ModelError, OSError) as error:  # the files have changed or gone since the start
                     logger.error("%s: its weights cannot be read: %s", self._model, error)
                     return False
-                self._measure_budget()
-                self._accelerator.prepare(self._budget_config.max_tokens)
+                except RuntimeError as error:  # such as a GPU for which the installed torch has no kernels
+                    self._give_up(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+                    return False
                 self.offloaded = False
                 logger.info("%s: its weights are on the GPU", self._model)
         return True
+
+    def give_up(self, reason: str) -> None:
+        """Leave the GPU for good: what it computes of this model is wrong, or cannot be computed. The CPU answers."""
+        with self._lock:
+            self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        self.unusable = reason
+        self.offloaded = True
+        logger.error("%s: the GPU is not used until this replica is started again: %s", self._model, reason)
+        try:
+            self._accelerator.offload()
+        except RuntimeError as error:
+            logger.warning("%s: its weights stay on the GPU: %s", self._model, error)
 
     def _measure_budget(self) -> None:
         """Set the budget to what the GPU computes in time, at the first chance."""

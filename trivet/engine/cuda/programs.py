@@ -22,6 +22,9 @@ from trivet.engine.models.last_layer import replace_last_layer
 from trivet.engine.models.load import SequenceClassifier
 
 UNLIMITED_TOKENS: Final = 1 << 30
+PADDED_GRAPH_TOKENS: Final = 256
+"""Largest graph of a model whose attention is padded. A graph has places for many sequences as long as itself, whatever
+is in it: beyond this, attention to empty places takes longer than the launches that a graph saves."""
 
 
 class Program(Protocol):
@@ -33,6 +36,9 @@ class Program(Protocol):
     """What the weights take on the device."""
     max_tokens: int
     """Tokens of the longest sequence that the model has positions for."""
+
+    attention_padded_because: str | None
+    """Why attention alone is padded; None where it is not, or where all is."""
 
     @property
     def graph_tokens(self) -> int:
@@ -71,14 +77,16 @@ class FlatProgram:
         self.weights_bytes = self._checkpoint.weights_bytes
         self.max_tokens = self._checkpoint.max_tokens
         # Padded attention takes sequences × longest, so that a batch of mixed lengths costs more than its tokens.
-        self.layout: Layout = PADDED if self._checkpoint.pads_attention else FLAT
+        self.attention_padded_because = self._checkpoint.attention_padded_because
+        self.layout: Layout = FLAT if self.attention_padded_because is None else PADDED
 
     @property
     def graph_tokens(self) -> int:
         """See `Program`."""
         if self._model is None:
             return 0
-        return UNLIMITED_TOKENS if self._model.capturable_tokens is None else self._model.capturable_tokens
+        most = UNLIMITED_TOKENS if self.attention_padded_because is None else PADDED_GRAPH_TOKENS
+        return most if self._model.capturable_tokens is None else min(most, self._model.capturable_tokens)
 
     def load(self) -> None:
         """See `Program`."""
@@ -110,6 +118,7 @@ class PaddedProgram:
     """Any torch module on padded sequences. Its weights stay on the host while they are off the device."""
 
     layout: Layout = PADDED
+    attention_padded_because: str | None = None
     graph_tokens = 0
     max_tokens = UNLIMITED_TOKENS
     """The module itself refuses what it has no positions for."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trivet.config import GpuDtype
 from trivet.engine.backend import BackendOutOfMemory, Joined, Pending
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
@@ -28,30 +29,30 @@ logger = logging.getLogger(__name__)
 _torch: Any = torch  # what it does not type
 _cuda = _torch.cuda
 
-CudaDtype = Literal["bf16", "fp16"]
-
 _POISON: Final = (
     "device-side assert",
     "illegal memory access",
     "illegal address",
+    "misaligned address",
+    "illegal instruction",
+    "uncorrectable ECC",
+    "launch timed out",
     "unspecified launch failure",
     "GPU is lost",
 )
-"""Signs in an error's message that the CUDA context is lost: from then on every call of this process fails."""
+"""Signs in an error's message that the CUDA context is lost: from then on every call of this process fails. What else
+is lost, as after a laptop's sleep ("unknown error"), shows when the stream is asked once more."""
 
 _SWITCH_INTERVAL_S: Final = 0.0005
 
 _NO_MEMORY: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 """Signs that a library beside torch's allocator found no memory on the GPU."""
 
-DTYPES: dict[CudaDtype, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def resolve_dtype(asked: Literal["auto", "bf16", "fp16"]) -> CudaDtype:
-    """Replace `auto` by bf16 if this GPU computes it natively, else by fp16."""
-    if asked != "auto":
-        return asked
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+DTYPES: Final[dict[GpuDtype, torch.dtype]] = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+}
 
 
 def prepare_process(cap_fraction: float) -> None:
@@ -102,6 +103,11 @@ class CudaAccelerator:
         self.device = str(self._device) if self._on_gpu else "cpu (torch)"
 
     @property
+    def attention_padded_because(self) -> str | None:
+        """Why attention alone is padded; None where it is not, or where all is."""
+        return self._program.attention_padded_because
+
+    @property
     def fault(self) -> str | None:
         """The error that has poisoned the CUDA context; None if there was none."""
         return self._fault
@@ -131,14 +137,9 @@ class CudaAccelerator:
     def _take_back(self, slot: Slot) -> None:
         """Keep the slot of a launch that has failed; a copy from it may still be waiting in the stream."""
         self._failed.append(slot)
-        if self._on_gpu:
-            try:
-                self._stream.synchronize()
-            except RuntimeError:
-                # With the context lost, torch would end the process over pinned pages that are freed: they stay.
-                logger.warning("the GPU does not answer after a failed launch")
-                return
-        self._slots.append(self._failed.pop())
+        # With the context lost, torch would end the process over pinned pages that are freed: they stay.
+        if self._answers():
+            self._slots.append(self._failed.pop())
 
     def _forward(self, batch: TokenBatch, recorded: Recorded | None, slot: Slot) -> Tensor:
         if recorded is not None:
@@ -175,12 +176,27 @@ class CudaAccelerator:
     def _out_of_memory(self, error: RuntimeError) -> str:
         """Return what ran out of memory. Raises any other error as what it means."""
         message = str(error)
-        if any(sign in message for sign in _POISON):
+        poisoned = any(sign in message for sign in _POISON)
+        if not poisoned and (isinstance(error, torch.OutOfMemoryError) or any(sign in message for sign in _NO_MEMORY)):
+            return message.split(". ")[0]
+        if poisoned or not self._answers():
             self._fault = message.splitlines()[0]
             raise GpuUnavailable(f"the CUDA context is lost: {self._fault}") from error
-        if isinstance(error, torch.OutOfMemoryError) or any(sign in message for sign in _NO_MEMORY):
-            return message.split(". ")[0]
         raise error
+
+    def _answers(self) -> bool:
+        """Whether the context still works: an error that ends it is raised again by every later call."""
+        try:
+            self._synchronize()
+        except RuntimeError as error:
+            logger.warning("the GPU does not answer: %s", str(error).partition("\n")[0])
+            return False
+        return True
+
+    def _synchronize(self) -> None:
+        """Wait until all that is queued has ended."""
+        if self._on_gpu:
+            self._stream.synchronize()
 
     def free_cache(self) -> None:
         """Return the allocator's cached blocks to the driver."""
@@ -190,8 +206,7 @@ class CudaAccelerator:
 
     def offload(self) -> None:
         """See `Accelerator`."""
-        if self._on_gpu:
-            self._stream.synchronize()
+        self._synchronize()
         self._graphs.forget()
         self._program.unload()
         if self._on_gpu:
@@ -211,10 +226,13 @@ class CudaAccelerator:
         if not most:
             return
         self.free_cache()  # graphs have memory of their own
-        reason = self._attempt(lambda: self._graphs.record(most))
+        try:
+            reason = self._attempt(lambda: self._graphs.record(most))
+        except RuntimeError as error:  # running out while a graph is recorded may show as an error of the recording
+            reason = str(error).partition("\n")[0]
         if reason is not None:
             self._graphs.forget()
-            logger.warning("no memory for CUDA graphs, small batches will take longer: %s", reason)
+            logger.warning("no CUDA graphs, small batches will take longer: %s", reason)
         self.free_cache()  # afterwards it is known what the graphs keep
 
     def _attempt(self, step: Callable[[], None]) -> str | None:
@@ -222,10 +240,9 @@ class CudaAccelerator:
         try:
             with self._on_stream():
                 step()
+            self._synchronize()
         except RuntimeError as error:
             return self._out_of_memory(error)
-        if self._on_gpu:
-            self._stream.synchronize()
         return None
 
     def memory(self) -> DeviceMemory:

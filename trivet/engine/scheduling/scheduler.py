@@ -92,7 +92,15 @@ class _Forward:
 class Scheduler:
     """Feeds one backend from one fair queue."""
 
-    def __init__(self, backend: Backend, pad_id: int, *, max_queued_tokens: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        pad_id: int,
+        *,
+        max_queued_tokens: int,
+        clock: Callable[[], float],
+        falls_back: bool = False,
+    ) -> None:
         """Create a stopped scheduler; `start` needs a running event loop.
 
         Args:
@@ -100,8 +108,11 @@ class Scheduler:
             pad_id: token id that fills up padded sequences.
             max_queued_tokens: refuse work beyond this many waiting tokens.
             clock: monotonic seconds.
+            falls_back: whether another replica computes what this one cannot. What fails, or gives numbers that are
+                not finite, then ends in `GpuUnavailable` instead of `EngineError`.
         """
         self._backend = backend
+        self._error: type[TrivetError] = GpuUnavailable if falls_back else EngineError
         self._pad_id = pad_id
         self.max_queued_tokens = max_queued_tokens
         """May be changed at any time; jobs that wait already stay."""
@@ -223,14 +234,17 @@ class Scheduler:
             self.metrics.failed(error)
             logger.exception("a forward of %d sequences failed", len(entries))
             self._note_failure(f"{type(error).__name__}: {error}")
-            _fail(entries, EngineError(f"the forward failed: {type(error).__name__}: {error}"))
+            _fail(entries, self._error(f"the forward failed: {type(error).__name__}: {error}"))
         else:
             if outputs is None:
                 self.metrics.abandoned(forward.batch)
                 return
             self._failures = 0
             self._account(forward)
-            _deliver(forward, outputs)
+            broken = None if forward.broken is None else self._error(NOT_FINITE)
+            if broken is not None:
+                self.metrics.failed(broken)
+            _deliver(forward, outputs, broken)
 
     async def _compute(self, forward: _Forward) -> Floats | None:
         """Run a forward to its end and return the outputs; None if all its callers leave on the way."""
@@ -305,12 +319,13 @@ def may_lose_time(own_s: float, others_s: float) -> bool:
     return others_s <= INTERRUPTED_SHARE * (own_s + others_s)
 
 
-def _deliver(forward: _Forward, outputs: Floats) -> None:
+def _deliver(forward: _Forward, outputs: Floats, broken: TrivetError | None) -> None:
+    """Hand out the rows; jobs with a row that is not finite end in the error."""
     batch = forward.batch
     for (job, index), at in zip(forward.entries, forward.where, strict=True):
         rows = slice(batch.cu_seqlens[at], batch.cu_seqlens[at + 1]) if batch.per_token else at
-        if forward.broken is not None and forward.broken[rows].any():
-            job.fail(EngineError(NOT_FINITE))
+        if broken is not None and forward.broken is not None and forward.broken[rows].any():
+            job.fail(broken)
         else:
             job.deliver(index, outputs[rows])
 

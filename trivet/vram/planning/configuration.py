@@ -47,7 +47,7 @@ def configuration(names: Sequence[str], plan: Plan | None, cpu: CpuConfig, *, fi
             text += f"        gpu_fraction: {plan.models[position].num_gpus:.3f}\n"
     if plan is not None:
         text += f"      gpu:\n        token_budget: {max(model.budget_tokens for model in plan.models)}\n"
-        text += f"        dtype: {plan.models[0].dtype}\n"
+        text += f"        dtype: {_dtype(plan)}\n"
     settings = ""
     if cpu.precision != CpuConfig().precision:
         settings += f"        precision: {cpu.precision}\n"
@@ -55,3 +55,9 @@ def configuration(names: Sequence[str], plan: Plan | None, cpu: CpuConfig, *, fi
         settings += f"        replicas: {{min: {cpu.replicas.min}, max: {cpu.replicas.max}}}\n"
     text += f"      cpu:\n{settings}" if settings else ""
     return text
+
+
+def _dtype(plan: Plan) -> str:
+    """The precision of all models; `auto` where one of them is computed in another, as `auto` does."""
+    dtypes = {model.dtype for model in plan.models}
+    return dtypes.pop() if len(dtypes) == 1 and all(model.dtype_because is None for model in plan.models) else "auto"

@@ -59,6 +59,8 @@ class ModelPlan:
     """`cap_bytes` as a share of the GPU, for `torch.cuda.set_per_process_memory_fraction`."""
     num_gpus: float
     """The share of the GPU that Ray reserves: context and cap, rounded down to thousandths."""
+    dtype_because: str | None = None
+    """Why it cannot be computed in fp16, where it is computed in fp32."""
 
     @property
     def activation_bytes(self) -> int:
@@ -123,8 +125,7 @@ def plan(
 def needed(models: Sequence[ModelFacts], dtype: Dtype, assume: Assumptions) -> int:
     """Return the size of the smallest GPU that fits these models, each running one longest sequence at a time."""
     return _set_aside_bytes(assume) + sum(
-        _fixed_bytes(facts, dtype, assume) + _floor_tokens(facts) * facts.activation_bytes_per_token(dtype)
-        for facts in models
+        _fixed_bytes(facts, dtype, assume) + _floor_tokens(facts) * _per_token_bytes(facts, dtype) for facts in models
     )
 
 
@@ -133,7 +134,11 @@ def _set_aside_bytes(assume: Assumptions) -> int:
 
 
 def _fixed_bytes(facts: ModelFacts, dtype: Dtype, assume: Assumptions) -> int:
-    return assume.context_bytes + assume.workspace_bytes + facts.weights_bytes(dtype)
+    return assume.context_bytes + assume.workspace_bytes + facts.weights_bytes(facts.gpu_dtype(dtype))
+
+
+def _per_token_bytes(facts: ModelFacts, dtype: Dtype) -> int:
+    return facts.activation_bytes_per_token(facts.gpu_dtype(dtype))
 
 
 def _floor_tokens(facts: ModelFacts) -> int:
@@ -148,7 +153,7 @@ def _budgets(models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume:
     bisection finds it.
     """
     fixed_bytes = _set_aside_bytes(assume) + sum(_fixed_bytes(facts, dtype, assume) for facts in models)
-    per_token = [facts.activation_bytes_per_token(dtype) for facts in models]
+    per_token = [_per_token_bytes(facts, dtype) for facts in models]
     floors = [_floor_tokens(facts) for facts in models]
 
     def budgets(common_tokens: int) -> tuple[int, ...]:
@@ -166,6 +171,7 @@ def _budgets(models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume:
 
 
 def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> ModelPlan:
+    dtype = facts.gpu_dtype(dtype)
     per_token = facts.activation_bytes_per_token(dtype)
     cap_bytes = facts.weights_bytes(dtype) + assume.workspace_bytes + tokens * per_token
     thousandths = (assume.context_bytes + cap_bytes) * 1000 // gpu_bytes
@@ -179,6 +185,7 @@ def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume:
         cap_bytes=cap_bytes,
         memory_fraction=cap_bytes / gpu_bytes,
         num_gpus=max(1, thousandths) / 1000,
+        dtype_because=facts.fp16_overflow if dtype == "fp32" else None,
     )
 
 
@@ -199,12 +206,12 @@ def nearest_preset(gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
 def _refusal(
     models: Sequence[ModelFacts], gpu_bytes: int, dtype: Dtype, assume: Assumptions, needed_bytes: int
 ) -> DoesNotFit:
-    weights_bytes = sum(facts.weights_bytes(dtype) for facts in models)
+    weights_bytes = sum(facts.weights_bytes(facts.gpu_dtype(dtype)) for facts in models)
     per_process_bytes = len(models) * (assume.context_bytes + assume.workspace_bytes)
     forwards_bytes = needed_bytes - _set_aside_bytes(assume) - weights_bytes - per_process_bytes
     preset = nearest_preset(gpu_bytes, dtype, assume)
     parts = (
-        (weights_bytes, f"weights at {dtype}"),
+        (weights_bytes, f"weights at {' and '.join(dict.fromkeys(facts.gpu_dtype(dtype) for facts in models))}"),
         (forwards_bytes, "one longest sequence each"),
         (per_process_bytes, f"CUDA contexts and workspaces of {len(models)} processes"),
         (assume.driver_bytes, "the driver"),

@@ -44,11 +44,20 @@ def render(plan: Plan) -> str:
         (
             *aligned((HEADER, *rows(plan))),
             "",
-            f"At {plan.models[0].dtype}. A process holds its CUDA context (assumed: {context}) and its cap.",
+            f"At {_precisions(plan)}. A process holds its CUDA context (assumed: {context}) and its cap.",
             f"A cap covers the weights, the activations of one full token budget and {workspace} of workspace.",
             "Activations are estimates until a replica has measured them at warm-up.",
+            *(
+                f"{model.model.split('/')[-1]} is computed in {model.dtype}: {model.dtype_because}."
+                for model in plan.models
+                if model.dtype_because is not None
+            ),
         )
     )
+
+
+def _precisions(plan: Plan) -> str:
+    return " and ".join(dict.fromkeys(model.dtype for model in plan.models))
 
 
 def _only_process(what: str, size_bytes: int) -> tuple[str, ...]:

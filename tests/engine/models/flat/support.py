@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trivet.engine.models.flat.load import FlatModel
@@ -204,3 +205,14 @@ def write_family(name: str, folder: Path, labels: int | None) -> nn.Module:
     model = randomise((classifier if labels else encoder)(config))
     model.save_pretrained(folder)  # type: ignore[operator]
     return model
+
+
+def write_with_large_states(folder: Path) -> None:
+    """A tiny Gemma whose states exceed the largest fp16 number, 65,504, as those of the published ones do."""
+    write_family("gemma3-both-ways", folder, labels=None)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    for name, tensor in tensors.items():
+        if name.endswith("post_feedforward_layernorm.weight"):
+            tensors[name] = torch.full_like(tensor, 1e5)
+    save_file(tensors, file, metadata={"format": "pt"})

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.engine.models.flat.support import FAMILIES
+from trivet.checkpoint import gpu_form
+from trivet.checkpoint.flat.model import read_body
 from trivet.engine.models.flat import attention
 from trivet.engine.models.flat.attention import (
     PaddedAttention,
@@ -130,8 +133,11 @@ def test_the_cpu_pads() -> None:
     [
         ((8, 6), torch.bfloat16, 64, None),
         ((12, 0), torch.float16, 32, None),
-        ((7, 5), torch.float16, 64, "compute capability is 7.5, below 8.0"),
-        ((9, 0), torch.float32, 64, "computes in torch.float32"),
+        ((8, 9), torch.bfloat16, 256, None),  # Gemma
+        ((8, 0), torch.bfloat16, 72, None),
+        ((7, 5), torch.float16, 64, "compute capability 7.5 is below 8.0"),
+        ((9, 0), torch.float32, 64, "computes in fp32"),
+        ((9, 0), torch.float64, 64, "computes in torch.float64"),
         ((9, 0), torch.bfloat16, 12, "12 channels"),
         ((9, 0), torch.bfloat16, 264, "264 channels"),
     ],
@@ -156,7 +162,26 @@ def test_a_torch_without_windows_is_recognised_by_its_signature(monkeypatch: pyt
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(installed, "varlen_attn", lambda query, key, value, is_causal=False: query)
     reason = str(varlen_refusal(torch.device("cuda"), torch.bfloat16, 64))
-    assert "knows no window_size and no enable_gqa in varlen_attn" in reason
+    assert "knows no window_size in varlen_attn" in reason
+
+
+def test_a_torch_whose_kernel_shares_no_heads_gets_keys_and_values_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.11, whose signature has windows and no `enable_gqa`, attends all the same."""
+    import torch.nn.attention.varlen as installed
+
+    calls = []
+
+    def of_2_11(query: Tensor, key: Tensor, value: Tensor, *bounds: object, window_size: object = None) -> Tensor:
+        calls.append((key.shape[1], value.shape[1]))
+        return query
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(installed, "varlen_attn", of_2_11)
+    chosen = choose_attention("auto", torch.device("cuda"), torch.bfloat16, 64)
+    assert isinstance(chosen, attention.VarlenAttention)
+    for shared in (1, 2, HEADS):
+        chosen(_spans([3, 4]))(*_inputs(7, shared), Reach())
+    assert calls == [(HEADS, HEADS)] * 3
 
 
 @pytest.mark.parametrize(
@@ -167,15 +192,25 @@ def test_a_torch_without_windows_is_recognised_by_its_signature(monkeypatch: pyt
 def test_varlen_gets_boundaries_window_and_shared_heads(reach: Reach, window: tuple[int, int], shared: int) -> None:
     calls = []
     varlen = attention.VarlenAttention()
+    varlen._shares_heads = True
     varlen._kernel = lambda *args, **options: calls.append((args[3:], options)) or args[0]
     spans, (q, k, v) = _spans([3, 4]), _inputs(7, shared)
     varlen(spans)(q, k, v, reach)
     bounds = spans.cu_seqlens
-    assert calls == [((bounds, bounds, 4, 4), {"window_size": window, "enable_gqa": shared > 1})]
+    sharing = {"enable_gqa": True} if shared > 1 else {}
+    assert calls == [((bounds, bounds, 4, 4), {"window_size": window, **sharing})]
 
 
 def test_the_installed_kernel_takes_what_it_is_given() -> None:
     """It cannot run here, but its signature can be asked."""
     from torch.nn.attention.varlen import varlen_attn
 
-    inspect.signature(varlen_attn).bind(*range(7), window_size=(-1, 0), enable_gqa=True)
+    sharing = {"enable_gqa": True} if attention.VarlenAttention()._shares_heads else {}
+    inspect.signature(varlen_attn).bind(*range(7), window_size=(-1, 0), **sharing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_families_of_tests_gpu_have_heads_that_flash_attention_takes(name: str) -> None:
+    config, _, _ = FAMILIES[name](1)
+    assert gpu_form.varlen_refusal((8, 0), "bf16", read_body(config.to_dict()).head_size) is None

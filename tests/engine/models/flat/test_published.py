@@ -16,8 +16,9 @@ from torch import Tensor
 from tests.engine.models.flat.support import run, sequences
 from tests.support.published import causal_rerankers, decoders, gte, modernbert
 from trivet.checkpoint.architecture import Architecture
-from trivet.checkpoint.files import CheckpointMismatch
-from trivet.checkpoint.flat.model import padded_because
+from trivet.checkpoint.files import CheckpointMismatch, read_config
+from trivet.checkpoint.flat.model import padded_because, read_body
+from trivet.checkpoint.gpu_form import varlen_refusal
 from trivet.config import Task
 from trivet.engine.models.flat.load import load_flat_model
 from trivet.engine.models.load import load_torch_model
@@ -65,6 +66,8 @@ def parts_for(folder: Path, lengths: tuple[int, ...] = LENGTHS) -> list[Tensor]:
 def test_both_paths_agree(write: Callable[[Path], None], task: Task, recipe: str | None, tmp_path: Path) -> None:
     write(tmp_path)
     assert padded_because(tmp_path, task, recipe) is None
+    head_size = read_body(read_config(tmp_path)).head_size
+    assert varlen_refusal((8, 0), "bf16", head_size) is None, "tests/gpu computes it with this attention"
     parts = parts_for(tmp_path)
     expected = padded(tmp_path, task, parts, recipe)
     found = run(load_flat_model(tmp_path, task, recipe=recipe), parts)

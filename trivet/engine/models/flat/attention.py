@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trivet.checkpoint import gpu_form
+from trivet.config import GpuDtype
 from trivet.engine.models.spans import FlatSpans
 from trivet.errors import ModelError
 
@@ -49,10 +51,11 @@ class Reach(NamedTuple):
 Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, Reach], Tensor]
 """``attend(q (N, h, D), k (N, g, D), v (N, g, D), reach) -> mixed (N, h, D)``; no token sees another sequence."""
 
-_VARLEN_CAPABILITY: Final = (8, 0)
-_VARLEN_MOST_CHANNELS: Final = 256
-"""FlashAttention's limits: the generation of the GPU, and the size of a head, a multiple of 8."""
-_VARLEN_OPTIONS: Final = ("window_size", "enable_gqa")
+_DTYPES: Final[dict[torch.dtype, GpuDtype]] = {
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.float32: "fp32",
+}
 
 
 class Attention(Protocol):
@@ -82,14 +85,10 @@ def varlen_refusal(device: torch.device, dtype: torch.dtype, head_size: int) -> 
     """Why :class:`VarlenAttention` cannot run; None where it can."""
     if device.type != "cuda":
         return f"the device is {device.type}, not cuda"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < _VARLEN_CAPABILITY:
-        return f"the GPU's compute capability is {capability[0]}.{capability[1]}, below 8.0"
-    if dtype not in (torch.float16, torch.bfloat16):
-        return f"the model computes in {dtype}, not in 16 bits"
-    if head_size % 8 or head_size > _VARLEN_MOST_CHANNELS:
-        return f"a head has {head_size} channels, which is no multiple of 8 up to {_VARLEN_MOST_CHANNELS}"
-    return _varlen_missing()
+    named = _DTYPES.get(dtype)
+    if named is None:
+        return f"the model computes in {dtype}"
+    return gpu_form.varlen_refusal(torch.cuda.get_device_capability(device), named, head_size) or _varlen_missing()
 
 
 def _varlen_missing() -> str | None:
@@ -98,9 +97,8 @@ def _varlen_missing() -> str | None:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return f"torch {torch.__version__} has no torch.nn.attention.varlen (2.11 has)"
-    missing = [name for name in _VARLEN_OPTIONS if name not in inspect.signature(varlen_attn).parameters]
-    if missing:
-        return f"torch {torch.__version__} knows no {' and no '.join(missing)} in varlen_attn (2.13 does)"
+    if "window_size" not in inspect.signature(varlen_attn).parameters:
+        return f"torch {torch.__version__} knows no window_size in varlen_attn (2.11 does)"
     return None
 
 
@@ -112,6 +110,7 @@ class VarlenAttention:
         from torch.nn.attention.varlen import varlen_attn
 
         self._kernel: Callable[..., Any] = varlen_attn
+        self._shares_heads = "enable_gqa" in inspect.signature(varlen_attn).parameters  # 2.13 does, 2.11 does not
 
     def __call__(self, spans: FlatSpans) -> Attend:
         """See `Attention`."""
@@ -119,10 +118,12 @@ class VarlenAttention:
 
         def attend(query: Tensor, key: Tensor, value: Tensor, reach: Reach) -> Tensor:
             window = tuple(-1 if bound is None else bound for bound in reach)
-            grouped = query.shape[1] != key.shape[1]
-            mixed: Tensor = kernel(
-                query, key, value, bounds, bounds, longest, longest, window_size=window, enable_gqa=grouped
-            )
+            options: dict[str, Any] = {}
+            if query.shape[1] != key.shape[1] and self._shares_heads:
+                options["enable_gqa"] = True
+            else:
+                key, value = (_for_each_head(states, query.shape[1]) for states in (key, value))
+            mixed: Tensor = kernel(query, key, value, bounds, bounds, longest, longest, window_size=window, **options)
             return mixed  # (N, h, D)
 
         return attend

@@ -21,7 +21,13 @@ from trivet.checkpoint.flat.heads import ClassifierHeadConfig, HeadConfig, Poole
 from trivet.checkpoint.flat.model import BodyConfig, read_body, read_flat
 from trivet.checkpoint.flat.modernbert import ModernBertConfig
 from trivet.config import Task
-from trivet.engine.models.flat.attention import Attention, AttentionKind, PaddedAttention, choose_attention
+from trivet.engine.models.flat.attention import (
+    Attention,
+    AttentionKind,
+    PaddedAttention,
+    choose_attention,
+    varlen_refusal,
+)
 from trivet.engine.models.flat.bert import BertEncoder, bert_tensors
 from trivet.engine.models.flat.decoder import Decoder, decoder_tensors
 from trivet.engine.models.flat.experts import ALL_EXPERTS_UP_TO_TOKENS, Experts, mix_by_size
@@ -120,9 +126,11 @@ class FlatCheckpoint:
         return self._body.max_tokens
 
     @property
-    def pads_attention(self) -> bool:
-        """Whether attention takes memory and work for sequences × longest instead of the sum of the lengths."""
-        return isinstance(self._attention, PaddedAttention)
+    def attention_padded_because(self) -> str | None:
+        """Why attention takes memory and work for sequences × longest; None where it takes the sum of the lengths."""
+        if not isinstance(self._attention, PaddedAttention):
+            return None
+        return varlen_refusal(self._device, self._dtype, self._body.head_size) or "padded attention was asked for"
 
     @cached_property
     def weights_bytes(self) -> int:
