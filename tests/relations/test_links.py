@@ -1,15 +1,21 @@
 """Which document uses what another one defines."""
 
 import re
+import time
 
-from trivet.relations.division import Document, divide
+from trivet.relations.division import Document, divide, whole
 from trivet.relations.links import links
 
 
 def linked(**texts: str) -> set[tuple[str, str]]:
     """The links between files, whose names are given as `folder__file_py`."""
     paths = [re.sub(r"_(py|md|ts|go)$", r".\1", name).replace("__", "/") for name in texts]
-    documents = [Document(text, path) for path, text in zip(paths, texts.values(), strict=True)]
+    return linked_paths(dict(zip(paths, texts.values(), strict=True)))
+
+
+def linked_paths(texts: dict[str, str]) -> set[tuple[str, str]]:
+    """The links between texts by their paths."""
+    documents = [Document(text, path) for path, text in texts.items()]
     found = links(documents, [divide(document, 200) for document in documents])
     return {(str(documents[link.source].path), str(documents[link.target].path)) for link in found}
 
@@ -110,3 +116,58 @@ def test_where_both_texts_have_paths_the_paths_decide() -> None:
         Document(CIRCLE, "other/figures.py"),
     ]
     assert links(documents, [divide(document, 200) for document in documents]) == []
+
+
+def test_names_are_imported_over_several_lines_with_comments() -> None:
+    assert linked(
+        app_py="from pkg import (  # the parts (all)\n    square,\n    circle,\n)\n\nprint(circle.draw_circle())\n",
+        pkg__circle_py="def draw_circle():\n    pass\n",
+    ) == {("app.py", "pkg/circle.py")}
+
+
+def test_brackets_that_do_not_close_take_linear_time() -> None:
+    texts = ["from circle import (\n" * 12_000, "def draw_circle():\n    pass\n"]
+    before_s = time.process_time()
+    assert links([Document(text, "app.py") for text in texts], [(whole(text),) for text in texts]) == []
+    assert time.process_time() - before_s < 0.7  # some seconds if the text is searched to its end from each bracket
+
+
+def test_a_relative_import_means_one_file() -> None:
+    script = "class SemVer {\n}\nmodule.exports = SemVer\n"
+    assert linked_paths({
+        "classes/range.js": "const SemVer = require('./semver')\nconst debug = require('../internal/debug.js')\n"
+        "debug(new SemVer())\n",
+        "classes/semver.js": script, "bin/semver.js": script, "semver.js": script,
+        "internal/debug.js": "const debug = (text) => { console.log(text) }\n",
+    }) == {("classes/range.js", "classes/semver.js"), ("classes/range.js", "internal/debug.js")}  # fmt: skip
+    helper = "def read_all():\n    pass\n"
+    assert linked_paths({
+        "pkg/a/use.py": "from .help import read_all\n\nread_all()\n",
+        "pkg/b/use.py": "from ..a.help import read_all\n\nread_all()\n",
+        "pkg/b/top.py": "from .. import help\n\nhelp.read_all()\n",
+        "pkg/a/help.py": helper, "pkg/b/help.py": helper, "pkg/help.py": helper,
+    }) == {
+        ("pkg/a/use.py", "pkg/a/help.py"), ("pkg/b/use.py", "pkg/a/help.py"), ("pkg/b/top.py", "pkg/help.py"),
+    }  # fmt: skip
+
+
+def test_python_s_library_is_no_file_of_the_folder() -> None:
+    own = "def loads():\n    pass\n\n\nclass SimpleNamespace:\n    pass\n"
+    assert linked_paths({
+        "pkg/read.py": "import json\nfrom types import SimpleNamespace\n\njson.loads(SimpleNamespace())\n",
+        "pkg/own.py": "from .json import loads\n\nloads()\n",
+        "pkg/json.py": own, "pkg/types.py": own,
+    }) == {("pkg/own.py", "pkg/json.py")}  # fmt: skip
+
+
+def test_relative_imports_lead_to_index_files_and_past_the_known_paths() -> None:
+    draw = "export function drawPage() {}\n"
+    use = "import { drawPage } from './draw'\ndrawPage()\n"
+    assert linked_paths({"ui/page.ts": use, "ui/draw/index.ts": draw, "draw.ts": draw}) == {
+        ("ui/page.ts", "ui/draw/index.ts")
+    }
+    assert linked_paths({"/home/me/ui/page.ts": use, "ui/draw.ts": draw, "old/draw.ts": draw}) == {
+        ("/home/me/ui/page.ts", "ui/draw.ts")
+    }
+    above = use.replace("./draw", "../shared/draw")
+    assert linked_paths({"page.ts": above, "draw.ts": draw}) == {("page.ts", "draw.ts")}

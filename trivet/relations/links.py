@@ -7,6 +7,7 @@ the first text.
 """
 
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _DEFINITION = re.compile(
     re.MULTILINE,
 )
 """Of a name at the beginning of a line: what is indented belongs to something else."""
+_IS_REQUIRED = re.compile(r"(?:export\s+)?(?:const|let|var)\s+[\w$]+\s*=\s*(?:await\s+)?(?:require|import)\s*\(")
+"""A name for what another file defines."""
 _IMPORT = re.compile(
     r"^[ \t]*(?:from\s+(?P<python>[.\w]+)\s+import\b|import\s+(?P<module>[\w.]+)\s*(?:as\b|;|,|$)"
     r"|(?:import|export)\b[^'\"\n;]{0,400}?['\"](?P<script>[^'\"\n]+)['\"]|(?:pub\s+)?use\s+(?P<rust>[\w:]+)"
@@ -33,13 +36,19 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 _IMPORT_STATEMENT = re.compile(
-    r"^[ \t]*(?:from\s+[.\w]+\s+import\s*(?:\([^)]*\)|[^\n]*)|(?:import|use|pub use|using|#include)\b[^\n]*)",
+    r"^[ \t]*(?:from\s+[.\w]+\s+import\s*(?:\((?:[^()#]++|#[^\n]*+)*+\)|[^\n]*)"
+    r"|(?:import|use|pub use|using|#include)\b[^\n]*)",
     re.MULTILINE,
 )
+"""A list in brackets holds names and comments. It ends at the next bracket of either kind: a text of brackets that do
+not close would otherwise be searched to its end from each of them."""
+_COMMENT = re.compile("#[^\n]*")
 _NAMED_IMPORT = re.compile(
     r"^[ \t]*(?:from\s+[.\w]+\s+import\b|(?:import|export)\b[^'\"\n;]{0,400}?\bfrom\s*['\"])", re.MULTILINE
 )
 """Only languages whose uses need imports write these."""
+_SUFFIX = re.compile(r"\.(?:[cm]?[jt]sx?|h|hpp|hh)$")
+"""Of a file's name in an import, where it may be left out."""
 _NAME = re.compile(r"[A-Za-z_$][\w$]{2,}")
 _USES_NEED_IMPORTS = frozenset({"javascript", "python", "tsx", "typescript"})
 """Languages in which a name that is not imported is not another file's, but happens to be the same."""
@@ -124,6 +133,8 @@ def _definitions(passages: Sequence[Excerpt]) -> dict[str, int]:
     for number, passage in enumerate(passages):
         for match in _DEFINITION.finditer(passage.text):
             name = match[1] or match[2]
+            if _IS_REQUIRED.match(passage.text, match.start()):
+                continue
             if len(name) >= _LEAST_CHARACTERS or name.isupper():
                 names.setdefault(name, number)
     return names
@@ -178,7 +189,10 @@ class _Imports:
     def __init__(self, documents: Sequence[Document], code: Sequence[bool]) -> None:
         modules = _modules(documents, code)
         texts = [document.text if of_code else "" for document, of_code in zip(documents, code, strict=True)]
-        self._documents = [_imported(text, index, modules) for index, text in enumerate(texts)]
+        self._documents = [
+            _imported(text, index, modules, _folder(document.path))
+            for index, (text, document) in enumerate(zip(texts, documents, strict=True))
+        ]
         self._names = [
             frozenset(name for statement in _IMPORT_STATEMENT.findall(text) for name in _NAME.findall(statement))
             for text in texts
@@ -224,24 +238,89 @@ def _parts(path: str) -> tuple[str, ...]:
     return PurePosixPath(path.replace("\\", "/")).with_suffix("").parts
 
 
+def _folder(path: str | None) -> tuple[str, ...] | None:
+    return None if path is None else _parts(path)[:-1]
+
+
 def _is_whole_folder(path: str | None) -> bool:
     parts = _parts(path) if path is not None else ()
     return bool(parts) and parts[-1] in _WHOLE_FOLDER
 
 
-def _imported(text: str, index: int, modules: Mapping[str, Sequence[tuple[tuple[str, ...], int]]]) -> frozenset[int]:
-    """Return the documents whose paths end as the names in a text's import statements do."""
+def _imported(
+    text: str,
+    index: int,
+    modules: Mapping[str, Sequence[tuple[tuple[str, ...], int]]],
+    folder: tuple[str, ...] | None,
+) -> frozenset[int]:
+    """Return the documents that a text's import statements name.
+
+    A relative import names one file, beside the folder of its text. Another names all whose paths end as it does.
+    """
     found: set[int] = set()
     for match in _IMPORT.finditer(text):
-        name = next(group for group in match.groups() if group)
-        name = re.sub(r"\.(?:[jt]sx?|mjs|h|hpp|hh)$", "", name)
-        parts = tuple(part for part in re.split(r"[./:\\]+", name) if part)
-        wanted = [parts, parts[:-1]] if match["rust"] or match["module"] else [parts]
-        if match["python"]:
-            tail = text[match.end() : match.end() + 200].lstrip(" (\n").split("\n")[0]
-            wanted = [parts, *((*parts, name) for name in _NAME.findall(tail))]
-        for path in wanted:
+        relative = [] if folder is None else _relative(match, text, folder)
+        is_same = _is_same if relative else _ends_alike
+        for path in relative or _absolute(match, text):
             for known, target in modules.get(path[-1], ()) if path else ():
-                if target != index and known[-len(path) :] == path[-len(known) :]:
+                if target != index and is_same(known, path):
                     found.add(target)
     return frozenset(found)
+
+
+def _absolute(match: re.Match[str], text: str) -> list[tuple[str, ...]]:
+    """Return the ends of paths that an import may mean, without its dots at the beginning; none of Python's library."""
+    name = _SUFFIX.sub("", _imported_name(match))
+    parts = tuple(part for part in re.split(r"[./:\\]+", name) if part)
+    if (match["python"] or match["module"]) and parts and parts[0] in sys.stdlib_module_names:
+        return []  # `import json` is hardly ever of a file beside it
+    if match["python"]:
+        return [parts, *((*parts, name) for name in _names_after(match, text))]
+    return [parts, parts[:-1]] if match["rust"] or match["module"] else [parts]
+
+
+def _relative(match: re.Match[str], text: str, folder: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the paths that a relative import may mean; none if it is another, or leads out of all paths."""
+    name = _imported_name(match)
+    if not name.startswith("."):
+        return []
+    if match["python"]:
+        inner = name.lstrip(".")
+        base = _joined(folder, [".."] * (len(name) - len(inner) - 1) + inner.split("."))
+        return [] if base is None else [base, *((*base, name) for name in _names_after(match, text))]
+    path = _joined(folder, _SUFFIX.sub("", name).split("/"))
+    if not path:
+        return []
+    return [path, path[:-1]] if path[-1] in _WHOLE_FOLDER else [path]
+
+
+def _joined(folder: tuple[str, ...], parts: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the path that relative parts lead to; None if it cannot be known."""
+    path = list(folder)
+    for part in parts:
+        if part not in ("", ".", ".."):
+            path.append(part)
+        elif part == ".." and (not path or path.pop() in ("..", "/")):
+            return None
+    return tuple(path)
+
+
+def _imported_name(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group)
+
+
+def _names_after(match: re.Match[str], text: str) -> list[str]:
+    """Return the names that a Python import lists, which may be modules."""
+    statement = _IMPORT_STATEMENT.match(text, match.start())
+    listed = "" if statement is None else text[match.end() : statement.end()]
+    return _NAME.findall(_COMMENT.sub("", listed))
+
+
+def _is_same(known: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether two paths are one, also if only one of them is absolute."""
+    shorter, longer = sorted((known, path), key=len)
+    return known == path or (longer[0] == "/" and shorter[0] != "/" and longer[-len(shorter) :] == shorter)
+
+
+def _ends_alike(known: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    return known[-len(path) :] == path[-len(known) :]
