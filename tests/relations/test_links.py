@@ -9,13 +9,9 @@ from trivet.relations.links import links
 
 def linked(**texts: str) -> set[tuple[str, str]]:
     """The links between files, whose names are given as `folder__file_py`."""
-    paths = [re.sub(r"_(py|md|ts|go)$", r".\1", name).replace("__", "/") for name in texts]
-    return linked_paths(dict(zip(paths, texts.values(), strict=True)))
-
-
-def linked_paths(texts: dict[str, str]) -> set[tuple[str, str]]:
-    """The links between texts by their paths."""
-    documents = [Document(text, path) for path, text in texts.items()]
+    named = [re.sub(r"_(py|md|ts|js|go)$", r".\1", name).replace("____init__", "/INIT") for name in texts]
+    paths = [name.replace("__", "/").replace("INIT", "__init__") for name in named]
+    documents = [Document(text, path) for path, text in zip(paths, texts.values(), strict=True)]
     found = links(documents, [divide(document, 200) for document in documents])
     return {(str(documents[link.source].path), str(documents[link.target].path)) for link in found}
 
@@ -36,6 +32,42 @@ def test_scripts_and_modules_of_a_package() -> None:
     assert linked(
         ui__page_ts="import { drawPage } from './draw'\ndrawPage()\n", ui__draw_ts="export function drawPage() {}\n"
     ) == {("ui/page.ts", "ui/draw.ts")}
+
+
+def test_an_import_leads_to_files_of_its_own_language() -> None:
+    page = "import { table } from '../table.js'\ntable()\n"
+    script, python = "export function table() {}\n", "def table():\n    pass\n"
+    assert linked(ui__pages__page_js=page, ui__table_js=script, planning__table_py=python) == {
+        ("ui/pages/page.js", "ui/table.js")
+    }
+    assert linked(ui__pages__page_js=page, planning__table_py=python) == set()
+    assert linked(app_ts="import { table } from './table'\ntable()\n", table_js=script) == {("app.ts", "table.js")}
+
+
+def test_a_path_from_the_own_folder_means_one_place() -> None:
+    shape = "export function drawShape() {}\n"
+    use = "import { drawShape } from '%s'\ndrawShape()\n"
+    two = {"ui__shape_ts": shape, "old__shape_ts": shape}
+    assert linked(ui__page_ts=use % "./shape", **two) == {("ui/page.ts", "ui/shape.ts")}
+    assert linked(ui__page_ts=use % "../old/shape", **two) == {("ui/page.ts", "old/shape.ts")}
+    assert linked(ui__page_ts=use % "./none/shape", **two) == set()
+    assert linked(ui__page_ts=use % "@/old/shape", **two) == {("ui/page.ts", "old/shape.ts")}
+    assert linked(ui__page_ts=use % "./shapes", ui__shapes__index_ts=shape) == {("ui/page.ts", "ui/shapes/index.ts")}
+    assert linked(ui__page_ts=use % "./shapes/index.js", ui__shapes__index_ts=shape) == {
+        ("ui/page.ts", "ui/shapes/index.ts")
+    }
+
+
+def test_python_imports_from_the_own_package() -> None:
+    circle = "def draw_circle():\n    pass\n"
+    two = {"pkg__circle_py": circle, "pkg__sub__circle_py": circle}
+    one, up = "from .circle import draw_circle\ndraw_circle()\n", "from ..circle import draw_circle\ndraw_circle()\n"
+    assert linked(pkg__app_py=one, **two) == {("pkg/app.py", "pkg/circle.py")}
+    assert linked(pkg__sub__app_py=one, **two) == {("pkg/sub/app.py", "pkg/sub/circle.py")}
+    assert linked(pkg__sub__app_py=up, **two) == {("pkg/sub/app.py", "pkg/circle.py")}
+    assert linked(pkg__sub____init___py=one, **two) == {("pkg/sub/__init__.py", "pkg/sub/circle.py")}
+    module = "from . import circle\ncircle.draw_circle()\n"
+    assert linked(pkg__sub__app_py=module, **two) == {("pkg/sub/app.py", "pkg/sub/circle.py")}
 
 
 def test_prose_names_only_what_is_distinct() -> None:
@@ -118,6 +150,14 @@ def test_where_both_texts_have_paths_the_paths_decide() -> None:
     assert links(documents, [divide(document, 200) for document in documents]) == []
 
 
+def test_a_name_for_what_is_required_is_no_definition() -> None:
+    assert linked(
+        classes__range_js="const SemVer = require('./semver')\nvar debug = require('../debug')\ndebug(new SemVer())\n",
+        classes__semver_js="class SemVer {\n}\nmodule.exports = SemVer\n",
+        debug_js="const debug = (text) => { console.log(text) }\n",
+    ) == {("classes/range.js", "classes/semver.js"), ("classes/range.js", "debug.js")}
+
+
 def test_names_are_imported_over_several_lines_with_comments() -> None:
     assert linked(
         app_py="from pkg import (  # the parts (all)\n    square,\n    circle,\n)\n\nprint(circle.draw_circle())\n",
@@ -125,49 +165,18 @@ def test_names_are_imported_over_several_lines_with_comments() -> None:
     ) == {("app.py", "pkg/circle.py")}
 
 
+def test_python_s_library_is_no_file_of_the_folder() -> None:
+    own = "def loads():\n    pass\n\n\nclass SimpleNamespace:\n    pass\n"
+    assert linked(
+        pkg__read_py="import json\nfrom types import SimpleNamespace\n\njson.loads(SimpleNamespace())\n",
+        pkg__own_py="from .json import loads\n\nloads()\n",
+        pkg__json_py=own,
+        pkg__types_py=own,
+    ) == {("pkg/own.py", "pkg/json.py")}
+
+
 def test_brackets_that_do_not_close_take_linear_time() -> None:
     texts = ["from circle import (\n" * 12_000, "def draw_circle():\n    pass\n"]
     before_s = time.process_time()
     assert links([Document(text, "app.py") for text in texts], [(whole(text),) for text in texts]) == []
     assert time.process_time() - before_s < 0.7  # some seconds if the text is searched to its end from each bracket
-
-
-def test_a_relative_import_means_one_file() -> None:
-    script = "class SemVer {\n}\nmodule.exports = SemVer\n"
-    assert linked_paths({
-        "classes/range.js": "const SemVer = require('./semver')\nconst debug = require('../internal/debug.js')\n"
-        "debug(new SemVer())\n",
-        "classes/semver.js": script, "bin/semver.js": script, "semver.js": script,
-        "internal/debug.js": "const debug = (text) => { console.log(text) }\n",
-    }) == {("classes/range.js", "classes/semver.js"), ("classes/range.js", "internal/debug.js")}  # fmt: skip
-    helper = "def read_all():\n    pass\n"
-    assert linked_paths({
-        "pkg/a/use.py": "from .help import read_all\n\nread_all()\n",
-        "pkg/b/use.py": "from ..a.help import read_all\n\nread_all()\n",
-        "pkg/b/top.py": "from .. import help\n\nhelp.read_all()\n",
-        "pkg/a/help.py": helper, "pkg/b/help.py": helper, "pkg/help.py": helper,
-    }) == {
-        ("pkg/a/use.py", "pkg/a/help.py"), ("pkg/b/use.py", "pkg/a/help.py"), ("pkg/b/top.py", "pkg/help.py"),
-    }  # fmt: skip
-
-
-def test_python_s_library_is_no_file_of_the_folder() -> None:
-    own = "def loads():\n    pass\n\n\nclass SimpleNamespace:\n    pass\n"
-    assert linked_paths({
-        "pkg/read.py": "import json\nfrom types import SimpleNamespace\n\njson.loads(SimpleNamespace())\n",
-        "pkg/own.py": "from .json import loads\n\nloads()\n",
-        "pkg/json.py": own, "pkg/types.py": own,
-    }) == {("pkg/own.py", "pkg/json.py")}  # fmt: skip
-
-
-def test_relative_imports_lead_to_index_files_and_past_the_known_paths() -> None:
-    draw = "export function drawPage() {}\n"
-    use = "import { drawPage } from './draw'\ndrawPage()\n"
-    assert linked_paths({"ui/page.ts": use, "ui/draw/index.ts": draw, "draw.ts": draw}) == {
-        ("ui/page.ts", "ui/draw/index.ts")
-    }
-    assert linked_paths({"/home/me/ui/page.ts": use, "ui/draw.ts": draw, "old/draw.ts": draw}) == {
-        ("/home/me/ui/page.ts", "ui/draw.ts")
-    }
-    above = use.replace("./draw", "../shared/draw")
-    assert linked_paths({"page.ts": above, "draw.ts": draw}) == {("page.ts", "draw.ts")}
