@@ -134,6 +134,10 @@ async def test_limits_are_named(connect: Connect, dispatcher: FakeDispatcher) ->
     answer = await none.post("/v1/graph", json={"documents": [AREA, CIRCLE]})
     assert answer.status_code == 429
     assert answer.headers["retry-after"]
+    one = connect(dispatcher, ApiSettings(max_graphs=1))
+    for _ in range(2):  # the second time finds the first one's place free
+        together = await asyncio.gather(*(one.post("/v1/graph", json={"documents": [AREA, CIRCLE]}) for _ in range(4)))
+        assert sorted(each.status_code for each in together) == [200, 429, 429, 429]
     answer = await small.post("/v1/graph", json={"documents": [TIDES], "relations": RELATIONS, "no_relation": "no"})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "no_relation"

@@ -42,6 +42,18 @@ def test_a_question_finds_passages_with_their_lines(run: Run, notes: Path, dispa
     assert isinstance(reranking, RerankRequest)
 
 
+def test_files_that_have_changed_since_are_named(run: Run, notes: Path) -> None:
+    assert "changed since" not in run("search", "notes", "flour and salt").stderr
+    (notes / "docs" / "bread.md").write_text("# Moved\n\n\n\n# Bread\n\nTwo cups of flour and a pinch of salt\n")
+    (notes / "docs" / "retry.md").unlink()
+    for index in ("notes", "notes/.trivet/index.sqlite"):
+        said = run("search", index, "flour and salt").stderr
+        assert said.count("changed since it was indexed: ") == 2
+        assert "docs/bread.md; `trivet index` brings the index up to date" in said
+        assert "area.py" not in said
+    assert "changed since" not in run("search", "notes", "area", "--path", "area.py").stderr
+
+
 @pytest.mark.slow
 def test_a_blended_score_embeds_the_question_alone(run: Run, notes: Path) -> None:
     dispatcher = FakeDispatcher()

@@ -25,7 +25,7 @@ HOSTILE = [
 def hostile_graph() -> Graph:
     edges = []
     for at, name in enumerate(HOSTILE):
-        line = edge("plain.py", name, relation=f"re`la{at}-{name[:3]}")
+        line = edge("plain.py", name, relation=f"re`la{at}-{name[:3]}", directed=at != 1)
         line["evidence"][0]["target"]["text"] = name
         found = event_of(json.dumps(line))
         assert isinstance(found, GraphEdge)
@@ -69,6 +69,7 @@ def test_graphml_is_well_formed_and_keeps_what_xml_can_hold() -> None:
     networkx = pytest.importorskip("networkx", reason="networkx, which reads GraphML, is not installed")
     read = networkx.parse_graphml(as_graphml(hostile_graph()).decode())
     assert len(read.nodes) == len(HOSTILE) + 1
+    assert [about["directed"] for *_, about in read.edges(data=True)] == [True, False, True, True, True]
 
 
 CYPHER_STRING = r"'(?:[^'\\]|\\['\\nrt])*'"

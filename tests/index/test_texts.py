@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trivet.index import FileText, Skipped, digest_of, read_text, shown
+from trivet.index.names import shown_lines
 
 
 def read(folder: Path, content: bytes, name: str = "file.txt", max_bytes: int = 100_000) -> str:
@@ -71,6 +72,12 @@ def test_a_name_that_is_not_utf_8_is_omitted(tmp_path: Path) -> None:
     assert isinstance(found, Skipped)
     assert found.reason == "its name is not UTF-8"
     assert shown(found.path) == f"{tmp_path}/caf\\xe9.txt"
+
+
+def test_spelling_stays_in_lines_and_shows_in_names() -> None:
+    spelled = "می\u200cخواهم क्\u200dष 👩\u200d👧 Fahr\u00adrad \u06dd"
+    assert shown_lines(f"{spelled}\r\n\ta\u202eb\u200bc\x1b") == [spelled, "    a\\u202eb\\u200bc\\x1b"]
+    assert shown("a\u200db\u00ad") == "a\\u200db\\xad"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.support.serving import served
 from tests.support.shared_app import Behind
 from tests.support.shared_app import shared_server_fixture as shared_server_fixture
 from trivet.client import AsyncClient, ClientError
+from trivet.errors import InvalidInput
 from trivet.folders.indexing import index_path
 from trivet.index import IndexReader, IndexWriter
 from trivet.mcp.folder import REFRESH_AFTER_S, SNIPPET_LINES, Folder, FolderError
@@ -78,6 +79,22 @@ async def test_related_files_come_with_both_places(folder: Folder) -> None:
     for path in ("../secret.txt", "link.txt", "outside/secret.txt", "/etc/passwd", "src", "src/retry.py/"):
         with pytest.raises(FolderError, match="is not in the index"):
             await folder.related(path, 1)
+
+
+async def test_paths_may_be_absolute_within_the_folder(folder: Folder, root: Path) -> None:
+    assert (await folder.related(f"{root}/src/retry.py", 1)).startswith("src/send.py:1-2 0.")
+    assert (await folder.search("send", f"{root}/notes.md", 5)).startswith("notes.md:1-3")
+    assert "src/send.py" in await folder.search("send", str(root), 5)
+    for path in (f"{root}/../secret.txt", f"{root}-other/notes.md"):
+        with pytest.raises(FolderError, match="is not in the index"):
+            await folder.related(path, 1)
+
+
+async def test_a_question_is_neither_blank_nor_a_whole_file(folder: Folder, shared_server: tuple[str, Behind]) -> None:
+    for question, wrong in ((" \n", "the question is blank"), ("retry " * 501, "about 501 tokens; the limit is 500")):
+        with pytest.raises(InvalidInput, match=wrong):
+            await folder.search(question, None, 1)
+    assert not shared_server[1].dispatcher.requests
 
 
 async def test_a_search_beside_another_writer_says_so(folder: Folder, root: Path) -> None:

@@ -181,7 +181,9 @@ async def test_errors_name_the_argument(url: str, dispatcher: FakeDispatcher) ->
         assert error == "documents[1]: must not be empty"
         error = error_of(await client.call_tool("rerank", {"query": "q"}))
         assert error == "documents: is required"
-        assert len(dispatcher.requests) == count  # the tool's schema rejected both
+        error = error_of(await client.call_tool("rerank", {"query": "q", "documents": ["a"], "k": 1}))
+        assert error == "k: is not an argument of rerank, which takes query, documents, top_n, long_input"
+        assert len(dispatcher.requests) == count  # the tool's schema rejected all
         answer = content_of(await client.call_tool("embed", {"input": ["still here"]}))
         assert len(answer["data"][0]["embedding"]) == DIMENSIONS
 

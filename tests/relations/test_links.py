@@ -1,8 +1,9 @@
 """Which document uses what another one defines."""
 
 import re
+import time
 
-from trivet.relations.division import Document, divide
+from trivet.relations.division import Document, divide, whole
 from trivet.relations.links import links
 
 
@@ -147,3 +148,35 @@ def test_where_both_texts_have_paths_the_paths_decide() -> None:
         Document(CIRCLE, "other/figures.py"),
     ]
     assert links(documents, [divide(document, 200) for document in documents]) == []
+
+
+def test_a_name_for_what_is_required_is_no_definition() -> None:
+    assert linked(
+        classes__range_js="const SemVer = require('./semver')\nvar debug = require('../debug')\ndebug(new SemVer())\n",
+        classes__semver_js="class SemVer {\n}\nmodule.exports = SemVer\n",
+        debug_js="const debug = (text) => { console.log(text) }\n",
+    ) == {("classes/range.js", "classes/semver.js"), ("classes/range.js", "debug.js")}
+
+
+def test_names_are_imported_over_several_lines_with_comments() -> None:
+    assert linked(
+        app_py="from pkg import (  # the parts (all)\n    square,\n    circle,\n)\n\nprint(circle.draw_circle())\n",
+        pkg__circle_py="def draw_circle():\n    pass\n",
+    ) == {("app.py", "pkg/circle.py")}
+
+
+def test_python_s_library_is_no_file_of_the_folder() -> None:
+    own = "def loads():\n    pass\n\n\nclass SimpleNamespace:\n    pass\n"
+    assert linked(
+        pkg__read_py="import json\nfrom types import SimpleNamespace\n\njson.loads(SimpleNamespace())\n",
+        pkg__own_py="from .json import loads\n\nloads()\n",
+        pkg__json_py=own,
+        pkg__types_py=own,
+    ) == {("pkg/own.py", "pkg/json.py")}
+
+
+def test_brackets_that_do_not_close_take_linear_time() -> None:
+    texts = ["from circle import (\n" * 12_000, "def draw_circle():\n    pass\n"]
+    before_s = time.process_time()
+    assert links([Document(text, "app.py") for text in texts], [(whole(text),) for text in texts]) == []
+    assert time.process_time() - before_s < 0.7  # some seconds if the text is searched to its end from each bracket

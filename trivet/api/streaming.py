@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict, override
 
 from trivet.api.answers import TokenUsage, route_headers, token_usage
@@ -25,17 +25,35 @@ from trivet.api.options import LINES_MEDIA_TYPE
 from trivet.dispatch.concurrency import bounded_as_completed
 from trivet.dispatch.protocol import Routed
 from trivet.errors import DeadlineExceeded, TrivetError
+from trivet.json_lines import one_line
 from trivet.messages import EngineResult
 
 T = TypeVar("T")
 
 
 class LinesResponse(StreamingResponse):
-    """A stream of lines. If it ends early, so does what makes the lines, without waiting for the garbage collector."""
+    """A stream of lines. If it ends early, so does what makes the lines, without waiting for the garbage collector.
 
-    def __init__(self, lines: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
+    `on_end` is called once, also where the caller leaves before the first line.
+    """
+
+    def __init__(
+        self,
+        lines: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+        *,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(lines, headers=headers, media_type=LINES_MEDIA_TYPE)
         self._lines = lines
+        self._on_end = on_end
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()
 
     @override
     async def stream_response(self, send: Send) -> None:
@@ -166,4 +184,4 @@ def _error(error: TrivetError) -> ErrorLine:
 
 
 def _joined(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n" for line in lines)
+    return b"".join(one_line(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)) + b"\n" for line in lines)

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from trivet.files import open_own
+from trivet.json_lines import one_line
 
 
 def in_a_folder(out: Path | None) -> Path | None:
@@ -26,7 +27,7 @@ Out = Annotated[
 
 def json_line(record: Mapping[str, Any]) -> bytes:
     """Encode a record as one line. float32 arrays get the fewest digits that identify each value."""
-    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+    return one_line(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
 
 
 def json_vector(values: Sequence[float]) -> orjson.Fragment:

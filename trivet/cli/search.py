@@ -11,8 +11,8 @@ from rich.text import Text
 from trivet.cli.calling import DEFAULT_TIMEOUT_S, Instruction, Key, Timeout, Url, connect, describe_service, fail, run
 from trivet.cli.output import json_line, opened
 from trivet.client import AsyncClient
-from trivet.folders.indexing import index_path
-from trivet.folders.searching import Found, SearchAnswer, search
+from trivet.folders.indexing import index_path, indexed_folder
+from trivet.folders.searching import Found, SearchAnswer, changed_since, search
 from trivet.index import IndexReader
 from trivet.index.names import shown, shown_lines
 
@@ -43,13 +43,20 @@ def search_command(
         of = index if index.is_dir() else "FOLDER"
         fail(console, f"{shown(file)} does not exist; `trivet index {shown(of)}` makes an index")
     client = connect(url, key, timeout_s, priority="interactive")
-    answer = run(_search(client, file, question, k, path, rerank=rerank, instruction=instruction), console)
+    work = _search(client, file, question, k, path, rerank=rerank, instruction=instruction)
+    answer, changed = run(work, console)
     if as_json:
         with opened(None) as out:
             for one in answer.found:
                 out.write(json_line(record(one, folder)))
     else:
         show(answer.found, folder, Console(highlight=False, soft_wrap=True), None if full else SHOWN_LINES)
+    for changed_path in changed:
+        console.print(
+            f"changed since it was indexed: {shown(folder / changed_path)}; `trivet index` brings the index up to date",
+            markup=False,
+            highlight=False,
+        )
     console.print(
         f"{len(answer.found)} passages of {answer.candidates or len(answer.found)} candidates, {answer.tokens} tokens, "
         f"{describe_service(answer.service)}",
@@ -67,13 +74,16 @@ async def _search(
     *,
     rerank: bool,
     instruction: str | None,
-) -> SearchAnswer:
+) -> tuple[SearchAnswer, list[str]]:
+    """The answer, and which of its files have changed since they were indexed."""
     async with client:
         with IndexReader(file) as reader:
             try:
-                return await search(client, reader, question, k, path=path, rerank=rerank, instruction=instruction)
+                answer = await search(client, reader, question, k, path=path, rerank=rerank, instruction=instruction)
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from error
+            indexed = indexed_folder(file)
+            return answer, [] if indexed is None else changed_since(reader, indexed, answer.found)
 
 
 def record(found: Found, folder: Path) -> dict[str, str | int | float | None]:

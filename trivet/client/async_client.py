@@ -20,6 +20,7 @@ from trivet.client.exchange import answer_in, connection, error_in, translated_e
 from trivet.client.graph import GraphDocument, GraphEvent, GraphOptions, GraphSummary, event_of, graph
 from trivet.client.methods import async_method
 from trivet.client.retries import Attempts, Retries
+from trivet.json_lines import LineSplitter
 
 
 class AsyncClient:
@@ -77,9 +78,12 @@ class AsyncClient:
         response = await self._opened(call, attempts)
         try:
             with translated_errors(self._connection.url, attempts.left_s()):
-                async for line in response.aiter_lines():
-                    if line.strip():
+                splitter = LineSplitter()
+                async for chunk in response.aiter_bytes():
+                    for line in splitter.lines(chunk):
                         yield line
+                for line in splitter.rest():
+                    yield line
         finally:
             await response.aclose()
 

@@ -20,6 +20,7 @@ from trivet.client.exchange import answer_in, connection, error_in, translated_e
 from trivet.client.graph import GraphDocument, GraphEvent, GraphOptions, GraphSummary, event_of, graph
 from trivet.client.methods import method
 from trivet.client.retries import Attempts, Retries
+from trivet.json_lines import LineSplitter
 
 
 class Client:
@@ -80,9 +81,10 @@ class Client:
         attempts = self._connection.attempts(call)
         opened = closing(self._opened(call, attempts))
         with opened as response, translated_errors(self._connection.url, attempts.left_s()):
-            for line in response.iter_lines():
-                if line.strip():
-                    yield line
+            splitter = LineSplitter()
+            for chunk in response.iter_bytes():
+                yield from splitter.lines(chunk)
+            yield from splitter.rest()
 
     def graph(
         self, documents: Sequence[GraphDocument], **options: Unpack[GraphOptions]

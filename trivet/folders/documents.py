@@ -1,11 +1,16 @@
 """Reads the texts of a folder."""
 
+import asyncio
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 from trivet.index import Skipped, read_text, walk
 from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, is_data
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,27 @@ def read_folder(
             yield Skipped(str(found), DATA)
         else:
             yield _document(folder, found, max_bytes)
+
+
+async def collected(items: Iterator[T]) -> list[T]:
+    """Read all items in a thread. If the caller is cancelled, the thread ends at the next item.
+
+    Otherwise Ctrl-C would wait until a large folder is read, since Python ends only when its threads have.
+    """
+    cancelled = Event()
+
+    def collect() -> list[T]:
+        found: list[T] = []
+        for item in items:
+            if cancelled.is_set():
+                break
+            found.append(item)
+        return found
+
+    try:
+        return await asyncio.to_thread(collect)
+    finally:
+        cancelled.set()
 
 
 def _document(folder: Path, file: Path, max_bytes: int) -> Document | Skipped:

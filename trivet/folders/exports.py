@@ -69,8 +69,8 @@ def as_graphml(graph: Graph) -> bytes:
         node = ElementTree.SubElement(body, "node", id=id_)
         ElementTree.SubElement(node, "data", key="node_path").text = _xml_text(shown(path))
     for edge in graph.edges:
-        ends = {"source": ids[edge.source], "target": ids[edge.target]}
-        element = ElementTree.SubElement(body, "edge", {**ends, "directed": str(edge.directed).lower()})
+        # No `directed` of its own: networkx refuses a graph that has both kinds. The edge's data tell its kind.
+        element = ElementTree.SubElement(body, "edge", source=ids[edge.source], target=ids[edge.target])
         for name, value in _flat(edge).items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             ElementTree.SubElement(element, "data", key=f"edge_{name}").text = _xml_text(text)

@@ -11,7 +11,7 @@ import numpy as np
 
 from trivet.client import AsyncClient, ServedModel, Service
 from trivet.client.bulk import EmbedOptions, joined_service
-from trivet.folders.documents import Document, read_folder
+from trivet.folders.documents import Document, collected, read_folder
 from trivet.folders.passages import Divider, Located
 from trivet.index import (
     FileState,
@@ -58,6 +58,12 @@ class IndexReport:
 def index_path(folder: Path) -> Path:
     """The index file of a folder that was not given another one."""
     return folder / _INDEX_FOLDER / _INDEX_NAME
+
+
+def indexed_folder(path: Path) -> Path | None:
+    """The folder whose index `index_path` is; None if the file is in another place, which does not tell its folder."""
+    below = path.absolute().parent
+    return below.parent if (below.name, path.name) == (_INDEX_FOLDER, _INDEX_NAME) else None
 
 
 def prepare_index_folder(folder: Path) -> None:
@@ -152,8 +158,11 @@ class _Run:
     max_file_bytes: int
 
     async def run(self, on_progress: OnProgress) -> IndexReport:
-        found, sizes, skipped = await asyncio.to_thread(self._read_states)
-        plan = self.writer.plan(found)
+        found = await collected(self._read_states())
+        skipped = tuple(one for one in found if isinstance(one, Skipped))
+        states = [one for one in found if not isinstance(one, Skipped)]
+        sizes = {path: size for path, _, size in states}
+        plan = self.writer.plan((path, state) for path, state, _ in states)
         for path, source in plan.copied:
             self.writer.copy(path, source)
         self.writer.remove(plan.removed)
@@ -177,19 +186,15 @@ class _Run:
         finally:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
-        return IndexReport(plan, passages, tokens, tuple(skipped), joined_service(services))
+        return IndexReport(plan, passages, tokens, skipped, joined_service(services))
 
-    def _read_states(self) -> tuple[list[tuple[str, FileState]], dict[str, int], list[Skipped]]:
-        found: list[tuple[str, FileState]] = []
-        sizes: dict[str, int] = {}
-        skipped: list[Skipped] = []
+    def _read_states(self) -> Iterator[tuple[str, FileState, int] | Skipped]:
+        """Yield each file's path, state and size in characters, and what is omitted. No text is kept."""
         for one in read_folder(self.folder, max_bytes=self.max_file_bytes, excluded=self._own_files()):
             if isinstance(one, Skipped):
-                skipped.append(one)
+                yield one
             else:
-                found.append((one.path, self.divider.state(one.path, one.text, one.digest)))
-                sizes[one.path] = len(one.text)
-        return found, sizes, skipped
+                yield one.path, self.divider.state(one.path, one.text, one.digest), len(one.text)
 
     def _own_files(self) -> frozenset[Path]:
         path = self.writer.path.resolve()

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 from trivet.client import AsyncClient, Service
 from trivet.client.bulk import joined_service
+from trivet.errors import InvalidInput
 from trivet.folders.passages import Located
-from trivet.index import Hit, IndexModel, IndexReader
+from trivet.index import Hit, IndexModel, IndexReader, Skipped, read_text
 from trivet.index.file import check_model
+from trivet.index.texts import MOST_BYTES
 from trivet.passages import Passage
 from trivet.passages.estimate import estimated_tokens
 
@@ -19,6 +22,8 @@ _MOST_CANDIDATES = 256
 _MOST_TOKENS = 2000
 """What a search costs is the reranking of its candidates: of so many tokens, a fifth of a second on two cores. More are
 read only where more results are wanted."""
+_MOST_QUESTION_TOKENS = 500
+"""The reranker reads the question with each of the candidates: a whole file as a question would take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,12 @@ async def search(
         instruction: what the search is for, for an embedder whose prompt says that.
 
     Raises:
+        InvalidInput: the question is blank or too long.
         OtherModel: the index's vectors are of another model than the server's.
         ValueError: the pattern cannot match.
         ClientError: the server refused a request or failed.
     """
+    check_question(question)
     dimensions = reader.model.dimensions
     models = await client.models()
     model = models.of_task("embedder")
@@ -99,6 +106,30 @@ async def search(
         embedded.tokens + ranking.tokens,
         joined_service([embedded.service, ranking.service]),
     )
+
+
+def changed_since(reader: IndexReader, folder: Path, found: Sequence[Found]) -> list[str]:
+    """The paths of what was found whose files have another content now, or have gone: their lines may be others."""
+    digests = reader.digests(dict.fromkeys(one.path for one in found))
+    changed: list[str] = []
+    for path, digest in digests.items():
+        read = read_text(folder / path, max_bytes=MOST_BYTES)
+        if isinstance(read, Skipped) or read.digest != digest:
+            changed.append(path)
+    return changed
+
+
+def check_question(question: str) -> None:
+    """Refuse a question that nothing can answer, or whose answer would take minutes. Raises InvalidInput."""
+    if not question.strip():
+        raise InvalidInput("the question is blank; give a question or topic", field="query")
+    [tokens] = estimated_tokens([question])
+    if tokens > _MOST_QUESTION_TOKENS:
+        raise InvalidInput(
+            f"the question has about {tokens} tokens; the limit is {_MOST_QUESTION_TOKENS}: give the part of it that "
+            "says what is looked for",
+            field="query",
+        )
 
 
 def _within(most_tokens: int, texts: Sequence[str]) -> int:

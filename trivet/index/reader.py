@@ -1,7 +1,7 @@
 """Searches an index. Any number of readers, in any number of processes, beside one writer."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,16 @@ class IndexReader:
         with self._snapshot() as loaded:
             pass
         return {path: loaded.starts[at + 1] - loaded.starts[at] for at, path in enumerate(loaded.paths)}
+
+    def digests(self, paths: Iterable[str]) -> dict[str, str]:
+        """The digest of each file's bytes as they were indexed, by path; of those that are in the index."""
+        found: dict[str, str] = {}
+        with self._lock, damage_named(self.path):
+            for path in paths:
+                row = self._db.execute("SELECT digest FROM files WHERE path = ?", (path,)).fetchone()
+                if row is not None:
+                    found[path] = row[0]
+        return found
 
     def search(self, vector: Vectors, k: int, path: str | None = None) -> list[Hit]:
         """The `k` passages nearest to a vector, best first; fewer where there are not so many.

@@ -7,6 +7,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import Field, ValidationError
 
+from trivet.index import shown
 from trivet.wording import field_path, worded
 
 Instruction = Annotated[
@@ -28,12 +29,22 @@ class PlainlySpokenServer(MCPServer[Any]):
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; ToolError: the arguments are wrong, or the call failed."""
+        await self._check_names(name, arguments)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(_refusal(error.__cause__)) from error
             raise
+
+    async def _check_names(self, name: str, arguments: dict[str, Any]) -> None:
+        """Refuse what is not an argument: the library would ignore a misspelled `path`, and everything be searched."""
+        for tool in await self.list_tools():
+            known = tool.input_schema.get("properties", {})
+            unknown = arguments.keys() - known.keys()
+            if tool.name == name and unknown:
+                first = shown(min(unknown)[:80])
+                raise ToolError(f"{first}: is not an argument of {name}, which takes {', '.join(known)}")
 
 
 def _refusal(error: ValidationError) -> str:

@@ -6,16 +6,16 @@ are short texts, since an agent pays for each token.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trivet.client import AsyncClient, ClientError, GraphEdge, Span
 from trivet.errors import TrivetError
-from trivet.folders.documents import Document, read_folder
+from trivet.folders.documents import Document, collected, read_folder
 from trivet.folders.graph import Graph, GraphSettings, PartialFile, collect_graph
 from trivet.folders.indexing import index_path, prepare_index_folder, update_index
-from trivet.folders.searching import SearchAnswer, search
+from trivet.folders.searching import SearchAnswer, check_question, search
 from trivet.index import FileMatch, IndexInUse, IndexReader, path_matcher, shown
 from trivet.index.names import shown_lines
 from trivet.passages import Passage
@@ -48,6 +48,8 @@ class Folder:
 
     async def search(self, query: str, path: str | None, limit: int, instruction: str | None = None) -> str:
         """The passages that answer a question, with path and lines."""
+        check_question(query)
+        path = None if path is None else self._below(path)
         notes = await self._refreshed()
         with IndexReader(self._index) as reader:
             try:
@@ -59,7 +61,7 @@ class Folder:
     async def related(self, path: str, limit: int) -> str:
         """The files nearest to a file, with the two passages that are alike."""
         notes = await self._refreshed()
-        wanted = path.removeprefix("./")
+        wanted = self._below(path).removeprefix("./")
         with IndexReader(self._index) as reader:
             try:
                 matches = await asyncio.to_thread(reader.related, wanted, limit)
@@ -73,10 +75,10 @@ class Folder:
     async def graph(self, paths: Sequence[str], on_progress: Callable[[str, int, int], None]) -> str:
         """The relations between the files that some patterns match."""
         try:
-            matchers = [path_matcher(path) for path in paths]
+            matchers = [path_matcher(self._below(path)) for path in paths]
         except ValueError as error:
             raise FolderError(f"paths: {error}") from error
-        documents = await asyncio.to_thread(self._documents, matchers)
+        documents = await collected(self._documents(matchers))
         if not 2 <= len(documents) <= _MOST_DOCUMENTS:
             raise FolderError(
                 f"paths: {len(documents)} files of prose or code match; a graph takes 2 to {_MOST_DOCUMENTS}"
@@ -93,9 +95,14 @@ class Folder:
             self._update.cancel()
             await asyncio.gather(self._update, return_exceptions=True)
 
-    def _documents(self, matchers: Sequence[Callable[[str], bool]]) -> list[Document]:
+    def _below(self, path: str) -> str:
+        """The path relative to the folder, also if it is absolute, as agents like to give it."""
+        root = f"{self.root}/".replace("//", "/")
+        return path.removeprefix(root) if path.startswith(root) else "." if f"{path}/" == root else path
+
+    def _documents(self, matchers: Sequence[Callable[[str], bool]]) -> Iterator[Document]:
         found = (one for one in read_folder(self.root, data=False) if isinstance(one, Document))
-        return [one for one in found if any(matches(one.path) for matches in matchers)]
+        return (one for one in found if any(matches(one.path) for matches in matchers))
 
     async def _refreshed(self) -> list[str]:
         """Bring the index up to date. Returns what the caller should know about the answer's state."""

@@ -1,6 +1,7 @@
 """Finds which of some documents a document imports: by the names in import statements, and by paths. Pure."""
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -12,9 +13,13 @@ LEAST_CHARACTERS = 4
 """Of a name that tells something."""
 NAME = re.compile(r"[A-Za-z_$][\w$]{2,}")
 IMPORT_STATEMENT = re.compile(
-    r"^[ \t]*(?:from\s+[.\w]+\s+import\s*(?:\([^)]*\)|[^\n]*)|(?:import|use|pub use|using|#include)\b[^\n]*)",
+    r"^[ \t]*(?:from\s+[.\w]+\s+import\s*(?:\((?:[^()#]++|#[^\n]*+)*+\)|[^\n]*)"
+    r"|(?:import|use|pub use|using|#include)\b[^\n]*)",
     re.MULTILINE,
 )
+"""A list in brackets holds names and comments. It ends at the next bracket of either kind: a text of brackets that do
+not close would otherwise be searched to its end from each of them."""
+_COMMENT = re.compile("#[^\n]*")
 _IMPORT = re.compile(
     r"^[ \t]*(?:from\s+(?P<python>[.\w]+)\s+import\b|import\s+(?P<module>[\w.]+)\s*(?:as\b|;|,|$)"
     r"|(?:import|export)\b[^'\"\n;]{0,400}?['\"](?P<script>[^'\"\n]+)['\"]|(?:pub\s+)?use\s+(?P<rust>[\w:]+)"
@@ -103,6 +108,8 @@ def _imported(document: Document, index: int, language: str, modules: _Modules) 
     families = {family for family, _ in modules} if language == LINES else {_family(language)}
     own = _parts(document.path)
     for match in _IMPORT.finditer(document.text):
+        if language == "python" and _is_of_library(match):
+            continue
         for relative, path in _wanted(match, own):
             for family in families if path else ():
                 for known, target in modules.get((family, path[-1]), ()):
@@ -117,14 +124,26 @@ def _wanted(match: re.Match[str], own: _Parts) -> Iterator[tuple[bool, _Parts]]:
     parts = tuple(part for part in re.split(r"[./:\\]+", _EXTENSION.sub("", _ROOT_ALIAS.sub("", name))) if part)
     paths = [parts, parts[:-1]] if match["rust"] or match["module"] else [parts]
     if match["python"]:
-        tail = match.string[match.end() : match.end() + 200].lstrip(" (\n").split("\n")[0]
-        paths = [parts, *((*parts, name) for name in NAME.findall(tail))]
+        paths = [parts, *((*parts, name) for name in _listed(match))]
     script = match["script"] or match["required"]
     up = _levels_up(name, python=match["python"] is not None, script=script is not None)
     if not own or up is None or up > len(own):
         yield from ((False, _module(path) if script else path) for path in paths)
     else:
         yield from ((True, _module((*own[: len(own) - up], *path))) for path in paths)
+
+
+def _is_of_library(match: re.Match[str]) -> bool:
+    """Whether a Python import is of Python's own library: `import json` is hardly ever of a file beside it."""
+    name = match["python"] or match["module"] or ""
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
+def _listed(match: re.Match[str]) -> list[str]:
+    """Return the names that a Python import lists, which may be modules."""
+    statement = IMPORT_STATEMENT.match(match.string, match.start())
+    listed = "" if statement is None else match.string[match.end() : statement.end()]
+    return NAME.findall(_COMMENT.sub("", listed))
 
 
 def _levels_up(name: str, *, python: bool, script: bool) -> int | None:

@@ -25,6 +25,8 @@ _DEFINITION = re.compile(
     re.MULTILINE,
 )
 """Of a name at the beginning of a line: what is indented belongs to something else."""
+_IS_REQUIRED = re.compile(r"(?:export\s+)?(?:const|let|var)\s+[\w$]+\s*=\s*(?:await\s+)?(?:require|import)\s*\(")
+"""A name for what another file defines."""
 _NAMED_IMPORT = re.compile(
     r"^[ \t]*(?:from\s+[.\w]+\s+import\b|(?:import|export)\b[^'\"\n;]{0,400}?\bfrom\s*['\"])", re.MULTILINE
 )
@@ -109,6 +111,8 @@ def _definitions(passages: Sequence[Excerpt]) -> dict[str, int]:
     for number, passage in enumerate(passages):
         for match in _DEFINITION.finditer(passage.text):
             name = match[1] or match[2]
+            if _IS_REQUIRED.match(passage.text, match.start()):
+                continue
             if len(name) >= LEAST_CHARACTERS or name.isupper():
                 names.setdefault(name, number)
     return names

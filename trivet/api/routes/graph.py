@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ from trivet.api.streaming import LinesResponse, documented_lines
 from trivet.config import TASKS
 from trivet.dispatch.concurrency import within
 from trivet.errors import DeadlineExceeded, InvalidInput, Overloaded, TrivetError
+from trivet.json_lines import one_line
 from trivet.metrics import GRAPH_DOCUMENTS, GRAPH_EDGES, GRAPH_PAIRS, MetricsSink
 from trivet.passages.estimate import passage_tokens
 from trivet.relations.claims import Claim
@@ -63,9 +64,9 @@ def graph_router(service: Service, sink: MetricsSink) -> APIRouter:
         documents, refused = _checked(body.documents)
         query = await _query(service, body, documents, options)
         _check_cost(documents, query, service.settings.max_graph_tokens)
-        running.check()
-        lines = _lines(service, sink, documents, refused, query, service.timeout_s(options), running)
-        return LinesResponse(lines)
+        lines = _lines(service, sink, documents, refused, query, service.timeout_s(options))
+        running.begin()
+        return LinesResponse(lines, on_end=running.end)
 
     return router
 
@@ -77,22 +78,18 @@ class _Running:
         self._limit = limit
         self._count = 0
 
-    def check(self) -> None:
-        """Refuse one more than may be."""
+    def begin(self) -> None:
+        """Count one more, or refuse it. Requests that arrive together find each other counted."""
         if self._count >= self._limit:
             raise Overloaded(
                 f"{self._count} graphs are being computed; the limit is {self._limit} (limits.max_graphs)",
                 retry_after_s=_RETRY_AFTER_S,
             )
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count one while it runs."""
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
+
+    def end(self) -> None:
+        """Count one less."""
+        self._count -= 1
 
 
 def _checked(given: Sequence[Any]) -> tuple[list[GraphDocument], list[RefusedDocumentEvent]]:
@@ -203,41 +200,39 @@ async def _lines(
     refused: Sequence[RefusedDocumentEvent],
     query: GraphQuery,
     timeout_s: float,
-    running: _Running,
 ) -> AsyncGenerator[bytes, None]:
     started_s = time.monotonic()
     texts = [Document(document.text, document.path or document.id, document.kind) for document in documents]
     run = GraphRun(service.dispatcher, texts, query)
     sink.count(GRAPH_DOCUMENTS, {"result": "refused"}, len(refused))
-    with running.one():
-        for line in refused:
-            yield _line(line)
-        try:
-            async with aclosing(run.events()) as events:
-                async for event in within(events, timeout_s):
-                    match event:
-                        case Progress():
-                            shown = {"stage": event.stage, "done": event.done, "total": event.total}
-                            yield _line({"event": "progress", **shown})
-                        case GraphEdge():
-                            sink.count(GRAPH_EDGES, {})
-                            yield _line(_edge(event, documents))
-                        case DocumentDone():
-                            sink.count(GRAPH_DOCUMENTS, {"result": "done"})
-                            yield _line({"event": "document_done", "id": documents[event.index].id})
-        except TimeoutError:
-            late = f"the graph is not complete after {service.time_taken(timeout_s)}"
-            error = DeadlineExceeded(f"{late}; send the finished documents' ids as `done`")
-            yield _line({"event": "error", **error_body(describe_any(error))})
-        except Exception as failure:
-            if not isinstance(failure, TrivetError):  # the status has been sent: no handler can answer for this one
-                logger.exception("%s failed", PATH)
-            yield _line({"event": "error", **error_body(describe_any(failure))})
-        else:
-            yield _line(_summary(run, documents, refused, time.monotonic() - started_s))
-        finally:
-            sink.count(GRAPH_PAIRS, {"model": "reranker"}, run.counts.pairs_reranked)
-            sink.count(GRAPH_PAIRS, {"model": "classifier"}, run.counts.pairs_classified)
+    for line in refused:
+        yield _line(line)
+    try:
+        async with aclosing(run.events()) as events:
+            async for event in within(events, timeout_s):
+                match event:
+                    case Progress():
+                        shown = {"stage": event.stage, "done": event.done, "total": event.total}
+                        yield _line({"event": "progress", **shown})
+                    case GraphEdge():
+                        sink.count(GRAPH_EDGES, {})
+                        yield _line(_edge(event, documents))
+                    case DocumentDone():
+                        sink.count(GRAPH_DOCUMENTS, {"result": "done"})
+                        yield _line({"event": "document_done", "id": documents[event.index].id})
+    except TimeoutError:
+        late = f"the graph is not complete after {service.time_taken(timeout_s)}"
+        error = DeadlineExceeded(f"{late}; send the finished documents' ids as `done`")
+        yield _line({"event": "error", **error_body(describe_any(error))})
+    except Exception as failure:
+        if not isinstance(failure, TrivetError):  # the status has been sent: no handler can answer for this one
+            logger.exception("%s failed", PATH)
+        yield _line({"event": "error", **error_body(describe_any(failure))})
+    else:
+        yield _line(_summary(run, documents, refused, time.monotonic() - started_s))
+    finally:
+        sink.count(GRAPH_PAIRS, {"model": "reranker"}, run.counts.pairs_reranked)
+        sink.count(GRAPH_PAIRS, {"model": "classifier"}, run.counts.pairs_classified)
 
 
 def _edge(edge: GraphEdge, documents: Sequence[GraphDocument]) -> EdgeEvent:
@@ -292,4 +287,4 @@ def _summary(
 
 
 def _line(event: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    return one_line(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
