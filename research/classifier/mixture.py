@@ -56,10 +56,17 @@ class Amounts:
     """Of everything but statements: what a run on them repeats so as not to forget it."""
     statements: float = 1.0
     """Of what is said again and what is contradicted (`restated`, `two_passages`)."""
+    apart: float = 1.0
+    """How many times as many notes on parts of one program as rehearsal gets: most of them neither follow from each
+    other nor contradict, which a run on statements forgets first."""
 
     def times(self, count: int) -> int:
         """How often something is drawn of which a whole training gets `count`."""
         return max(1, round(count * self.rehearsal))
+
+    def notes(self, count: int) -> int:
+        """How often notes on parts of one program are drawn of which a whole training gets `count`."""
+        return self.times(round(count * self.apart))
 
     def basic(self, mix: Mix) -> Mix:
         """The counts of the basic examples; repeats are rounded up, and thinned afterwards."""
@@ -105,8 +112,10 @@ def by_facts(able: Facts) -> list[float]:
     return [len(facts) ** 0.5 for _, facts in able]
 
 
-def long_examples(able: Facts, topics: Sequence[Topical], fillers: Sequence[str], scale: float, seed: str) -> Examples:
-    """Everything of `long_texts`; `scale` 1 is what a training gets."""
+def long_examples(
+    able: Facts, topics: Sequence[Topical], fillers: Sequence[str], scale: float, seed: str, *, apart: float = 1.0
+) -> Examples:
+    """Everything of `long_texts`; `scale` 1 is what a training gets, `apart` as in `Amounts`."""
     rng = seeded("long texts", seed)
 
     def times(count: int) -> range:
@@ -115,7 +124,7 @@ def long_examples(able: Facts, topics: Sequence[Topical], fillers: Sequence[str]
     weights = by_facts(able)
     for project, facts in rng.choices(able, weights, k=len(times(16_000))):
         yield from long_texts.planted(project, rng.choice(facts), rng)
-    for project, _ in rng.choices(able, weights, k=len(times(9_000))):
+    for project, _ in rng.choices(able, weights, k=len(times(round(9_000 * apart)))):
         yield long_texts.same_project(project, rng, long=False)
     for project, _ in rng.choices(able, weights, k=len(times(5_000))):
         yield long_texts.same_project(project, rng, long=True)
@@ -217,13 +226,13 @@ def _everything(data: Path, prepared: Path, seed: int, amounts: Amounts, whole: 
     fillers = rng.sample([s for s in sentences if not lexicon_hits(s)], 6_000)
     able = facts_of_all(read_projects(prepared / "projects-train.jsonl.gz"))
     topics = _with_general_others(read_topics(prepared / "topics.jsonl.gz"))
-    yield from long_examples(able, topics, fillers, amounts.rehearsal, f"train {seed}")
+    yield from long_examples(able, topics, fillers, amounts.rehearsal, f"train {seed}", apart=amounts.apart)
     subjects = Subjects(able, [said for _, said in passages(data, "train")])
     yield from statement_examples(subjects, amounts.statements, f"train {seed}")
     for block in long_texts.read_notes():
-        for _ in range(amounts.times(120)):
+        for _ in range(amounts.notes(120)):
             yield long_texts.notes_of_one_program(block, rng)
-        for _ in range(amounts.times(30)):
+        for _ in range(amounts.notes(30)):
             yield long_texts.edited_note(block, rng)
     questions = read_qnli(data / "qnli-train.tsv.gz")
     for pair in rng.sample(questions, amounts.times(5_000)):

@@ -50,7 +50,7 @@ def main() -> None:
         evaluations=args.evaluations,
     )
     seed_everything(settings.seed)
-    amounts = Amounts(args.rehearsal, args.statements)
+    amounts = Amounts(args.rehearsal, args.statements, args.apart)
     examples = list(training_examples(args.data, args.prepared, args.seed, amounts, Mix(**json.loads(args.mix))))
     groups = that_fit(to_groups(examples, PairTokenizer(_UNCUT_TOKENS)))
     _describe(groups)
@@ -162,6 +162,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rehearsal", type=float, default=1.0, help="share of the examples but those of statements")
     parser.add_argument("--statements", type=float, default=1.0, help="share of the examples of statements")
+    parser.add_argument(
+        "--apart",
+        type=float,
+        default=1.0,
+        help="how many times as many notes on parts of one program as rehearsal gets",
+    )
     parser.add_argument("--mix", default="{}", help="JSON that overrides fields of `research.classifier.data.Mix`")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=1.5e-4)

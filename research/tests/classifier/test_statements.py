@@ -168,6 +168,7 @@ def test_a_rehearsal_draws_a_share_of_every_count() -> None:
     assert few.thinned("captions", Mix()) == pytest.approx(4 * 0.03)
     assert few.thinned("qnli", Mix()) == 1.0
     assert Amounts().basic(Mix()) == Mix()
+    assert Amounts(rehearsal=0.1, apart=5).notes(120) == 60
 
 
 def test_statements_are_shown_in_all_their_forms() -> None:
