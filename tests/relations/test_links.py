@@ -108,6 +108,15 @@ def test_a_name_that_many_define_links_nothing() -> None:
     assert linked(a_py=one, b_py=one, c_md="Call `run_all`.\n") == set()
 
 
+def test_a_name_that_many_imported_documents_define_links_nothing() -> None:
+    def linked_of(count: int) -> int:
+        names = [f"part{number}" for number in range(count)]
+        definers = {f"{name}_py": "def run_all():\n    pass\n" for name in names}
+        return len(linked(app_py="".join(f"import {name}\n" for name in names) + "run_all()\n", **definers))
+
+    assert (linked_of(8), linked_of(9)) == (8, 0)
+
+
 def test_passages_that_use_come_before_those_that_import() -> None:
     filler = "\n".join(f"value_{number} = {number}" for number in range(150))
     user = Document(f"from circle import draw_circle\n\n{filler}\n\n\ndef picture():\n    draw_circle(1)\n", "user.py")

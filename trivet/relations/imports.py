@@ -64,16 +64,14 @@ class Imports:
         ]
         self._has_path = [document.path is not None for document in documents]
         folders = {index for index, document in enumerate(documents) if _is_whole_folder(_parts(document.path))}
-        self._through_packages = [
-            frozenset().union(*(self._documents[package] for package in imported & folders))
+        self._with_packages = [
+            imported.union(*(self._documents[package] for package in imported & folders))
             for imported in self._documents
         ]
 
-    def has(self, index: int, target: int, name: str) -> bool:
-        """Whether a document imports another one that defines a name, or the name from a package that imports it."""
-        if target in self._documents[index]:
-            return True
-        return name in self._names[index] and target in self._through_packages[index]
+    def of(self, index: int, name: str) -> frozenset[int]:
+        """Return the documents that a document imports; for a name that it imports, those behind packages, too."""
+        return self._with_packages[index] if name in self._names[index] else self._documents[index]
 
     def names(self, index: int, target: int, name: str) -> bool:
         """Whether a document imports a name, and no path tells whether from another one, which defines it.

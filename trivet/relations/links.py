@@ -8,7 +8,7 @@ the first text.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from trivet.passages.formats import LINES, format_of
@@ -33,6 +33,8 @@ _NAMED_IMPORT = re.compile(
 """Only languages whose uses need imports write these."""
 _USES_NEED_IMPORTS = frozenset({"javascript", "python", "tsx", "typescript"})
 """Languages in which a name that is not imported is not another file's, but happens to be the same."""
+_MOST_DEFINERS = 8
+"""Of the documents that one imports: where more define a name, it does not tell which of them is meant."""
 PAIRS_PER_LINK = 2
 
 IMPORT_CONFIDENCE = 0.99
@@ -72,16 +74,16 @@ def links(documents: Sequence[Document], passages: Sequence[Sequence[Excerpt]]) 
     defined = [
         _definitions(of_document) if of_code else {} for of_code, of_document in zip(code, passages, strict=True)
     ]
-    definers: defaultdict[str, list[int]] = defaultdict(list)
+    definers: defaultdict[str, set[int]] = defaultdict(set)
     for index, names in enumerate(defined):
         for name in names:
-            definers[name].append(index)
+            definers[name].add(index)
     imports = Imports(documents, languages)
     found: list[Link] = []
     for index, of_document in enumerate(passages):
         uses = _uses(of_document, definers, defined[index], imports, index)
         for target, used in uses.items():
-            imported = any(imports.has(index, target, name) or imports.names(index, target, name) for name in used)
+            imported = any(target in imports.of(index, name) or imports.names(index, target, name) for name in used)
             if imported or (index not in needs_imports if code[index] else _is_telling(used)):
                 found.append(Link(index, target, _best_passages(used, defined[target]), len(used), imported))
     return found
@@ -120,7 +122,7 @@ def _definitions(passages: Sequence[Excerpt]) -> dict[str, int]:
 
 def _uses(
     passages: Sequence[Excerpt],
-    definers: Mapping[str, Sequence[int]],
+    definers: Mapping[str, Set[int]],
     own: Mapping[str, int],
     imports: Imports,
     index: int,
@@ -133,11 +135,13 @@ def _uses(
             where = definers.get(name)
             if where is None or name in own:
                 continue
-            imported = [target for target in where if imports.has(index, target, name)]
+            imported = where & imports.of(index, name)
+            if len(imported) > _MOST_DEFINERS:
+                continue
             # A passage that does more than import the name shows better what it is for.
             weight = count + (4 if name in others else 0)
-            alone = len(where) == 1 and (is_distinct(name) or imports.names(index, where[0], name))
-            for target in imported or (where if alone else []):
+            alone = len(where) == 1 and (is_distinct(name) or imports.names(index, next(iter(where)), name))
+            for target in sorted(imported or (where if alone else ())):
                 found[target].setdefault(name, Counter())[number] += weight
     return found
 
