@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from trivet.index.git_settings import excludes_file
 from trivet.index.names import shown
 from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, MOST_BYTES, is_data, read_text, text_of
 from trivet.index.walking import Skipped, walk
@@ -79,7 +80,7 @@ def _files(inputs: Iterable[str]) -> Iterator[tuple[Path | Skipped | Text, bool]
         if name == STDIN:
             yield _stdin(), True
         elif path.is_dir():
-            yield from ((found, False) for found in walk(path))
+            yield from ((found, False) for found in walk(path, global_excludes=excludes_file(path)))
         elif path.exists():
             yield path, True
         else:

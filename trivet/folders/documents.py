@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from trivet.index import Skipped, read_text, walk
+from trivet.index import Skipped, excludes_file, read_text, walk
 from trivet.index.texts import DATA, DEFAULT_MAX_BYTES, is_data
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def read_folder(
         excluded: resolved paths that the caller writes to; they are passed over.
         data: whether files that hold tables or records are read too.
     """
-    for found in walk(folder):
+    for found in walk(folder, global_excludes=excludes_file(folder)):
         if isinstance(found, Skipped):
             yield found
         elif found.resolve() in excluded:

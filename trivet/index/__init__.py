@@ -20,6 +20,7 @@ from trivet.index.errors import (
     OtherForm,
     OtherModel,
 )
+from trivet.index.git_settings import excludes_file
 from trivet.index.identity import IndexModel
 from trivet.index.names import shown
 from trivet.index.patterns import path_matcher
@@ -59,6 +60,7 @@ __all__ = [
     "Plan",
     "Skipped",
     "digest_of",
+    "excludes_file",
     "path_matcher",
     "read_text",
     "shown",
