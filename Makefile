@@ -36,7 +36,7 @@ SPECIAL := browser or chaos or hostile or clients or fuzz or gpu or prometheus o
 
 # The main suite in parts, each of which imports other libraries: a process that ran two of them would import both.
 ENGINE := $(addprefix tests/,engine models)
-LIBRARIES := $(addprefix tests/,checkpoint cli evaluation index mcp relations security starter vram)
+LIBRARIES := $(addprefix tests/,checkpoint cli doctor evaluation index mcp relations security starter vram)
 HTTP := $(addprefix tests/,api client)
 PARTS := part-engine part-libraries part-http part-rest
 

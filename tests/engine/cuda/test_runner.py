@@ -184,6 +184,7 @@ def test_graphs_that_cannot_be_recorded_are_done_without(
     assert len(device.launch(ONE_SEQUENCE).result()) == 1
 
 
+@pytest.mark.slow
 def test_states_beyond_fp16_are_computed_in_the_precision_that_is_chosen_for_them(tmp_path: Path) -> None:
     write_with_large_states(tmp_path)
     config = read_config(tmp_path)
