@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.packaging, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 MOST_CLIENT_BYTES = 60 << 20
-MOST_IMPORT_S = 0.3
-"""Processor time, the least of several runs: other work on the machine does not count."""
+MOST_START = 2.0
+"""Processor time of a start, as a multiple of that of importing the two libraries that the client is made of."""
 START_LIMIT_S = 300.0
 OWN_TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 """What a new virtual environment has already."""
@@ -82,7 +82,7 @@ def test_the_client_alone_is_small(client_only: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [("-c", "import trivet.client"), ("-m", "trivet", "--help")], ids=" ".join)
 def test_it_starts_quickly(client_only: Path, arguments: tuple[str, ...], tmp_path: Path) -> None:
-    def used_s() -> float:
+    def used_s(*arguments: str) -> float:
         before = os.times()
         subprocess.run(
             [str(client_only / "python"), *arguments],
@@ -94,7 +94,9 @@ def test_it_starts_quickly(client_only: Path, arguments: tuple[str, ...], tmp_pa
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(used_s() for _ in range(10)) <= MOST_IMPORT_S
+    # In turn, and the least of each: the machine's own speed changes, and other work on it does not count.
+    starts = [(used_s(*arguments), used_s("-c", "import httpx, pydantic.main")) for _ in range(10)]
+    assert min(start for start, _ in starts) <= MOST_START * min(libraries for _, libraries in starts)
 
 
 @contextmanager
