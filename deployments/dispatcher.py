@@ -62,9 +62,9 @@ class RayDispatcher:
     def __init__(self, handles: Handles, feed: ClusterFeed | None, config: AppConfig, sink: MetricsSink) -> None:
         """Look up the replicas' methods once. `feed` is None where only CPU lanes are bound."""
         self._handles = handles
-        # Looking a method up makes a new handle: it costs a tenth of a call, so it is done once.
         # Serve counts calls, not requests, when it decides how many CPU replicas the load needs.
         sharing = not config.cpu.replicas.scales
+        # Looking a method up makes a new handle: it costs a tenth of a call, so it is done once.
         self._calls = {
             task: {lane: SharedCalls(handle.run, handle.run_all, sharing=sharing) for lane, handle in lanes.items()}
             for task, lanes in handles.items()
