@@ -42,6 +42,8 @@ class NoopBackend:
     layout = PADDED
     in_flight = 1
     token_budget = 1024
+    falls_back = False
+    gpu = None
     fault = None
 
     def launch(self, batch: TokenBatch) -> OneStep:

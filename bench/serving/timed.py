@@ -38,6 +38,8 @@ class TimedBackend:
     layout = PADDED
     in_flight = 1
     token_budget = BATCH_TOKENS
+    falls_back = False
+    gpu = None
     fault = None
 
     def launch(self, batch: TokenBatch) -> OneStep:

@@ -16,6 +16,8 @@ class SummingBackend:
     """Output per sequence: (sum of its ids, its number of tokens). Remembers every batch."""
 
     device = "cpu (sum)"
+    falls_back = False
+    gpu = None
     fault = None
     in_flight = 1
     layout: Layout = PADDED

@@ -166,9 +166,9 @@ def test_running_out_splits_and_the_budget_shrinks(opened: Open) -> None:
 def test_in_fp32_the_lane_is_exact_and_says_that_attention_is_padded(opened: Open, tmp_path: Path) -> None:
     """What a GPU before Ampere computes of a model that fp16 cannot hold."""
     backend, run = opened("embedder", dtype="fp32")
-    assert backend.facts is not None
-    assert backend.facts.dtype == "fp32"
-    assert backend.facts.attention_padded_because is not None
+    assert backend.gpu is not None
+    assert backend.gpu.dtype == "fp32"
+    assert backend.gpu.attention_padded_because is not None
     path = prepare_model(AppConfig.model_validate({"serving": {"cache_dir": str(tmp_path)}}), "embedder").source.path
     model = load_flat_model(path, "embedder")
     batch = batch_of(9, 12, 200)

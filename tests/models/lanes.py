@@ -36,6 +36,8 @@ _TOKEN_BUDGET = 1024
 class TorchBackend:
     """A GPU replica's program as a `Backend`: fp32, on the processor."""
 
+    falls_back = False
+    gpu = None
     fault = None
     in_flight = 1
     device = "cpu (torch fp32)"

@@ -8,7 +8,7 @@ import numpy as np
 from trivet.engine.batch.layout import Layout
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.errors import TrivetError
-from trivet.messages import Floats
+from trivet.messages import Floats, GpuFacts
 
 
 class Pending(Protocol):
@@ -53,6 +53,14 @@ class Backend(Protocol):
         With more than one, the next batch is prepared while one is computed, and different threads may wait for
         different forwards.
         """
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether another replica, on a CPU, computes what this one cannot. Constant."""
+
+    @property
+    def gpu(self) -> GpuFacts | None:
+        """How a GPU computes the model; None on a CPU, and where the GPU is simulated. Constant."""
 
     @property
     def fault(self) -> str | None:

@@ -14,7 +14,6 @@ from trivet.checkpoint.flat.model import padded_because
 from trivet.config import Task
 from trivet.engine.backend import Backend
 from trivet.engine.batch.token_batch import build_batch
-from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.scheduling.finite import NOT_FINITE, broken_rows
 from trivet.engine.scheduling.jobs import Job
 from trivet.engine.scheduling.scheduler import Scheduler
@@ -36,7 +35,6 @@ from trivet.messages import (
     EmbedRequest,
     EngineRequest,
     EngineResult,
-    GpuFacts,
     ModelCard,
     PredictRequest,
     RerankRequest,
@@ -102,7 +100,6 @@ class Engine:
         max_queued_tokens: int,
         cpu_bytes: int | None = None,
         gpu_bytes: int | None = None,
-        gpu: GpuFacts | None = None,
     ) -> None:
         self._files = files
         self._backend = backend
@@ -124,7 +121,6 @@ class Engine:
             self._tokenizer.special.pad_id,
             max_queued_tokens=max_queued_tokens,
             clock=time.monotonic,
-            falls_back=isinstance(backend, GpuLaneBackend),
         )
         self.has_answered = False
         """Whether the warm-up's forward has succeeded."""
@@ -139,7 +135,7 @@ class Engine:
             precision=precision,
             prompts=files.prompts,
             padded_because=padded_because(files.path, files.task, files.recipe),
-            gpu=gpu,
+            gpu=backend.gpu,
             outputs=files.outputs,
             weights_bytes=weights_bytes(files.path),
             cpu_bytes=cpu_bytes,

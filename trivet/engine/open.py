@@ -98,8 +98,9 @@ def open_cpu_backend(config: AppConfig, prepared: PreparedModel) -> tuple[Backen
 
 def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, precision: str) -> Engine:
     """Build an engine on a backend, with the configuration's limits."""
-    gpu = backend.facts if isinstance(backend, GpuLaneBackend) else None
-    cpu_bytes, gpu_bytes = lane_bytes(config, prepared.files, precision, gpu.dtype if gpu is not None else "bf16")
+    cpu_bytes, gpu_bytes = lane_bytes(
+        config, prepared.files, precision, backend.gpu.dtype if backend.gpu is not None else "bf16"
+    )
     return Engine(
         prepared.files,
         backend,
@@ -114,7 +115,6 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
         max_queued_tokens=config.limits.max_queued_tokens,
         cpu_bytes=cpu_bytes,
         gpu_bytes=gpu_bytes,
-        gpu=gpu,
     )
 
 
@@ -174,7 +174,7 @@ def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLa
     facts = GpuFacts(chosen.dtype, chosen.because, accelerator.attention_padded_because)
     if facts.attention_padded_because is not None:
         logger.warning("%s: attention is padded on the GPU: %s", files.task, facts.attention_padded_because)
-    backend = open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3, facts=facts)
+    backend = open_gpu_lane(config, prepared, accelerator, forward_s=config.gpu.forward_ms / 1e3, gpu=facts)
     return backend, chosen.dtype
 
 
@@ -196,7 +196,7 @@ def open_gpu_lane(
     accelerator: Accelerator,
     *,
     forward_s: float | None,
-    facts: GpuFacts | None = None,
+    gpu: GpuFacts | None = None,
 ) -> GpuLaneBackend:
     """Put the GPU lane on an accelerator, by the configuration's budget; the last two as in `GpuLaneBackend`."""
     return GpuLaneBackend(
@@ -206,5 +206,5 @@ def open_gpu_lane(
         token_budget=config.gpu.token_budget,
         forward_s=forward_s,
         clock=time.monotonic,
-        facts=facts,
+        gpu=gpu,
     )

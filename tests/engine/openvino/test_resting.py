@@ -19,6 +19,8 @@ class Graph:
     layout = PADDED
     in_flight = 1
     token_budget = 1024
+    falls_back = False
+    gpu = None
     fault = None
     opened = 0
     closed = False

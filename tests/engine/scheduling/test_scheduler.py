@@ -38,12 +38,8 @@ def job(*sequences: TokenSequence, priority: Priority = "interactive") -> Job:
 
 
 @asynccontextmanager
-async def running(
-    backend: SummingBackend, max_queued_tokens: int = 10_000, *, falls_back: bool = False
-) -> AsyncIterator[Scheduler]:
-    scheduler = Scheduler(
-        backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic, falls_back=falls_back
-    )
+async def running(backend: SummingBackend, max_queued_tokens: int = 10_000) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=max_queued_tokens, clock=time.monotonic)
     scheduler.start()
     try:
         yield scheduler
@@ -106,8 +102,9 @@ class Overflowing(GatedBackend):
 
 async def test_where_another_replica_can_answer_what_is_not_finite_goes_there() -> None:
     backend, sink = Overflowing(), MemorySink()
+    backend.falls_back = True
     backend.gate.set()
-    async with running(backend, falls_back=True) as scheduler:
+    async with running(backend) as scheduler:
         scheduler.metrics = EngineMetrics(sink, model="m", lane="gpu")
         with pytest.raises(GpuUnavailable, match="not finite"):
             await scheduler.submit(job(sequence(13, 2)))
@@ -116,7 +113,9 @@ async def test_where_another_replica_can_answer_what_is_not_finite_goes_there() 
 
 
 async def test_where_another_replica_can_answer_an_unforeseen_error_goes_there_and_counts() -> None:
-    async with running(FailingBackend(lambda: RuntimeError("no such kernel")), falls_back=True) as scheduler:
+    backend = FailingBackend(lambda: RuntimeError("no such kernel"))
+    backend.falls_back = True
+    async with running(backend) as scheduler:
         for _ in range(FAILING_AFTER):
             with pytest.raises(GpuUnavailable, match="no such kernel"):
                 await scheduler.submit(job(sequence(13)))

@@ -28,6 +28,8 @@ FREE_CACHE_EVERY_S = 1.0
 class GpuLaneBackend:
     """A `trivet.engine.backend.Backend` over an accelerator."""
 
+    falls_back = True
+
     def __init__(
         self,
         accelerator: Accelerator,
@@ -37,7 +39,7 @@ class GpuLaneBackend:
         token_budget: int,
         forward_s: float | None,
         clock: Callable[[], float],
-        facts: GpuFacts | None = None,
+        gpu: GpuFacts | None = None,
     ) -> None:
         """Begin offloaded; `reload` puts the weights on the GPU.
 
@@ -49,10 +51,10 @@ class GpuLaneBackend:
             forward_s: longest time of a forward. Once the weights are on the GPU, the budget becomes what it computes
                 in this time; None: it is not measured.
             clock: monotonic seconds.
-            facts: how a real GPU computes the model.
+            gpu: how a real GPU computes the model.
         """
         self._accelerator = accelerator
-        self.facts = facts
+        self.gpu = gpu
         self.layout = accelerator.layout
         self.in_flight = accelerator.in_flight
         self._model = model

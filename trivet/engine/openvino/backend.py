@@ -58,6 +58,8 @@ def settings_for(precision: CpuPrecision, threads: int | None) -> dict[str, Any]
 class OpenVinoBackend:
     """Runs batches through one compiled graph; see `trivet.engine.backend.Backend`."""
 
+    falls_back = False
+    gpu = None
     fault = None  # a CPU has no context to poison
     in_flight = 1
 

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 class RestingBackend:
     """A `trivet.engine.backend.Backend` over another one, which it opens when it is needed."""
 
+    falls_back = False
+    gpu = None
     fault = None  # a CPU has no context to poison
 
     def __init__(self, open_backend: Callable[[], Backend], *, model: str, clock: Callable[[], float]) -> None:

@@ -115,6 +115,8 @@ class _Padded:
 class SectionedBackend:
     """Runs batches through the parts of one model; see `trivet.engine.backend.Backend`."""
 
+    falls_back = False
+    gpu = None
     fault = None  # a CPU has no context to poison
     in_flight = 1
     layout = PADDED

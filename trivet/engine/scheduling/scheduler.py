@@ -99,20 +99,18 @@ class Scheduler:
         *,
         max_queued_tokens: int,
         clock: Callable[[], float],
-        falls_back: bool = False,
     ) -> None:
         """Create a stopped scheduler; `start` needs a running event loop.
 
         Args:
-            backend: runs the batches.
+            backend: runs the batches. Where it falls back, what fails, or gives numbers that are not finite, ends in
+                `GpuUnavailable` instead of `EngineError`.
             pad_id: token id that fills up padded sequences.
             max_queued_tokens: refuse work beyond this many waiting tokens.
             clock: monotonic seconds.
-            falls_back: whether another replica computes what this one cannot. What fails, or gives numbers that are
-                not finite, then ends in `GpuUnavailable` instead of `EngineError`.
         """
         self._backend = backend
-        self._error: type[TrivetError] = GpuUnavailable if falls_back else EngineError
+        self._error: type[TrivetError] = GpuUnavailable if backend.falls_back else EngineError
         self._pad_id = pad_id
         self.max_queued_tokens = max_queued_tokens
         """May be changed at any time; jobs that wait already stay."""
