@@ -76,9 +76,31 @@ def test_long_passages_are_shortened_unless_they_are_wanted_whole(run: Run, note
     assert "line 19" in run("search", "notes", "def area(r):", "--path", "*.py", "--full").stdout
 
 
+def test_copies_count_as_one_answer_and_are_named(run: Run, tmp_path: Path, dispatcher: FakeDispatcher) -> None:
+    advice = "# Retrying\n\nWait longer after every failed attempt\n"
+    for number in range(40):  # more than the candidates of one result
+        (tmp_path / "notes" / f"copy{number:02}").mkdir(parents=True)
+        (tmp_path / "notes" / f"copy{number:02}" / "retry.md").write_text(advice)
+    (tmp_path / "notes" / "again.md").write_text("Wait after the last attempt\n")
+    assert run("index", "notes").exit_code == 0
+    result = run("search", "notes", "wait longer after every failed attempt", "-k", "2")
+    assert result.stdout.count("also in notes/copy01/retry.md:1-3, ") == 1
+    assert "and 36 more" in result.stdout
+    assert "2 passages of 2 candidates" in result.stderr
+    reranking = dispatcher.requests[-1]
+    assert isinstance(reranking, RerankRequest)
+    assert len(reranking.documents) == 2
+    for options in ([], ["--no-rerank"]):
+        first, second = records(run("search", "notes", "wait after every attempt", "-k", "2", "--json", *options))
+        assert {first["path"], second["path"]} == {"notes/copy00/retry.md", "notes/again.md"}
+        copied = first if first["copies"] else second
+        assert copied["copies"][0] == {"path": "notes/copy01/retry.md", "start_line": 1, "end_line": 3}
+        assert len(copied["copies"]) == 39
+
+
 def test_json_has_the_whole_passages(run: Run, notes: Path) -> None:
     [found] = records(run("search", "notes/.trivet/index.sqlite", "def area(r):", "--path", "*.py", "--json"))
-    assert list(found) == ["path", "start_line", "end_line", "title", "kind", "score", "similarity", "text"]
+    assert list(found) == ["path", "start_line", "end_line", "title", "kind", "score", "similarity", "text", "copies"]
     assert (found["path"], found["start_line"], found["end_line"]) == ("area.py", 1, 22)
     assert found["text"] == (notes / "area.py").read_text().rstrip("\n")
 

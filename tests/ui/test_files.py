@@ -66,6 +66,8 @@ def test_a_folder_becomes_a_graph(open_page: OpenPage, notes: Path) -> None:
     (notes / "latin.txt").write_bytes(b"caf\xe9 \xff\xfe")
     (notes / "empty.txt").write_text("")
     (notes / ".hidden").write_text("secret")
+    (notes / "f001.py").write_bytes("\ufefftext 1 é".encode("utf-16-le"))
+    (notes / "f002.py").write_bytes("\ufefftext 2 é".encode("utf-16-be"))
     page = open_page()
     refused: Line = {"event": "refused_document", "id": "f003.py", "index": 3, "error": {"message": "too long"}}
     answers = Answers(page, [refused, *lines_of(3)])
@@ -79,6 +81,7 @@ def test_a_folder_becomes_a_graph(open_page: OpenPage, notes: Path) -> None:
     ]
     [body] = answers.bodies
     assert body["documents"][0] == {"id": "f000.py", "path": "f000.py", "text": "text 0"}
+    assert [document["text"] for document in body["documents"][1:3]] == ["text 1 é", "text 2 é"]
     assert "secret" not in json.dumps(body)
 
 

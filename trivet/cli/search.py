@@ -12,7 +12,7 @@ from trivet.cli.calling import DEFAULT_TIMEOUT_S, Instruction, Key, Timeout, Url
 from trivet.cli.output import json_line, opened
 from trivet.client import AsyncClient
 from trivet.folders.indexing import index_path, indexed_folder
-from trivet.folders.searching import Found, SearchAnswer, changed_since, search
+from trivet.folders.searching import Found, SearchAnswer, changed_since, copies_line, search
 from trivet.index import IndexReader
 from trivet.index.names import shown, shown_lines
 
@@ -86,7 +86,7 @@ async def _search(
             return answer, [] if indexed is None else changed_since(reader, indexed, answer.found)
 
 
-def record(found: Found, folder: Path) -> dict[str, str | int | float | None]:
+def record(found: Found, folder: Path) -> dict[str, object]:
     """The fields of a passage's output line."""
     at = found.passage
     return {
@@ -98,6 +98,14 @@ def record(found: Found, folder: Path) -> dict[str, str | int | float | None]:
         "score": found.score,
         "similarity": found.similarity,
         "text": found.text,
+        "copies": [
+            {
+                "path": (folder / one.path).as_posix(),
+                "start_line": one.passage.first_line,
+                "end_line": one.passage.last_line,
+            }
+            for one in found.copies
+        ],
     }
 
 
@@ -113,4 +121,6 @@ def show(found: Sequence[Found], folder: Path, console: Console, most_lines: int
             console.print(Text.assemble((f"{number:>6}  ", "dim"), line))
         if most_lines is not None and len(lines) > most_lines:
             console.print(Text(f"        … {len(lines) - most_lines} more lines", "dim"))
+        if one.copies:
+            console.print(Text(f"        {copies_line(one, folder)}", "dim"))
         console.print()

@@ -1,7 +1,7 @@
 """Finds the passages of an index that answer a question: candidates by cosine, then the reranker's order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -12,6 +12,7 @@ from trivet.errors import InvalidInput
 from trivet.folders.passages import Located
 from trivet.index import Hit, IndexModel, IndexReader, Skipped, read_text
 from trivet.index.file import check_model
+from trivet.index.names import shown
 from trivet.index.texts import MOST_BYTES
 from trivet.passages import Passage
 from trivet.passages.estimate import estimated_tokens
@@ -26,6 +27,21 @@ _MOST_QUESTION_TOKENS = 500
 """The reranker reads the question with each of the candidates: a whole file as a question would take minutes."""
 
 
+_MOST_COPIES = 4096
+"""Passages that are looked at for as many different ones as are wanted, and for their copies."""
+_SAME_COSINE = 1e-3
+"""How much the cosines of copies differ at most, which were not embedded in one batch."""
+_NAMED_COPIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage is."""
+
+    path: str
+    passage: Passage
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A passage that answers a question."""
@@ -37,6 +53,8 @@ class Found:
     """The reranker's relevance, 0..1; without reranking the cosine."""
     similarity: float
     """Cosine of the embedder's vectors, -1..1."""
+    copies: tuple[Place, ...] = ()
+    """Other places of the same text that are as near to the question, in copied files for example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ async def search(
     rerank: bool = True,
     instruction: str | None = None,
 ) -> SearchAnswer:
-    """The `k` passages of an index that answer a question best.
+    """The `k` passages of an index that answer a question best. Passages of the same text count as one.
 
     Args:
         client: a client of a server with the embedder that the index was made with.
@@ -90,9 +108,11 @@ async def search(
     kept = None if dimensions == model.dimensions else dimensions
     embedded = await client.embed([question], input_type="query", instruction=instruction, dimensions=kept)
     count = candidates_for(k) if rerank else k
-    hits = await asyncio.to_thread(reader.search, embedded.to_numpy()[0], count, path)
+    vector = embedded.to_numpy()[0]
+    nearest = await asyncio.to_thread(_different, lambda most: reader.search(vector, most, path), count)
+    hits = [same[0] for same in nearest]
     if not rerank or not hits:
-        found = tuple(_found(hit, hit.score) for hit in hits)
+        found = tuple(_found(same, same[0].score) for same in nearest)
         return SearchAnswer(found, 0, embedded.tokens, embedded.service)
     texts = [Located(hit.passage, hit.text).titled for hit in hits]
     hits = hits[: max(k, _within(_MOST_TOKENS, texts))]
@@ -101,7 +121,7 @@ async def search(
     similarities = [hit.score for hit in hits] if alike else None
     ranking = await client.rerank(question, texts[: len(hits)], top_n=k, similarities=similarities)
     return SearchAnswer(
-        tuple(_found(hits[ranked.index], ranked.score) for ranked in ranking.results),
+        tuple(_found(nearest[ranked.index], ranked.score) for ranked in ranking.results),
         len(hits),
         embedded.tokens + ranking.tokens,
         joined_service([embedded.service, ranking.service]),
@@ -137,5 +157,37 @@ def _within(most_tokens: int, texts: Sequence[str]) -> int:
     return sum(total <= most_tokens for total in accumulate(estimated_tokens(texts)))
 
 
-def _found(hit: Hit, score: float) -> Found:
-    return Found(hit.path, hit.passage, hit.text, score, hit.score)
+def copies_line(found: Found, folder: Path) -> str:
+    """Say where else a passage is, with the paths below `folder`."""
+    named = [
+        f"{shown(folder / one.path)}:{one.passage.first_line}-{one.passage.last_line}"
+        for one in found.copies[:_NAMED_COPIES]
+    ]
+    more = len(found.copies) - len(named)
+    return "also in " + ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _different(nearest: Callable[[int], list[Hit]], count: int) -> list[list[Hit]]:
+    """The `count` nearest passages of different texts, each with its copies, the one least deep in the folder first."""
+    most = 2 * count
+    while True:
+        hits = nearest(most)
+        of_text: dict[str, list[Hit]] = {}
+        for hit in hits:
+            of_text.setdefault(hit.text, []).append(hit)
+        kept = list(of_text.values())[:count]
+        seen_all = len(hits) < most or (len(kept) == count and hits[-1].score < kept[-1][0].score - _SAME_COSINE)
+        if seen_all or most >= _MOST_COPIES:
+            return [sorted(same, key=_depth) for same in kept]
+        most = min(4 * most, _MOST_COPIES)
+
+
+def _depth(hit: Hit) -> tuple[int, str, int]:
+    return hit.path.count("/"), hit.path, hit.passage.start
+
+
+def _found(same: Sequence[Hit], score: float) -> Found:
+    hit, *copies = same
+    return Found(
+        hit.path, hit.passage, hit.text, score, hit.score, tuple(Place(one.path, one.passage) for one in copies)
+    )

@@ -15,7 +15,7 @@ from trivet.errors import TrivetError
 from trivet.folders.documents import Document, collected, read_folder
 from trivet.folders.graph import Graph, GraphSettings, PartialFile, collect_graph
 from trivet.folders.indexing import index_path, prepare_index_folder, update_index
-from trivet.folders.searching import SearchAnswer, check_question, search
+from trivet.folders.searching import SearchAnswer, check_question, copies_line, search
 from trivet.index import FileMatch, IndexInUse, IndexReader, path_matcher, shown
 from trivet.index.names import shown_lines
 from trivet.passages import Passage
@@ -141,6 +141,7 @@ class Folder:
 def _found(answer: SearchAnswer) -> list[str]:
     return [
         f"{_place(one.path, one.passage)} {one.score:.2f}{_title(one.passage)}\n{_snippet(one.text)}"
+        + (f"\n({copies_line(one, Path())})" if one.copies else "")
         for one in answer.found
     ]
 

@@ -74,14 +74,23 @@ export async function readTexts(files, most, largestBytes) {
   return { taken: withoutSharedFolder(taken), skipped };
 }
 
-/** @param {ArrayBuffer} content */
+/**
+ * Reads UTF-8, or UTF-16 with a byte order mark, as `trivet index` does; anything else is null.
+ * @param {ArrayBuffer} content
+ */
 function decoded(content) {
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(content);
+    const text = new TextDecoder(encodingOf(new Uint8Array(content, 0, Math.min(2, content.byteLength))), { fatal: true }).decode(content);
     return text.includes("\0") ? null : text;
   } catch {
-    return null; // not UTF-8, which counts as "not text"
+    return null; // in another encoding, which counts as "not text"
   }
+}
+
+/** @param {Uint8Array} start The first two bytes. */
+function encodingOf([first, second]) {
+  if (first === 0xff && second === 0xfe) return "utf-16le";
+  return first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
 }
 
 /**
