@@ -4,6 +4,7 @@ pydantic's own messages speak of its types ("Input should be a valid dictionary 
 These say what to send.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,14 +61,38 @@ _WITH_LIMITS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def worded(kind: str, limits: Mapping[str, Any], message: str) -> str:
-    """Return what is wrong, as the end of a sentence whose subject is the field.
+_LONGEST_PATH = 200
+"""A caller's own labels and fields are part of it, and may be as long as a body."""
+_LONGEST_KEY = 80
+
+
+def field_and_sentence(
+    kind: str, location: Sequence[int | str], limits: Mapping[str, Any], message: str, *, whole: str
+) -> tuple[str, str]:
+    """Say which value is wrong, and what is wrong with it.
 
     Args:
         kind: pydantic's type of the error.
-        limits: its context.
-        message: its message, which is kept where it was written here: errors that validators of this package raise.
+        location: where pydantic found it. Of a key of an object, the key and `[key]` are its end.
+        limits: the error's context.
+        message: pydantic's message, which is kept where it was written here: errors that validators of this package
+            raise.
+        whole: what to name if the error is of the value as a whole.
+
+    Returns:
+        The field, and a sentence that begins with it.
     """
+    of_key = len(location) > 1 and location[-1] == "[key]"
+    field = _path(location[:-2] if of_key else location) or whole
+    name = f"the name {_quoted(str(location[-2]))} " if of_key else ""
+    return field, f"{field}: {name}{_worded(kind, limits, message)}"
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name if len(name) <= _LONGEST_KEY else f"{name[:_LONGEST_KEY]}…", ensure_ascii=False)
+
+
+def _worded(kind: str, limits: Mapping[str, Any], message: str) -> str:
     if kind in _SENTENCES:
         return _SENTENCES[kind]
     if kind in _WITH_LIMITS:
@@ -75,11 +100,7 @@ def worded(kind: str, limits: Mapping[str, Any], message: str) -> str:
     return message
 
 
-_LONGEST_PATH = 200
-"""A caller's own labels and fields are part of it, and may be as long as a body."""
-
-
-def field_path(location: Sequence[int | str]) -> str:
+def _path(location: Sequence[int | str]) -> str:
     """Return where a value is, as `documents[3].text`; empty for the whole."""
     path = ""
     for part in location:

@@ -156,6 +156,12 @@ async def test_a_declared_length_without_end_is_refused(client: httpx.AsyncClien
     assert response.status_code == 413
 
 
+async def test_the_name_of_a_pair_is_not_taken_for_a_field(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/relations", json={**RELATIONS, "relations": {"": "The first needs the second."}})
+    assert response.json()["error"]["param"] == "relations"
+    assert response.json()["error"]["message"] == 'relations: the name "" must not be empty'
+
+
 async def test_token_ids_are_refused_with_the_way_out(client: httpx.AsyncClient) -> None:
     error = await _refused(client, "/v1/embeddings", json.dumps({"input": [[9906, 1917]]}))
     assert error["code"] == "token_ids"

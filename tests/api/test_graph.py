@@ -158,7 +158,7 @@ async def test_a_relation_s_name_is_not_repeated_by_the_megabyte(client: httpx.A
     body = {"documents": [{"id": "a", "text": "a"}], "relations": {"x" * 1_000_000: "a", "y": "b"}}
     refused = await client.post("/v1/graph", json=body)
     assert refused.status_code == 400
-    assert refused.json()["error"]["param"].startswith("relations.")
+    assert refused.json()["error"]["param"] == "relations"
     assert len(refused.content) < 1000
 
 

@@ -8,7 +8,7 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import Field, ValidationError
 
 from trivet.index import shown
-from trivet.wording import field_path, worded
+from trivet.wording import field_and_sentence
 
 Instruction = Annotated[
     str | None,
@@ -50,8 +50,10 @@ class PlainlySpokenServer(MCPServer[Any]):
 def _refusal(error: ValidationError) -> str:
     sentences: dict[str, str] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        field = field_path(detail["loc"]) or "arguments"
-        sentences.setdefault(field, f"{field}: {worded(detail['type'], detail.get('ctx', {}), detail['msg'])}")
+        field, sentence = field_and_sentence(
+            detail["type"], detail["loc"], detail.get("ctx", {}), detail["msg"], whole="arguments"
+        )
+        sentences.setdefault(field, sentence)
     return "; ".join(list(sentences.values())[:_MOST_SENTENCES])
 
 

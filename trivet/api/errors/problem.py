@@ -18,7 +18,7 @@ from trivet.errors import (
     TrivetError,
     Unavailable,
 )
-from trivet.wording import field_path, worded
+from trivet.wording import field_and_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,13 @@ def body_too_large(message: str) -> InvalidInput:
 def describe_validation(error: RequestValidationError) -> Problem:
     """Name the field of the first error, as `documents[3]`, and say what to send; malformed JSON names the body."""
     first = error.errors()[0]
-    kind, field = str(first["type"]), _path(first["loc"])
-    message = worded(kind, first.get("ctx", {}), first["msg"])
-    return Problem(400, f"{field}: {message}", "invalid_request_error", field, kind)
+    kind = str(first["type"])
+    field, sentence = field_and_sentence(kind, _as_sent(first["loc"]), first.get("ctx", {}), first["msg"], whole="body")
+    return Problem(400, sentence, "invalid_request_error", field, kind)
 
 
-def _path(location: Sequence[int | str]) -> str:
-    """Return the path of a field; `body` for the body as a whole."""
+def _as_sent(location: Sequence[int | str]) -> list[int | str]:
+    """Return where a value is within what the caller sent."""
     inside = location[1:] if location[0] in ("body", "query", "header", "path") else location
     # The tag of a union's member is part of the location, and no caller sends it.
-    named = [part for part in inside if not (isinstance(part, str) and part.startswith(TAG_PREFIX))]
-    return field_path(named) or "body"
+    return [part for part in inside if not (isinstance(part, str) and part.startswith(TAG_PREFIX))]

@@ -37,7 +37,7 @@ from trivet.relations.claims import Claim
 from trivet.relations.division import Document, Excerpt
 from trivet.relations.graph import DocumentDone, GraphEdge, GraphRun, Progress, most_tokens
 from trivet.relations.query import GraphQuery
-from trivet.wording import field_path, worded
+from trivet.wording import field_and_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _checked(given: Sequence[Any]) -> tuple[list[GraphDocument], list[RefusedDoc
         except ValidationError as error:
             first = error.errors()[0]
             kind = str(first["type"])
-            message = f"{field_path(first['loc']) or 'document'}: {worded(kind, first.get('ctx', {}), first['msg'])}"
+            _, message = field_and_sentence(kind, first["loc"], first.get("ctx", {}), first["msg"], whole="document")
             wrong = InvalidInput(message, field="documents", index=index, code=kind)
             refused.append(_refusal(index, item, wrong))
         except InvalidInput as error:
