@@ -110,6 +110,39 @@ def shapes_cost(backend: GpuLaneBackend, longest: int) -> dict[str, float]:
     return {"distinct_s": round(first, 3), "equal_s": round(seconds([middle] * 200), 3)}
 
 
+FORWARDS_TOKENS = (4_096, 14_336)
+FORWARDS = 50
+
+
+def forward_rates(backend: GpuLaneBackend) -> list[dict[str, int]]:
+    """Compute forwards one behind the other, without tokenising or callers: by graphs, then launch by launch.
+
+    It ends with the graphs forgotten. What a cell reads less than this is what the host costs.
+    """
+    found = [{"tokens": tokens} for tokens in FORWARDS_TOKENS if tokens <= backend.token_budget]
+    for how in ("replayed", "launched"):
+        for rates in found:
+            rates[how] = round(rates["tokens"] / _forward_s(backend, rates["tokens"]))
+        backend._accelerator._graphs.forget()  # type: ignore[attr-defined]
+    return found
+
+
+def _forward_s(backend: GpuLaneBackend, tokens: int) -> float:
+    chance, lengths = random.Random(0), list[int]()
+    while sum(lengths) < tokens:
+        lengths.append(min(chance.randint(20, 300), tokens - sum(lengths)))
+    batch = _batch(lengths)
+    pending = backend.launch(batch)
+    pending.result()
+    began_s, pending = time.perf_counter(), backend.launch(batch)
+    for _ in range(FORWARDS):
+        following = backend.launch(batch)
+        pending.result()
+        pending = following
+    pending.result()
+    return (time.perf_counter() - began_s) / (FORWARDS + 1)
+
+
 def _batch(lengths: Sequence[int]) -> TokenBatch:
     rng = np.random.default_rng(sum(lengths))
     return TokenBatch.of([rng.integers(10, 1000, length).astype(np.int32) for length in lengths])
@@ -180,6 +213,8 @@ async def measure(name: str, folder: Path, duration_s: float) -> None:
     )
     _print(name, "cell", contender="trivet", workload="short beside 64 mixed", **percentiles(short.latencies_s))
     _print(name, "memory", stage="after load", oom_splits=backend.oom_splits, **memory.now())
+    for rates in forward_rates(backend):
+        _print(name, "forwards", **rates)
     await engine.close()
 
 

@@ -24,6 +24,7 @@ def tables(rows: list[Row]) -> str:
         f"One {peak['gpu']}, torch {peak['torch']}; "
         f"its matrix products reach {peak['peak_tflops']:.0f} TFLOP/s in bf16.",
         _cells(rows, peak["peak_tflops"]),
+        *_forwards(rows),
         _http(rows),
         _memory(rows),
         *(_squeeze(row) for row in rows if row["what"] == "squeeze"),
@@ -46,6 +47,18 @@ def _cells(rows: list[Row], peak_tflops: float) -> str:
             f"| {row.get('clients', '–')} | {rate} | {latency} |"
         )
     return "\n".join(lines)
+
+
+def _forwards(rows: list[Row]) -> list[str]:
+    found = [row for row in rows if row["what"] == "forwards"]
+    if not found:
+        return []
+    lines = [
+        "| model, forwards alone | tokens of one | tokens/s by graphs | launch by launch |",
+        "|---|--:|--:|--:|",
+        *(f"| {row['shape']} | {row['tokens']:,} | {row['replayed']:,} | {row['launched']:,} |" for row in found),
+    ]
+    return ["\n".join(lines)]
 
 
 def _http(rows: list[Row]) -> str:
