@@ -102,15 +102,20 @@ def _span(excerpt: Excerpt) -> dict[str, Any]:
     return {"start_line": excerpt.start_line, "end_line": excerpt.end_line, "text": excerpt.text}
 
 
-def imports_in(folder: Path) -> set[tuple[str, str]]:
-    """Return (file, imported file) of all Python files of a folder, whose paths are the modules' names."""
-    files = sorted(folder.rglob("*.py"))
+def imports_in(folder: Path, part: str = "") -> set[tuple[str, str]]:
+    """Return (file, imported file) of all Python files of a folder, or of a part of it.
+
+    The paths within the folder are the modules' names.
+    """
+    files = sorted((folder / part).rglob("*.py"))
     modules = {".".join(_module(file.relative_to(folder))): file.relative_to(folder).as_posix() for file in files}
     found: set[tuple[str, str]] = set()
     for file in files:
-        path = file.relative_to(folder).as_posix()
+        relative = file.relative_to(folder)
+        path, package = relative.as_posix(), relative.parent.parts
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            found |= {(path, modules[name]) for name in _names(node) if name in modules and modules[name] != path}
+            names = _names(node, package)
+            found |= {(path, modules[name]) for name in names if name in modules and modules[name] != path}
     return found
 
 
@@ -119,11 +124,14 @@ def _module(path: Path) -> tuple[str, ...]:
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def _names(node: ast.AST) -> Iterable[str]:
+def _names(node: ast.AST, package: tuple[str, ...]) -> Iterable[str]:
+    """Return the modules that a statement in a file of this package may import."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    if isinstance(node, ast.ImportFrom):
+        above = package[: len(package) - node.level + 1] if node.level else ()
+        module = ".".join((*above, *([node.module] if node.module else [])))
+        return [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return []
 
 

@@ -38,8 +38,8 @@ _MOST_DEFINERS = 8
 PAIRS_PER_LINK = 2
 
 IMPORT_CONFIDENCE = 0.99
-"""Share of links with an import that are right (bench/LOG.md): all of 1,187 in this project's Python code; where texts
-have no paths, 4,061 of 4,088 in this project and four packages."""
+"""Share of links with an import that are right (`bench.links`, bench/LOG.md), in this project and five packages: with
+paths 2,357 of 2,359, without paths 2,128 of 2,140."""
 
 
 @dataclass(frozen=True, slots=True)
