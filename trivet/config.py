@@ -13,11 +13,13 @@ from pydantic import (
     BaseModel,
     ByteSize,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -36,16 +38,28 @@ Output = Literal["dense", "sparse", "tokens"]
 Lane = Literal["gpu", "cpu"]
 """The device that serves a request: a GPU replica of its model, or a CPU replica."""
 
-GpuPlacement = Literal["spread", "pack"] | dict[Task, Annotated[int, Field(ge=0)]]
-"""How the models' replicas are divided among the GPUs of a node."""
+
+def _form_of_placement(given: Any) -> str:
+    return "indices" if isinstance(given, Mapping) else "word"
+
+
+GpuPlacement = Annotated[
+    Annotated[Literal["spread", "pack"], Tag("word")]
+    | Annotated[dict[Task, Annotated[int, Field(ge=0)]], Tag("indices")],
+    Discriminator(_form_of_placement),
+]
+"""How the models' replicas are divided among the GPUs of a node. An error is of the form that was given."""
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
 GpuDtype = Literal["bf16", "fp16", "fp32"]
-Precision = Literal["auto"] | CpuPrecision
+Precision = Literal["auto", CpuPrecision]
+
+FilePath = Annotated[str, Field(min_length=1)]
+"""A path as it is written. An empty one would mean the default to one reader and the current folder to another."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Former key → current key. Former keys are accepted, with a warning in the log."""
@@ -162,7 +176,7 @@ class CpuConfig(_Frozen):
 class GpuConfig(_Frozen):
     """The GPU lane."""
 
-    dtype: Literal["auto"] | GpuDtype = "auto"
+    dtype: Literal["auto", GpuDtype] = "auto"
     """`auto` is bf16 if the GPU supports it, else fp16. A model whose numbers exceed fp16 (Gemma, large Qwen) is then
     computed in fp32. `fp32` takes twice the memory and several times the time."""
     token_budget: PositiveInt = 16384
@@ -316,16 +330,16 @@ class ServingConfig(_Frozen):
     """A forward that runs longer counts as stuck, and its replica is replaced."""
     max_ongoing_requests: PositiveInt = 256
     """Maximum number of requests that one replica holds at a time."""
-    models_dir: str | None = None
+    models_dir: FilePath | None = None
     """A folder of checkpoints by hub id (`BAAI/bge-reranker-base`), which takes precedence over the hub. Null: none."""
-    cache_dir: str | None = None
+    cache_dir: FilePath | None = None
     """Folder for converted models. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 
 
 class ApiConfig(_Frozen):
     """API keys and model names."""
 
-    keys_file: str | None = None
+    keys_file: FilePath | None = None
     """File of hashed bearer keys (`trivet key NAME` prints a line for it). Null: `$TRIVET_API_KEYS`, else no keys."""
     model_aliases: dict[str, str] = Field(default_factory=dict)
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
@@ -349,7 +363,7 @@ class CacheConfig(_Frozen):
     """Memory for results in each ingress, and size of a file that the ingresses of a machine share. 0: none."""
     disk: ByteSize = ByteSize(0)
     """Size of the results file, which survives restarts. 0: none."""
-    dir: str | None = None
+    dir: FilePath | None = None
     """Folder of that file, on a local disk. Null: `results` in `serving.cache_dir`."""
 
 
