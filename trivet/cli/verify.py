@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trivet.cli.config_file import read_serve_file
+from trivet.cli.config_file import ConfigArgument, ConfigOption, chosen_file, read_serve_file
 from trivet.cli.output import json_line, opened
 from trivet.config import TASKS, Lane, Task
 from trivet.errors import TrivetError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def verify_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Only this one: embedder, reranker or classifier.")
     ] = None,
@@ -43,12 +44,13 @@ def verify_command(
     from trivet.evaluation.verify.texts import bundled_texts, read_texts
 
     console = Console(stderr=True)
+    path = chosen_file(config, config_option)
     chosen = _tasks(tasks)
     if lane not in (None, "gpu", "cpu"):
         raise typer.BadParameter(f"--lane is gpu or cpu, not {lane!r}")
     try:
         of_file = bundled_texts() if texts is None else read_texts(texts)
-        settings = read_serve_file(config).config
+        settings = read_serve_file(path).config
         on: Lane = "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else lane_of(settings)
         verdicts = []
         for task in chosen:
