@@ -40,6 +40,14 @@ def _dtype(text: str) -> Dtype:
     raise typer.BadParameter(f"{text!r} is not one of {', '.join(DTYPES)}")
 
 
+def _check_text(names: str) -> None:
+    """Refuse names of files that are not UTF-8: neither a terminal nor a configuration can show them."""
+    try:
+        names.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{names.encode(errors='backslashreplace').decode()} is not UTF-8") from error
+
+
 def plan_command(
     vram: Annotated[
         str | None,
@@ -84,6 +92,7 @@ def plan_command(
 
     Without --models and --preset, plans the largest preset that fits this machine's GPU.
     """
+    _check_text(f"{models or ''}{write or ''}")
     if models is not None and preset is not None:
         raise typer.BadParameter("give either --models or --preset")
     if smaller and preset is None:
@@ -195,12 +204,8 @@ def _write(file: Path | None, names: Sequence[str], planned: Plan | None, config
         raise typer.BadParameter(f"--write needs three models ({', '.join(TASKS)}), not {len(names)}")
     full = [next((known for known in CATALOGUE if name in (known, known.split("/")[-1])), name) for name in names]
     try:
-        text = configuration(full, planned, config.cpu, file=str(file)).encode()
-    except UnicodeEncodeError as error:
-        raise typer.BadParameter("--write: the name of a model or of the file is not UTF-8, as YAML is") from error
-    try:
-        with file.open("xb") as opened:
-            opened.write(text)
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(configuration(full, planned, config.cpu, file=str(file)))
     except OSError as error:
         typer.echo(f"{file} cannot be written: {error.strerror}", err=True)
         raise typer.Exit(1) from error
