@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
 from trivet.errors import ConfigError
+from trivet.index.names import shown
 from trivet.paths import cache_dir
 from trivet.units import format_bytes
 
@@ -35,7 +37,7 @@ def doctor_command(
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
     from trivet.doctor.checks import examine
     from trivet.doctor.machine import examine_machine
-    from trivet.doctor.models import gpu_exceptions, known_facts, padded_models
+    from trivet.doctor.models import gpu_exceptions, known_facts, padded_models, unservable_models
 
     console = Console()
     path = chosen_file(config, config_option)
@@ -52,12 +54,18 @@ def doctor_command(
         return
     cache = cache_dir(file.config.serving.cache_dir)
     machine = examine_machine(_ports(file.port), cache, _running(cache, file.port))
-    exceptions = gpu_exceptions(file.config, machine.gpu_capability)
-    findings = examine(machine, file.config, padded_models(file.config), known_facts(file.config), exceptions)
+    findings = examine(
+        machine,
+        file.config,
+        padded_models(file.config),
+        known_facts(file.config),
+        gpu_exceptions(file.config, machine.gpu_capability),
+        unservable_models(file.config),
+    )
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
-        advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""
-        table.add_row(_MARKS[finding.level], finding.subject, finding.text + advice)
+        advice = (f"\n→ {shown(finding.advice)}", "dim") if finding.advice else ""
+        table.add_row(_MARKS[finding.level], finding.subject, Text.assemble(shown(finding.text), advice))
     console.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -69,7 +77,7 @@ def _ports(port: int) -> "list[PortUse]":
     from trivet.doctor.machine import PortUse
 
     roles = [
-        PortUse(int(os.environ.get(role.variable, role.default)), role.purpose, role.variable in os.environ)
+        PortUse(role.given(os.environ) or role.default, role.purpose, role.variable in os.environ)
         for role in (*SINGLE, INGRESS_FIRST)
     ]
     return [PortUse(port, "the service", is_fixed=True), *roles]
@@ -93,7 +101,7 @@ def _clean(console: Console, cache: Path) -> None:
     found = list(dead_services(cache))
     for service, record in found:
         ended = clear(service, record)
-        console.print(f"{record.url}: ended {ended} processes, removed {record.folder}", highlight=False)
+        console.print(f"{record.url}: ended {ended} processes, removed {record.folder}", markup=False, highlight=False)
     if not found:
         console.print("no killed service has left anything")
 

@@ -24,4 +24,4 @@ def stop_command(
     except TrivetError as error:
         console.print(f"error: {error.message}", markup=False, highlight=False)
         raise typer.Exit(1) from error
-    console.print(done, highlight=False)
+    console.print(done, markup=False, highlight=False)
