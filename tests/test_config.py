@@ -92,6 +92,7 @@ def test_sizes_are_written_as_people_write_them() -> None:
         {"relations": {"only": "one"}},
         {"cpu": {"precision": "fp64"}},
         {"limits": {"max_inputs": 0}},
+        {"embedder": {"max_tokens": 2}},
         {"limits": {"request_timeout_s": float("inf")}},
         {"reranker": {"blend": {"cosine_weight": 1, "shift": float("nan")}}},
         {"serving": {"cache_dir": ""}},

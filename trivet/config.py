@@ -82,8 +82,9 @@ class ModelConfig(_Frozen):
     """`starter`, a hub id such as `BAAI/bge-reranker-base`, or a local directory in Hugging Face layout."""
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Share of the GPU that Ray reserves for the GPU replica, which is also its allocator's cap."""
-    max_tokens: PositiveInt | None = None
-    """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files."""
+    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files. With fewer
+    than 8, the marks around a text would leave no room for it."""
 
 
 class EmbedderConfig(ModelConfig):

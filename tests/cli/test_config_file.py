@@ -85,6 +85,10 @@ def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
     assert target.read_text() == "mine"
     assert CliRunner().invoke(main, ["init", str(target), "--force"]).exit_code == 0
     assert target.read_text() != "mine"
+    folder = CliRunner().invoke(main, ["init", str(tmp_path)])
+    assert folder.exit_code == 1
+    assert "is a folder" in folder.stderr
+    assert "--force" not in folder.stderr
 
 
 @pytest.mark.slow

@@ -161,6 +161,16 @@ def test_a_folder_in_brackets_is_shown_as_it_is(name: str, tmp_path: Path) -> No
     assert f"/{name}: 0 B" in ran.stdout
 
 
+@pytest.mark.parametrize("key", ["cache_dir", "models_dir"])
+def test_the_home_of_nobody_is_one_line(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"applications: [{{args: {{embedder: {{model: m}}, serving: {{{key}: '~nobody-here/x'}}}}}}]")
+    ran = CliRunner().invoke(main, ["doctor", str(file)])
+    assert ran.exit_code == 1
+    assert "error: ~nobody-here/x" in ran.stderr
+    assert unservable_models(AppConfig.model_validate({"embedder": {"model": "~nobody-here/x"}}))
+
+
 @pytest.mark.parametrize("port", ["http", "99999", "0", "-1", "9" * 5000])
 def test_a_variable_that_is_no_port_is_one_line(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_SERVE_HAPROXY_METRICS_PORT", port)

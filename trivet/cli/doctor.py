@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
-from trivet.errors import ConfigError
 from trivet.index.names import shown
 from trivet.paths import cache_dir
 from trivet.units import format_bytes
@@ -40,12 +38,7 @@ def doctor_command(
     from trivet.doctor.models import gpu_exceptions, known_facts, padded_models, unservable_models
 
     console = Console()
-    path = chosen_file(config, config_option)
-    try:
-        file = read_serve_file(path, port=port)
-    except ConfigError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
+    file = read_serve_file(chosen_file(config, config_option), port=port)
     if memory:
         _show_memory(console, file.port)
         return
@@ -110,11 +103,7 @@ def _show_memory(console: Console, port: int) -> None:
     """Print the running service's memory by role, and in total."""
     from deployments.service.host_memory import by_role, measure, service_behind
 
-    try:
-        measured = measure(service_behind(port))
-    except ConfigError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
+    measured = measure(service_behind(port))
     table = Table("process", "number", "PSS", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, chosen_file, read_serve_file
 from trivet.cli.output import json_line, opened
 from trivet.config import TASKS, Lane, Task
-from trivet.errors import TrivetError
 
 if TYPE_CHECKING:
     from trivet.evaluation.verify.run import Verdict
@@ -58,9 +56,6 @@ def verify_command(
             verdicts.append(verify_model(settings, task, on, of_file))
     except BadSet as error:
         raise typer.BadParameter(str(error)) from error
-    except TrivetError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
     _show(verdicts, json_lines=json_lines)
     if not all(verdict.agrees for verdict in verdicts):
         raise typer.Exit(1)

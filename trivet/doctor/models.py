@@ -1,5 +1,6 @@
 """Finds the size of the configured models, and how a GPU would compute them, as far as they are known without a hub."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from trivet.checkpoint.hub import fetched
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.errors import ModelError
+from trivet.paths import expanded
 from trivet.vram.planning.facts import CATALOGUE, facts_for
 
 STARTER_FACTS = CATALOGUE["sentence-transformers/all-MiniLM-L6-v2"]
@@ -32,8 +34,10 @@ def _facts(config: AppConfig, model: str) -> ModelFacts | None:
 
 def _directory(config: AppConfig, model: str) -> Path | None:
     """Return the directory that a model is, or that `serving.models_dir` holds of it; None where there is none."""
-    kept = Path(config.serving.models_dir).expanduser() / model if config.serving.models_dir else None
-    return next((found for found in (Path(model).expanduser(), kept) if found is not None and found.is_dir()), None)
+    kept = expanded(config.serving.models_dir) / model if config.serving.models_dir else None
+    return next(
+        (found for found in (Path(os.path.expanduser(model)), kept) if found is not None and found.is_dir()), None
+    )
 
 
 def _here(config: AppConfig, task: Task) -> Path | None:
