@@ -243,6 +243,15 @@ def test_the_estimate_is_near_what_was_measured() -> None:
     assert need("bf16", embedder={"model": "somebody/unknown"}).unknown == ("embedder",)
 
 
+def test_replicas_of_a_simulated_gpu_are_in_the_memory_of_this_machine() -> None:
+    def need(device: str) -> MemoryNeed:
+        config = AppConfig.model_validate({"device": device, **FLAGSHIPS})
+        return memory_need(config, known_facts(config), "bf16", with_gpu=False)
+
+    cpu, simulated = need("cpu"), need("simulated")
+    assert simulated.peak_bytes == cpu.peak_bytes + cpu.replica_bytes
+
+
 @pytest.mark.parametrize(("device", "level"), [("auto", "note"), ("cuda", "problem")])
 def test_a_gpu_that_is_too_full_for_the_models(device: str, level: str) -> None:
     full = replace(GOOD, gpu=replace(GOOD.gpu, free_bytes=3 * GIB))
