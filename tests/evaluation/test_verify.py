@@ -178,3 +178,11 @@ def test_the_command_agrees_and_notices_another_model(
 def test_a_wrong_command_line_is_refused(config: Path) -> None:
     for wrong in (["--model", "embedders"], ["--lane", "tpu"], ["--texts", "none.txt"]):
         assert CliRunner().invoke(main, ["verify", str(config), *wrong]).exit_code == 2
+
+
+def test_a_gpu_that_is_not_here_is_one_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("trivet.evaluation.verify.run.prepare_model", None)  # nothing is prepared in vain
+    ran = CliRunner().invoke(main, ["verify", str(config), "--lane", "gpu", "--model", "embedder"])
+    assert ran.exit_code == 1
+    assert "finds no GPU here" in ran.stderr

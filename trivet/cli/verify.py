@@ -14,7 +14,7 @@ from rich.table import Table
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, chosen_file, read_serve_file
 from trivet.cli.output import json_line, opened
-from trivet.config import TASKS, Lane, Task
+from trivet.config import TASKS, Task
 
 if TYPE_CHECKING:
     from trivet.evaluation.verify.run import Verdict
@@ -49,7 +49,7 @@ def verify_command(
     try:
         of_file = bundled_texts() if texts is None else read_texts(texts)
         settings = read_serve_file(path).config
-        on: Lane = "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else lane_of(settings)
+        on = lane_of(settings, "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else None)
         verdicts = []
         for task in chosen:
             console.print(f"{task}: {settings.model_for(task).model}", markup=False, highlight=False)
