@@ -114,6 +114,16 @@ def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     assert not examine_machine([], tmp_path / "ir.bin" / "below").cache_is_writable
 
 
+def test_a_port_of_the_administrator_is_in_use_by_no_other_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", refused)
+    [use] = examine_machine([PortUse(80, "the service")], Path("cache")).ports
+    assert use.holder is not None
+    assert "administrator" in use.holder
+
+
 def test_every_simulated_gpu_is_named() -> None:
     simulated = {"gpus": ["8GiB", {"vram": "24GiB"}]}
     assert "of 8 GiB and 24 GiB" in finding(GOOD, "GPU", device="simulated", simulated=simulated).text

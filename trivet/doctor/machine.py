@@ -140,6 +140,8 @@ def _holder(port: int) -> str | None:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "the system, which keeps it for its administrator"
         except OSError:
             return _listener(port)
     return None

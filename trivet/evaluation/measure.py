@@ -297,7 +297,7 @@ class _Answers:
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each row to length 1; a model's vectors need not be normalised.  # (N, D) -> (N, D)
 
-    A static model has a vector of zeros for a text of unknown words; it stays so, and is like no other.
+    A vector of zeros stays so, and is like no other.
     """
     unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return unit
