@@ -137,6 +137,7 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         near = np.argsort(-similarity, kind="stable")[:depth]
         ranking = await both.time(client.rerank(one.query, [labelled.corpus[i] for i in near]), len(near))
         both.spans_s[-1] += embedding.spans_s[-1]  # an application that uses both waits for both
+        both.items += 1  # the query, which the embedder read
         scores = similarity.copy()
         for ranked in ranking.results:
             scores[near[ranked.index]] = _AHEAD + ranked.score
