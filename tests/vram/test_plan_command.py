@@ -150,6 +150,15 @@ def test_a_plan_describes_models_that_are_here(tmp_path: Path) -> None:
     assert "MiB" in unknown
 
 
+def test_folders_may_end_in_the_same_name_and_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for task in ("embedder", "reranker"):
+        bert.write_minilm(tmp_path / task / "v1")
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", f"{tmp_path}/embedder/v1/,~/reranker/v1"])
+    assert ran.exit_code == 0, ran.output
+    assert len([line for line in ran.stdout.splitlines() if line.startswith("v1 ")]) == 4  # two rows of each table
+
+
 def test_a_plan_says_why_a_gpu_pads_a_model(tmp_path: Path) -> None:
     folder = tmp_path / "small-colbert"
     several_vectors.write_colbert_stanford(folder)
