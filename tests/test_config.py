@@ -92,6 +92,16 @@ def test_sizes_are_written_as_people_write_them() -> None:
         {"relations": {"only": "one"}},
         {"cpu": {"precision": "fp64"}},
         {"limits": {"max_inputs": 0}},
+        {"embedder": {"max_tokens": 2}},
+        {"embedder": {"model": "a\0b"}},
+        {"serving": {"cache_dir": "a\0b"}},
+        {"cpu": {"threads": 10**20}},
+        {"cpu": {"token_budget": 10**10}},
+        {"limits": {"max_queued_tokens": 10**20}},
+        {"limits": {"request_timeout_s": float("inf")}},
+        {"reranker": {"blend": {"cosine_weight": 1, "shift": float("nan")}}},
+        {"serving": {"cache_dir": ""}},
+        {"api": {"keys_file": ""}},
     ],
 )
 def test_contradictions_are_refused(args: dict[str, Any]) -> None:
@@ -104,6 +114,22 @@ def test_the_command_line_names_the_key_too(tmp_path: Path) -> None:
     file.write_text("applications: [{import_path: 'app:build', args: {cpu: {treads: 2}}}]")
     with pytest.raises(ConfigError, match=r"cpu\.treads"):
         read_serve_file(file)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"cpu": {"precision": "int4"}}, "'auto', 'fp32', 'bf16' or 'int8'"),
+        ({"gpu": {"dtype": "int8"}}, "'auto', 'bf16', 'fp16' or 'fp32'"),
+        ({"gpu": {"placement": "even"}}, "'spread' or 'pack'"),
+        ({"gpu": {"placement": {"embeder": 0}}}, "'embedder', 'reranker' or 'classifier'"),
+        ({"gpu": {"placement": {"embedder": -1}}}, "greater than or equal to 0"),
+    ],
+)
+def test_a_refused_value_is_told_all_that_are_allowed(args: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        AppConfig.model_validate(args)
+    assert said in caught.value.errors()[0]["msg"]
 
 
 def test_cpu_replicas_are_a_number_or_bounds() -> None:

@@ -13,11 +13,11 @@ from pydantic import (
     BaseModel,
     ByteSize,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -36,16 +36,34 @@ Output = Literal["dense", "sparse", "tokens"]
 Lane = Literal["gpu", "cpu"]
 """The device that serves a request: a GPU replica of its model, or a CPU replica."""
 
-GpuPlacement = Literal["spread", "pack"] | dict[Task, Annotated[int, Field(ge=0)]]
-"""How the models' replicas are divided among the GPUs of a node."""
+
+def _form_of_placement(given: Any) -> str:
+    return "indices" if isinstance(given, Mapping) else "word"
+
+
+GpuPlacement = Annotated[
+    Annotated[Literal["spread", "pack"], Tag("word")]
+    | Annotated[dict[Task, Annotated[int, Field(ge=0)]], Tag("indices")],
+    Discriminator(_form_of_placement),
+]
+"""How the models' replicas are divided among the GPUs of a node. An error is of the form that was given."""
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
 GpuDtype = Literal["bf16", "fp16", "fp32"]
-Precision = Literal["auto"] | CpuPrecision
+Precision = Literal["auto", CpuPrecision]
+
+MOST = 2**53 - 1
+"""The largest whole number that every reader of JSON reads as it is."""
+Count = Annotated[int, Field(gt=0, le=MOST)]
+MOST_TOKENS = 2**31 - 1
+"""Of one forward: their memory is a number of bytes that fits 64 bits."""
+
+FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+"""A path as it is written. An empty one would mean the default to one reader and the current folder to another."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Former key → current key. Former keys are accepted, with a warning in the log."""
@@ -64,12 +82,13 @@ class _Frozen(BaseModel):
 class ModelConfig(_Frozen):
     """One of the three models."""
 
-    model: Annotated[str, Field(min_length=1)] = "starter"
+    model: FilePath = "starter"
     """`starter`, a hub id such as `BAAI/bge-reranker-base`, or a local directory in Hugging Face layout."""
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Share of the GPU that Ray reserves for the GPU replica, which is also its allocator's cap."""
-    max_tokens: PositiveInt | None = None
-    """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files."""
+    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files. With fewer
+    than 8, the marks around a text would leave no room for it."""
 
 
 class EmbedderConfig(ModelConfig):
@@ -78,7 +97,7 @@ class EmbedderConfig(ModelConfig):
     prompts: dict[Annotated[str, Field(min_length=1)], str] | None = None
     """Text in front of queries and documents, such as `{query: "query: ", document: "passage: "}`. Null: the prompts in
     the model's files."""
-    dimensions: tuple[PositiveInt, ...] = ()
+    dimensions: tuple[Count, ...] = ()
     """Smaller vector sizes that the model was trained for, besides those that its files state."""
     splade: bool = False
     """Whether a masked language model without `modules.json` is a SPLADE, which gives weights by token id. Models with
@@ -114,9 +133,9 @@ class RerankerConfig(ModelConfig):
 class ReplicaBounds(_Frozen):
     """How many replicas of each model run, by load. A number alone stands for both bounds."""
 
-    min: PositiveInt = 1
+    min: Count = 1
     """Replicas without load."""
-    max: PositiveInt = 1
+    max: Count = 1
     """Replicas under load, at most. Each takes the memory of the model."""
 
     @model_validator(mode="before")
@@ -148,9 +167,9 @@ class CpuConfig(_Frozen):
 
     precision: Precision = "auto"
     """`auto` is bf16 if the processor has AVX512-BF16 or AMX, else fp32. `int8` must be chosen explicitly."""
-    threads: PositiveInt | None = None
+    threads: Annotated[int, Field(gt=0, le=4096)] | None = None
     """Threads per CPU replica. Null: every core the process may use."""
-    token_budget: PositiveInt = 1024
+    token_budget: Annotated[int, Field(gt=0, le=MOST_TOKENS)] = 1024
     """Maximum tokens in one forward. A CPU gains little beyond about 512."""
     rest_after_s: PositiveFloat | None = None
     """Beside a GPU with room, a CPU replica that has computed nothing for this long drops its weights from memory, and
@@ -162,19 +181,19 @@ class CpuConfig(_Frozen):
 class GpuConfig(_Frozen):
     """The GPU lane."""
 
-    dtype: Literal["auto"] | GpuDtype = "auto"
+    dtype: Literal["auto", GpuDtype] = "auto"
     """`auto` is bf16 if the GPU supports it, else fp16. A model whose numbers exceed fp16 (Gemma, large Qwen) is then
     computed in fp32. `fp32` takes twice the memory and several times the time."""
-    token_budget: PositiveInt = 16384
+    token_budget: Annotated[int, Field(gt=0, le=MOST_TOKENS)] = 16384
     """Maximum tokens in one forward. At the start it is lowered to what this GPU computes within `forward_ms`, and it
     shrinks while the GPU runs out of memory."""
     forward_ms: PositiveFloat = 30.0
     """Longest time of one forward. A short request waits for at most two of them. The longest single text may take
     longer."""
-    graph_tokens: NonNegativeInt = 16384
+    graph_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] = 16384
     """Batches of up to this many tokens are replayed as CUDA graphs, which saves the time of launching them. The graphs
     take as much memory on the GPU as a forward of this size; 0 switches them off."""
-    replicas: PositiveInt = 1
+    replicas: Count = 1
     """GPU replicas of each model, at most one per GPU. Set it to the number of the cluster's GPUs to use them all for
     every model."""
     placement: GpuPlacement = "spread"
@@ -280,24 +299,24 @@ class LimitsConfig(_Frozen):
     max_open_bodies: ByteSize = ByteSize(256 * MIB)
     """Total size of the bodies of all open requests in one ingress; beyond it: 429 with Retry-After. The unread parts
     of all answers may be as large; beyond it the one whose caller has read nothing for longest is ended."""
-    max_inputs: PositiveInt = 2048
+    max_inputs: Count = 2048
     """Maximum number of texts, documents, candidates or pairs in one request."""
-    max_elements: PositiveInt = 32_768
+    max_elements: Count = 32_768
     """Maximum number of JSON values in one request body; members of an object count once."""
-    max_expanded_characters: PositiveInt = 16_000_000
+    max_expanded_characters: Count = 16_000_000
     """Maximum number of characters that one request may expand to: of the texts as the models read them, with labels
     filled into the template and the source repeated for each candidate, and of the labels in the answer."""
-    max_sequences: PositiveInt = 16384
+    max_sequences: Count = 16384
     """Maximum number of sequences (texts × labels × windows) that one request may expand to."""
-    max_request_tokens: PositiveInt = 1_000_000
+    max_request_tokens: Count = 1_000_000
     """Maximum number of tokens that one request may expand to, counted exactly before any of them is queued."""
-    max_queued_tokens: PositiveInt = 2_000_000
+    max_queued_tokens: Count = 2_000_000
     """Maximum number of tokens in the queue of one replica; beyond it requests get 429 with Retry-After."""
-    max_open_characters: PositiveInt = 64_000_000
+    max_open_characters: Count = 64_000_000
     """Characters of all open requests to one model in one ingress; beyond it: 429 with Retry-After."""
-    max_graph_tokens: PositiveInt = 500_000_000
+    max_graph_tokens: Count = 500_000_000
     """Maximum number of tokens that one graph may take, estimated from the size of its documents."""
-    max_graphs: PositiveInt = 2
+    max_graphs: Count = 2
     """Graphs that one ingress computes at a time; beyond it: 429 with Retry-After."""
     unread_timeout_s: PositiveFloat = 60.0
     """An answer of which its caller reads nothing for this long is ended."""
@@ -308,24 +327,24 @@ class LimitsConfig(_Frozen):
 class ServingConfig(_Frozen):
     """Replicas and Ray."""
 
-    ingress_replicas: PositiveInt = 2
+    ingress_replicas: Count = 2
     """Replicas of the HTTP ingress. Two use both cores of a small machine, and one serves while the other restarts."""
     retry_s: PositiveFloat = 30.0
     """How long the work of a lost replica is retried before the caller gets 503."""
     forward_limit_s: PositiveFloat = 180.0
     """A forward that runs longer counts as stuck, and its replica is replaced."""
-    max_ongoing_requests: PositiveInt = 256
+    max_ongoing_requests: Count = 256
     """Maximum number of requests that one replica holds at a time."""
-    models_dir: str | None = None
+    models_dir: FilePath | None = None
     """A folder of checkpoints by hub id (`BAAI/bge-reranker-base`), which takes precedence over the hub. Null: none."""
-    cache_dir: str | None = None
+    cache_dir: FilePath | None = None
     """Folder for converted models. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 
 
 class ApiConfig(_Frozen):
     """API keys and model names."""
 
-    keys_file: str | None = None
+    keys_file: FilePath | None = None
     """File of hashed bearer keys (`trivet key NAME` prints a line for it). Null: `$TRIVET_API_KEYS`, else no keys."""
     model_aliases: dict[str, str] = Field(default_factory=dict)
     """Alias → served name or task (`embedder`, …), for clients that send other names as `model`."""
@@ -349,7 +368,7 @@ class CacheConfig(_Frozen):
     """Memory for results in each ingress, and size of a file that the ingresses of a machine share. 0: none."""
     disk: ByteSize = ByteSize(0)
     """Size of the results file, which survives restarts. 0: none."""
-    dir: str | None = None
+    dir: FilePath | None = None
     """Folder of that file, on a local disk. Null: `results` in `serving.cache_dir`."""
 
 

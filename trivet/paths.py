@@ -4,14 +4,32 @@ import os
 import sys
 from pathlib import Path
 
+from trivet.errors import ConfigError
+
 _PACKAGED = Path(__file__).with_name("_service")
 """In an installed wheel, where nothing lies outside the package `trivet`."""
 _CHECKOUT = Path(__file__).parent.parent
 
 
 def cache_dir(configured: str | None) -> Path:
-    """Return the folder for reproducible files: `configured`, else `$TRIVET_CACHE`, else `~/.cache/trivet`."""
-    return Path(configured or os.environ.get("TRIVET_CACHE") or Path.home() / ".cache" / "trivet").expanduser()
+    """Return the folder for reproducible files: `configured`, else `$TRIVET_CACHE`, else `~/.cache/trivet`.
+
+    Raises:
+        ConfigError: it is in the home of a user that does not exist.
+    """
+    return expanded(configured or os.environ.get("TRIVET_CACHE") or "~/.cache/trivet")
+
+
+def expanded(path: str) -> Path:
+    """Return a path with the home folder in place of `~`.
+
+    Raises:
+        ConfigError: there is no such user, or the system does not know its home.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ConfigError(f"{path}: {path.split('/')[0]} is the home of nobody here")
+    return Path(found)
 
 
 def service_folder() -> Path:

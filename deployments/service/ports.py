@@ -28,6 +28,14 @@ class PortRole:
     default: int
     purpose: str
 
+    def given(self, environ: Mapping[str, str]) -> int | None:
+        """Return the port that a variable sets; None where it is not set.
+
+        Raises:
+            ConfigError: it is no port.
+        """
+        return _given(environ, self.variable)
+
 
 FALLBACK = PortRole("RAY_SERVE_FALLBACK_PROXY_HTTP_PORT", 8500, "Ray's Python proxy, HAProxy's fallback")
 METRICS = PortRole("RAY_SERVE_HAPROXY_METRICS_PORT", 9101, "HAProxy's metrics")
@@ -37,6 +45,15 @@ DASHBOARD_METRICS = PortRole("DASHBOARD_METRIC_PORT", 44_227, "the metrics of Ra
 SINGLE = (FALLBACK, METRICS, STATS, DASHBOARD, DASHBOARD_METRICS)
 INGRESS_FIRST = PortRole("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", 30_000, "the ingress replicas, from here on")
 INGRESS_LAST = "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"
+
+
+def _given(environ: Mapping[str, str], variable: str) -> int | None:
+    value = environ.get(variable)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:6]) <= 65535):
+        raise ConfigError(f"the variable {variable} is {value[:80]!r}; it must be a number from 1 to 65535")
+    return int(value)
 
 
 def choose_ports(
@@ -53,7 +70,7 @@ def choose_ports(
         ConfigError: no free port was found.
     """
     can_bind = is_free or is_free_on_loopback
-    used = set(taken) | {int(environ[role.variable]) for role in SINGLE if role.variable in environ}
+    used = set(taken) | {port for role in SINGLE if (port := role.given(environ)) is not None}
     chosen: dict[str, str] = {}
     for role in SINGLE:
         if role.variable in environ:
@@ -69,9 +86,9 @@ def choose_ports(
 
 def ports_of(environ: Mapping[str, str]) -> list[int]:
     """Return every port that a service with these variables may open, with the whole range of its ingress replicas."""
-    single = [int(environ.get(role.variable, role.default)) for role in SINGLE]
-    first = int(environ.get(INGRESS_FIRST.variable, INGRESS_FIRST.default))
-    last = int(environ.get(INGRESS_LAST, first + INGRESS_PORTS))
+    single = [role.given(environ) or role.default for role in SINGLE]
+    first = INGRESS_FIRST.given(environ) or INGRESS_FIRST.default
+    last = _given(environ, INGRESS_LAST) or first + INGRESS_PORTS
     return [*single, *range(first, last)]
 
 
@@ -81,7 +98,8 @@ def named_ports(environ: Mapping[str, str]) -> dict[str, int]:
         **{role.variable: role.purpose for role in (*SINGLE, INGRESS_FIRST)},
         INGRESS_LAST: "the ingress replicas, up to here",
     }
-    return {purpose: int(environ[name]) for name, purpose in variables.items() if name in environ}
+    given = {purpose: _given(environ, name) for name, purpose in variables.items()}
+    return {purpose: port for purpose, port in given.items() if port is not None}
 
 
 def is_free_on_loopback(port: int) -> bool:

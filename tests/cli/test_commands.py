@@ -293,3 +293,19 @@ def test_a_file_that_cannot_be_written_is_one_line(run: Run, folder: Path, tmp_p
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("stop",), ("verify",), ("init", "--force"), ("status", "--url")])
+def test_an_error_is_one_line_on_stderr_however_narrow_the_terminal(
+    command: tuple[str, ...], tmp_path: Path, run: Run
+) -> None:
+    folder = tmp_path / ("a long name " * 9)
+    folder.mkdir()
+    with closed_port() as nowhere:
+        of_command = f"{nowhere}/{'long' * 20}" if "--url" in command else str(folder)
+        result = run(*command, of_command, *(["--timeout", "1"] if "--url" in command else []), columns=40)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    [line] = [line for line in result.stderr.splitlines() if "retrying in" not in line]
+    assert line.startswith("error: ")
+    assert of_command in line

@@ -85,6 +85,10 @@ def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
     assert target.read_text() == "mine"
     assert CliRunner().invoke(main, ["init", str(target), "--force"]).exit_code == 0
     assert target.read_text() != "mine"
+    folder = CliRunner().invoke(main, ["init", str(tmp_path)])
+    assert folder.exit_code == 1
+    assert "is a folder" in folder.stderr
+    assert "--force" not in folder.stderr
 
 
 @pytest.mark.slow
@@ -109,6 +113,10 @@ def test_a_written_configuration_is_the_shipped_one(tmp_path: Path) -> None:
         (b"a: {b", "not YAML"),
         (b"a: !!python/object/apply:os.system [id]", "not YAML"),
         (b"&a [*a]", "must be an object"),
+        (b"applications: [{args: {device: cpu, device: cuda}}]", "'device' is given twice"),
+        (b"applications: [{args: {relations: {a: b, c: d, 'a': e}}}]", "'a' is given twice"),
+        (b"applications: [{}]\napplications: [{}]", "'applications' is given twice"),
+        (b"applications: [{args: {embedder: {gpu_fraction: 0.9}}}]", "args: gpu_fraction of embedder, reranker"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
@@ -118,6 +126,13 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, said: str) -> 
         read_serve_file(file)
     assert said in refused.value.message
     assert "\n" not in refused.value.message
+
+
+def test_a_merged_object_may_repeat_what_it_merges(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("applications: [{args: {embedder: &a {model: x, max_tokens: 9}, reranker: {<<: *a, model: y}}}]")
+    reranker = read_serve_file(file).config.reranker
+    assert (reranker.model, reranker.max_tokens) == ("y", 9)
 
 
 def test_an_empty_host_on_the_command_line_is_not_every_interface() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run, records
-from tests.support.dispatcher import FakeDispatcher
+from tests.support.dispatcher import FakeDispatcher, vector_of
 from tests.support.serving import closed_port
+from trivet.evaluation.measure import Latency
 from trivet.messages import ClassifyRequest, EmbedRequest, RerankRequest
 
 # The fake reranker counts common words; the fake embedder sums a vector for each word.
@@ -53,6 +54,24 @@ def test_retrieval_measures_every_combination(run: Run, own: list[str], dispatch
         assert all(line[name] > 0 for name in TIMES)
     embedded = [request for request in dispatcher.requests if isinstance(request, EmbedRequest)]
     assert {(request.input_type, len(request.texts)) for request in embedded} == {("query", 1), ("document", 3)}
+
+
+def test_a_text_without_a_vector_is_like_no_other(run: Run, own: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_bread(text: str) -> Any:
+        return vector_of(text) * (text != CORPUS[0]["text"])
+
+    monkeypatch.setattr("tests.support.dispatcher.vector_of", without_bread)
+    embedder, *_ = records(run("eval", *own, "--json"))
+    assert 1 / 3 < embedder["MRR"] < 1
+
+
+def test_the_time_of_an_item_counts_what_every_request_held(
+    run: Run, own: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivet.evaluation.measure._Clock.latency", lambda clock: Latency(0, 0, clock.items))
+    items = {line["way"]: line["item_ms"] for line in records(run("eval", *own, "--json"))}
+    assert items["embedder"] == len(CORPUS) + len(QUERIES)
+    assert items["embedder → reranker"] == len(QUERIES) * (1 + len(CORPUS))
 
 
 def test_the_reranker_decides_among_what_the_embedder_found(

@@ -33,6 +33,22 @@ def test_json_is_the_services_own_answer(run: Run) -> None:
     assert json.loads(result.stdout)["object"] == "status"
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_model_that_no_device_serves_ends_it_with_1(run: Run, options: list[str]) -> None:
+    whole = json.loads(run("status", "--json").stdout)
+    for lane in whole["models"]["reranker"]["lanes"].values():
+        lane["ready"] = False
+
+    async def unready(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(whole).encode()})
+
+    with served(unready) as server:
+        result = run("status", *options, server=server)
+    assert result.exit_code == 1
+    assert "reranker" in result.stdout
+
+
 OTHERS = [
     (200, b"<html>\x1b[31m a page"),
     (200, bytes(range(256))),

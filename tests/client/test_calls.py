@@ -177,6 +177,7 @@ async def test_one_string_is_not_a_list_of_texts(
     [
         {"url": "localhost:8000"},
         {"url": "http://[::1"},
+        {"url": "http://127.0.0.1:99999"},
         {"timeout_s": 0},
         {"timeout_s": 1e6},
         {"key": "a\n"},

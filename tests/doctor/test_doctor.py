@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.engine.models.flat.support import write_family
+from tests.support.published import bert
+from trivet.cli import main
 from trivet.config import TASKS, AppConfig
 from trivet.doctor.checks import Finding, examine, ranges
 from trivet.doctor.machine import Machine, PortUse, RunningService, examine_machine, processor_flags
 from trivet.doctor.memory import MemoryNeed, memory_need
-from trivet.doctor.models import STARTER_FACTS, gpu_exceptions, known_facts, padded_models
+from trivet.doctor.models import STARTER_FACTS, gpu_exceptions, known_facts, padded_models, unservable_models
 from trivet.vram.types import Observation
 
 GIB = 1024**3
@@ -78,6 +81,7 @@ def test_the_precision_that_a_processor_supports(flags: set[str], precision: str
         ({"shared_memory_free_bytes": 64 << 20}, "/dev/shm", "--shm-size"),
         ({"ports": (PortUse(8000, "the service", True, "nginx, process 7"),)}, "Ports", "another port"),
         ({"disk_free_bytes": GIB}, "Model cache", "serving.cache_dir"),
+        ({"cache_is_writable": False}, "Model cache", "serving.cache_dir"),
     ],
 )
 def test_every_problem_comes_with_advice(change: dict[str, Any], subject: str, word: str) -> None:
@@ -104,6 +108,86 @@ def test_this_machine_can_be_examined(tmp_path: Path) -> None:
     assert machine.cores >= 1
     assert machine.memory_bytes > machine.available_bytes > 0
     assert machine.cache_bytes == 100
+    assert machine.cache_is_writable
+    assert examine_machine([], tmp_path / "not" / "yet").cache_is_writable
+    assert not examine_machine([], tmp_path / "ir.bin").cache_is_writable
+    assert not examine_machine([], tmp_path / "ir.bin" / "below").cache_is_writable
+
+
+def test_a_port_of_the_administrator_is_in_use_by_no_other_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", refused)
+    [use] = examine_machine([PortUse(80, "the service")], Path("cache")).ports
+    assert use.holder is not None
+    assert "administrator" in use.holder
+
+
+def test_every_simulated_gpu_is_named() -> None:
+    simulated = {"gpus": ["8GiB", {"vram": "24GiB"}]}
+    assert "of 8 GiB and 24 GiB" in finding(GOOD, "GPU", device="simulated", simulated=simulated).text
+
+
+def test_a_directory_that_cannot_be_served_is_a_problem(tmp_path: Path) -> None:
+    bert.write_minilm(tmp_path / "whole")
+    (tmp_path / "no-config").mkdir()
+    bert.write_minilm(tmp_path / "no-weights")
+    (tmp_path / "no-weights" / "model.safetensors").unlink()
+    (tmp_path / "no-weights" / "pytorch_model.bin").touch()
+    faults = {
+        "whole": None,
+        "no-config": "config.json is missing",
+        "no-weights": "is a pickle",
+        "nowhere": "there is no directory",
+    }
+    for name, said in faults.items():
+        model = str(tmp_path / name)
+        config = AppConfig.model_validate({"embedder": {"model": model}})
+        unservable = unservable_models(config)
+        assert set(unservable) == ({"embedder"} if said else set())
+        assert padded_models(config) == {}
+        if said:
+            [found] = [one for one in examine(GOOD, config, unservable=unservable) if one.subject == "Model, embedder"]
+            assert found.level == "problem"
+            assert said in found.text
+            allowed = AppConfig.model_validate({"embedder": {"model": model}, "pickled_models": [model]})
+            assert bool(unservable_models(allowed)) == (name != "no-weights")
+    assert unservable_models(AppConfig.model_validate(FLAGSHIPS)) == {}
+
+
+def test_a_model_in_the_folder_of_models_is_described(tmp_path: Path) -> None:
+    (tmp_path / "us" / "ours").mkdir(parents=True)
+    (tmp_path / "us" / "ours" / "config.json").write_text('{"model_type": "deberta-v2"}')
+    config = AppConfig.model_validate({"classifier": {"model": "us/ours"}, "serving": {"models_dir": str(tmp_path)}})
+    assert "deberta-v2" in padded_models(config)["classifier"]
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[red]x"])
+def test_a_folder_in_brackets_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"applications: [{{args: {{device: cpu, serving: {{cache_dir: '{tmp_path}/{name}'}}}}}}]")
+    ran = CliRunner().invoke(main, ["doctor", str(file)], env={"COLUMNS": "400"})
+    assert f"/{name}: 0 B" in ran.stdout
+
+
+@pytest.mark.parametrize("key", ["cache_dir", "models_dir"])
+def test_the_home_of_nobody_is_one_line(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"applications: [{{args: {{embedder: {{model: m}}, serving: {{{key}: '~nobody-here/x'}}}}}}]")
+    ran = CliRunner().invoke(main, ["doctor", str(file)])
+    assert ran.exit_code == 1
+    assert "error: ~nobody-here/x" in ran.stderr
+    assert unservable_models(AppConfig.model_validate({"embedder": {"model": "~nobody-here/x"}}))
+
+
+@pytest.mark.parametrize("port", ["http", "99999", "0", "-1", "9" * 5000])
+def test_a_variable_that_is_no_port_is_one_line(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_METRICS_PORT", port)
+    ran = CliRunner().invoke(main, ["doctor"])
+    assert ran.exit_code == 1
+    [line] = [line for line in ran.stderr.splitlines() if "error" in line]
+    assert "the variable RAY_SERVE_HAPROXY_METRICS_PORT is" in line
 
 
 def test_a_model_that_a_gpu_pads_is_named_with_the_reason(tmp_path: Path) -> None:
@@ -167,6 +251,15 @@ def test_the_estimate_is_near_what_was_measured() -> None:
     assert need("bf16").peak_bytes / 2**20 == pytest.approx(2133, rel=0.15)
     assert need("int8", **FLAGSHIPS).peak_bytes / 2**20 == pytest.approx(4017, rel=0.15)
     assert need("bf16", embedder={"model": "somebody/unknown"}).unknown == ("embedder",)
+
+
+def test_replicas_of_a_simulated_gpu_are_in_the_memory_of_this_machine() -> None:
+    def need(device: str) -> MemoryNeed:
+        config = AppConfig.model_validate({"device": device, **FLAGSHIPS})
+        return memory_need(config, known_facts(config), "bf16", with_gpu=False)
+
+    cpu, simulated = need("cpu"), need("simulated")
+    assert simulated.peak_bytes == cpu.peak_bytes + cpu.replica_bytes
 
 
 @pytest.mark.parametrize(("device", "level"), [("auto", "note"), ("cuda", "problem")])

@@ -95,7 +95,8 @@ def test_the_bundled_sets_can_be_read() -> None:
     assert (len(topics.texts), len(topics.labels)) == (100, 8)
 
 
-def test_a_small_sample_still_has_several_labels() -> None:
-    topics = read_bundled("topics", limit=8)
+@pytest.mark.parametrize("limit", [1, 8])
+def test_a_small_sample_is_labelled_with_all_labels(limit: int) -> None:
+    topics = read_bundled("topics", limit=limit)
     assert isinstance(topics, TextSet)
-    assert len(topics.labels) > 3
+    assert (len(topics.texts), len(topics.labels)) == (limit, 8)

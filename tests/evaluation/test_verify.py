@@ -14,6 +14,8 @@ from tests.support.conversions import convert_here
 from tests.support.published import bert
 from trivet.checkpoint.description import ModelFiles
 from trivet.cli import main
+from trivet.config import AppConfig
+from trivet.errors import ModelError
 from trivet.evaluation.files import BadSet
 from trivet.evaluation.verify.agreement import BOUNDS, compare_logits, compare_scores, compare_vectors, rank_agreement
 from trivet.evaluation.verify.reference import NoReference, Reference
@@ -68,8 +70,47 @@ def test_texts_of_a_file(tmp_path: Path) -> None:
         objects.write_text(content)
         with pytest.raises(BadSet):
             read_texts(objects)
-    with pytest.raises(BadSet, match="cannot be read"):
+    with pytest.raises(BadSet, match="No such file"):
         read_texts(tmp_path / "none.txt")
+
+
+def test_only_a_line_feed_ends_a_text(tmp_path: Path) -> None:
+    lines, objects = tmp_path / "a.txt", tmp_path / "a.JSONL"
+    lines.write_text("\ufeffone\x0cstill one\u2028\r\n\r\ntwo\n", newline="")
+    objects.write_text('\ufeff{"text": "one\u2028"}\n{"text": "two"}\n')
+    assert read_texts(lines) == ["one\x0cstill one\u2028", "two"]
+    assert read_texts(objects) == ["one\u2028", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [('{"text": "one"}\n\n\nno', ":4: "), ('{"text":' * 99_999, ":1: "), ('{"text": "\\ud800"}\n', ":1: ")],
+)
+def test_a_line_that_is_no_text_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(content)
+    with pytest.raises(BadSet, match=said):
+        read_texts(file)
+
+
+def test_numbers_that_are_none_differ() -> None:
+    reference = np.arange(20, dtype=np.float32)[None, :]
+    served = reference.copy()
+    served[0, -1] = np.nan  # the largest, where a rank would be right
+    assert not compare_logits("logits", served, reference, BOUNDS["bf16"]).agrees
+
+
+def test_without_a_file_the_shipped_configuration_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def no_model(config: AppConfig, *_others: object) -> None:
+        asked.append(config.embedder.model)
+        raise ModelError("none here")
+
+    monkeypatch.setattr("trivet.evaluation.verify.run.verify_model", no_model)
+    assert CliRunner().invoke(main, ["verify"]).exit_code == 1
+    assert asked == ["starter"]
 
 
 def test_bundled_texts_are_of_many_lengths() -> None:
@@ -137,3 +178,11 @@ def test_the_command_agrees_and_notices_another_model(
 def test_a_wrong_command_line_is_refused(config: Path) -> None:
     for wrong in (["--model", "embedders"], ["--lane", "tpu"], ["--texts", "none.txt"]):
         assert CliRunner().invoke(main, ["verify", str(config), *wrong]).exit_code == 2
+
+
+def test_a_gpu_that_is_not_here_is_one_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("trivet.evaluation.verify.run.prepare_model", None)  # nothing is prepared in vain
+    ran = CliRunner().invoke(main, ["verify", str(config), "--lane", "gpu", "--model", "embedder"])
+    assert ran.exit_code == 1
+    assert "finds no GPU here" in ran.stderr

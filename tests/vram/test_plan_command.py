@@ -46,6 +46,23 @@ def test_the_cpu_preset_divides_nothing() -> None:
     assert "all-MiniLM-L6-v2" in ran.stdout
 
 
+def test_the_cpu_preset_on_a_gpu_divides_that_gpu() -> None:
+    ran = CliRunner().invoke(APP, ["--preset", "cpu", "--vram", "8GiB", "--external", "4GiB"])
+    assert ran.exit_code == 0, ran.output
+    assert "left to others" in ran.stdout
+
+
+def test_a_gpu_that_no_preset_fits_is_named() -> None:
+    for arguments, said in (
+        (["--vram", "2GiB"], "The GPU has 2 GiB:"),
+        (["--vram", "8GiB", "--external", "5GiB"], "5 GiB"),
+    ):
+        ran = CliRunner().invoke(APP, arguments)
+        assert ran.exit_code == 0, ran.output
+        assert "no GPU to divide" in ran.stdout
+        assert said in ran.stderr
+
+
 def test_without_models_the_largest_preset_that_fits_is_planned() -> None:
     for vram, expected in (("8GiB", "ModernBERT-large"), ("5GiB", "gte-modernbert-base"), ("1GiB", "all-MiniLM-L6-v2")):
         ran = CliRunner().invoke(APP, ["--vram", vram])
@@ -99,6 +116,27 @@ def test_a_written_configuration_has_the_prompts_of_known_models(
     assert read_serve_file(file).config.embedder.prompts == prompts
 
 
+@pytest.mark.parametrize("name", ["a b #c", "a: b", "2024", "true", "ünï '\"{", "- a"])
+def test_a_written_configuration_names_folders_as_they_are(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "my plan.yaml"
+    file.write_text(configuration([name, "BAAI/bge-reranker-base", f"x/{name}"], None, CpuConfig(), file=str(file)))
+    config = read_serve_file(file).config
+    assert (config.embedder.model, config.classifier.model) == (name, f"x/{name}")
+    assert f"--config '{file}'" in file.read_text()
+    assert "model: BAAI/bge-reranker-base\n" in file.read_text()
+
+
+def test_a_folder_that_yaml_cannot_name_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        bert.write_minilm(folder)
+    folders[0] = folders[0].rename(tmp_path / "\udcff")
+    file = tmp_path / "planned.yaml"
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", ",".join(map(str, folders)), "--write", str(file)])
+    assert ran.exit_code == 2
+    assert not file.exists()
+
+
 def test_a_plan_describes_models_that_are_here(tmp_path: Path) -> None:
     folder = tmp_path / "small-embedder"
     bert.write_minilm(folder)
@@ -110,6 +148,15 @@ def test_a_plan_describes_models_that_are_here(tmp_path: Path) -> None:
     assert "KiB" in row
     [unknown] = [line for line in ran.stdout.splitlines() if line.startswith("all-MiniLM-L6-v2") and "?" in line]
     assert "MiB" in unknown
+
+
+def test_folders_may_end_in_the_same_name_and_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for task in ("embedder", "reranker"):
+        bert.write_minilm(tmp_path / task / "v1")
+    ran = CliRunner().invoke(APP, ["--vram", "8GiB", "--models", f"{tmp_path}/embedder/v1/,~/reranker/v1"])
+    assert ran.exit_code == 0, ran.output
+    assert len([line for line in ran.stdout.splitlines() if line.startswith("v1 ")]) == 4  # two rows of each table
 
 
 def test_a_plan_says_why_a_gpu_pads_a_model(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ read: the config.json and the headers of the safetensors files suffice.
 """
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -121,13 +122,15 @@ def _parameters_in(shard: Path) -> int:
         (header_bytes,) = struct.unpack("<Q", prefix)
         try:
             header = json.loads(file.read(min(header_bytes, shard.stat().st_size)))
-        except ValueError as error:
+            if not isinstance(header, dict):
+                raise ValueError("it is no JSON object")
+            return sum(_elements(name, tensor) for name, tensor in header.items() if name != "__metadata__")
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{shard}: damaged safetensors header: {error}") from error
-    total = 0
-    for key, tensor in header.items():
-        if key != "__metadata__":
-            count = 1
-            for size in tensor["shape"]:
-                count *= size
-            total += count
-    return total
+
+
+def _elements(name: str, tensor: Any) -> int:
+    shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"the tensor {name[:80]!r} has no shape")
+    return math.prod(shape)

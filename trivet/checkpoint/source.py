@@ -58,7 +58,7 @@ def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow
     if spec == "starter":
         path = prepare_starter(task, cache)
         return ModelSource(f"trivet-starter-{task}", path, _revision(path, cache))
-    directory = Path(spec).expanduser()
+    directory = Path(os.path.expanduser(spec))
     if directory.is_dir():
         return ModelSource(directory.name, directory, _revision(directory, cache))
     if directory.is_absolute() or spec.startswith((".", "~")):

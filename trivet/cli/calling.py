@@ -55,7 +55,7 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
 
     def report_retry(details: RetryDetails) -> None:
         line = f"{details.caused_by}; retrying in {details.wait_for:.1f} s"
-        console.print("\n".join(shown_lines(line)), markup=False, highlight=False)
+        console.print("\n".join(shown_lines(line)), markup=False, highlight=False, soft_wrap=True)
 
     stamina.instrumentation.set_on_retry_hooks([report_retry])
     try:
@@ -75,7 +75,7 @@ def run(work: Coroutine[Any, Any, T], console: Console) -> T:
 
 def fail(console: Console, message: str) -> NoReturn:
     """Print the error and exit with code 1. It may repeat what a server sent, which must not command the terminal."""
-    console.print("\n".join(shown_lines(f"error: {message}")), markup=False, highlight=False)
+    console.print("\n".join(shown_lines(f"error: {message}")), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

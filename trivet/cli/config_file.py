@@ -95,8 +95,10 @@ def read_serve_file(
     """
     import yaml
 
+    from trivet.cli.yaml_file import load_yaml
+
     try:
-        content = _object(yaml.safe_load(path.read_text(encoding="utf-8")), "the file")
+        content = _object(load_yaml(path.read_text(encoding="utf-8")), "the file")
         applications = content.get("applications")
         if not isinstance(applications, list) or len(applications) != 1:
             raise ValueError("`applications` must be a list with one entry")
@@ -124,14 +126,24 @@ def read_serve_file(
     try:
         config = AppConfig.model_validate(arguments)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: applications[0].args.{key}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {what_is_wrong(error, 'applications[0].args')}") from error
     if (prefix := application.get("route_prefix", "/")) != "/":
         raise ConfigError(f"{path}: applications[0].route_prefix is {prefix!r}; Trivet's paths begin at /")
     content["http_options"] = http
     content["applications"] = [{**application, "args": absolute_paths(arguments, Path.cwd())}]
     return ServeFile(path, http["host"], http["port"], config, content)
+
+
+def what_is_wrong(error: ValidationError, *above: str) -> str:
+    """Name the first wrong key of a configuration, and say what is wrong with it.
+
+    Args:
+        error: of the configuration.
+        above: the keys that lead to it.
+    """
+    first = error.errors()[0]
+    key = ".".join((*above, *map(str, first["loc"])))
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

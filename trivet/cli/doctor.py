@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from trivet.cli.config_file import ConfigArgument, ConfigOption, PortOption, chosen_file, read_serve_file
-from trivet.errors import ConfigError
+from trivet.index.names import shown
 from trivet.paths import cache_dir
 from trivet.units import format_bytes
 
@@ -35,15 +35,10 @@ def doctor_command(
     """Check a configuration against this machine. Exits with 1 if there is a problem."""
     from trivet.doctor.checks import examine
     from trivet.doctor.machine import examine_machine
-    from trivet.doctor.models import gpu_exceptions, known_facts, padded_models
+    from trivet.doctor.models import gpu_exceptions, known_facts, padded_models, unservable_models
 
     console = Console()
-    path = chosen_file(config, config_option)
-    try:
-        file = read_serve_file(path, port=port)
-    except ConfigError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
+    file = read_serve_file(chosen_file(config, config_option), port=port)
     if memory:
         _show_memory(console, file.port)
         return
@@ -52,12 +47,18 @@ def doctor_command(
         return
     cache = cache_dir(file.config.serving.cache_dir)
     machine = examine_machine(_ports(file.port), cache, _running(cache, file.port))
-    exceptions = gpu_exceptions(file.config, machine.gpu_capability)
-    findings = examine(machine, file.config, padded_models(file.config), known_facts(file.config), exceptions)
+    findings = examine(
+        machine,
+        file.config,
+        padded_models(file.config),
+        known_facts(file.config),
+        gpu_exceptions(file.config, machine.gpu_capability),
+        unservable_models(file.config),
+    )
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for finding in findings:
-        advice = f"\n[dim]→ {finding.advice}[/dim]" if finding.advice else ""
-        table.add_row(_MARKS[finding.level], finding.subject, finding.text + advice)
+        advice = (f"\n→ {shown(finding.advice)}", "dim") if finding.advice else ""
+        table.add_row(_MARKS[finding.level], finding.subject, Text.assemble(shown(finding.text), advice))
     console.print(table)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -69,7 +70,7 @@ def _ports(port: int) -> "list[PortUse]":
     from trivet.doctor.machine import PortUse
 
     roles = [
-        PortUse(int(os.environ.get(role.variable, role.default)), role.purpose, role.variable in os.environ)
+        PortUse(role.given(os.environ) or role.default, role.purpose, role.variable in os.environ)
         for role in (*SINGLE, INGRESS_FIRST)
     ]
     return [PortUse(port, "the service", is_fixed=True), *roles]
@@ -93,7 +94,7 @@ def _clean(console: Console, cache: Path) -> None:
     found = list(dead_services(cache))
     for service, record in found:
         ended = clear(service, record)
-        console.print(f"{record.url}: ended {ended} processes, removed {record.folder}", highlight=False)
+        console.print(f"{record.url}: ended {ended} processes, removed {record.folder}", markup=False, highlight=False)
     if not found:
         console.print("no killed service has left anything")
 
@@ -102,11 +103,7 @@ def _show_memory(console: Console, port: int) -> None:
     """Print the running service's memory by role, and in total."""
     from deployments.service.host_memory import by_role, measure, service_behind
 
-    try:
-        measured = measure(service_behind(port))
-    except ConfigError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
+    measured = measure(service_behind(port))
     table = Table("process", "number", "PSS", box=None, padding=(0, 2, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from trivet.errors import ConfigError
 from trivet.paths import shipped_config
 
 _HEAD = """\
@@ -19,17 +19,16 @@ def init_command(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented serve_config.yaml with every key and its default."""
-    console = Console(stderr=True)
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(_HEAD + _without_head(shipped_config().read_text(encoding="utf-8")))
-    except FileExistsError:
-        console.print(f"error: {path} exists; --force replaces it", markup=False, highlight=False)
-        raise typer.Exit(1) from None
     except OSError as error:
-        console.print(f"error: {path} cannot be written: {error.strerror}", markup=False, highlight=False)
-        raise typer.Exit(1) from error
-    console.print(f"wrote {path}; `trivet serve` in its folder reads it", markup=False, highlight=False)
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder; name a file in it") from error
+        if isinstance(error, FileExistsError):
+            raise ConfigError(f"{path} exists; --force replaces it") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path}; `trivet serve` in its folder reads it", err=True)
 
 
 def _without_head(text: str) -> str:

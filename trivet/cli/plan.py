@@ -1,5 +1,6 @@
 """`trivet plan`: divides a GPU among models, or explains why they do not fit. Downloads nothing."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,14 @@ def _dtype(text: str) -> Dtype:
         if dtype == text:
             return dtype
     raise typer.BadParameter(f"{text!r} is not one of {', '.join(DTYPES)}")
+
+
+def _check_text(names: str) -> None:
+    """Refuse names of files that are not UTF-8: neither a terminal nor a configuration can show them."""
+    try:
+        names.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{names.encode(errors='backslashreplace').decode()} is not UTF-8") from error
 
 
 def plan_command(
@@ -83,6 +92,7 @@ def plan_command(
 
     Without --models and --preset, plans the largest preset that fits this machine's GPU.
     """
+    _check_text(f"{models or ''}{write or ''}")
     if models is not None and preset is not None:
         raise typer.BadParameter("give either --models or --preset")
     if smaller and preset is None:
@@ -110,6 +120,15 @@ def plan_command(
             if external is None:
                 assumptions = replace(assumptions, external_bytes=used_bytes)
         preset, smaller = _fitting(gpu_bytes, precision, assumptions)
+        if preset == "cpu":
+            if gpu_bytes:
+                left = f", of which {format_bytes(assumptions.external_bytes)} are left to others"
+                typer.echo(
+                    f"The GPU has {format_bytes(gpu_bytes)}{left if assumptions.external_bytes else ''}: "
+                    "no preset for a GPU fits it. --models, or --preset cpu with --vram, plans smaller models for it.",
+                    err=True,
+                )
+            gpu_bytes = 0
         external = external or "as it is"  # not the preset's: the memory of others is known
     if preset is not None:
         if preset not in PRESETS:
@@ -119,9 +138,9 @@ def plan_command(
         gpu_bytes = chosen.gpu_bytes if gpu_bytes is None else gpu_bytes
         if external is None:
             assumptions = replace(assumptions, external_bytes=chosen.external_bytes)
-        if gpus is None and (chosen.gpu_bytes == 0 or gpu_bytes == 0):
+        if gpus is None and gpu_bytes == 0:
             found = [facts_for(name) for name in names]
-            typer.echo(f"cpu ({chosen.purpose}): no GPU to divide.\n\n{render_about(found)}")
+            typer.echo(f"{preset} ({chosen.purpose}): no GPU to divide.\n\n{render_about(found)}")
             check(need_of(config, found, with_gpu=False), config.cpu.replicas, available_bytes)
             _write(write, names, None, config)
             return
@@ -190,4 +209,4 @@ def _write(file: Path | None, names: Sequence[str], planned: Plan | None, config
     except OSError as error:
         typer.echo(f"{file} cannot be written: {error.strerror}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"Wrote {file}; next: trivet serve --config {file}", err=True)
+    typer.echo(f"Wrote {file}; next: trivet serve --config {shlex.quote(str(file))}", err=True)

@@ -7,6 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from trivet.checkpoint.memory import ModelFacts
+from trivet.cli.config_file import what_is_wrong
 from trivet.config import TASKS, AppConfig, ReplicaBounds
 from trivet.doctor.memory import MemoryNeed, memory_need, precision_of
 from trivet.units import format_bytes
@@ -23,8 +24,7 @@ def cpu_settings(replicas: str, precision: str | None) -> AppConfig:
         bounds = {"min": int(least), "max": int(most if dash else least)}
         return AppConfig.model_validate({"cpu": {"replicas": bounds, "precision": precision or "auto"}})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise typer.BadParameter(what_is_wrong(error)) from error
     except ValueError as error:
         raise typer.BadParameter(f"{replicas!r} is neither a number of replicas nor bounds such as 1-4") from error
 

@@ -253,5 +253,5 @@ def obstacle(file: ServeFile) -> str | None:
 
 
 def _fail(console: Console, message: str) -> NoReturn:
-    console.print(f"[red]error:[/red] {escape(message)}", highlight=False)
+    console.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -89,10 +89,16 @@ def status_command(
     """
     console = Console(stderr=True)
     client = connect(url, key, timeout_s)
+    whole = run(_asked(client, _WholeCall("/v1/status", Whole)), console)
     if as_json:
-        typer.echo(run(_asked(client, _WholeCall("/v1/status", Whole)), console).text)
-        return
-    answer = run(_asked(client, Call("/v1/status", Status)), console)
+        typer.echo(whole.text)
+    else:
+        _show(whole.status)
+    if any(not any(lane["ready"] for lane in model["lanes"].values()) for model in whole.status.models.values()):
+        raise typer.Exit(1)
+
+
+def _show(answer: Status) -> None:
     out = Console()
     out.print(models_table(answer.models))
     for task, model in answer.models.items():
@@ -108,24 +114,23 @@ def status_command(
     if answer.ports:
         listed = ", ".join(f"{purpose} {port}" for purpose, port in answer.ports.items())
         out.print(shown(f"Ports: {listed}"), markup=False, highlight=False)
-    if any(not any(lane["ready"] for lane in model["lanes"].values()) for model in answer.models.values()):
-        raise typer.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Whole(Answer):
-    """An answer as it came."""
+    """An answer as it came, and what it says."""
 
     text: str
+    status: Status
 
 
 class _WholeCall(Call[Whole]):
-    """A call whose answer is not parsed."""
+    """A call whose answer is kept as it came, too."""
 
     def read(self, content: bytes, headers: Mapping[str, str]) -> Whole:
         """Return the body, provided that it is a status: whatever listens there may send a page or codes."""
-        Call(self.path, Status).read(content, headers)
-        return Whole(content.decode())
+        status = Call(self.path, Status).read(content, headers)
+        return Whole(content.decode(), status)
 
 
 async def _asked(client: AsyncClient, call: Call[AnswerT]) -> AnswerT:

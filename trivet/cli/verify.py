@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from trivet.cli.config_file import read_serve_file
+from trivet.cli.config_file import ConfigArgument, ConfigOption, chosen_file, read_serve_file
 from trivet.cli.output import json_line, opened
-from trivet.config import TASKS, Lane, Task
-from trivet.errors import TrivetError
+from trivet.config import TASKS, Task
 
 if TYPE_CHECKING:
     from trivet.evaluation.verify.run import Verdict
 
 
 def verify_command(
-    config: Annotated[Path, typer.Argument(help="A Serve config file.")] = Path("serve_config.yaml"),
+    config: ConfigArgument = None,
+    config_option: ConfigOption = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Only this one: embedder, reranker or classifier.")
     ] = None,
@@ -43,22 +42,20 @@ def verify_command(
     from trivet.evaluation.verify.texts import bundled_texts, read_texts
 
     console = Console(stderr=True)
+    path = chosen_file(config, config_option)
     chosen = _tasks(tasks)
     if lane not in (None, "gpu", "cpu"):
         raise typer.BadParameter(f"--lane is gpu or cpu, not {lane!r}")
     try:
         of_file = bundled_texts() if texts is None else read_texts(texts)
-        settings = read_serve_file(config).config
-        on: Lane = "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else lane_of(settings)
+        settings = read_serve_file(path).config
+        on = lane_of(settings, "gpu" if lane == "gpu" else "cpu" if lane == "cpu" else None)
         verdicts = []
         for task in chosen:
             console.print(f"{task}: {settings.model_for(task).model}", markup=False, highlight=False)
             verdicts.append(verify_model(settings, task, on, of_file))
     except BadSet as error:
         raise typer.BadParameter(str(error)) from error
-    except TrivetError as error:
-        console.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
-        raise typer.Exit(1) from error
     _show(verdicts, json_lines=json_lines)
     if not all(verdict.agrees for verdict in verdicts):
         raise typer.Exit(1)

@@ -40,9 +40,11 @@ class Connection:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}")
         try:
-            httpx.URL(self.url)
+            port = httpx.URL(self.url).port
         except httpx.InvalidURL as error:
             raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}: {error}") from error
+        if port is not None and not 1 <= port <= 65535:
+            raise ValueError(f"{self.url!r} is not a URL such as {DEFAULT_URL}: there is no port {port}")
         if self.key and not (self.key.isascii() and self.key.isprintable()):
             raise ValueError("the key has characters that no key has, such as a line end or a letter outside of ASCII")
         _check_timeout(self.timeout_s)

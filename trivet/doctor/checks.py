@@ -36,6 +36,7 @@ def examine(
     padded: Mapping[Task, str] | None = None,
     facts: Mapping[Task, ModelFacts | None] | None = None,
     exceptions: Mapping[Task, Sequence[str]] | None = None,
+    unservable: Mapping[Task, str] | None = None,
 ) -> list[Finding]:
     """Return all findings, the most important subjects first.
 
@@ -45,10 +46,12 @@ def examine(
         padded: the models that a GPU computes on padded sequences, and why; see `trivet.doctor.models`.
         facts: the size of each model, None where it is not known; see `trivet.doctor.models`.
         exceptions: what the GPU does otherwise than usual for a model, and why; see `trivet.doctor.models`.
+        unservable: the models that cannot be served, and why; see `trivet.doctor.models`.
     """
     known = facts or {}
     return [
         *([_service(machine.service)] if machine.service is not None else []),
+        *(_unservable(task, reason) for task, reason in (unservable or {}).items()),
         _gpu(machine, config),
         *_gpu_room(machine, config, known),
         *(_padded(task, reason) for task, reason in (padded or {}).items() if config.device != "cpu"),
@@ -64,8 +67,8 @@ def examine(
 def _gpu(machine: Machine, config: AppConfig) -> Finding:
     gpu = machine.gpu
     if config.device == "simulated":
-        size = format_bytes(config.simulated.vram)
-        return Finding("note", "GPU", f"simulated: a modelled GPU of {size}; forwards run on the CPU")
+        sizes = " and ".join(format_bytes(gpu.vram) for gpu in config.simulated.all_gpus())
+        return Finding("note", "GPU", f"simulated: modelled, of {sizes}; forwards run on the CPU")
     if config.device == "cpu":
         return Finding("ok", "GPU", "not used (device: cpu)")
     if gpu.known and machine.cpu_torch is not None:
@@ -128,6 +131,12 @@ def _gpu_room(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFac
                 f"{format_bytes(needed_bytes)}: what lacks room runs on the CPU"
             )
             yield Finding(level, "GPU, room", text, "`trivet plan` names models that fit")
+
+
+def _unservable(task: Task, reason: str) -> Finding:
+    return Finding(
+        "problem", f"Model, {task}", f"it cannot be served: {reason}", f"complete it, or change {task}.model"
+    )
 
 
 def _padded(task: Task, reason: str) -> Finding:
@@ -200,6 +209,9 @@ def _ports(machine: Machine) -> Iterator[Finding]:
 
 
 def _cache(machine: Machine) -> Finding:
+    if not machine.cache_is_writable:
+        text = f"{machine.cache_dir} is no folder in which this user can write"
+        return Finding("problem", "Model cache", text, "set serving.cache_dir to one")
     free = format_bytes(machine.disk_free_bytes)
     text = f"{machine.cache_dir}: {format_bytes(machine.cache_bytes)}, {free} free on disk"
     if machine.disk_free_bytes < FREE_DISK_BYTES:

@@ -1,5 +1,6 @@
 """Examines this machine: processor, memory, GPU, ports and caches. `trivet.doctor.checks` evaluates the result."""
 
+import os
 import shutil
 import socket
 import time
@@ -59,6 +60,8 @@ class Machine:
     cache_dir: Path
     cache_bytes: int
     disk_free_bytes: int
+    cache_is_writable: bool = True
+    """Whether it is a folder in which this user can write, or can be made as one."""
     service: RunningService | None = None
     """The service on the configured port, if it runs."""
     gpu_capability: Capability | None = None
@@ -75,7 +78,7 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
     memory = psutil.virtual_memory()
     shared = Path("/dev/shm")
     gpu = read_gpu()
-    existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
+    existing = next(path for path in (cache_dir, *cache_dir.absolute().parents) if os.path.exists(path))
     return Machine(
         cores=len(psutil.Process().cpu_affinity()),
         processor_flags=this_processors_flags(),
@@ -87,10 +90,21 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
         cpu_torch=torch_without_cuda(),
         ports=tuple(replace(use, holder=_holder(use.port)) for use in ports),
         cache_dir=cache_dir,
-        cache_bytes=sum(file.stat().st_size for file in cache_dir.rglob("*") if file.is_file()),
+        cache_bytes=_size_bytes(cache_dir),
+        cache_is_writable=existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
         disk_free_bytes=shutil.disk_usage(existing).free,
         service=service,
     )
+
+
+def _size_bytes(folder: Path) -> int:
+    """Return the size of the files below a folder that can be seen; a service may remove one meanwhile."""
+    total_bytes = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total_bytes += os.stat(os.path.join(parent, name)).st_size
+    return total_bytes
 
 
 def read_gpu() -> Observation:
@@ -126,6 +140,8 @@ def _holder(port: int) -> str | None:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "the system, which keeps it for its administrator"
         except OSError:
             return _listener(port)
     return None

@@ -55,11 +55,13 @@ def memory_need(
         config: of the service.
         facts: of each model; None where they are not known before it is fetched.
         precision: at which the CPU replicas compute.
-        with_gpu: whether each model has a second process for the GPU.
+        with_gpu: whether each model has a second process for the GPU. Beside a simulated one it has a second process
+            that computes on the CPU, whatever this says.
     """
     rest_bytes = peak_bytes = SERVICE_BYTES
     replica_bytes = 0
-    rests = with_gpu and config.cpu.rest_after_s is not None
+    simulated = config.device == "simulated"
+    rests = (with_gpu or simulated) and config.cpu.rest_after_s is not None
     for task in TASKS:
         known = facts.get(task)
         weights_bytes = activations_bytes = 0
@@ -67,11 +69,11 @@ def memory_need(
             weights_bytes = known.cpu_bytes(precision, tokens=0)
             tokens = max(config.cpu.token_budget, known.max_tokens)
             activations_bytes = known.cpu_bytes(precision, tokens) - weights_bytes
-        gpu_bytes = config.gpu.replicas * GPU_PROCESS_BYTES if with_gpu else 0
         at_peak_bytes = CPU_PROCESS_BYTES + weights_bytes + activations_bytes
         at_rest_bytes = CPU_PROCESS_BYTES + (0 if rests else weights_bytes)
-        rest_bytes += config.cpu.replicas.min * at_rest_bytes + gpu_bytes
-        peak_bytes += config.cpu.replicas.max * at_peak_bytes + gpu_bytes
+        beside_bytes = at_peak_bytes if simulated else GPU_PROCESS_BYTES if with_gpu else 0
+        rest_bytes += config.cpu.replicas.min * at_rest_bytes + config.gpu.replicas * beside_bytes
+        peak_bytes += config.cpu.replicas.max * at_peak_bytes + config.gpu.replicas * beside_bytes
         replica_bytes += at_peak_bytes
     return MemoryNeed(rest_bytes, peak_bytes, replica_bytes, tuple(task for task in TASKS if facts.get(task) is None))
 

@@ -1,13 +1,17 @@
 """Finds the size of the configured models, and how a GPU would compute them, as far as they are known without a hub."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from trivet.checkpoint.files import read_config
+from trivet.checkpoint.files import find_weight_files, read_config
 from trivet.checkpoint.flat.model import padded_because, read_body
 from trivet.checkpoint.gpu_form import AMPERE, Capability, fp16_overflow, gpu_precision, varlen_refusal
+from trivet.checkpoint.hub import fetched
 from trivet.checkpoint.memory import ModelFacts
 from trivet.config import TASKS, AppConfig, Task
 from trivet.errors import ModelError
+from trivet.paths import expanded
 from trivet.vram.planning.facts import CATALOGUE, facts_for
 
 STARTER_FACTS = CATALOGUE["sentence-transformers/all-MiniLM-L6-v2"]
@@ -22,15 +26,48 @@ def known_facts(config: AppConfig) -> dict[Task, ModelFacts | None]:
 def _facts(config: AppConfig, model: str) -> ModelFacts | None:
     if model == "starter":
         return STARTER_FACTS
-    kept = Path(config.serving.models_dir or ".").expanduser() / model
     try:
-        return facts_for(str(kept) if config.serving.models_dir and kept.is_dir() else str(Path(model).expanduser()))
+        return facts_for(str(_directory(config, model) or model))
     except ModelError:
         return None
 
 
+def _directory(config: AppConfig, model: str) -> Path | None:
+    """Return the directory that a model is, or that `serving.models_dir` holds of it; None where there is none."""
+    kept = expanded(config.serving.models_dir) / model if config.serving.models_dir else None
+    return next(
+        (found for found in (Path(os.path.expanduser(model)), kept) if found is not None and found.is_dir()), None
+    )
+
+
+def _here(config: AppConfig, task: Task) -> Path | None:
+    """Return the folder of a task's model; None for a starter, and for a model that has not been fetched."""
+    model = config.model_for(task).model
+    return None if model == "starter" else _directory(config, model) or fetched(model)
+
+
+def unservable_models(config: AppConfig) -> dict[Task, str]:
+    """Return the models whose directory cannot be served, and why. What the hub has is not known."""
+    found: dict[Task, str] = {}
+    for task in TASKS:
+        model = config.model_for(task).model
+        directory = None if model == "starter" else _directory(config, model)
+        try:
+            if directory is not None:
+                padded_because(directory, task)
+                if model not in config.pickled_models:
+                    find_weight_files(directory)
+            elif model.startswith(("/", ".", "~")):
+                found[task] = f"there is no directory {model}"
+        except ModelError as error:
+            found[task] = error.message
+    return found
+
+
 def gpu_exceptions(config: AppConfig, capability: Capability | None) -> dict[Task, tuple[str, ...]]:
-    """Return what this machine's GPU does otherwise than usual for a model, and why. Only directories are read.
+    """Return what this machine's GPU does otherwise than usual for a model, and why.
+
+    Only models that are here are read.
 
     Args:
         config: of the service.
@@ -39,15 +76,15 @@ def gpu_exceptions(config: AppConfig, capability: Capability | None) -> dict[Tas
     found: dict[Task, tuple[str, ...]] = {}
     assumed = AMPERE if capability is None else capability
     for task in TASKS:
-        directory = Path(config.model_for(task).model).expanduser()
-        if not directory.is_dir():
+        directory = _here(config, task)
+        if directory is None:
             continue
         try:
             about = read_config(directory)
             chosen = gpu_precision(config.gpu.dtype, assumed, fp16_overflow(about))
             body = None if padded_because(directory, task) is not None else read_body(about)
         except ModelError:
-            continue  # `padded_models` says what is wrong with it
+            continue  # `unservable_models` says what is wrong with it
         notes = [] if chosen.because is None else [f"computed in {chosen.dtype}: {chosen.because}"]
         refusal = None if body is None else varlen_refusal(assumed, chosen.dtype, body.head_size)
         if refusal is not None:
@@ -58,16 +95,14 @@ def gpu_exceptions(config: AppConfig, capability: Capability | None) -> dict[Tas
 
 
 def padded_models(config: AppConfig) -> dict[Task, str]:
-    """Return the models that a GPU computes on padded sequences, and why. Only directories are read."""
+    """Return the models that a GPU computes on padded sequences, and why. Only models that are here are read."""
     found: dict[Task, str] = {}
     for task in TASKS:
-        directory = Path(config.model_for(task).model).expanduser()
-        if not directory.is_dir():
-            continue  # a starter model, which is packed, or a hub id, whose files may not be here yet
-        try:
+        directory = _here(config, task)
+        if directory is None:
+            continue  # a starter model, which is packed, or a hub id, whose files are not here yet
+        with suppress(ModelError):  # `unservable_models` says what is wrong with it
             reason = padded_because(directory, task)
-        except ModelError as error:
-            reason = error.message
-        if reason is not None:
-            found[task] = reason
+            if reason is not None:
+                found[task] = reason
     return found

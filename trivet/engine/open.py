@@ -28,7 +28,7 @@ from trivet.engine.openvino.resting import RestingBackend
 from trivet.engine.tasks.base import EngineLimits
 from trivet.errors import ModelError
 from trivet.messages import GpuFacts
-from trivet.paths import cache_dir
+from trivet.paths import cache_dir, expanded
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def prepare_model(config: AppConfig, task: Task) -> PreparedModel:
     """
     cache = cache_dir(config.serving.cache_dir)
     model = config.model_for(task)
-    models_dir = Path(config.serving.models_dir).expanduser() if config.serving.models_dir else None
+    models_dir = expanded(config.serving.models_dir) if config.serving.models_dir else None
     allow_pickle = model.model in config.pickled_models
     source = locate_model(model.model, task, cache, models_dir=models_dir, allow_pickle=allow_pickle)
     verification = verify(source.path, digests_dir(cache))

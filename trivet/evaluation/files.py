@@ -34,51 +34,53 @@ class BadSet(Exception):
 Text = Annotated[str, Field(min_length=1)]
 
 
-class _Row(BaseModel):
+class Row(BaseModel):
+    """A line of a file of JSON lines; fields that it does not have are ignored."""
+
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class _DocumentRow(_Row):
+class _DocumentRow(Row):
     id: Text
     text: Text
 
 
-class _RetrievalRow(_Row):
+class _RetrievalRow(Row):
     query: Text
     relevant: Annotated[list[str], Field(min_length=1)]
 
 
-class _RerankRow(_Row):
+class _RerankRow(Row):
     query: Text
     documents: Annotated[list[Text], Field(min_length=1)]
     relevant: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
-class _PairRow(_Row):
+class _PairRow(Row):
     source: Text
     target: Text
     relation: Text
 
 
-class _TextRow(_Row):
+class _TextRow(Row):
     text: Text
     label: Text
 
 
-RowT = TypeVar("RowT", bound=_Row)
+RowT = TypeVar("RowT", bound=Row)
 
 
 def read_retrieval(queries: Path, corpus: Path, *, name: str, limit: int | None = None) -> RetrievalSet:
     """Read queries over a corpus. `limit` applies to the queries only. Raises BadSet if either file is invalid."""
     positions: dict[str, int] = {}
     texts: list[str] = []
-    for line, document in _rows(corpus, _DocumentRow, None):
+    for line, document in rows_of(corpus, _DocumentRow, None):
         if document.id in positions:
             _refuse(corpus, line, "id", f"{document.id!r} occurs twice")
         positions[document.id] = len(texts)
         texts.append(document.text)
     found: list[RetrievalQuery] = []
-    for line, row in _rows(queries, _RetrievalRow, limit):
+    for line, row in rows_of(queries, _RetrievalRow, limit):
         for number, key in enumerate(row.relevant):
             if key not in positions:
                 _refuse(queries, line, f"relevant.{number}", f"{corpus} has no document with the id {key!r}")
@@ -89,7 +91,7 @@ def read_retrieval(queries: Path, corpus: Path, *, name: str, limit: int | None 
 def read_rerank(path: Path, *, name: str, limit: int | None = None) -> RerankSet:
     """Read queries with candidates. Raises BadSet if the file is invalid."""
     found: list[RerankQuery] = []
-    for line, row in _rows(path, _RerankRow, limit):
+    for line, row in rows_of(path, _RerankRow, limit):
         for number, position in enumerate(row.relevant):
             if position >= len(row.documents):
                 last = len(row.documents) - 1
@@ -103,7 +105,7 @@ def read_pairs(
 ) -> PairSet:
     """Read labelled pairs. Raises BadSet if the file is invalid or has a relation that is not in `relations`."""
     found: list[LabelledPair] = []
-    for line, row in _rows(path, _PairRow, limit):
+    for line, row in rows_of(path, _PairRow, limit):
         if relations is not None and row.relation not in relations:
             _refuse(path, line, "relation", f"{row.relation!r} is not one of {', '.join(relations)}")
         found.append(LabelledPair(row.source, row.target, row.relation))
@@ -111,25 +113,25 @@ def read_pairs(
 
 
 def read_texts(path: Path, *, name: str, limit: int | None = None) -> TextSet:
-    """Read labelled texts. Raises BadSet if the file is invalid or has fewer than two labels."""
-    found = TextSet(name, tuple(LabelledText(row.text, row.label) for _, row in _rows(path, _TextRow, limit)))
-    if len(found.labels) < 2:
+    """Read labelled texts. Raises BadSet if the file is invalid or has fewer than two labels.
+
+    `limit` applies to the texts only: fewer labels to choose from would make the task easier.
+    """
+    every = [LabelledText(row.text, row.label) for _, row in rows_of(path, _TextRow, None)]
+    labels = tuple(sorted({one.label for one in every}))
+    if len(labels) < 2:
         raise BadSet(f"{path}: label: all texts have the same label; at least two labels are needed")
-    return found
+    return TextSet(name, tuple(every[:limit]), labels)
 
 
-def _rows(path: Path, kind: type[RowT], limit: int | None) -> Iterator[tuple[int, RowT]]:
-    """Yield (line number from 1, row). Validates all rows, but yields at most `limit`."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise BadSet(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise BadSet(f"{path}: {error.strerror or error}") from error
+def rows_of(path: Path, kind: type[RowT], limit: int | None) -> Iterator[tuple[int, RowT]]:
+    """Yield (line number from 1, row). Validates all rows, but yields at most `limit`.
+
+    Raises:
+        BadSet: the file cannot be read, or has no row or an invalid one.
+    """
     given = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in lines_of(path):
         try:
             row = kind.model_validate_json(line)
         except ValidationError as error:
@@ -140,6 +142,23 @@ def _rows(path: Path, kind: type[RowT], limit: int | None) -> Iterator[tuple[int
             yield number, row
     if not given:
         raise BadSet(f"{path}: no rows")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line) of each line of a UTF-8 file that is not blank. Only a line feed ends a line.
+
+    Raises:
+        BadSet: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadSet(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise BadSet(f"{path}: {error.strerror or error}") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line
 
 
 def _refuse(path: Path, line: int, field: str, problem: str) -> NoReturn:

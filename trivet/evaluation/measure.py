@@ -137,6 +137,7 @@ async def _retrieval(client: AsyncClient, labelled: RetrievalSet, depth: int, ad
         near = np.argsort(-similarity, kind="stable")[:depth]
         ranking = await both.time(client.rerank(one.query, [labelled.corpus[i] for i in near]), len(near))
         both.spans_s[-1] += embedding.spans_s[-1]  # an application that uses both waits for both
+        both.items += 1  # the query, which the embedder read
         scores = similarity.copy()
         for ranked in ranking.results:
             scores[near[ranked.index]] = _AHEAD + ranked.score
@@ -295,6 +296,9 @@ class _Answers:
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row to length 1; a model's vectors need not be normalised.  # (N, D) -> (N, D)"""
-    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Scale each row to length 1; a model's vectors need not be normalised.  # (N, D) -> (N, D)
+
+    A vector of zeros stays so, and is like no other.
+    """
+    unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return unit

@@ -70,11 +70,8 @@ class TextSet:
 
     name: str
     texts: tuple[LabelledText, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The distinct labels, sorted."""
-        return tuple(sorted({one.label for one in self.texts}))
+    labels: tuple[str, ...]
+    """The distinct labels, sorted; also those that occur only in texts which were left out."""
 
 
 LabelledSet = RetrievalSet | RerankSet | PairSet | TextSet

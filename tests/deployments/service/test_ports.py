@@ -78,3 +78,11 @@ def test_the_program_that_starts_ray_gives_it_the_chosen_port_of_the_dashboard()
     assert dashboard_port(second) == {"dashboard_port": int(second[DASHBOARD.variable])}
     assert dashboard_port(second) != {"dashboard_port": DASHBOARD.default}
     assert dashboard_port({}) == {}
+
+
+@pytest.mark.parametrize("value", ["http", "", "65536", "-1"])
+def test_a_variable_that_is_no_port_is_named(value: str) -> None:
+    environ = {STATS.variable: value}
+    for read in (ports_of, named_ports, lambda given: choose_ports(given, (), lambda port: True)):
+        with pytest.raises(ConfigError, match=STATS.variable):
+            read(environ)

@@ -88,9 +88,12 @@ def compare_scores(what: str, served: Floats, reference: Floats, bounds: Bounds)
 
 def compare_logits(what: str, served: Floats, reference: Floats, bounds: Bounds) -> Agreement:
     """Compare logits, (rows, columns): each row is one order. Their size is the model's, so only orders are bounded."""
+    difference = _largest(served - reference)
     order = min(rank_agreement(a, b) for a, b in zip(served, reference, strict=True))
     problems = _below("rank agreement", order, bounds.rank_agreement)
-    return Agreement(what, served.size, None, _largest(served - reference), order, tuple(problems))
+    if np.isinf(difference):  # a number that is none has a rank all the same
+        problems.append("not all numbers are finite")
+    return Agreement(what, served.size, None, difference, order, tuple(problems))
 
 
 def rank_agreement(served: Numbers, reference: Numbers) -> float:

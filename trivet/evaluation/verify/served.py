@@ -12,7 +12,7 @@ import numpy as np
 from trivet.config import AppConfig, Lane
 from trivet.engine.engine import Engine
 from trivet.engine.open import PreparedModel, open_cpu_backend, open_cuda_backend, open_engine
-from trivet.errors import ModelError
+from trivet.errors import ConfigError, ModelError
 from trivet.messages import (
     ClassifyRequest,
     EmbedRequest,
@@ -112,13 +112,21 @@ class Served:
         return Answered(list(result.scores), result.usage.windows, seconds)
 
 
-def lane_of(config: AppConfig) -> Lane:
-    """Return the lane on which the configuration serves on this machine."""
-    if config.device not in ("auto", "cuda"):
+def lane_of(config: AppConfig, asked: Lane | None = None) -> Lane:
+    """Return the lane that is asked for, else the one on which the configuration serves on this machine.
+
+    Raises:
+        ConfigError: the GPU is asked for, and there is none.
+    """
+    if asked == "cpu" or (asked is None and config.device not in ("auto", "cuda")):
         return "cpu"
     import torch
 
-    return "gpu" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "gpu"
+    if asked == "gpu":
+        raise ConfigError(f"torch {torch.__version__} finds no GPU here: compare on the CPU, with --lane cpu")
+    return "cpu"
 
 
 async def _started(engine: Engine) -> None:

@@ -1,11 +1,10 @@
 """The texts on which models are compared: bundled ones of many lengths, or the lines of a file."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.evaluation.bundled import read_bundled
-from trivet.evaluation.files import BadSet
+from trivet.evaluation.files import BadSet, Row, Text, lines_of, rows_of
 from trivet.evaluation.sets import RetrievalSet
 
 _LENGTHS_WORDS = (4, 12, 30, 60, 110)
@@ -29,32 +28,23 @@ def bundled_texts(count: int = 16) -> list[str]:
     return texts
 
 
+class _TextRow(Row):
+    text: Text
+
+
 def read_texts(file: Path) -> list[str]:
     """Return the texts of a file: a line each, or JSON lines with `text`.
 
     Raises:
-        BadSet: the file cannot be read, or a line is no object with a text.
+        BadSet: the file cannot be read, has fewer than two texts, or a line is no object with a text.
     """
-    try:
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSet(f"{file} cannot be read: {error}") from error
-    texts = [_text(file, number, line) for number, line in enumerate(lines, 1)]
+    if file.suffix.lower() in (".jsonl", ".ndjson"):
+        texts = [row.text for _, row in rows_of(file, _TextRow, None)]
+    else:
+        texts = [line.rstrip("\r") for _, line in lines_of(file)]
     if len(texts) < 2:
-        raise BadSet(f"{file} has {len(texts)} texts; two are needed to compare an order")
+        raise BadSet(f"{file}: {len(texts)} of the two texts that are needed to compare an order")
     return texts
-
-
-def _text(file: Path, number: int, line: str) -> str:
-    if file.suffix not in (".jsonl", ".ndjson"):
-        return line
-    try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadSet(f"{file}, line {number}: no JSON object with a text") from error
-    if not isinstance(text, str) or not text:
-        raise BadSet(f"{file}, line {number}: text must be a string that is not empty")
-    return text
 
 
 def fitting(texts: Sequence[str], windows: Sequence[int]) -> list[int]:

@@ -1,12 +1,15 @@
 """Writes a plan as a Serve configuration file. Pure."""
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 
 from trivet.checkpoint.known_prompts import known_prompts
 from trivet.config import TASKS, CpuConfig
 from trivet.vram.planning.planner import Plan
 
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _HEAD = """\
 # Written by `trivet plan`. Keys that are not here keep their defaults; `trivet init` lists all of them.
 # First: trivet prepare --config {file}; then: trivet serve --config {file}
@@ -38,9 +41,9 @@ def configuration(names: Sequence[str], plan: Plan | None, cpu: CpuConfig, *, fi
         cpu: the CPU lane; what has its default value is left out.
         file: the name under which it will be written, for the comment at its head.
     """
-    text = _HEAD.format(file=file, device="cpu" if plan is None else "auto")
+    text = _HEAD.format(file=shlex.quote(file), device="cpu" if plan is None else "auto")
     for position, (task, name) in enumerate(zip(TASKS, names, strict=True)):
-        text += f"      {task}:\n        model: {name}\n"
+        text += f"      {task}:\n        model: {_quoted(name)}\n"
         if task == "embedder" and (prompts := known_prompts(name)):
             text += f"        prompts: {json.dumps(dict(prompts), ensure_ascii=False)}  # as its model card asks\n"
         if plan is not None:
@@ -55,6 +58,11 @@ def configuration(names: Sequence[str], plan: Plan | None, cpu: CpuConfig, *, fi
         settings += f"        replicas: {{min: {cpu.replicas.min}, max: {cpu.replicas.max}}}\n"
     text += f"      cpu:\n{settings}" if settings else ""
     return text
+
+
+def _quoted(name: str) -> str:
+    """A name as YAML: a hub id as it is, a folder, which may have any name, in quotes."""
+    return name if _HUB_ID.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _dtype(plan: Plan) -> str:

@@ -1,5 +1,6 @@
 """Facts of known models, so that planning needs no download, and the way to those of any other checkpoint."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +74,9 @@ def facts_for(name: str) -> ModelFacts:
     for known, facts in CATALOGUE.items():
         if name in (known, known.split("/")[-1]):
             return facts
-    if Path(name).is_dir():
-        return facts_from_directory(Path(name))
+    given = Path(os.path.expanduser(name))  # a shell expands `~` at the start of a list only
+    if given.is_dir():
+        return replace(facts_from_directory(given), name=str(given))  # two folders may end in the same name
     directory = fetched(name)
     if directory is not None:
         return replace(facts_from_directory(directory), name=name)
