@@ -1,7 +1,11 @@
-"""The identity of a GPU in a cluster, and whether the installed torch can use one."""
+"""The identity of a GPU in a cluster, how a process shares its memory, and whether the installed torch can use one."""
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+CONTEXT_BYTES: Final = 450 * 1024 * 1024
+"""Memory that a CUDA process holds outside its allocator. An assumption: it varies with the driver, the GPU and the
+loaded kernels (about 250 to 600 MiB), so it is a parameter wherever it is used."""
 
 
 class GpuId(NamedTuple):
@@ -9,6 +13,17 @@ class GpuId(NamedTuple):
 
     node: str
     uuid: str
+
+
+def allocator_bytes(gpu_fraction: float, total_bytes: int, context_bytes: int = CONTEXT_BYTES) -> int:
+    """Return what a process's allocator may take, so that the whole process keeps to its share of the GPU.
+
+    Args:
+        gpu_fraction: the share, as configured and as Ray reserves it.
+        total_bytes: of the GPU.
+        context_bytes: what the process holds outside its allocator.
+    """
+    return max(0, int(gpu_fraction * total_bytes) - context_bytes)
 
 
 def torch_without_cuda() -> str | None:

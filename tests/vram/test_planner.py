@@ -12,6 +12,7 @@ from tests.vram.fakes import GIB, MIB
 from trivet.checkpoint.memory import ModelFacts, facts_from_config
 from trivet.config import CpuConfig
 from trivet.errors import ConfigError, ModelError
+from trivet.gpu import allocator_bytes
 from trivet.vram.errors import DoesNotFit
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE, facts_for
@@ -127,6 +128,8 @@ def check_plan(made: Plan, models: list[ModelFacts]) -> None:
         assert spent == model.cap_bytes
         assert 0 < model.memory_fraction <= 1
         assert int(model.memory_fraction * made.gpu_bytes) in (model.cap_bytes, model.cap_bytes - 1)
+        served_bytes = allocator_bytes(model.num_gpus, made.gpu_bytes, model.context_bytes)
+        assert 0 <= served_bytes - model.cap_bytes <= made.gpu_bytes // 1000  # the share is rounded up to thousandths
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,7 +13,7 @@ import pytest
 
 import trivet
 from tests.vram.fakes import GIB, MIB
-from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
+from trivet.gpu import CONTEXT_BYTES
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
@@ -93,8 +93,8 @@ def test_totals_and_processes_are_attributed(play: Play) -> None:
 def test_without_permission_for_the_process_list_the_replicas_reports_count(play: Play) -> None:
     report = {"model": "embedder", "pid": 11, "held_bytes": GIB}
     (seen,) = play({"scenario": HEALTHY | {"compute": NO_PERMISSION}}, reports=[report])["steps"]
-    assert seen["ours_bytes"] == {"embedder": GIB + DEFAULT_CONTEXT_BYTES}
-    assert seen["external_bytes"] == 8 * GIB - 5 * GIB - 256 * MIB - GIB - DEFAULT_CONTEXT_BYTES
+    assert seen["ours_bytes"] == {"embedder": GIB + CONTEXT_BYTES}
+    assert seen["external_bytes"] == 8 * GIB - 5 * GIB - 256 * MIB - GIB - CONTEXT_BYTES
     assert "Insufficient Permissions" in seen["attribution_note"]
     assert "embedder" in seen["attribution_note"]
 

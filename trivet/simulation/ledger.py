@@ -28,7 +28,7 @@ from typing import Any
 from filelock import FileLock
 
 from trivet.errors import ConfigError
-from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
+from trivet.gpu import CONTEXT_BYTES
 from trivet.vram.errors import SimulatedOutOfMemory
 from trivet.vram.registry import Registry, process_exists
 from trivet.vram.types import Observation, ProcessUse
@@ -57,7 +57,7 @@ class SimulatedGpu:
     external: tuple[tuple[float, int], ...] = ()
     name: str = "simulated:0"
     """The GPU's name on its node, which is also its UUID."""
-    context_bytes: int = DEFAULT_CONTEXT_BYTES
+    context_bytes: int = CONTEXT_BYTES
 
     def __post_init__(self) -> None:
         times = [at_s for at_s, _ in self.external]

@@ -5,6 +5,7 @@ from trivet.config import AppConfig
 from trivet.engine.batch.layout import FLAT, PADDED
 from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.open import PreparedModel, open_cpu_backend, open_gpu_lane
+from trivet.gpu import allocator_bytes
 from trivet.simulation.accelerator import SimulatedAccelerator
 from trivet.simulation.ledger import Ledger
 
@@ -19,6 +20,8 @@ def open_simulated_backend(config: AppConfig, prepared: PreparedModel, ledger: L
         facts_from_directory(prepared.source.path),
         layout=FLAT if prepared.padded_because is None else PADDED,
         model=task,
-        cap_bytes=int(config.model_for(task).gpu_fraction * ledger.gpu.total_bytes),
+        cap_bytes=allocator_bytes(
+            config.model_for(task).gpu_fraction, ledger.gpu.total_bytes, ledger.gpu.context_bytes
+        ),
     )
     return open_gpu_lane(config, prepared, accelerator, forward_s=None), precision

@@ -13,12 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trivet.gpu import CONTEXT_BYTES
 from trivet.vram.registry import RegistryView
 from trivet.vram.types import Observation, ProcessUse
-
-DEFAULT_CONTEXT_BYTES = 450 * 1024 * 1024
-"""Memory that a CUDA process holds outside its allocator. An assumption: it varies with the driver, the GPU and the
-loaded kernels (about 250 to 600 MiB), so it is a parameter wherever it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,7 @@ class GpuReading:
 
 
 def attribute(
-    reading: GpuReading, registry: RegistryView, *, at_s: float, context_bytes: int = DEFAULT_CONTEXT_BYTES
+    reading: GpuReading, registry: RegistryView, *, at_s: float, context_bytes: int = CONTEXT_BYTES
 ) -> Observation:
     """Combine the driver's `reading` with the replicas' reports into one observation."""
     listed = dict(reading.processes)

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from trivet.gpu import CONTEXT_BYTES
 from trivet.units import format_seconds
-from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES, GpuReading, attribute
+from trivet.vram.attribution import GpuReading, attribute
 from trivet.vram.deadline import CallTimedOut, DeadlineThread, StillHanging
 from trivet.vram.nvml import GpuUnreadable, NvmlSession
 from trivet.vram.registry import Registry
@@ -48,7 +49,7 @@ class NvmlProbe:
         device: int | str = 0,
         timeout_s: float = 1.0,
         reopen_after_s: float = 5.0,
-        context_bytes: int = DEFAULT_CONTEXT_BYTES,
+        context_bytes: int = CONTEXT_BYTES,
     ) -> None:
         self._registry = registry
         self._clock = clock

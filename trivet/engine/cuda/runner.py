@@ -22,6 +22,7 @@ from trivet.engine.cuda.graphs import Graphs, Recorded, fill_up, split
 from trivet.engine.cuda.programs import Program
 from trivet.engine.cuda.staging import Slot
 from trivet.errors import GpuUnavailable
+from trivet.gpu import allocator_bytes
 from trivet.messages import Floats
 
 logger = logging.getLogger(__name__)
@@ -55,17 +56,18 @@ DTYPES: Final[dict[GpuDtype, torch.dtype]] = {
 }
 
 
-def prepare_process(cap_fraction: float) -> None:
+def prepare_process(gpu_fraction: float) -> None:
     """Set what holds for all CUDA work of this process.
 
     Args:
-        cap_fraction: largest share of the GPU's memory that this process's allocator may take.
+        gpu_fraction: largest share of the GPU's memory that this process may take, with its CUDA context.
     """
     torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
     # torch prefers cuDNN's attention on recent GPUs. It builds an execution plan for every new shape of a batch: 60 to
     # 100 ms on an H100, while requests wait.
     torch.backends.cuda.enable_cudnn_sdp(False)
-    torch.cuda.set_per_process_memory_fraction(cap_fraction)
+    total_bytes = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    torch.cuda.set_per_process_memory_fraction(allocator_bytes(gpu_fraction, total_bytes) / total_bytes)
     # A thread that launches kernels gives the interpreter away with every one, and waits this long to get it back.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
 

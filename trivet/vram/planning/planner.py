@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 from trivet.checkpoint.memory import Dtype, ModelFacts
 from trivet.errors import ConfigError
+from trivet.gpu import CONTEXT_BYTES
 from trivet.units import MIB, format_bytes
-from trivet.vram.attribution import DEFAULT_CONTEXT_BYTES
 from trivet.vram.errors import DoesNotFit
 from trivet.vram.planning.facts import CATALOGUE
 from trivet.vram.planning.presets import PRESETS
@@ -28,7 +28,7 @@ _BUDGET_STEP_TOKENS = 256
 class Assumptions:
     """Sizes that a plan assumes, in bytes; each can be set."""
 
-    context_bytes: int = DEFAULT_CONTEXT_BYTES
+    context_bytes: int = CONTEXT_BYTES
     """One CUDA context with its loaded kernels, per process."""
     workspace_bytes: int = 64 * MIB
     """Scratch space of the matrix libraries, per process."""
@@ -56,9 +56,10 @@ class ModelPlan:
     cap_bytes: int
     """Limit of the allocator in the model's process."""
     memory_fraction: float
-    """`cap_bytes` as a share of the GPU, for `torch.cuda.set_per_process_memory_fraction`."""
+    """`cap_bytes` as a share of the GPU; as `torch.cuda.set_per_process_memory_fraction` gets it, but for rounding."""
     num_gpus: float
-    """The share of the GPU that Ray reserves: context and cap, rounded down to thousandths."""
+    """The share of the GPU that is configured (`gpu_fraction`) and that Ray reserves: context and cap, rounded up to
+    thousandths."""
     dtype_because: str | None = None
     """Why it cannot be computed in fp16, where it is computed in fp32."""
 
@@ -174,7 +175,7 @@ def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume:
     dtype = facts.gpu_dtype(dtype)
     per_token = facts.activation_bytes_per_token(dtype)
     cap_bytes = facts.weights_bytes(dtype) + assume.workspace_bytes + tokens * per_token
-    thousandths = (assume.context_bytes + cap_bytes) * 1000 // gpu_bytes
+    thousandths = -(-(assume.context_bytes + cap_bytes) * 1000 // gpu_bytes)
     return ModelPlan(
         model=facts.name,
         dtype=dtype,
@@ -184,7 +185,7 @@ def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume:
         context_bytes=assume.context_bytes,
         cap_bytes=cap_bytes,
         memory_fraction=cap_bytes / gpu_bytes,
-        num_gpus=max(1, thousandths) / 1000,
+        num_gpus=thousandths / 1000,
         dtype_because=facts.fp16_overflow if dtype == "fp32" else None,
     )
 
