@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,8 @@ from trivet.api.dialect import RULES
 from trivet.api.key_ring import KeyRing, hash_key
 from trivet.api.middleware.body import MOST_STREAMS
 from trivet.api.settings import ApiSettings
-from trivet.config import AppConfig
+from trivet.config import AppConfig, CacheConfig
+from trivet.errors import ConfigError
 
 KIB = 1024
 
@@ -455,3 +457,10 @@ async def test_a_graph_of_blank_texts_ends_with_a_summary(client: httpx.AsyncCli
     response = await client.post("/v1/graph", json={"documents": blank})
     events = [json.loads(line)["event"] for line in response.text.splitlines()]
     assert events == ["refused_document", "refused_document", "progress", "summary"]
+
+
+def test_the_cache_may_be_in_a_home_that_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ApiSettings.from_config(AppConfig(cache=CacheConfig(dir="~/results"))).cache_folder == tmp_path / "results"
+    with pytest.raises(ConfigError, match="~nobody-here"):
+        ApiSettings.from_config(AppConfig(cache=CacheConfig(dir="~nobody-here/results")))

@@ -13,7 +13,7 @@ from trivet.api.cost import ExpansionLimits
 from trivet.api.key_ring import KeySource, open_keys
 from trivet.config import DEFAULT_RELATIONS, AppConfig, CacheConfig
 from trivet.dispatch.blending import Blend
-from trivet.paths import cache_dir
+from trivet.paths import cache_dir, expanded
 from trivet.starter import shipped_card
 
 
@@ -160,7 +160,7 @@ def _blend(config: AppConfig) -> Blend | None:
 
 def _cache_folder(config: AppConfig) -> Path:
     if config.cache.dir is not None:
-        return Path(config.cache.dir).expanduser()
+        return expanded(config.cache.dir)
     return cache_dir(config.serving.cache_dir) / "results"
 
 
