@@ -19,6 +19,11 @@ from trivet.errors import ModelError
 State = dict[str, Tensor]
 
 
+def check_same(outputs: torch.Tensor, expected: torch.Tensor) -> None:
+    """Compare but for rounding: equal weights at other addresses are summed up in another order by some processors."""
+    torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.fixture
 def rewritten(tmp_path: Path) -> Callable[..., Path]:
     """A family's reranker, its tensors passed through a function and its config fields replaced."""
@@ -181,7 +186,7 @@ def test_an_embedder_takes_neither_pooler_nor_head(rewritten: Callable[..., Path
 def test_other_spellings_of_the_names(rewritten: Callable[..., Path], change: Callable[[State], State]) -> None:
     parts = sequences((5, 70))
     expected = run(load_flat_model(rewritten("bert"), "reranker"), parts)
-    assert torch.equal(run(load_flat_model(rewritten("bert", change), "reranker"), parts), expected)
+    check_same(run(load_flat_model(rewritten("bert", change), "reranker"), parts), expected)
 
 
 def test_shards(rewritten: Callable[..., Path]) -> None:
@@ -193,7 +198,7 @@ def test_shards(rewritten: Callable[..., Path]) -> None:
     for shard in set(shard_of.values()):
         save_file({name: tensor for name, tensor in state.items() if shard_of[name] == shard}, folder / shard)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}))
-    assert torch.equal(run(load_flat_model(folder, "reranker"), parts), expected)
+    check_same(run(load_flat_model(folder, "reranker"), parts), expected)
     (folder / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model-00002-of-00003\.safetensors"):
         load_flat_model(folder, "reranker")
@@ -231,4 +236,4 @@ def test_the_files_may_go_once_they_are_read(rewritten: Callable[..., Path]) -> 
     model = load_flat_model(folder, "reranker")
     expected = run(model, parts)
     shutil.rmtree(folder)
-    assert torch.equal(run(model, parts), expected)
+    check_same(run(model, parts), expected)
