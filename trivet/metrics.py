@@ -183,7 +183,6 @@ CACHE_DISK_FAILURES = Metric(
     ("error",),
 )
 
-# Graphs, counted in the ingress.
 TRIMS = Metric(
     "trivet_trims_total",
     "counter",
@@ -205,6 +204,8 @@ LAST_RESORTS = Metric(
     "Engine calls that a GPU without room served because no CPU replica answered",
     ("model",),
 )
+
+# Graphs, counted in the ingress.
 GRAPH_DOCUMENTS = Metric(
     "trivet_graph_documents_total", "counter", "events", "Documents of graphs, by result: done or refused", ("result",)
 )

@@ -136,10 +136,14 @@ def answers(client: httpx.Client, path: str) -> bool:
 
 
 def documents(turn: int) -> list[dict[str, str]]:
-    """Two files, one of which names a function of the other: a graph with an edge, whatever the weights."""
+    """Two files, one of which names a function of the other: a graph with an edge, whatever the weights. Two pages, so
+    that the models read pairs.
+    """
     return [
         {"id": "tides.py", "text": f"def tide_table_{turn}(port):\n    return heights_of(port)\n"},
         {"id": "plan.py", "text": f"from tides import tide_table_{turn}\n\nprint(tide_table_{turn}('Brest'))\n"},
+        {"id": "tides.md", "text": f"The tide table {turn} of a port lists the heights of high and low water.\n"},
+        {"id": "plan.md", "text": f"A plan for plan {turn} begins with the tide table of the port.\n"},
     ]
 
 

@@ -12,9 +12,13 @@ from tests.ops.files import ROOT, RULES_FILE, alerts, metric_names, panel_querie
 from trivet.metrics import (
     ABANDONED_TOKENS,
     CACHE_DISK_FAILURES,
+    CPU_RESTS,
     FORWARD_FAILURES,
     INTERRUPTIONS,
+    LAST_RESORTS,
     METRICS,
+    TRIMS,
+    UNREAD_ANSWERS,
     VRAM_TENANT,
 )
 
@@ -22,10 +26,21 @@ pytestmark = [pytest.mark.prometheus, pytest.mark.ray, pytest.mark.slow, pytest.
 
 RARE = {
     metric.exported_name
-    for metric in (CACHE_DISK_FAILURES, FORWARD_FAILURES, VRAM_TENANT, INTERRUPTIONS, ABANDONED_TOKENS)
+    for metric in (
+        CACHE_DISK_FAILURES,
+        FORWARD_FAILURES,
+        VRAM_TENANT,
+        INTERRUPTIONS,
+        ABANDONED_TOKENS,
+        UNREAD_ANSWERS,
+        TRIMS,
+        CPU_RESTS,
+        LAST_RESORTS,
+    )
 }
-"""Metrics that this load need not touch. Tenants need an Ollama server, and only ModernBERT's architecture runs
-forwards in steps (tests/engine/scheduling/test_scheduler.py covers them)."""
+"""Metrics that this load need not touch. Tenants need an Ollama server, only ModernBERT's architecture runs forwards in
+steps (tests/engine/scheduling/test_scheduler.py covers them), and the last four need a caller who does not read, an
+idle neighbour of a full GPU, `cpu.rest_after_s`, and a CPU replica that is down."""
 
 
 def test_rules_and_configuration_are_valid() -> None:
