@@ -3,6 +3,7 @@
 While the CPU has much of it, a second CPU replica starts.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -75,8 +76,8 @@ def gpus(client: Client) -> list[dict[str, Any]]:
     return found
 
 
-def embed(client: Client, timeout_s: float = 60) -> httpx.Response:
-    answer = client.post("/v1/embeddings", json={"input": "which node am I on?"}, headers=NO_CACHE, timeout=timeout_s)
+def embed(client: Client, *, text: str = "which node am I on?", timeout_s: float = 60) -> httpx.Response:
+    answer = client.post("/v1/embeddings", json={"input": text}, headers=NO_CACHE, timeout=timeout_s)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -106,21 +107,27 @@ def embedder(client: Client) -> dict[str, Any]:
 
 @contextmanager
 def callers(client: Client, count: int) -> Iterator[None]:
-    """Run concurrent callers, whose requests must all succeed, until the block ends."""
+    """Run concurrent callers, whose requests must all succeed, until the block ends.
+
+    Their texts are long and all different, so that the requests wait for the replica and not for Ray's proxy: what
+    follows the load counts the requests that are open in the replica.
+    """
     enough = threading.Event()
 
-    def call() -> None:
-        while not enough.is_set():
-            embed(client)
+    def call(caller: int) -> None:
+        for number in itertools.count():
+            if enough.is_set():
+                return
+            embed(client, text=f"caller {caller}, text {number}: " + "which node am I on? " * 80)
 
     with ThreadPoolExecutor(count) as pool:
-        running = [pool.submit(call) for _ in range(count)]
+        running = [pool.submit(call, caller) for caller in range(count)]
         try:
             yield
         finally:
             enough.set()
-        for caller in running:
-            caller.result()
+            for caller in running:  # a failed caller is why the block failed, if it did
+                caller.result()
 
 
 def test_the_other_nodes_gpu_comes_before_the_cpu(client: Client) -> None:
