@@ -19,6 +19,10 @@ HERE = Path(__file__).parent
 NOTES = HERE / "notes" / "notes.txt"
 CONTRADICTIONS = HERE / "notes" / "contradictions.txt"
 RESTATEMENTS = HERE / "notes" / "restatements.txt"
+STATEMENTS = HERE / "notes" / "statements.txt"
+"""Held back of those in `classifier/statements.txt`, whose form they have."""
+PARAGRAPHS = HERE / "notes" / "paragraphs.txt"
+"""Held back of those in `classifier/paragraphs.txt`."""
 DOCS = Path("docs")
 DOCS_SENTENCES = 190
 PASSAGE_TOKENS = 200

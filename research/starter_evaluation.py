@@ -20,14 +20,25 @@ import numpy as np
 from transformers import BertForSequenceClassification
 
 from research.classifier.inference import breaking_nli, med
+from research.classifier.paragraphs import read_paragraphs
 from research.classifier.scores import label_logits
+from research.classifier.statements import read_statements
 from research.classifier.wordings import TOPIC_TEMPLATE, pair_premise
 from research.relations.evaluate import TEST, report
 from research.relations.hypotheses import RELATION_HYPOTHESES, SNLI_HYPOTHESES
 from research.relations.metrics import softmax
 from research.relations.pairs import LABELS, Pair, read_pairs, stable_fraction
 from research.relations.prose_pairs import snli_rows
-from research.repetition import NOTES, blocks_of, contradicting_pairs, docs_sentences, planted, restatements
+from research.repetition import (
+    NOTES,
+    PARAGRAPHS,
+    STATEMENTS,
+    blocks_of,
+    contradicting_pairs,
+    docs_sentences,
+    planted,
+    restatements,
+)
 from research.topics.evaluate import read_topics
 from research.training.base_model import load_trained, quiet_transformers
 from research.training.batches import PairSequence, PairTokenizer, TextPair
@@ -36,6 +47,7 @@ from research.training.embedding import Embedder
 from research.training.runtime import tune_process
 from research.training.scoring import score
 from tests.support.program_notes import PROGRAM_NOTES
+from trivet.dispatch.blending import Blend
 from trivet.engine.text.windows import window_spans
 from trivet.evaluation.metrics import average_precision, reciprocal_rank, reciprocal_rank_fusion
 from trivet.starter.assemble import assemble
@@ -47,8 +59,6 @@ SECURITY_PAGE = Path("docs/security.md")
 NOTE_PAIRS = 200
 TOPIC_LENGTHS_TOKENS = (60, 300, 600, 2_000)
 OVERLAP_TOKENS = 64
-BLEND_WEIGHTS = (0.5, 1.0)
-"""Cosines times twenty times these are added to the reranker's logit."""
 CANDIDATES = 30
 CONFIDENT = 0.62
 """The shipped card's threshold, to compare weights at one confidence."""
@@ -195,6 +205,19 @@ class ClassifierFigures:
         }
         return {"threshold": self._threshold, **{name: self._contradictions(pairs) for name, pairs in sets.items()}}
 
+    def written(self) -> dict[str, Any]:
+        """Statements and paragraphs that were held back: the same said again, a conflict, something else."""
+        said = [one.said for one in read_statements(STATEMENTS)]
+        sets = {
+            "statements again": [(first, other) for first, *others in said for other in others],
+            "statements in conflict": [(one.said[0], one.opposed[0]) for one in read_statements(STATEMENTS)],
+            "statements beside": [(one.said[0], one.beside[0]) for one in read_statements(STATEMENTS)],
+            "paragraphs again": [(one.text, one.again) for one in read_paragraphs(PARAGRAPHS)],
+            "paragraphs in conflict": [(one.text, one.conflict) for one in read_paragraphs(PARAGRAPHS)],
+            "paragraphs beside": [(one.text, one.other) for one in read_paragraphs(PARAGRAPHS)],
+        }
+        return {"threshold": self._threshold, **{name: self._contradictions(pairs) for name, pairs in sets.items()}}
+
     def _tokens(self, text: str) -> int:
         return len(self._tokenizer.encode_single([text])[0]) - 2
 
@@ -247,10 +270,10 @@ Orders = dict[str, np.ndarray]
 
 
 class RerankerFigures:
-    """The reranker's lines, each beside the embedder alone, their sum and their fusion."""
+    """The reranker's lines, each beside the embedder alone, the blend that is served and the fusion of both orders."""
 
-    def __init__(self, model: BertForSequenceClassification, data: Path, share: float) -> None:
-        self._model, self._data, self._share = model, data, share
+    def __init__(self, model: BertForSequenceClassification, data: Path, share: float, blend: Blend | None) -> None:
+        self._model, self._data, self._share, self._blend = model, data, share, blend
         self._tokenizer = PairTokenizer(512)
         self._embed = Embedder(max_tokens=256)
 
@@ -302,7 +325,7 @@ class RerankerFigures:
         scored = self._scores([(q, documents[i]) for q, row in zip(queries, near, strict=True) for i in row])
         for number, (row, logits) in enumerate(zip(near, scored.reshape(near.shape), strict=True)):
             relevant = frozenset(p for p, i in enumerate(row.tolist()) if i in gold[number])
-            orders = orders_of(similarity[number, row], logits)
+            orders = orders_of(similarity[number, row], logits, self._blend)
             self._note(found, orders, relevant, metric)
         return {
             "queries": len(queries), "documents": len(documents),
@@ -310,7 +333,7 @@ class RerankerFigures:
         }  # fmt: skip
 
     def _orders(self, query: str, documents: Sequence[str], cosine: np.ndarray) -> Orders:
-        return orders_of(cosine, self._scores([(query, d) for d in documents]))
+        return orders_of(cosine, self._scores([(query, d) for d in documents]), self._blend)
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         return score(self._model, self._tokenizer.encode([TextPair(q, d, 0.0) for q, d in pairs]))[:, 0]
@@ -325,12 +348,10 @@ class RerankerFigures:
             found.setdefault(name, []).append(metric(scores, flags) if flags.any() else 0.0)
 
 
-def orders_of(cosine: np.ndarray, logits: np.ndarray) -> Orders:
-    """The embedder's order, the reranker's, their weighted sums, and their fusion by ranks."""
-    blends = {f"sum with {weight}": logits + 20 * weight * cosine for weight in BLEND_WEIGHTS}
-    return {
-        "embedder": cosine, "reranker": logits, **blends, "fused": reciprocal_rank_fusion(cosine, logits),
-    }  # fmt: skip
+def orders_of(cosine: np.ndarray, logits: np.ndarray, blend: Blend | None) -> Orders:
+    """The embedder's order, the reranker's, their blend by the reranker's card, and their fusion by ranks."""
+    blended = {} if blend is None else {"blend": blend.logits(logits, cosine)}
+    return {"embedder": cosine, "reranker": logits, **blended, "fused": reciprocal_rank_fusion(cosine, logits)}
 
 
 def main() -> None:
@@ -357,11 +378,13 @@ def main() -> None:
         of = ClassifierFigures(model, args.data, args.share, threshold)
         lines = {
             "topics": lambda: of.topics(args.topic_texts, args.windows), "security": of.security_page,
-            "notes": of.notes, "repetition": of.repetition, "planted": of.planted, "inference": of.inference,
-            "direction": of.direction, "relations": of.relations,
+            "notes": of.notes, "repetition": of.repetition, "planted": of.planted, "written": of.written,
+            "inference": of.inference, "direction": of.direction, "relations": of.relations,
         }  # fmt: skip
     else:
-        ranked = RerankerFigures(model, args.data, args.share)
+        stated = read_card(source / "model.json").blend
+        blend = None if stated is None else Blend(**stated.model_dump())
+        ranked = RerankerFigures(model, args.data, args.share, blend)
         lines = {
             "how-to": ranked.how_to, "trecqa": ranked.trecqa, "qnli-accuracy": ranked.qnli_accuracy,
             "qnli-ranking": ranked.qnli_ranking, "cosqa": ranked.cosqa,

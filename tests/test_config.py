@@ -100,6 +100,7 @@ def test_sizes_are_written_as_people_write_them() -> None:
         {"limits": {"max_queued_tokens": 10**20}},
         {"limits": {"request_timeout_s": float("inf")}},
         {"reranker": {"blend": {"cosine_weight": 1, "shift": float("nan")}}},
+        {"reranker": {"blend": {"cosine_weight": 1, "trusted_between": [0.5, 0.3]}}},
         {"serving": {"cache_dir": ""}},
         {"api": {"keys_file": ""}},
     ],

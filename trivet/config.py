@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ByteSize,
     ConfigDict,
@@ -57,6 +58,16 @@ MOST = 2**53 - 1
 Count = Annotated[int, Field(gt=0, le=MOST)]
 MOST_TOKENS = 2**31 - 1
 """Of one forward: their memory is a number of bytes that fits 64 bits."""
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] < pair[1]:
+        raise ValueError("must rise, as in [0.3, 0.5]")
+    return pair
+
+
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+RisingCosines = Annotated[tuple[Cosine, Cosine], AfterValidator(_rising)]
 
 FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 """A path as it is written. An empty one would mean the default to one reader and the current folder to another."""
@@ -115,6 +126,9 @@ class BlendConfig(_Frozen):
     """Weight of the cosine beside the logit. 0: the reranker alone."""
     logit_floor: float | None = None
     """Logits below it count as this much. Null: none do."""
+    trusted_between: RisingCosines | None = None
+    """The logit does not count up to the first cosine, counts in full from the second one, and in part between them.
+    Null: it always counts in full."""
     scale: PositiveFloat = 1.0
     """Factor of the sum, which calibrates the score."""
     shift: float = 0.0
@@ -421,8 +435,9 @@ class AppConfig(_Frozen):
     """In graphs, the relation of code that uses what other code defines. Null, or where no relation has this name: the
     classifier alone names it."""
     clear_unrelated: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Score of `no_relation`, read alone, from which two passages are unrelated and no other relation is read. 1: all
-    are always read. Null: the one measured for the starter classifier, and 1 for others."""
+    """Score of `no_relation`, read alone, from which no relation of two passages reaches `threshold`, so that none is
+    read. It does not apply to requests with a lower threshold. 1: all are always read. Null: the one measured for the
+    starter classifier, and 1 for others."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Default minimum confidence of an edge. Null: the calibrated threshold of the starter classifier."""
     min_relevance: Annotated[float, Field(ge=0, le=1)] | None = None

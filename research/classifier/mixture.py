@@ -29,6 +29,7 @@ from research.classifier.defaults import default_examples, find_defaults
 from research.classifier.inference import breaking_nli, med
 from research.classifier.long_texts import Fact
 from research.classifier.names import name_examples, read_uses
+from research.classifier.paragraphs import paragraphs, read_paragraphs
 from research.classifier.prepare import read_topics
 from research.classifier.projects import Project, read_projects
 from research.classifier.restated import again, opposed, repeated, restated, unchanged
@@ -55,7 +56,7 @@ class Amounts:
     rehearsal: float = 1.0
     """Of everything but statements: what a run on them repeats so as not to forget it."""
     statements: float = 1.0
-    """Of what is said again and what is contradicted (`restated`, `two_passages`)."""
+    """Of what is said again and what is contradicted (`restated`, `two_passages`, `paragraphs`)."""
     apart: float = 1.0
     """How many times as many notes on parts of one program as rehearsal gets: most of them neither follow from each
     other nor contradict, which a run on statements forgets first."""
@@ -157,11 +158,11 @@ class Subjects:
         return documented_subject(project, rng.choice(facts), rng)
 
     def any(self, rng: random.Random) -> Subject | None:
-        """A subject from anywhere: nearly half of the statements have wordings that no rule made."""
+        """A subject from anywhere: two thirds of the statements have wordings that no rule made."""
         place = rng.random()
-        if place < 0.35:
+        if place < 0.55:
             return written_subject(rng)
-        return template_subject(rng) if place < 0.47 else self.documented(rng)
+        return template_subject(rng) if place < 0.65 else self.documented(rng)
 
     def text(self, rng: random.Random) -> str:
         """Any text of a package: code, or what is said of it."""
@@ -171,7 +172,7 @@ class Subjects:
 
 
 def statement_examples(subjects: Subjects, scale: float, seed: str) -> Examples:
-    """Everything of `restated` and `two_passages`; `scale` 1 is what a training on a GPU gets."""
+    """Everything of `restated`, `two_passages` and `paragraphs`; `scale` 1 is what a training on a GPU gets."""
     rng = seeded("statements", seed)
     for _ in range(round(9_000 * scale)):
         subject = subjects.any(rng)
@@ -182,6 +183,9 @@ def statement_examples(subjects: Subjects, scale: float, seed: str) -> Examples:
     for _ in range(round(6_000 * scale)):
         subject = subjects.any(rng)
         yield two_passages(subject, rng) if subject else None
+    blocks = read_paragraphs()
+    for _ in range(round(6_000 * scale)):
+        yield paragraphs(blocks, rng)
     for _ in range(round(600 * scale)):
         yield unchanged(subjects.text(rng), rng)
 

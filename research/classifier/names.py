@@ -163,6 +163,7 @@ def _rename(code: str, name: str, to: str) -> str:
 
 def write_uses(path: Path, uses: list[Use]) -> None:
     """Gzip JSON lines, one use each, with no time stamp inside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress("".join(json.dumps(asdict(use)) + "\n" for use in uses).encode(), mtime=0))
 
 

@@ -86,7 +86,9 @@ def main() -> None:
             shutil.copyfile(export / name, SHIPPED / name)
         # The score belongs to these weights, and is read from them as they are served.
         unrelated_first.write(
-            unrelated_first.pick(unrelated_first.read_shipped(read_pairs(TEST)[: unrelated_first.PAIRS]))
+            unrelated_first.pick(
+                unrelated_first.read_shipped(read_pairs(TEST)[: unrelated_first.PAIRS]), metrics["threshold"]
+            )
         )
 
 
@@ -119,6 +121,7 @@ def longer(figures: dict[str, Any]) -> str:
          f"{notes['contradicting']['called contradiction']:.1%}"),
         *repetition_rows(figures["repetition"]),
         *planted_rows(figures["planted"]),
+        *written_rows(figures["written"]),
         *((f"{name}: accuracy", f"{inference[name]:.3f}") for name in inference if name.endswith("entailed or not")),
         ("dependency / expansion: the pair scores above its reverse",
          f"{direction['dependency: straight above turned']:.2f} / {direction['expansion: straight above turned']:.2f}"),
@@ -151,6 +154,21 @@ def planted_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
          counts("statement beside passage", "passage beside passage")),
         ("the same passages without the sentence: falsely a contradiction", counts("… without", "passages without")),
         ("the same passages with the statement itself instead", counts("… repeating", "passages repeating")),
+    ]  # fmt: skip
+
+
+def written_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Lines on statements and paragraphs that were written for this and held back, from the threshold on."""
+
+    def counts(kind: str) -> str:
+        sets = (figures[f"{name} {kind}"] for name in ("statements", "paragraphs"))
+        return " / ".join(f"{one['… confidently']} of {one['pairs']}" for one in sets)
+
+    return [
+        (f"a statement / a paragraph beside one that conflicts with it: found with a confidence of "
+         f"{figures['threshold']:.2f} or more", counts("in conflict")),
+        ("beside one that says the same in other words: falsely a contradiction", counts("again")),
+        ("beside one on another aspect: falsely a contradiction", counts("beside")),
     ]  # fmt: skip
 
 

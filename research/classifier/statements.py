@@ -71,12 +71,17 @@ def passage_of(chunks: Sequence[Sequence[str]], length_tokens: int, rng: random.
     return Passage(tuple(parts), rng.randrange(len(parts) + 1)) if parts else None
 
 
+def read_statements(path: Path) -> tuple[Statement, ...]:
+    """Read lines of two or three wordings, what contradicts them, and another fact; fields are divided by `|`."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    rows = [[part.strip() for part in line.split(" | ")] for line in lines]
+    return tuple(Statement(tuple(said), (opposed,), (beside,)) for *said, opposed, beside in rows)
+
+
 @cache
 def written() -> tuple[Statement, ...]:
     """The statements of `statements.txt`."""
-    lines = [line for line in WRITTEN.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    rows = [[part.strip() for part in line.split("|")] for line in lines]
-    return tuple(Statement((said, again), (opposed,), (beside,)) for said, again, opposed, beside in rows)
+    return read_statements(WRITTEN)
 
 
 def written_subject(rng: random.Random) -> Subject:

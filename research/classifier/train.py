@@ -31,7 +31,7 @@ from research.training.loop import LoopSettings, fit
 from research.training.runtime import seed_everything, tune_process
 
 ID2LABEL = {0: "entailment", 1: "not_entailment"}
-MODEL_VERSION = "4"
+MODEL_VERSION = "5"
 SHIPPED = Path("trivet/starter/classifier")
 MAX_TOKENS = 512
 _UNCUT_TOKENS = 100_000

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from research import repetition
-from research.classifier.statements import written
+from research.classifier.paragraphs import read_paragraphs
+from research.classifier.statements import read_statements, written
 
 
 def _words(text: str) -> int:
@@ -15,6 +16,16 @@ def test_there_are_thirty_pairs_in_other_words_and_thirty_with_trifles_that_trai
     assert len(set(reworded)) == len(set(equal)) == 30
     shown = {text for one in written() for text in (*one.said, *one.opposed, *one.beside)}
     assert not shown & {text for pair in (*reworded, *equal, *repetition.contradicting_pairs()) for text in pair}
+
+
+def test_statements_and_paragraphs_of_the_evaluation_are_not_in_the_training() -> None:
+    held, shown = read_statements(repetition.STATEMENTS), written()
+    assert len(held) == 40
+    assert all(len(one.said) == 3 for one in held)
+    assert not {one.said[0] for one in held} & {one.said[0] for one in shown}
+    blocks, trained = read_paragraphs(repetition.PARAGRAPHS), read_paragraphs()
+    assert (len(blocks), len(trained)) == (33, 167)
+    assert not {one.text for one in blocks} & {one.text for one in trained}
 
 
 def test_sentences_of_the_docs_are_running_text_and_always_the_same() -> None:

@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from research.classifier import long_texts
 from research.classifier.inference import BREAKING, breaking_nli
 from research.repetition import contradicting_pairs
 from research.starter_evaluation import how_to, note_pairs, orders_of, some
+from trivet.dispatch.blending import Blend
 
 
 def test_there_are_two_hundred_pairs_of_notes_that_training_does_not_show() -> None:
@@ -31,10 +33,11 @@ def test_a_share_is_spread_over_the_rows() -> None:
 
 
 def test_orders_hold_the_embedder_the_reranker_and_both() -> None:
-    orders = orders_of(np.array([0.1, 0.9]), np.array([2.0, -2.0]))
+    orders = orders_of(np.array([0.1, 0.9]), np.array([2.0, -2.0]), Blend(11.0))
     assert orders["embedder"].argmax() == 1
     assert orders["reranker"].argmax() == 0
-    assert orders["sum with 1.0"].argmax() == 1
+    assert orders["blend"].tolist() == pytest.approx([2 + 1.1, -2 + 9.9])
+    assert "blend" not in orders_of(np.array([0.1]), np.array([2.0]), None)
 
 
 def test_no_first_sentence_is_on_both_sides(tmp_path: Path) -> None:

@@ -112,13 +112,13 @@ async def test_what_is_left_out_is_counted(client: httpx.AsyncClient) -> None:
 async def test_clearly_unrelated_passages_are_read_by_one_hypothesis(
     connect: Connect, dispatcher: FakeDispatcher
 ) -> None:
-    client = connect(dispatcher, dataclasses.replace(SETTINGS, clear_unrelated=0.5))
+    client = connect(dispatcher, dataclasses.replace(SETTINGS, clear_unrelated=0.5, threshold=0.7))
     documents = [{"id": "a", "text": "nothing whatever"}, {"id": "b", "text": "whatever nothing"}]
     lines = await ask(client, documents)
     calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]
     assert {tuple(call.hypotheses) for call in calls} == {("none",)}
     assert (lines[-1]["pairs_classified"], lines[-1]["unrelated_omitted"]) == (1, 1)
-    for body in ({"include_unrelated": True}, {"relations": RELATIONS, "no_relation": "none"}):
+    for body in ({"include_unrelated": True}, {"relations": RELATIONS, "no_relation": "none"}, {"threshold": 0.69}):
         dispatcher.requests.clear()
         await ask(client, documents, **body)
         calls = [request for request in dispatcher.requests if isinstance(request, ClassifyRequest)]

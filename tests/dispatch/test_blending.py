@@ -40,6 +40,13 @@ async def test_similarities_that_the_caller_knows_are_not_computed_again() -> No
     assert routed.result.usage.tokens == 3 + 3 + 1
 
 
+async def test_a_logit_counts_by_how_much_the_embedder_sees_in_common() -> None:
+    blend = Blend(10.0, logit_floor=1.0, trusted_between=(0.2, 0.6))
+    alike = RerankRequest("red fox", ("none", "low", "half", "high", "more"), similarities=(-0.1, 0.2, 0.4, 0.6, 0.9))
+    routed = await BlendingDispatcher(FakeDispatcher(), blend).call(alike)
+    np.testing.assert_allclose(routed.result.logits, [-1, 2, 4 + 0.5, 6 + 1, 9 + 1], rtol=1e-5)
+
+
 class Together(FakeDispatcher):
     """Answers when all three calls of a rerank request have come."""
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_without_models_the_largest_preset_that_fits_is_planned() -> None:
         assert expected in ran.stdout
     occupied = CliRunner().invoke(APP, ["--vram", "8GiB", "--external", "3GiB"])
     assert "gte-modernbert-base" in occupied.stdout
+
+
+def test_what_others_use_is_the_presets_where_it_is_not_known() -> None:
+    for vram, left in (("8GiB", "1 GiB"), ("10GiB", "1 GiB"), ("12GiB", "5 GiB")):
+        ran = CliRunner().invoke(APP, ["--vram", vram])
+        assert "ModernBERT-large" in ran.stdout
+        assert re.search(rf"{left} +left to others|left to others +{left}", ran.stdout), ran.stdout
+    small = CliRunner().invoke(APP, ["--vram", "5GiB"])
+    assert "Nothing is left to other processes" in small.stderr
+
+
+@pytest.mark.parametrize(("option", "size"), [("--external", "1GiB"), ("--context", "400MiB")])
+def test_what_a_preset_without_a_gpu_cannot_use_is_refused(option: str, size: str) -> None:
+    ran = CliRunner().invoke(APP, ["--preset", "cpu", option, size])
+    assert ran.exit_code == 2
+    assert option in ran.output
+    assert CliRunner().invoke(APP, ["--vram", "2GiB", option, size]).exit_code == 0  # a GPU was given
 
 
 def test_without_anything_this_machines_gpu_is_planned() -> None:

@@ -105,6 +105,7 @@ def plan_command(
         raise typer.BadParameter("--gpus requires --models or --preset")
     if gpus is not None and write is not None:
         raise typer.BadParameter("--write is for one GPU: the models of several are divided by gpu.placement")
+    preset_given = preset is not None
     precision = _dtype("bf16" if dtype is None else dtype)
     config = cpu_settings(cpu_replicas, cpu_precision)
     available_bytes = None if ram is None else _size(ram)
@@ -113,13 +114,20 @@ def plan_command(
         assumptions = replace(assumptions, context_bytes=_size(context))
     gpu_bytes = None if vram is None else _size(vram)
     if models is None and preset is None:
+        here = gpu_bytes is None
         if gpu_bytes is None:
             gpu_bytes, used_bytes, usual = _found_gpu()
             precision = usual if dtype is None else precision
             available_bytes = available_here() if available_bytes is None else available_bytes
             if external is None:
                 assumptions = replace(assumptions, external_bytes=used_bytes)
-        preset, smaller = _fitting(gpu_bytes, precision, assumptions)
+        known = here or external is not None
+        preset, smaller = _fitting(gpu_bytes, precision, assumptions, of_preset=not known)
+        if preset == "cpu" and not known:
+            preset, smaller = _fitting(gpu_bytes, precision, assumptions, of_preset=False)
+            if preset != "cpu":
+                typer.echo("Nothing is left to other processes; --external leaves them some.", err=True)
+                known = True
         if preset == "cpu":
             if gpu_bytes:
                 left = f", of which {format_bytes(assumptions.external_bytes)} are left to others"
@@ -129,7 +137,8 @@ def plan_command(
                     err=True,
                 )
             gpu_bytes = 0
-        external = external or "as it is"  # not the preset's: the memory of others is known
+        if known:
+            external = external or "as it is"  # not the preset's
     if preset is not None:
         if preset not in PRESETS:
             raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}")
@@ -139,6 +148,9 @@ def plan_command(
         if external is None:
             assumptions = replace(assumptions, external_bytes=chosen.external_bytes)
         if gpus is None and gpu_bytes == 0:
+            unused = [name for name, value in (("--external", external), ("--context", context)) if value]
+            if preset_given and unused:
+                raise typer.BadParameter(f"{' and '.join(unused)}: preset cpu divides no GPU; give --vram")
             found = [facts_for(name) for name in names]
             typer.echo(f"{preset} ({chosen.purpose}): no GPU to divide.\n\n{render_about(found)}")
             check(need_of(config, found, with_gpu=False), config.cpu.replicas, available_bytes)
@@ -185,12 +197,17 @@ def _found_gpu() -> tuple[int, int, Dtype]:
     return gpu.total_bytes, used_bytes, gpu_precision("auto", read_capability() or AMPERE, None).dtype
 
 
-def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions) -> tuple[str, bool]:
-    """Return the most demanding preset whose models fit beside what others use, and whether it is the smaller one."""
-    for name, preset in reversed(list(PRESETS.items())):
-        if preset.gpu_bytes == 0:
-            continue
-        for smaller in (False, True):
+def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions, *, of_preset: bool) -> tuple[str, bool]:
+    """Return the most demanding preset whose models fit beside what others use, and whether it is the smaller one.
+
+    `of_preset`: what others use is not known, so each preset leaves to them what it is meant to leave.
+    """
+    for smaller in (False, True):
+        for name, preset in reversed(list(PRESETS.items())):
+            if preset.gpu_bytes == 0:
+                continue
+            if of_preset:
+                assumptions = replace(assumptions, external_bytes=preset.external_bytes)
             models = [facts_for(model) for model in (preset.smaller_models if smaller else preset.models)]
             if needed(models, dtype, assumptions) <= gpu_bytes:
                 return name, smaller

@@ -23,21 +23,32 @@ from trivet.messages import EmbedRequest, EmbedResult, Floats, Request, RerankRe
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """`scale * (max(logit, logit_floor) + cosine_weight * cosine) + shift` takes the place of a logit.
+    """`scale * (trust * max(logit, logit_floor) + cosine_weight * cosine) + shift` takes the place of a logit.
 
-    Scale and shift do not change the order; they calibrate the score, its logistic function.
+    `trust` rises from 0 to 1 between the two cosines of `trusted_between`, and is 1 without them: where the embedder
+    sees hardly anything in common, a high logit of a small reranker is an error more often than a discovery. Scale and
+    shift do not change the order; they calibrate the score, its logistic function.
     """
 
     cosine_weight: float
     logit_floor: float | None = None
+    trusted_between: tuple[float, float] | None = None
     scale: float = 1.0
     shift: float = 0.0
 
     def logits(self, logits: Floats, cosines: Floats) -> Floats:
         """Blend both, (documents,) each."""
         floored = logits if self.logit_floor is None else np.maximum(logits, self.logit_floor)
-        blended: Floats = (self.scale * (floored + self.cosine_weight * cosines) + self.shift).astype(np.float32)
+        summed = self._trust(cosines) * floored + self.cosine_weight * cosines
+        blended: Floats = (self.scale * summed + self.shift).astype(np.float32)
         return blended
+
+    def _trust(self, cosines: Floats) -> Floats | float:
+        if self.trusted_between is None:
+            return 1.0
+        low, high = self.trusted_between
+        trust: Floats = np.clip((cosines - low) / (high - low), 0.0, 1.0)
+        return trust
 
 
 class BlendingDispatcher:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trivet.config import BlendConfig
 from trivet.errors import ModelError
 
 
@@ -19,15 +20,6 @@ class BaseReference(_Frozen):
     version: str
     sha256: dict[str, str]
     """Hex digest by file name, of every base file that the assembled model uses."""
-
-
-class StatedBlend(_Frozen):
-    """How the starter embedder's cosine enters the score: `scale * (max(logit, floor) + weight * cosine) + shift`."""
-
-    cosine_weight: Annotated[float, Field(ge=0)]
-    logit_floor: float | None = None
-    scale: Annotated[float, Field(gt=0)] = 1.0
-    shift: float = 0.0
 
 
 class StarterCard(_Frozen):
@@ -46,8 +38,8 @@ class StarterCard(_Frozen):
     """Calibrated minimum score of a relation (classifier) or a candidate (reranker)."""
     clear_unrelated: Annotated[float, Field(gt=0, le=1)] | None = None
     """Of a classifier: score of the default relation "unrelated", read alone, from which two texts are unrelated."""
-    blend: StatedBlend | None = None
-    """Of a reranker that ranks better together with the embedder."""
+    blend: BlendConfig | None = None
+    """Of a reranker that ranks better with the starter embedder: how its cosine enters the score."""
     config: dict[str, Any] = {}
     """Further entries of the assembled config.json."""
     metrics: dict[str, Any] = {}

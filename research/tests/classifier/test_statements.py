@@ -49,9 +49,9 @@ def _hold(shown: Example | Rows) -> None:
 
 def test_written_statements_are_complete_and_distinct() -> None:
     rows = written()
-    assert len(rows) == 213
+    assert len(rows) == 213 + 638
     texts = [text for one in rows for text in (*one.said, *one.opposed, *one.beside)]
-    assert len(set(texts)) == len(texts) == 4 * 213
+    assert len(set(texts)) == len(texts) == 4 * 213 + 5 * 638
 
 
 def test_what_is_said_again_is_never_called_a_contradiction() -> None:
@@ -176,7 +176,7 @@ def test_statements_are_shown_in_all_their_forms() -> None:
     passage = ["The tower was built in 1931 by the town.", "It is tall.", "People like it.", "It has two doors here."]
     subjects = mixture.Subjects([(project, facts_of(project))], [passage])
     shown = [e for e in mixture.statement_examples(subjects, 0.01, "test") if e]
-    assert {e.source for e in shown} == {"restated", "repeated", "two-passages"}
+    assert {e.source for e in shown} == {"restated", "repeated", "two-passages", "paragraphs"}
     assert all(sum(row.target == ENTAILED for row in e.rows) == 1 for e in shown if len(e.rows) > 1)
 
 

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from research.relations.pairs import LABELS, Pair
-from research.relations.unrelated_first import UNRELATED, Readings, figures, pick, read, with_first_reading
+from research.relations.unrelated_first import (
+    MARGIN,
+    UNRELATED,
+    Readings,
+    edges,
+    figures,
+    pick,
+    read,
+    with_first_reading,
+)
 from trivet.messages import ClassifyRequest, ClassifyResult, StageTimings, Usage
 
 
@@ -27,16 +36,28 @@ ROWS = readings(
 )
 
 
+THRESHOLD = 0.7
+"""The largest logit has a share of 0.71."""
+
+
 def test_what_a_score_spares_and_loses() -> None:
-    assert figures(ROWS, 0.9) == {"above": 0.75, "agreement": 0.6667, "lost": 0.5, "tokens": 0.4375}
-    assert figures(ROWS, 0.95) == {"above": 0.5, "agreement": 1.0, "lost": 0.0, "tokens": 0.625}
+    assert figures(ROWS, 0.9, THRESHOLD) == {"above": 0.75, "agreement": 0.6667, "lost": 0.5, "tokens": 0.4375}
+    assert figures(ROWS, 0.95, THRESHOLD) == {"above": 0.5, "agreement": 1.0, "lost": 0.0, "tokens": 0.625}
+    assert figures(ROWS, 0.9, 0.8)["lost"] == 0.0  # there is no edge
 
 
-def test_the_least_score_from_which_on_the_readings_agree_is_picked() -> None:
-    assert pick(ROWS) == 0.92
-    agreeing, other = ("unrelated", "unrelated", 0.999), ("expansion", "expansion", 0.999)
-    assert pick(readings(agreeing, agreeing)) == 0.5
-    assert pick(readings(agreeing, other)) == 1.0  # in one half of the pairs
+def test_edges_are_what_another_relation_wins_by_the_threshold() -> None:
+    assert edges(ROWS, THRESHOLD).tolist() == [False, False, True, True]
+    assert not edges(ROWS, 0.8).any()
+
+
+def test_the_picked_score_is_above_that_of_every_edge() -> None:
+    low = readings(
+        ("unrelated", "unrelated", 0.98), ("expansion", "contradiction", 0.412), ("unrelated", "unrelated", 0.3)
+    )
+    assert pick(low, THRESHOLD) == 0.52
+    assert pick(low, 0.8) == MARGIN
+    assert pick(ROWS, THRESHOLD) == 1.0
 
 
 def test_a_clear_pair_has_the_first_reading_s_score_alone() -> None:

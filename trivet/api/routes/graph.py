@@ -159,18 +159,20 @@ async def _query(
             f"no_relation is {no_relation[:80]!r}, which is none of the relations: name one of them, or leave it out",
             field="no_relation",
         )
-    threshold = settings.threshold if own else 0.0
+    measured_threshold = settings.threshold if own else 0.0
+    threshold = measured_threshold if body.threshold is None else body.threshold
+    unrelated_first = own and not body.include_unrelated and threshold >= settings.threshold
     done = set(body.done)
     symmetric = settings.symmetric_relations if body.symmetric is None else body.symmetric
     return GraphQuery(
         relations=relations,
         no_relation=no_relation,
         symmetric=frozenset(symmetric) | ({no_relation} if no_relation is not None else set()),
-        threshold=threshold if body.threshold is None else body.threshold,
+        threshold=threshold,
         min_relevance=settings.min_relevance if body.min_relevance is None else body.min_relevance,
         passage_tokens=passage_tokens(await service.info.models(), settings.passage_tokens),
         link_relation=settings.link_relation if own and settings.link_relation in relations else None,
-        clear_unrelated=settings.clear_unrelated if own and not body.include_unrelated else None,
+        clear_unrelated=settings.clear_unrelated if unrelated_first else None,
         passage_pairs=body.passage_pairs,
         neighbours=body.neighbours,
         per_document=body.per_document,

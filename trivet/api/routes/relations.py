@@ -108,16 +108,18 @@ async def _query(service: Service, body: CandidatesBody | PairsBody, options: Ca
     # Links are between passages, and stand for one of the configured relations.
     links_count = body.relations is None and by_passages and settings.link_relation in settings.relations
     everything = body.include_unrelated or isinstance(body, PairsBody)
+    threshold = _threshold(body, settings)
+    unrelated_first = body.relations is None and by_passages and not everything and threshold >= settings.threshold
     return RelationQuery(
         relations=body.relations or settings.relations,
         no_relation=settings.no_relation if body.relations is None else None,
         min_relevance=_min_relevance(body, settings),
-        threshold=_threshold(body, settings),
+        threshold=threshold,
         include_unrelated=everything,
         passage_tokens=passage_tokens(cards, settings.passage_tokens) if by_passages else None,
         passage_pairs=body.passage_pairs,
         link_relation=settings.link_relation if links_count else None,
-        clear_unrelated=settings.clear_unrelated if body.relations is None and by_passages and not everything else None,
+        clear_unrelated=settings.clear_unrelated if unrelated_first else None,
         long_input=long_input,
         priority=options.priority,
         no_store=options.no_store,
