@@ -163,6 +163,12 @@ def test_a_model_in_the_folder_of_models_is_described(tmp_path: Path) -> None:
     assert "deberta-v2" in padded_models(config)["classifier"]
 
 
+def test_a_missing_folder_of_models_is_a_problem_of_those_it_would_hold(tmp_path: Path) -> None:
+    args = {"classifier": {"model": "us/ours"}, "serving": {"models_dir": str(tmp_path / "gone")}}
+    unservable = unservable_models(AppConfig.model_validate(args))
+    assert unservable == {"classifier": f"serving.models_dir: there is no directory {tmp_path / 'gone'}"}
+
+
 @pytest.mark.parametrize("name", ["[/x]", "[red]x"])
 def test_a_folder_in_brackets_is_shown_as_it_is(name: str, tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"

@@ -49,6 +49,7 @@ def _here(config: AppConfig, task: Task) -> Path | None:
 def unservable_models(config: AppConfig) -> dict[Task, str]:
     """Return the models whose directory cannot be served, and why. What the hub has is not known."""
     found: dict[Task, str] = {}
+    folder = expanded(config.serving.models_dir) if config.serving.models_dir else None
     for task in TASKS:
         model = config.model_for(task).model
         directory = None if model == "starter" else _directory(config, model)
@@ -59,6 +60,8 @@ def unservable_models(config: AppConfig) -> dict[Task, str]:
                     find_weight_files(directory)
             elif model.startswith(("/", ".", "~")):
                 found[task] = f"there is no directory {model}"
+            elif model != "starter" and folder is not None and not folder.is_dir():
+                found[task] = f"serving.models_dir: there is no directory {folder}"
         except ModelError as error:
             found[task] = error.message
     return found
