@@ -123,16 +123,24 @@ class BlendConfig(_Frozen):
     """How the embedder's similarity enters a reranker's score: see `trivet.dispatch.blending.Blend`."""
 
     cosine_weight: Annotated[float, Field(ge=0)]
-    """Weight of the cosine beside the logit. 0: the reranker alone."""
+    """Weight of the cosine beside the logit. 0: the reranker alone, whatever else is set."""
     logit_floor: float | None = None
     """Logits below it count as this much. Null: none do."""
     trusted_between: RisingCosines | None = None
-    """The logit does not count up to the first cosine, counts in full from the second one, and in part between them.
-    Null: it always counts in full."""
+    """What a logit has above the floor does not count up to the first cosine, counts in full from the second one, and
+    in part between them. Null: it always counts in full."""
     scale: PositiveFloat = 1.0
     """Factor of the sum, which calibrates the score."""
     shift: float = 0.0
     """Added to it."""
+
+    @model_validator(mode="after")
+    def _trusts_above_a_floor(self) -> Self:
+        if self.trusted_between is not None and self.logit_floor is None:
+            raise ValueError(
+                "trusted_between needs logit_floor: what a logit has above it is what counts by the cosine"
+            )
+        return self
 
 
 class RerankerConfig(ModelConfig):
@@ -351,7 +359,8 @@ class ServingConfig(_Frozen):
     max_ongoing_requests: Count = 256
     """Maximum number of requests that one replica holds at a time."""
     models_dir: FilePath | None = None
-    """A folder of checkpoints by hub id (`BAAI/bge-reranker-base`), which takes precedence over the hub. Null: none."""
+    """A folder of checkpoints by hub id (`BAAI/bge-reranker-base`), which takes precedence over the hub. It must
+    exist. Null: none."""
     cache_dir: FilePath | None = None
     """Folder for converted models. Null: `$TRIVET_CACHE`, else `~/.cache/trivet`."""
 

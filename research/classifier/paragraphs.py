@@ -2,7 +2,8 @@
 
 Pages of one documentation say many things twice, in other words and with other details. Rules cannot reword a whole
 paragraph, so these were written for this project (`paragraphs.txt`). What says the same and what conflicts share a
-hypothesis, as in `two_passages`; some stand among paragraphs on something else.
+hypothesis, as in `two_passages`; some stand among paragraphs on something else. Another aspect of the subject is
+unrelated here, as notes on different parts of one program are.
 """
 
 from __future__ import annotations

@@ -71,9 +71,11 @@ def figures(readings: Readings, score: float, threshold: float) -> dict[str, flo
 
 
 def pick(readings: Readings, threshold: float) -> float:
-    """The least score, in hundredths, that is `MARGIN` above that of every edge; 1 if there is none."""
-    highest = readings.alone[edges(readings, threshold)].max(initial=0.0)
-    return min(1.0, math.ceil((float(highest) + MARGIN) * 100) / 100)
+    """The least score, in hundredths, that is `MARGIN` above that of every edge; 1 if none is, or there is no edge."""
+    of_edges = readings.alone[edges(readings, threshold)]
+    if not len(of_edges):
+        return 1.0
+    return min(1.0, math.ceil(round(float(of_edges.max()) + MARGIN, 6) * 100) / 100)
 
 
 def with_first_reading(readings: Readings, score: float) -> np.ndarray:

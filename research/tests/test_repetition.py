@@ -22,10 +22,12 @@ def test_statements_and_paragraphs_of_the_evaluation_are_not_in_the_training() -
     held, shown = read_statements(repetition.STATEMENTS), written()
     assert len(held) == 40
     assert all(len(one.said) == 3 for one in held)
-    assert not {one.said[0] for one in held} & {one.said[0] for one in shown}
+    texts = {text for one in held for text in (*one.said, *one.opposed, *one.beside)}
+    assert not texts & {text for one in shown for text in (*one.said, *one.opposed, *one.beside)}
     blocks, trained = read_paragraphs(repetition.PARAGRAPHS), read_paragraphs()
     assert (len(blocks), len(trained)) == (33, 167)
-    assert not {one.text for one in blocks} & {one.text for one in trained}
+    texts = {text for one in blocks for text in (one.text, one.again, one.conflict, one.other)}
+    assert not texts & {text for one in trained for text in (one.text, one.again, one.conflict, one.other)}
 
 
 def test_sentences_of_the_docs_are_running_text_and_always_the_same() -> None:

@@ -44,7 +44,7 @@ def test_the_hub_does_not_take_the_place_of_a_missing_folder(config: Path, tmp_p
     (tmp_path / "models").rename(tmp_path / "elsewhere")
     result = CliRunner().invoke(main, ["prepare", str(config)], env={"COLUMNS": "300"})
     assert result.exit_code == 1
-    assert f"serving.models_dir: there is no directory {tmp_path / 'models'}" in result.output
+    assert f"there is no directory {tmp_path / 'models'} (serving.models_dir)" in result.output
 
 
 def test_models_of_a_folder_are_verified_and_converted(config: Path, tmp_path: Path) -> None:

@@ -44,7 +44,11 @@ async def test_a_logit_counts_by_how_much_the_embedder_sees_in_common() -> None:
     blend = Blend(10.0, logit_floor=1.0, trusted_between=(0.2, 0.6))
     alike = RerankRequest("red fox", ("none", "low", "half", "high", "more"), similarities=(-0.1, 0.2, 0.4, 0.6, 0.9))
     routed = await BlendingDispatcher(FakeDispatcher(), blend).call(alike)
-    np.testing.assert_allclose(routed.result.logits, [-1, 2, 4 + 0.5, 6 + 1, 9 + 1], rtol=1e-5)
+    floors = [-1 + 1, 2 + 1, 4 + 1, 6 + 1, 9 + 1]  # no logit is above the floor
+    np.testing.assert_allclose(routed.result.logits, floors, rtol=1e-5)
+    low = Blend(10.0, logit_floor=-3.0, trusted_between=(0.2, 0.6))
+    logits, cosines = np.array([2, 2, 2, -9], np.float32), np.array([0.2, 0.4, 0.6, 0.6], np.float32)
+    np.testing.assert_allclose(low.logits(logits, cosines), [2 - 3, 4 - 3 + 2.5, 6 + 2, 6 - 3], rtol=1e-5)
 
 
 class Together(FakeDispatcher):

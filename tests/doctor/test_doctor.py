@@ -166,7 +166,7 @@ def test_a_model_in_the_folder_of_models_is_described(tmp_path: Path) -> None:
 def test_a_missing_folder_of_models_is_a_problem_of_those_it_would_hold(tmp_path: Path) -> None:
     args = {"classifier": {"model": "us/ours"}, "serving": {"models_dir": str(tmp_path / "gone")}}
     unservable = unservable_models(AppConfig.model_validate(args))
-    assert unservable == {"classifier": f"serving.models_dir: there is no directory {tmp_path / 'gone'}"}
+    assert unservable == {"classifier": f"there is no directory {tmp_path / 'gone'} (serving.models_dir)"}
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[red]x"])

@@ -61,6 +61,7 @@ def test_a_refusal_states_the_numbers_and_a_remedy() -> None:
         (8, 4, "cpu"),
         (12, 6, "12gb"),
         (10, 5, "12gb --smaller"),
+        (10, 0, "8gb"),  # rather than the smaller models of 12gb
     ],
 )
 def test_the_nearest_preset_is_the_most_demanding_that_fits(gpu_gib: int, external_gib: int, preset: str) -> None:

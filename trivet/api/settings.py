@@ -131,8 +131,10 @@ def _clear_unrelated(config: AppConfig) -> float | None:
     """Return the configured value, else the one measured for the starter classifier with the default relations."""
     if config.clear_unrelated is not None:
         return config.clear_unrelated if config.clear_unrelated < 1 else None
+    card = shipped_card("classifier")
     measured = _is_measured(config) and config.no_relation == AppConfig.model_fields["no_relation"].default
-    return shipped_card("classifier").clear_unrelated if measured else None
+    # It spares what no edge of the card's threshold needs; edges of a lower one may need it.
+    return card.clear_unrelated if measured and _threshold(config) >= card.threshold else None
 
 
 def _is_measured(config: AppConfig) -> bool:

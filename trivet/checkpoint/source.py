@@ -65,7 +65,7 @@ def _found(spec: str, task: Task, cache: Path, models_dir: Path | None, *, allow
         raise ModelError(f"{task}.model: there is no directory {spec}")
     if models_dir is not None:
         if not models_dir.is_dir():  # the hub instead would be a surprise
-            raise ModelError(f"serving.models_dir: there is no directory {models_dir}")
+            raise ModelError(f"{task}.model {spec}: there is no directory {models_dir} (serving.models_dir)")
         kept = models_dir / spec
         if kept.is_dir() and kept.resolve().is_relative_to(models_dir.resolve()):
             return ModelSource(spec, kept, _revision(kept, cache))

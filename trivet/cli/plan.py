@@ -18,7 +18,7 @@ from trivet.errors import ConfigError, ModelError
 from trivet.units import format_bytes
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE, facts_for
-from trivet.vram.planning.planner import Assumptions, Plan, needed
+from trivet.vram.planning.planner import Assumptions, Plan, fitting_preset
 from trivet.vram.planning.presets import PRESETS
 from trivet.vram.planning.several import plan_gpus
 from trivet.vram.planning.table import render
@@ -70,7 +70,10 @@ def plan_command(
     ] = None,
     external: Annotated[
         str | None,
-        typer.Option(help="Memory to leave to other processes. Default: that of the preset, or what they use now."),
+        typer.Option(
+            help="Memory to leave to other processes. Default: what the preset leaves them, or what they use now on "
+            "this machine's GPU."
+        ),
     ] = None,
     context: Annotated[
         str | None, typer.Option(help="Size of one CUDA context. Default: 450MiB, an assumption.")
@@ -90,7 +93,7 @@ def plan_command(
 ) -> None:
     """Divide a GPU among models: caps, fractions and token budgets. Exits with 1 if they do not fit the GPU or the RAM.
 
-    Without --models and --preset, plans the largest preset that fits this machine's GPU.
+    Without --models and --preset, plans the largest preset that fits this machine's GPU, or one of the size of --vram.
     """
     _check_text(f"{models or ''}{write or ''}")
     if models is not None and preset is not None:
@@ -122,12 +125,16 @@ def plan_command(
             if external is None:
                 assumptions = replace(assumptions, external_bytes=used_bytes)
         known = here or external is not None
-        preset, smaller = _fitting(gpu_bytes, precision, assumptions, of_preset=not known)
-        if preset == "cpu" and not known:
-            preset, smaller = _fitting(gpu_bytes, precision, assumptions, of_preset=False)
-            if preset != "cpu":
+        left_bytes = assumptions.external_bytes
+        found = fitting_preset(
+            gpu_bytes, precision, assumptions, lambda one: left_bytes if known else one.external_bytes
+        )
+        if found is None and not known:
+            found = fitting_preset(gpu_bytes, precision, assumptions, lambda _: 0)
+            if found is not None:
                 typer.echo("Nothing is left to other processes; --external leaves them some.", err=True)
                 known = True
+        preset, smaller = ("cpu", False) if found is None else (found[0].name, found[1])
         if preset == "cpu":
             if gpu_bytes:
                 left = f", of which {format_bytes(assumptions.external_bytes)} are left to others"
@@ -150,7 +157,7 @@ def plan_command(
         if gpus is None and gpu_bytes == 0:
             unused = [name for name, value in (("--external", external), ("--context", context)) if value]
             if preset_given and unused:
-                raise typer.BadParameter(f"{' and '.join(unused)}: preset cpu divides no GPU; give --vram")
+                raise typer.BadParameter(f"{' and '.join(unused)}: there is no GPU to divide; give its size, --vram")
             found = [facts_for(name) for name in names]
             typer.echo(f"{preset} ({chosen.purpose}): no GPU to divide.\n\n{render_about(found)}")
             check(need_of(config, found, with_gpu=False), config.cpu.replicas, available_bytes)
@@ -195,23 +202,6 @@ def _found_gpu() -> tuple[int, int, Dtype]:
         f"GPU {gpu.device}: {format_bytes(gpu.total_bytes)}, of which {format_bytes(used_bytes)} in use.", err=True
     )
     return gpu.total_bytes, used_bytes, gpu_precision("auto", read_capability() or AMPERE, None).dtype
-
-
-def _fitting(gpu_bytes: int, dtype: Dtype, assumptions: Assumptions, *, of_preset: bool) -> tuple[str, bool]:
-    """Return the most demanding preset whose models fit beside what others use, and whether it is the smaller one.
-
-    `of_preset`: what others use is not known, so each preset leaves to them what it is meant to leave.
-    """
-    for smaller in (False, True):
-        for name, preset in reversed(list(PRESETS.items())):
-            if preset.gpu_bytes == 0:
-                continue
-            if of_preset:
-                assumptions = replace(assumptions, external_bytes=preset.external_bytes)
-            models = [facts_for(model) for model in (preset.smaller_models if smaller else preset.models)]
-            if needed(models, dtype, assumptions) <= gpu_bytes:
-                return name, smaller
-    return "cpu", False
 
 
 def _write(file: Path | None, names: Sequence[str], planned: Plan | None, config: AppConfig) -> None:

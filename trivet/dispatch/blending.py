@@ -23,11 +23,11 @@ from trivet.messages import EmbedRequest, EmbedResult, Floats, Request, RerankRe
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """`scale * (trust * max(logit, logit_floor) + cosine_weight * cosine) + shift` takes the place of a logit.
+    """`scale * (trusted + cosine_weight * cosine) + shift` takes the place of a logit.
 
-    `trust` rises from 0 to 1 between the two cosines of `trusted_between`, and is 1 without them: where the embedder
-    sees hardly anything in common, a high logit of a small reranker is an error more often than a discovery. Scale and
-    shift do not change the order; they calibrate the score, its logistic function.
+    `trusted` is the logit, or the floor where that is higher. With `trusted_between`, what the logit has above the
+    floor counts by how much the embedder sees in common: not at all up to the first cosine, in full from the second.
+    Scale and shift do not change the order; they calibrate the score, its logistic function.
     """
 
     cosine_weight: float
@@ -38,17 +38,15 @@ class Blend:
 
     def logits(self, logits: Floats, cosines: Floats) -> Floats:
         """Blend both, (documents,) each."""
-        floored = logits if self.logit_floor is None else np.maximum(logits, self.logit_floor)
-        summed = self._trust(cosines) * floored + self.cosine_weight * cosines
-        blended: Floats = (self.scale * summed + self.shift).astype(np.float32)
+        trusted = logits
+        if self.logit_floor is not None:
+            above = np.maximum(logits - self.logit_floor, 0)
+            if self.trusted_between is not None:
+                low, high = self.trusted_between
+                above = above * np.clip((cosines - low) / (high - low), 0, 1)
+            trusted = self.logit_floor + above
+        blended: Floats = (self.scale * (trusted + self.cosine_weight * cosines) + self.shift).astype(np.float32)
         return blended
-
-    def _trust(self, cosines: Floats) -> Floats | float:
-        if self.trusted_between is None:
-            return 1.0
-        low, high = self.trusted_between
-        trust: Floats = np.clip((cosines - low) / (high - low), 0.0, 1.0)
-        return trust
 
 
 class BlendingDispatcher:

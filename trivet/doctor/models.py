@@ -61,7 +61,7 @@ def unservable_models(config: AppConfig) -> dict[Task, str]:
             elif model.startswith(("/", ".", "~")):
                 found[task] = f"there is no directory {model}"
             elif model != "starter" and folder is not None and not folder.is_dir():
-                found[task] = f"serving.models_dir: there is no directory {folder}"
+                found[task] = f"there is no directory {folder} (serving.models_dir)"
         except ModelError as error:
             found[task] = error.message
     return found

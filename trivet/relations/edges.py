@@ -19,7 +19,7 @@ class Judgement:
     source: Excerpt
     target: Excerpt
     scores: Mapping[str, float]
-    """Share of each relation; they sum to 1."""
+    """Share of each relation; they sum to 1. Where the absent one was read alone, it has that score, the others 0."""
     relevance: float | None
     windows: int = 1
     truncated: bool = False

@@ -35,10 +35,22 @@ def test_a_contradiction_is_entailed_of_exactly_the_premises_that_hold_one() -> 
 
 def test_another_relation_is_entailed_of_no_conflict() -> None:
     rng = random.Random(2)
-    others = {wording for label, wording in RELATION_HYPOTHESES.items() if label != "contradiction"}
+    labels = [label for label in RELATION_HYPOTHESES if label != "contradiction"]
+    others = {wording for label in labels for wording in (RELATION_HYPOTHESES[label], *RELATION_PARAPHRASES[label])}
     shown = [row for _ in range(600) for row in paragraphs(BLOCKS, rng).rows if row.second in others]
     assert not [row for row in shown if row.target == ENTAILED and _conflicts(row.first)]
     assert [row for row in shown if row.target == ENTAILED]
+
+
+def test_what_says_the_same_expands_on_the_first_text_only() -> None:
+    rng = random.Random(3)
+    wordings = {RELATION_HYPOTHESES["expansion"], *RELATION_PARAPHRASES["expansion"]}
+    shown = [row for _ in range(600) for row in paragraphs(BLOCKS, rng).rows if row.second in wordings]
+    entailed = [row.first for row in shown if row.target == ENTAILED]
+    assert entailed
+    for premise in entailed:
+        [one] = [one for one in BLOCKS if one.again in premise]
+        assert premise.index(one.text) < premise.index(one.again)
 
 
 def test_blocks_are_read_by_their_letters(tmp_path: Path) -> None:

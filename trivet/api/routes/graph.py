@@ -159,9 +159,9 @@ async def _query(
             f"no_relation is {no_relation[:80]!r}, which is none of the relations: name one of them, or leave it out",
             field="no_relation",
         )
-    measured_threshold = settings.threshold if own else 0.0
-    threshold = measured_threshold if body.threshold is None else body.threshold
-    unrelated_first = own and not body.include_unrelated and threshold >= settings.threshold
+    threshold = (settings.threshold if own else 0.0) if body.threshold is None else body.threshold
+    measured = own and no_relation == settings.no_relation and threshold >= settings.threshold
+    unrelated_first = measured and not body.include_unrelated
     done = set(body.done)
     symmetric = settings.symmetric_relations if body.symmetric is None else body.symmetric
     return GraphQuery(

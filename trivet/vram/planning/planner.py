@@ -10,7 +10,7 @@ Every model gets the same token budget, as large as the rest of the GPU allows, 
 sequences and at most `max_budget_tokens`. `trivet.vram.planning.table` renders the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from trivet.checkpoint.memory import Dtype, ModelFacts
@@ -19,7 +19,7 @@ from trivet.gpu import CONTEXT_BYTES
 from trivet.units import MIB, format_bytes
 from trivet.vram.errors import DoesNotFit
 from trivet.vram.planning.facts import CATALOGUE
-from trivet.vram.planning.presets import PRESETS
+from trivet.vram.planning.presets import PRESETS, Preset
 
 _BUDGET_STEP_TOKENS = 256
 
@@ -190,18 +190,35 @@ def _share(facts: ModelFacts, tokens: int, gpu_bytes: int, dtype: Dtype, assume:
     )
 
 
+def fitting_preset(
+    gpu_bytes: int, dtype: Dtype, assume: Assumptions, left_bytes: Callable[[Preset], int]
+) -> tuple[Preset, bool] | None:
+    """Return the most demanding preset that fits a GPU, and whether with its smaller models; None where none does.
+
+    The usual models come before the smaller ones, and of the presets with the same models the one for the largest GPU.
+
+    Args:
+        gpu_bytes: size of the GPU.
+        dtype: of weights and activations.
+        assume: what else takes memory.
+        left_bytes: what a preset leaves to other processes, instead of what `assume` says.
+    """
+    for smaller in (False, True):
+        for preset in reversed(list(PRESETS.values())):
+            names = preset.smaller_models if smaller else preset.models
+            beside = replace(assume, external_bytes=left_bytes(preset))
+            if preset.gpu_bytes and needed([CATALOGUE[name] for name in names], dtype, beside) <= gpu_bytes:
+                return preset, smaller
+    return None
+
+
 def nearest_preset(gpu_bytes: int, dtype: Dtype, assume: Assumptions) -> str:
     """Return the options of the most demanding preset that fits this GPU ("8gb", "8gb --smaller"), or "cpu"."""
-    fitting = [(0, "cpu")]
-    for preset in PRESETS.values():
-        if preset.gpu_bytes == 0:
-            continue
-        left = replace(assume, external_bytes=max(assume.external_bytes, preset.external_bytes))
-        for names, words in ((preset.models, preset.name), (preset.smaller_models, f"{preset.name} --smaller")):
-            needed_bytes = needed([CATALOGUE[name] for name in names], dtype, left)
-            if needed_bytes <= gpu_bytes:
-                fitting.append((needed_bytes, words))
-    return max(reversed(fitting), key=lambda choice: choice[0])[1]  # on a tie, the preset for the larger GPU
+    found = fitting_preset(gpu_bytes, dtype, assume, lambda preset: max(assume.external_bytes, preset.external_bytes))
+    if found is None:
+        return "cpu"
+    preset, smaller = found
+    return f"{preset.name} --smaller" if smaller else preset.name
 
 
 def _refusal(
