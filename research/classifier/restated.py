@@ -1,4 +1,4 @@
-"""The same statement again, and its opposite: two short texts, or a statement beside a passage that repeats it.
+"""The same statement again, its opposite, another fact: two short texts, or a statement beside a passage.
 
 A statement beside itself is an *expansion* here. Of the four relations it is the one whose hypothesis is nearest to
 what is the case: the benchmark counts the same content in other words, or with more to it, as an expansion; `unrelated`
@@ -15,7 +15,10 @@ from research.classifier import groups
 from research.classifier.data import ENTAILED, NOT_ENTAILED, Example, Rows
 from research.classifier.statements import Statement, Subject, passage_of, trifle
 
-SHORT, IN_PASSAGE = "restated", "repeated"
+SHORT, ASIDE, IN_PASSAGE = "restated", "aside", "repeated"
+_ASIDE = 0.45
+"""How often another fact on the subject stands beside the statement. Shown the same and the opposite only, a classifier
+takes it for the opposite: it has fewer words in common."""
 _PASSAGE_TOKENS = (30, 50, 80, 120, 180, 240)
 
 
@@ -43,9 +46,20 @@ def opposed(statement: Statement, rng: random.Random) -> tuple[str, str]:
     return (one, other) if rng.random() < 0.5 else (other, one)
 
 
+def aside(statement: Statement, rng: random.Random) -> tuple[str, str] | None:
+    """Two texts on one subject that say different things of it; None where nothing else is known of it."""
+    if not statement.beside:
+        return None
+    one, other = rng.choice(statement.said), rng.choice(statement.beside)
+    return (one, other) if rng.random() < 0.5 else (other, one)
+
+
 def restated(statement: Statement, rng: random.Random) -> Example | Rows:
-    """One way to show that the same said again is not its opposite."""
+    """One way to show that neither the same said again nor another fact is the opposite of a statement."""
     same, conflict = again(statement, rng), opposed(statement, rng)
+    different = aside(statement, rng)
+    if different is not None and rng.random() < _ASIDE:
+        return _beside(conflict, different, rng)
     match rng.randrange(12):
         case 0 | 1 | 2 | 3:
             return groups.which("contradiction", conflict, same, rng, SHORT)
@@ -62,6 +76,18 @@ def restated(statement: Statement, rng: random.Random) -> Example | Rows:
         case _:
             texts, verdict = (same, "entailment") if rng.random() < 0.6 else (conflict, "contradiction")
             return groups.verdicts(texts, verdict, rng, SHORT)
+
+
+def _beside(conflict: groups.Texts, different: groups.Texts, rng: random.Random) -> Example | Rows:
+    match rng.randrange(6):
+        case 0 | 1 | 2:
+            return groups.which("contradiction", conflict, different, rng, ASIDE)
+        case 3:  # as notes on different parts of one program
+            return groups.relation(different, "unrelated", ["contradiction"], rng, ASIDE)
+        case 4:
+            return groups.no_relation(different, "contradiction", rng, ASIDE)
+        case _:
+            return groups.verdicts(different, "neutral", rng, ASIDE)
 
 
 def repeated(subject: Subject, rng: random.Random) -> Example | Rows | None:
