@@ -62,6 +62,15 @@ def test_what_is_said_again_is_never_called_a_contradiction() -> None:
             _hold(shown)
 
 
+def test_another_fact_on_the_subject_is_no_contradiction() -> None:
+    rng = random.Random(4)
+    shown = [row for _ in range(300) for row in restated(STATEMENT, rng).rows if "It is fast." in row.first]
+    assert any(row.second in CONFLICT for row in shown)
+    assert not [row for row in shown if row.second in CONFLICT and row.target == ENTAILED]
+    nothing_beside = Statement(STATEMENT.said, STATEMENT.opposed, ())
+    assert all("fast" not in row.first for _ in range(60) for row in restated(nothing_beside, rng).rows)
+
+
 def test_a_text_beside_itself_is_no_contradiction() -> None:
     for seed in range(20):
         shown = unchanged("def f(): ...", random.Random(seed))
@@ -176,7 +185,7 @@ def test_statements_are_shown_in_all_their_forms() -> None:
     passage = ["The tower was built in 1931 by the town.", "It is tall.", "People like it.", "It has two doors here."]
     subjects = mixture.Subjects([(project, facts_of(project))], [passage])
     shown = [e for e in mixture.statement_examples(subjects, 0.01, "test") if e]
-    assert {e.source for e in shown} == {"restated", "repeated", "two-passages", "paragraphs"}
+    assert {e.source for e in shown} == {"restated", "aside", "repeated", "two-passages", "paragraphs"}
     assert all(sum(row.target == ENTAILED for row in e.rows) == 1 for e in shown if len(e.rows) > 1)
 
 
