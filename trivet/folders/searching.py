@@ -22,7 +22,7 @@ _LEAST_CANDIDATES = 24
 _MOST_CANDIDATES = 256
 _MOST_TOKENS = 1300
 """What a search costs is the reranking of its candidates: of so many tokens, some 130 ms on two cores. More are read
-only where more results are wanted. Of code it is about 15 passages, which are ordered as well as 30 (bench/LOG.md)."""
+only where more results are wanted. Of code it is 10 to 15 passages, ordered nearly as well as 30 (bench/LOG.md)."""
 _MOST_QUESTION_TOKENS = 500
 """The reranker reads the question with each of the candidates: a whole file as a question would take minutes."""
 
