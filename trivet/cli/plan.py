@@ -126,15 +126,15 @@ def plan_command(
                 assumptions = replace(assumptions, external_bytes=used_bytes)
         known = here or external is not None
         left_bytes = assumptions.external_bytes
-        found = fitting_preset(
+        fitting = fitting_preset(
             gpu_bytes, precision, assumptions, lambda one: left_bytes if known else one.external_bytes
         )
-        if found is None and not known:
-            found = fitting_preset(gpu_bytes, precision, assumptions, lambda _: 0)
-            if found is not None:
+        if fitting is None and not known:
+            fitting = fitting_preset(gpu_bytes, precision, assumptions, lambda _: 0)
+            if fitting is not None:
                 typer.echo("Nothing is left to other processes; --external leaves them some.", err=True)
                 known = True
-        preset, smaller = ("cpu", False) if found is None else (found[0].name, found[1])
+        preset, smaller = ("cpu", False) if fitting is None else (fitting[0].name, fitting[1])
         if preset == "cpu":
             if gpu_bytes:
                 left = f", of which {format_bytes(assumptions.external_bytes)} are left to others"
