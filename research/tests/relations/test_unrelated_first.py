@@ -57,8 +57,9 @@ def test_the_picked_score_is_above_that_of_every_edge() -> None:
     assert pick(low, THRESHOLD) == 0.47
     assert pick(low, 0.8) == 1.0  # without an edge nothing is known
     assert pick(ROWS, THRESHOLD) == 0.96
-    many = readings(*[("expansion", "expansion", 0.3 + number / 1000) for number in range(500)])
-    assert pick(many, THRESHOLD) == 0.85  # the highest of 500 may be lost: .798 and the margin
+    many = [("expansion", "expansion", 0.3 + number / 1000) for number in range(499)]
+    assert pick(readings(*many, ("expansion", "expansion", 0.9)), THRESHOLD) == 0.85  # the highest of 500 may be lost
+    assert pick(readings(*many[1:], ("expansion", "expansion", 0.9)), THRESHOLD) == 0.95  # of 499 none may
 
 
 def test_a_clear_pair_has_the_first_reading_s_score_alone() -> None:
