@@ -210,9 +210,9 @@ class GpuConfig(_Frozen):
     token_budget: Annotated[int, Field(gt=0, le=MOST_TOKENS)] = 16384
     """Maximum tokens in one forward. At the start it is lowered to what this GPU computes within `forward_ms`, and it
     shrinks while the GPU runs out of memory."""
-    forward_ms: PositiveFloat = 30.0
-    """Longest time of one forward. A short request waits for at most two of them. The longest single text may take
-    longer."""
+    forward_ms: PositiveFloat = 20.0
+    """Longest time of one forward. Under full load a short request takes three of them: two that are in flight when it
+    comes, and the one that computes it. A single text that takes longer is a forward by itself."""
     graph_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] = 16384
     """Batches of up to this many tokens are replayed as CUDA graphs, which saves the time of launching them. The graphs
     take as much memory on the GPU as a forward of this size; 0 switches them off."""

@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,33 @@ def test_the_report_shows_them() -> None:
     assert "forwards alone" not in tables([peak])
 
 
-async def test_a_device_that_only_waits_is_measured() -> None:
+def test_the_report_compares_one_process_with_three() -> None:
+    peak = {"what": "peak", "gpu": "A", "torch": "2", "peak_tflops": 1.0}
+    shared = {
+        "what": "shared",
+        "processes": 1,
+        "gpu_mib": 3000,
+        "host_pss_mib": 2000,
+        "tokens_per_s": {"bge": 1_000_000},
+        "latencies": {"bge": {"p50_ms": 5.0, "p99_ms": 9.0}},
+    }
+    assert "| 1 | 3,000 | 2,000 | bge | 1,000,000 | 5.0 / 9.0 |" in tables([peak, shared])
+
+
+async def measured(*, beside_short: bool) -> dict[str, Any]:
     device = {"tokens_per_s": 1e5, "in_flight": 2, "token_budget": 2048, "tokenize": False}
-    figures = await host.measure(argparse.Namespace(**device, sequences=8, clients=16, seconds=1.0))
+    load = {"sequences": 8, "clients": 16, "seconds": 1.0, "beside_short": beside_short}
+    return await host.measure(argparse.Namespace(**device, **load))
+
+
+async def test_a_device_that_only_waits_is_measured() -> None:
+    figures = await measured(beside_short=False)
     assert figures["device_busy"] > 0
     assert figures["tokens_per_s"] > 0
+    assert "short" not in figures
+
+
+async def test_short_calls_beside_others_wait_for_the_forwards_in_flight() -> None:
+    """Each of them has 2,048 tokens, which the device computes in 20 ms."""
+    figures = await measured(beside_short=True)
+    assert figures["short"]["p50_ms"] > 40

@@ -284,6 +284,16 @@ def test_a_fraction_that_is_smaller_than_the_weights() -> None:
     assert "embedder.gpu_fraction" in found.advice
 
 
+def test_a_context_that_was_measured_counts_instead_of_the_assumed_one() -> None:
+    tight = {**FLAGSHIPS, "embedder": {**FLAGSHIPS["embedder"], "gpu_fraction": 0.19}}
+    assert findings(GOOD, "GPU, embedder", **tight) == []
+    measured = replace(GOOD, context_bytes=GIB)
+    assert "weights and context take" in finding(measured, "GPU, embedder", **tight).text
+    full = replace(GOOD, gpu=replace(GOOD.gpu, free_bytes=6 * GIB))
+    assert findings(full, "GPU, room", **FLAGSHIPS) == []
+    assert findings(replace(full, context_bytes=GIB), "GPU, room", **FLAGSHIPS) != []
+
+
 def test_a_port_that_can_be_another_one_is_no_problem() -> None:
     busy = replace(GOOD, ports=(PortUse(8404, "HAProxy's statistics", holder="haproxy, process 7"),))
     found = finding(busy, "Ports")

@@ -10,11 +10,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trivet.vram.nvml import GpuUnreadable, list_gpus
+from trivet.vram.nvml import GpuUnreadable, driver_and_gpu, list_gpus, process_bytes
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry, ReplicaReport
 
@@ -49,12 +50,19 @@ def play(script: dict[str, Any]) -> dict[str, Any]:
                 time.sleep(0.002)
                 observation = probe.read()
         steps.append(asdict(observation) | {"took_s": took_s})
-    return {"steps": steps, "gpus": listed(), "log": records.lines, "threads": [t.name for t in threading.enumerate()]}
+    return {
+        "steps": steps,
+        "gpus": answered(list_gpus),
+        "kind": answered(lambda: driver_and_gpu(script["device"])),
+        "of_process_11": answered(lambda: process_bytes(script["device"], 11)),
+        "log": records.lines,
+        "threads": [t.name for t in threading.enumerate()],
+    }
 
 
-def listed() -> Any:
+def answered(question: Callable[[], Any]) -> Any:
     try:
-        return list_gpus()
+        return question()
     except GpuUnreadable as error:
         return error.reason
 

@@ -2,7 +2,7 @@
  *
  * $NVML_STUB_SCENARIO names a file of lines "key value"; it is read again at every call, so a test can lose the GPU, bring
  * it back, or let a hanging call go on. Keys: an NVML error code per call ("init", "handle", "memory", "memory_v2",
- * "compute", "graphics", "mps", "mig"), sizes ("total", "free", "reserved"), lists ("compute_list 11:1024,12:-1") and
+ * "compute", "graphics", "mps", "mig", "driver"), sizes ("total", "free", "reserved"), lists ("compute_list 11:1024,12:-1") and
  * "mig_instances". Inside MIG instance 0, sizes and lists are looked up with the prefix "mig0_". "hang" names a call that
  * blocks while the file says so. $NVML_STUB_CALLS, where set, receives one line per init and shutdown.
  */
@@ -83,6 +83,8 @@ int nvmlDeviceGetName(void *device, char *name, unsigned size) {
     snprintf(name, size, device == (void *)&gpu ? "Stub GPU" : "Stub GPU MIG");
     return enter("name");
 }
+
+int nvmlSystemGetDriverVersion(char *version, unsigned size) { snprintf(version, size, "580.1"); return enter("driver"); }
 
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = (unsigned)number("gpus", 1); return enter("count"); }
 

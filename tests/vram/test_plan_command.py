@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from tests.support.published import bert, several_vectors
 from trivet.cli.config_file import read_serve_file
 from trivet.cli.plan import plan_command
 from trivet.config import CpuConfig
+from trivet.doctor import machine
+from trivet.units import GIB, MIB
+from trivet.vram.contexts import keep_context
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE
+from trivet.vram.types import Observation
 
 APP = typer.Typer()
 APP.command()(plan_command)
@@ -95,6 +100,21 @@ def test_without_anything_this_machines_gpu_is_planned() -> None:
     ran = CliRunner().invoke(APP, [])
     assert ran.exit_code == 0, ran.output
     assert "GPU" in ran.stderr
+
+
+def test_a_context_that_was_measured_here_is_planned_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = Observation.unknown(at_s=0, device="0: a GPU", reason="")
+    known = replace(known, unknown_reason=None, total_bytes=12 * GIB, free_bytes=12 * GIB)
+    monkeypatch.setattr(machine, "read_gpu", lambda: known)
+    monkeypatch.setattr(machine, "driver_and_gpu", lambda: "a GPU, driver 1")
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path))
+    assert "(assumed: 450 MiB)" in CliRunner().invoke(APP, []).stdout
+    keep_context(tmp_path, "a GPU, driver 1", 700 * MIB)
+    ran = CliRunner().invoke(APP, [])
+    assert "(measured on this GPU: 700 MiB)" in ran.stdout, ran.output
+    assert ran.stdout.count("700 MiB") == 4  # of each process, too
+    assert "(assumed: 500 MiB)" in CliRunner().invoke(APP, ["--context", "500MiB"]).stdout
+    assert "(assumed: 450 MiB)" in CliRunner().invoke(APP, ["--vram", "12GiB"]).stdout  # it may be another GPU
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,22 @@ def test_a_gpu_that_does_not_support_mig_is_readable(play: Play) -> None:
     assert seen["free_bytes"] == 5 * GIB
 
 
+def test_the_memory_of_one_process_is_read(play: Play) -> None:
+    listed = play({"scenario": HEALTHY | {"compute_list": f"11:{2 * GIB},12:{GIB}"}})
+    assert listed["of_process_11"] == 2 * GIB
+    assert play({"scenario": HEALTHY | {"compute_list": f"12:{GIB}"}})["of_process_11"] is None
+    assert play({"scenario": HEALTHY | {"compute_list": "11:-1"}})["of_process_11"] is None
+    assert play({"scenario": HEALTHY | {"compute": NO_PERMISSION}})["of_process_11"] is None
+    assert "NVML" in play({"scenario": HEALTHY | {"memory": GPU_LOST}})["of_process_11"]
+    mig = {"mig_instances": 2, "mig0_total": 2 * GIB, "mig0_free": GIB, "mig0_compute_list": f"11:{GIB}"}
+    assert play({"scenario": HEALTHY | mig}, device="MIG-0")["of_process_11"] == GIB
+
+
+def test_a_kind_of_gpu_is_its_name_and_its_driver(play: Play) -> None:
+    assert play({"scenario": HEALTHY})["kind"] == "Stub GPU, driver 580.1"
+    assert "NVML" in play({"scenario": HEALTHY | {"driver": GPU_LOST}})["kind"]
+
+
 def test_gpus_are_listed_by_uuid_and_a_lost_one_hides_no_other(play: Play) -> None:
     assert play({"scenario": HEALTHY | {"gpus": 2}})["gpus"] == [["GPU-0"], []]
     mig = {"mig_instances": 2, "mig0_total": 2 * GIB, "mig0_free": GIB}

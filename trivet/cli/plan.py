@@ -15,6 +15,7 @@ from trivet.cli.about_models import render_about
 from trivet.cli.plan_memory import available_here, check, cpu_settings, need_of
 from trivet.config import TASKS, AppConfig
 from trivet.errors import ConfigError, ModelError
+from trivet.paths import cache_dir
 from trivet.units import format_bytes
 from trivet.vram.planning.configuration import configuration
 from trivet.vram.planning.facts import CATALOGUE, facts_for
@@ -76,7 +77,11 @@ def plan_command(
         ),
     ] = None,
     context: Annotated[
-        str | None, typer.Option(help="Size of one CUDA context. Default: 450MiB, an assumption.")
+        str | None,
+        typer.Option(
+            help="Size of one CUDA context. Default: what a GPU replica has measured on this machine's GPU, if that "
+            "is planned; otherwise 450MiB, an assumption."
+        ),
     ] = None,
     ram: Annotated[
         str | None,
@@ -119,7 +124,9 @@ def plan_command(
     if models is None and preset is None:
         here = gpu_bytes is None
         if gpu_bytes is None:
-            gpu_bytes, used_bytes, usual = _found_gpu()
+            gpu_bytes, used_bytes, usual, context_bytes = _found_gpu()
+            if context is None and context_bytes is not None:
+                assumptions = replace(assumptions, context_bytes=context_bytes, context_is_measured=True)
             precision = usual if dtype is None else precision
             available_bytes = available_here() if available_bytes is None else available_bytes
             if external is None:
@@ -185,10 +192,13 @@ def plan_command(
     _write(write, names, plans[0], config)
 
 
-def _found_gpu() -> tuple[int, int, Dtype]:
-    """Return the size of this machine's GPU, the bytes in use and its usual precision; zeros if it has none."""
+def _found_gpu() -> tuple[int, int, Dtype, int | None]:
+    """Return the size of this machine's GPU, the bytes in use, its usual precision, and its measured CUDA context.
+
+    The sizes are zero if it has no GPU; None: no context was measured.
+    """
     try:
-        from trivet.doctor.machine import read_capability, read_gpu
+        from trivet.doctor.machine import read_capability, read_context, read_gpu
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
             f"reading this machine's GPU needs {error.name}: pip install 'trivet[serve]', or give --vram"
@@ -196,12 +206,13 @@ def _found_gpu() -> tuple[int, int, Dtype]:
     gpu = read_gpu()
     if not gpu.known:
         typer.echo(f"No GPU can be read ({gpu.unknown_reason}).", err=True)
-        return 0, 0, "bf16"
+        return 0, 0, "bf16", None
     used_bytes = gpu.total_bytes - gpu.free_bytes
     typer.echo(
         f"GPU {gpu.device}: {format_bytes(gpu.total_bytes)}, of which {format_bytes(used_bytes)} in use.", err=True
     )
-    return gpu.total_bytes, used_bytes, gpu_precision("auto", read_capability() or AMPERE, None).dtype
+    dtype = gpu_precision("auto", read_capability() or AMPERE, None).dtype
+    return gpu.total_bytes, used_bytes, dtype, read_context(cache_dir(None))
 
 
 def _write(file: Path | None, names: Sequence[str], planned: Plan | None, config: AppConfig) -> None:

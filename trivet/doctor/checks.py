@@ -113,18 +113,17 @@ def _gpu_room(machine: Machine, config: AppConfig, facts: Mapping[Task, ModelFac
     # bf16 and fp16 take the same memory, and only a GPU without bf16 computes what fp16 cannot hold in fp32.
     asked = config.gpu.dtype if config.gpu.dtype == "fp32" else "auto"
     dtype = gpu_precision(asked, machine.gpu_capability or AMPERE, None).dtype
+    assume = Assumptions() if machine.context_bytes is None else Assumptions.measured(machine.context_bytes)
     for task, known in models.items():
         cap_bytes = int(config.model_for(task).gpu_fraction * gpu.total_bytes)
-        least_bytes = (
-            known.weights_bytes(known.gpu_dtype(dtype)) + Assumptions().context_bytes + Assumptions().workspace_bytes
-        )
+        least_bytes = known.weights_bytes(known.gpu_dtype(dtype)) + assume.context_bytes + assume.workspace_bytes
         if cap_bytes < least_bytes:
             text = f"gpu_fraction is {format_bytes(cap_bytes)}; weights and context take {format_bytes(least_bytes)}"
             yield Finding("problem", f"GPU, {task}", text, f"raise {task}.gpu_fraction, or see `trivet plan`")
     if len(models) == len(TASKS):
         used_bytes = gpu.total_bytes - gpu.free_bytes
         distinct = [replace(known, name=task) for task, known in models.items()]
-        needed_bytes = needed(distinct, dtype, Assumptions(external_bytes=used_bytes))
+        needed_bytes = needed(distinct, dtype, replace(assume, external_bytes=used_bytes))
         if needed_bytes > gpu.total_bytes:
             text = (
                 f"with the {format_bytes(used_bytes)} that other processes use now, the models need "

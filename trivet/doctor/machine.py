@@ -13,8 +13,9 @@ import psutil
 
 from trivet.checkpoint.gpu_form import Capability
 from trivet.gpu import torch_without_cuda
+from trivet.vram.contexts import kept_context
 from trivet.vram.deadline import CallTimedOut, DeadlineThread
-from trivet.vram.nvml import GpuUnreadable, compute_capability
+from trivet.vram.nvml import GpuUnreadable, compute_capability, driver_and_gpu
 from trivet.vram.probe import NvmlProbe
 from trivet.vram.registry import Registry
 from trivet.vram.types import Observation
@@ -66,6 +67,8 @@ class Machine:
     """The service on the configured port, if it runs."""
     gpu_capability: Capability | None = None
     """Of the GPU; None if there is none, or its driver does not say."""
+    context_bytes: int | None = None
+    """What a GPU replica was measured to hold of this GPU outside its allocator; None if none has run here."""
     cpu_torch: str | None = None
     """The version of the installed torch if it is a build without CUDA."""
 
@@ -87,6 +90,7 @@ def examine_machine(ports: Sequence[PortUse], cache_dir: Path, service: RunningS
         shared_memory_free_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
         gpu=gpu,
         gpu_capability=read_capability() if gpu.known else None,
+        context_bytes=read_context(cache_dir) if gpu.known else None,
         cpu_torch=torch_without_cuda(),
         ports=tuple(replace(use, holder=_holder(use.port)) for use in ports),
         cache_dir=cache_dir,
@@ -118,6 +122,15 @@ def read_capability() -> Capability | None:
         return DeadlineThread[Capability]("gpu-capability").call(compute_capability, timeout_s=_PROBE_TIMEOUT_S)
     except (GpuUnreadable, CallTimedOut):
         return None
+
+
+def read_context(cache: Path) -> int | None:
+    """Return what was measured on this machine's first GPU; see `trivet.vram.contexts`. None if nothing was."""
+    try:
+        named = DeadlineThread[str]("gpu-name").call(driver_and_gpu, timeout_s=_PROBE_TIMEOUT_S)
+    except (GpuUnreadable, CallTimedOut):
+        return None
+    return kept_context(cache, named)
 
 
 def this_processors_flags() -> frozenset[str]:

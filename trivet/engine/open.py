@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -156,8 +157,16 @@ def open_resting_engine(config: AppConfig, task: Task) -> tuple[Engine, RestingB
     return open_engine(config, prepared, backend, resolve_precision(config.cpu.precision)), backend
 
 
-def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLaneBackend, str]:
-    """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype."""
+def open_cuda_backend(
+    config: AppConfig, prepared: PreparedModel, process_bytes: Callable[[], int | None] = lambda: None
+) -> tuple[GpuLaneBackend, str]:
+    """Open one model's GPU lane on CUDA; it begins offloaded. Returns it and the name of its dtype.
+
+    Args:
+        config: of the service.
+        prepared: the model.
+        process_bytes: what the driver says that this process holds of the GPU; None if it does not say.
+    """
     # torch costs 200 MB of host memory: imported only in replicas that use it.
     import torch
 
@@ -168,9 +177,9 @@ def open_cuda_backend(config: AppConfig, prepared: PreparedModel) -> tuple[GpuLa
     chosen = gpu_precision(config.gpu.dtype, torch.cuda.get_device_capability(), overflow)
     if chosen.because is not None:
         logger.warning("%s: computed in %s on the GPU: %s", files.task, chosen.dtype, chosen.because)
-    prepare_process(config.model_for(files.task).gpu_fraction)
+    share = prepare_process(config.model_for(files.task).gpu_fraction, model=files.task, process_bytes=process_bytes)
     program = partial(gpu_program, prepared, DTYPES[chosen.dtype])
-    accelerator = CudaAccelerator(program, graph_tokens=config.gpu.graph_tokens)
+    accelerator = CudaAccelerator(program, graph_tokens=config.gpu.graph_tokens, share=share)
     facts = GpuFacts(chosen.dtype, chosen.because, accelerator.attention_padded_because)
     if facts.attention_padded_because is not None:
         logger.warning("%s: attention is padded on the GPU: %s", files.task, facts.attention_padded_because)
@@ -202,7 +211,6 @@ def open_gpu_lane(
     return GpuLaneBackend(
         accelerator,
         model=prepared.files.task,
-        longest_tokens=prepared.files.max_tokens,
         token_budget=config.gpu.token_budget,
         forward_s=forward_s,
         clock=time.monotonic,

@@ -20,6 +20,7 @@ class SimulatedAccelerator:
     """An `Accelerator` over a CPU backend and a shared ledger."""
 
     in_flight = 1
+    context_bytes = None  # as assumed, not measured
 
     def __init__(
         self, inner: Backend, ledger: Ledger, facts: ModelFacts, *, layout: Layout, model: str, cap_bytes: int

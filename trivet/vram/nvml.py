@@ -58,7 +58,8 @@ class NvmlSession:
         try:
             self._handle = _open(device)
             self._uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
-            self.label = f"{device}: {pynvml.nvmlDeviceGetName(self._handle)}"
+            self._name = str(pynvml.nvmlDeviceGetName(self._handle))
+            self.label = f"{device}: {self._name}"
         except pynvml.NVMLError as error:
             self.close()
             raise GpuUnreadable(f"NVML: device {device}: {error}", lost=True) from error
@@ -91,6 +92,13 @@ class NvmlSession:
             raise GpuUnreadable(f"NVML: compute capability: {error}", lost=error.value in _SESSION_LOST) from error
         return int(major), int(minor)
 
+    def driver_and_gpu(self) -> str:
+        """Return the device's name and its driver's version, or raise `GpuUnreadable`."""
+        try:
+            return f"{self._name}, driver {pynvml.nvmlSystemGetDriverVersion()}"
+        except pynvml.NVMLError as error:
+            raise GpuUnreadable(f"NVML: driver version: {error}", lost=error.value in _SESSION_LOST) from error
+
     def close(self) -> None:
         """End the session; does nothing if the driver is gone, which has already ended it."""
         try:
@@ -116,6 +124,32 @@ def list_gpus() -> tuple[tuple[str, ...], ...]:
         raise GpuUnreadable(f"NVML: list of GPUs: {error}", lost=True) from error
     finally:
         pynvml.nvmlShutdown()
+
+
+def process_bytes(device: int | str, pid: int) -> int | None:
+    """Return what a process holds of a GPU; None if the driver does not list it or gives no figure.
+
+    Raises:
+        GpuUnreadable: the driver cannot be asked.
+    """
+    session = NvmlSession(device)
+    try:
+        return dict(session.read().processes).get(pid)
+    finally:
+        session.close()
+
+
+def driver_and_gpu(device: int | str = 0) -> str:
+    """Return the names of a GPU and of its driver's version: what the size of a CUDA context depends on.
+
+    Raises:
+        GpuUnreadable: the driver cannot be asked.
+    """
+    session = NvmlSession(device)
+    try:
+        return session.driver_and_gpu()
+    finally:
+        session.close()
 
 
 def compute_capability(device: int | str = 0) -> Capability:

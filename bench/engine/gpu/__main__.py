@@ -19,7 +19,7 @@ from bench.engine.shapes import SHAPES
 
 MODELS = ("bge-reranker-base", "ModernBERT-large", "nomic-v2-moe")
 CALLS = {"mixed": 2048, "short": 128}
-PHASES = ("peak", "engine", "peers", "service")
+PHASES = ("peak", "engine", "peers", "service", "shared")
 
 
 def prepare(name: str, folder: Path) -> None:
@@ -37,8 +37,8 @@ def commands(phases: list[str], folder: Path, seconds: float, shapes: list[str])
     for phase in phases:
         if phase == "peak":
             listed.append(["peak"])
-        elif phase == "service":
-            listed.append(["service", str(folder), str(seconds)])
+        elif phase in ("shared", "service"):
+            listed.append([phase, str(folder), str(seconds)])
         else:
             listed += [[phase, name, str(folder), str(seconds)] for name in shapes]
     return listed

@@ -21,6 +21,7 @@ import psutil
 
 from bench.engine.gpu.workload import Sized, Workload
 from bench.engine.shapes import SHAPES, read_cost
+from deployments.vram.own_memory import own_gpu_bytes
 from trivet.checkpoint.memory import facts_from_directory
 from trivet.config import AppConfig
 from trivet.engine.batch.token_batch import TokenBatch
@@ -110,7 +111,7 @@ def shapes_cost(backend: GpuLaneBackend, longest: int) -> dict[str, float]:
     return {"distinct_s": round(first, 3), "equal_s": round(seconds([middle] * 200), 3)}
 
 
-FORWARDS_TOKENS = (4_096, 14_336)
+FORWARDS_TOKENS = (512, 1_024, 2_048, 4_096, 8_192, 14_336)
 FORWARDS = 50
 
 
@@ -169,7 +170,7 @@ async def measure(name: str, folder: Path, duration_s: float) -> None:
     )
     began_s = time.perf_counter()
     prepared = prepare_model(config, shape.task)
-    backend, dtype = open_cuda_backend(config, prepared)
+    backend, dtype = open_cuda_backend(config, prepared, own_gpu_bytes)
     _print(name, "memory", stage="opened, without weights", **memory.now())
     assert backend.reload()
     engine = open_engine(config, prepared, backend, dtype)
@@ -183,6 +184,7 @@ async def measure(name: str, folder: Path, duration_s: float) -> None:
         weights_mib=backend.memory().weights_bytes >> 20,
         token_budget=backend.token_budget,
         planned_allocator_mib=planned_mib(directory, dtype, backend.token_budget),
+        measured_context_mib=None if backend.context_bytes is None else backend.context_bytes >> 20,
         **memory.now(),
         transformers_imported="transformers" in sys.modules,
     )

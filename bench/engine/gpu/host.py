@@ -32,8 +32,12 @@ TOKENS_PER_S = 2.07e6
 QUERY = "how do I retry a failed request"
 WORDS = Path("README.md")
 SEQUENCES = 6_400
+SHORT_DOCUMENTS = ("retry with a delay", "the request failed", "a timeout was set", "errors have a code")
 SWITCH_INTERVAL_S = 0.0005
 """As in a GPU replica (`trivet.engine.cuda.runner`)."""
+
+SHORT = Sized(RerankRequest(QUERY, SHORT_DOCUMENTS), (0,) * len(SHORT_DOCUMENTS))
+"""What one caller sends again and again beside the others."""
 
 
 class WaitingDevice:
@@ -42,6 +46,7 @@ class WaitingDevice:
     device = "waiting"
     fault = None
     layout = FLAT
+    context_bytes = None
 
     def __init__(self, tokens_per_s: float, in_flight: int) -> None:
         self.in_flight = in_flight
@@ -119,13 +124,16 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
     engine.scheduler.max_queued_tokens = 1 << 40
     given = requests(args.sequences)
     if not args.tokenize:
-        texts = [QUERY, *(text for one in given for text in one.request.documents)]  # type: ignore[union-attr]
+        texts = [QUERY, *(text for one in [*given, SHORT] for text in one.request.documents)]  # type: ignore[union-attr]
         engine._tokenizer._tokenizer = LookedUp(engine._tokenizer.raw, texts)  # type: ignore[assignment]
     engine.start()
     await closed_loop(engine, given, args.clients, time.perf_counter() + 1)
     device.busy_s, device.tokens = 0.0, 0
     began_s, cpu_s = time.perf_counter(), time.process_time()
-    cell = await closed_loop(engine, given, args.clients, began_s + args.seconds)
+    cell, short = await asyncio.gather(
+        closed_loop(engine, given, args.clients, began_s + args.seconds),
+        closed_loop(engine, [SHORT] if args.beside_short else [], int(args.beside_short), began_s + args.seconds),
+    )
     took_s = time.perf_counter() - began_s
     figures = {
         "in_flight": args.in_flight,
@@ -133,6 +141,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         "tokens_per_s": round(device.tokens / took_s),
         "cores": round((time.process_time() - cpu_s) / took_s, 2),
         **percentiles(cell.latencies_s),
+        **({"short": percentiles(short.latencies_s)} if args.beside_short else {}),
     }
     await engine.close()
     return figures
@@ -147,6 +156,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--tokenize", action="store_true")
+    parser.add_argument("--beside-short", action="store_true", help="also measure one caller of four short texts")
     args = parser.parse_args()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     print(json.dumps(asyncio.run(measure(args))))

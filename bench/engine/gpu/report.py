@@ -27,6 +27,8 @@ def tables(rows: list[Row]) -> str:
         *_forwards(rows),
         _http(rows),
         _memory(rows),
+        *_shared(rows),
+        *_service_memory(rows),
         *(_squeeze(row) for row in rows if row["what"] == "squeeze"),
     ]
     return "\n\n".join(parts)
@@ -82,6 +84,52 @@ def _memory(rows: list[Row]) -> str:
         if row["what"] == "memory"
     ]
     return "\n".join(lines)
+
+
+def _shared(rows: list[Row]) -> list[str]:
+    found = [row for row in rows if row["what"] == "shared"]
+    if not found:
+        return []
+    lines = [
+        "| GPU processes of the three models | GPU MiB | host PSS MiB | model | tokens/s, all at once | p50 / p99 ms |",
+        "|--:|--:|--:|---|--:|--:|",
+    ]
+    for row in found:
+        for name, rate in row["tokens_per_s"].items():
+            took = row["latencies"][name]
+            lines.append(
+                f"| {row['processes']} | {row['gpu_mib']:,} | {row['host_pss_mib']:,} | {name} | {rate:,} "
+                f"| {took['p50_ms']:.1f} / {took['p99_ms']:.1f} |"
+            )
+    return ["\n".join(lines)]
+
+
+def _service_memory(rows: list[Row]) -> list[str]:
+    found = [row for row in rows if row["what"] == "service memory"]
+    if not found:
+        return []
+    roles = sorted({role for row in found for role in row["host"]}, key=lambda role: -_pss_mib(found[0], role))
+    lines = [
+        f"| the whole service, host PSS MiB (processes) | {' | '.join(row['stage'] for row in found)} |",
+        f"|---|{'--:|' * len(found)}",
+        *(f"| {role} | {' | '.join(_of_role(row, role) for row in found)} |" for role in roles),
+        "| **all** | " + " | ".join(f"**{row['host_pss_mib']:,}**" for row in found) + " |",
+        "| GPU MiB of each process | " + " | ".join(_sum(row["gpu_mib"]) for row in found) + " |",
+    ]
+    return ["\n".join(lines)]
+
+
+def _sum(sizes_mib: list[int]) -> str:
+    return " + ".join(f"{size:,}" for size in sizes_mib)
+
+
+def _pss_mib(row: Row, role: str) -> int:
+    return int(row["host"].get(role, {"pss_mib": 0})["pss_mib"])
+
+
+def _of_role(row: Row, role: str) -> str:
+    count = row["host"].get(role, {"processes": 0})["processes"]
+    return "–" if not count else f"{_pss_mib(row, role):,}" if count == 1 else f"{_pss_mib(row, role):,} ({count})"
 
 
 def _squeeze(row: Row) -> str:

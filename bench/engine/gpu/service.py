@@ -2,6 +2,7 @@
 
 `trivet serve` runs the three full-size shapes. First single calls and saturated ones of each model, by the raw client.
 Then the squeeze: 16 clients use every native route while another program leaves 8 GB, then 150 MiB, then 8 GB again.
+At last the service starts again with CPU replicas that rest, for its memory.
 Prints one JSON object per line.
 """
 
@@ -30,6 +31,7 @@ GENERATORS = 4
 CLIENTS = 64
 SQUEEZE = ("0:8192", "12:150", "27:8192", "45:-1")
 SQUEEZE_S = 45
+REST_AFTER_S = 5.0
 
 
 def body(sized: Sized) -> tuple[str, Mapping[str, Any]]:
@@ -151,6 +153,9 @@ def main() -> None:
         model_cells(service, folder, duration_s)
         memory(service, "after load")
         _print("squeeze", **squeeze(service))
+    with served({**args, "cpu": {"rest_after_s": REST_AFTER_S}}) as service:
+        time.sleep(2 * REST_AFTER_S)
+        memory(service, "CPU replicas resting")
 
 
 def _print(what: str, **figures: Any) -> None:

@@ -27,6 +27,7 @@ class SmallGpu:
     fault = None
     layout = PADDED
     in_flight = 1
+    context_bytes = None
 
     def __init__(self, room_tokens: int, seconds_per_token: float = 0.0) -> None:
         self.room_tokens = room_tokens
@@ -73,7 +74,6 @@ def lane(gpu: SmallGpu, token_budget: int = 4096, forward_s: float | None = None
     backend = GpuLaneBackend(
         gpu,
         model="embedder",
-        longest_tokens=512,
         token_budget=token_budget,
         forward_s=forward_s,
         clock=gpu.clock,
@@ -182,9 +182,7 @@ def test_an_offloaded_lane_hands_over_and_comes_back() -> None:
 
 def test_it_begins_offloaded() -> None:
     gpu = SmallGpu(10)
-    assert GpuLaneBackend(
-        gpu, model="embedder", longest_tokens=10, token_budget=10, forward_s=None, clock=gpu.clock
-    ).offloaded
+    assert GpuLaneBackend(gpu, model="embedder", token_budget=10, forward_s=None, clock=gpu.clock).offloaded
 
 
 def test_weights_that_cannot_be_read_again_leave_it_offloaded(caplog: pytest.LogCaptureFixture) -> None:
@@ -202,7 +200,7 @@ def test_weights_that_cannot_be_read_again_leave_it_offloaded(caplog: pytest.Log
     [
         (1e-6, 1 << 20, 16384),  # fast: the configured maximum
         (10e-6, 1 << 20, 3000),  # what fits into the time
-        (1e-3, 1 << 20, 512),  # slow: the longest sequence all the same
+        (1e-3, 1 << 20, 512),  # slow: less is not measured
         (1e-6, 5000, 4096),  # little memory: the largest size that fitted
         (1e-6, 100, 512),  # not even that: a batch of it will be split
     ],

@@ -18,9 +18,11 @@ from trivet.engine.backend import BackendOutOfMemory
 from trivet.engine.batch.token_batch import TokenBatch, build_batch, pair_sequence, single_sequence
 from trivet.engine.cuda.programs import PADDED_GRAPH_TOKENS, FlatProgram, PaddedProgram
 from trivet.engine.cuda.runner import DTYPES, CudaAccelerator
+from trivet.engine.cuda.share import Share
 from trivet.engine.models.load import load_torch_model
 from trivet.engine.text.tokenizer import TextTokenizer
 from trivet.errors import GpuUnavailable
+from trivet.units import GIB, MIB
 
 TEXTS = ["hello", "def area(r): return PI * r * r", "a longer text about databases and indexes " * 4]
 
@@ -87,6 +89,81 @@ def test_a_padded_program_gives_numbers_of_sequences_or_of_tokens_end_to_end() -
     assert opened.launch(batch).result().tolist() == [[18, 2], [8, 1]]
     of_tokens = opened.launch(replace(batch, per_token=True)).result()
     assert of_tokens.tolist() == [[5, 1], [6, 1], [7, 0], [8, 1]]
+
+
+class Driver:
+    """Says that the process holds so many bytes, and keeps what the allocator may take."""
+
+    def __init__(self, process_bytes: int) -> None:
+        self.process_bytes = process_bytes
+        self.asked_after: list[int] = []
+        self.module = Counting()
+        self.forwards = 0
+        self.module.register_forward_hook(self._count)
+
+    def _count(self, *_: object) -> None:
+        self.forwards += 1
+
+    def _ask(self) -> int:
+        self.asked_after.append(self.forwards)
+        return self.process_bytes
+
+    def accelerator(self) -> CudaAccelerator:
+        share = Share(0.25, 8 * GIB, model="embedder", process_bytes=self._ask, cap_allocator=lambda fraction: None)
+        return CudaAccelerator(
+            lambda device: PaddedProgram(lambda: self.module, device), graph_tokens=0, device="cpu", share=share
+        )
+
+
+def test_the_context_is_measured_once_kernels_are_loaded_and_after_each_reload() -> None:
+    driver = Driver(process_bytes=700 * MIB)
+    opened = driver.accelerator()
+    assert opened.context_bytes is None
+    opened.reload()
+    assert driver.asked_after == [1]
+    assert opened.context_bytes == 700 * MIB
+    opened.offload()
+    opened.reload()
+    assert driver.asked_after == [1, 2]
+
+
+def test_weights_beside_which_nothing_can_run_leave_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(process_bytes=700 * MIB)
+    opened = driver.accelerator()
+    left = []
+    monkeypatch.setattr(opened, "offload", lambda: left.append(True))
+
+    def full(**_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(driver.module, "forward", full)
+    with pytest.raises(BackendOutOfMemory, match="out of memory"):
+        opened.reload()
+    assert left == [True]
+    assert driver.asked_after == []
+
+
+@pytest.mark.parametrize(("process_bytes", "kept"), [(700 * MIB, True), (2100 * MIB, False)])
+def test_graphs_beyond_the_share_are_dropped(
+    process_bytes: int, kept: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Driver(process_bytes).accelerator()
+    opened.reload()
+    calls = []
+
+    class Recording:
+        def record(self, tokens: int) -> None:
+            calls.append(f"record {tokens}")
+
+        def forget(self) -> None:
+            calls.append("forget")
+
+    monkeypatch.setattr(opened, "_graphs", Recording())
+    monkeypatch.setattr(opened, "_graph_tokens", 512)
+    monkeypatch.setattr(opened, "_held_bytes", lambda: 900 * MIB)  # of a share of 2 GiB
+    opened.prepare(4096)
+    assert calls == ["record 512"] if kept else ["record 512", "forget"]
+    assert ("share of the GPU is exceeded" in caplog.text) is not kept
 
 
 class Raising(torch.nn.Module):

@@ -65,5 +65,9 @@ class Accelerator(Protocol):
     def memory(self) -> DeviceMemory:
         """Report the allocator's memory."""
 
+    @property
+    def context_bytes(self) -> int | None:
+        """What the process holds of the device outside its allocator; None if it was not measured."""
+
     def close(self) -> None:
         """Release the device and its memory."""

@@ -21,6 +21,8 @@ from trivet.messages import GpuFacts
 
 logger = logging.getLogger(__name__)
 
+LEAST_BUDGET_TOKENS = 512
+"""The budget is not measured below this: smaller forwards take hardly less time."""
 FREE_CACHE_EVERY_S = 1.0
 """Shortest time between two calls that free the allocator's cache: each costs the next forwards up to seconds."""
 
@@ -35,7 +37,6 @@ class GpuLaneBackend:
         accelerator: Accelerator,
         *,
         model: str,
-        longest_tokens: int,
         token_budget: int,
         forward_s: float | None,
         clock: Callable[[], float],
@@ -46,8 +47,7 @@ class GpuLaneBackend:
         Args:
             accelerator: the device.
             model: its name, for messages.
-            longest_tokens: tokens of the longest sequence; the budget is never smaller.
-            token_budget: largest cost of a forward, in tokens.
+            token_budget: largest cost of a forward, in tokens. A longer sequence is a forward by itself.
             forward_s: longest time of a forward. Once the weights are on the GPU, the budget becomes what it computes
                 in this time; None: it is not measured.
             clock: monotonic seconds.
@@ -58,7 +58,6 @@ class GpuLaneBackend:
         self.layout = accelerator.layout
         self.in_flight = accelerator.in_flight
         self._model = model
-        self._longest_tokens = longest_tokens
         self._forward_s = forward_s
         self._clock = clock
         self._set_budget(token_budget)
@@ -93,6 +92,11 @@ class GpuLaneBackend:
     def memory(self) -> DeviceMemory:
         """Report the allocator's memory."""
         return self._accelerator.memory()
+
+    @property
+    def context_bytes(self) -> int | None:
+        """What the process holds of the GPU outside its allocator; None if it was not measured."""
+        return self._accelerator.context_bytes
 
     def launch(self, batch: TokenBatch) -> Pending:
         """Begin a forward, in halves where it does not fit.
@@ -212,7 +216,7 @@ class GpuLaneBackend:
         if self._forward_s is None:
             return
         most = self._budget_config.max_tokens
-        least = min(self._longest_tokens, most)
+        least = min(LEAST_BUDGET_TOKENS, most)
         tokens = tokens_within(self._forward_s, self._seconds, least=least, most=most)
         logger.info("%s: a forward of %d tokens takes at most %.0f ms", self._model, tokens, 1e3 * self._forward_s)
         self._forward_s = None

@@ -20,10 +20,11 @@ from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.cuda.accelerator import DeviceMemory
 from trivet.engine.cuda.graphs import Graphs, Recorded, fill_up, split
 from trivet.engine.cuda.programs import Program
+from trivet.engine.cuda.share import Share
 from trivet.engine.cuda.staging import Slot
 from trivet.errors import GpuUnavailable
-from trivet.gpu import allocator_bytes
 from trivet.messages import Floats
+from trivet.units import format_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _POISON: Final = (
 is lost, as after a laptop's sleep ("unknown error"), shows when the stream is asked once more."""
 
 _SWITCH_INTERVAL_S: Final = 0.0005
+_FIRST_BATCH: Final = TokenBatch.of([np.ones(8, dtype=np.int32), np.ones(5, dtype=np.int32)])
 
 _NO_MEMORY: Final = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 """Signs that a library beside torch's allocator found no memory on the GPU."""
@@ -56,20 +58,24 @@ DTYPES: Final[dict[GpuDtype, torch.dtype]] = {
 }
 
 
-def prepare_process(gpu_fraction: float) -> None:
-    """Set what holds for all CUDA work of this process.
+def prepare_process(gpu_fraction: float, *, model: str, process_bytes: Callable[[], int | None]) -> Share:
+    """Set what holds for all CUDA work of this process, and return its share of the GPU; see `Share` for the arguments.
 
-    Args:
-        gpu_fraction: largest share of the GPU's memory that this process may take, with its CUDA context.
+    It opens CUDA.
     """
     torch.backends.cudnn.benchmark = False  # it caches a workspace per sequence length: 3 GB within seconds
     # torch prefers cuDNN's attention on recent GPUs. It builds an execution plan for every new shape of a batch: 60 to
     # 100 ms on an H100, while requests wait.
     torch.backends.cuda.enable_cudnn_sdp(False)
-    total_bytes = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    torch.cuda.set_per_process_memory_fraction(allocator_bytes(gpu_fraction, total_bytes) / total_bytes)
     # A thread that launches kernels gives the interpreter away with every one, and waits this long to get it back.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    return Share(
+        gpu_fraction,
+        torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory,
+        model=model,
+        process_bytes=process_bytes,
+        cap_allocator=torch.cuda.set_per_process_memory_fraction,
+    )
 
 
 class CudaAccelerator:
@@ -82,7 +88,12 @@ class CudaAccelerator:
     """One batch computes while the host prepares the next one."""
 
     def __init__(
-        self, program: Callable[[torch.device], Program], *, graph_tokens: int, device: Literal["cuda", "cpu"] = "cuda"
+        self,
+        program: Callable[[torch.device], Program],
+        *,
+        graph_tokens: int,
+        device: Literal["cuda", "cpu"] = "cuda",
+        share: Share | None = None,
     ) -> None:
         """Begin without weights; `reload` puts them on the GPU.
 
@@ -90,6 +101,7 @@ class CudaAccelerator:
             program: makes what runs, for this device.
             graph_tokens: most tokens of a batch that is replayed as a CUDA graph; 0 for none.
             device: where forwards run.
+            share: of the GPU that this process keeps to; None: it is not bounded.
         """
         self._on_gpu = device == "cuda"
         self._device = torch.device(device, torch.cuda.current_device()) if self._on_gpu else torch.device("cpu")
@@ -101,6 +113,7 @@ class CudaAccelerator:
         self._slots: list[Slot] = []  # those that no batch uses
         self._failed: list[Slot] = []  # those of launches that failed
         self._fault: str | None = None
+        self._share = share
         self._kept_bytes = 0  # unused memory that the allocator cannot return: of graphs, and parts of segments
         self.device = str(self._device) if self._on_gpu else "cpu (torch)"
 
@@ -218,12 +231,18 @@ class CudaAccelerator:
     def reload(self) -> None:
         """See `Accelerator`."""
         reason = self._attempt(self._program.load)
+        if reason is None and self._share is not None:
+            reason = self._attempt(self._load_kernels)
         if reason is not None:
             self.offload()
             raise BackendOutOfMemory(reason)
+        self._measure_share()
 
     def prepare(self, max_tokens: int) -> None:
-        """See `Accelerator`. Records CUDA graphs; without memory for them, forwards run without."""
+        """See `Accelerator`. Records CUDA graphs; without memory for them, forwards run without.
+
+        Graphs lie in the allocator and outside of it. Where both together exceed the process's share, they are dropped.
+        """
         most = min(max_tokens, self._graph_tokens)
         if not most:
             return
@@ -232,10 +251,29 @@ class CudaAccelerator:
             reason = self._attempt(lambda: self._graphs.record(most))
         except RuntimeError as error:  # running out while a graph is recorded may show as an error of the recording
             reason = str(error).partition("\n")[0]
+        self.free_cache()  # afterwards it is known what the graphs keep
+        if reason is None:
+            reason = self._measure_share()
         if reason is not None:
             self._graphs.forget()
             logger.warning("no CUDA graphs, small batches will take longer: %s", reason)
-        self.free_cache()  # afterwards it is known what the graphs keep
+            self.free_cache()
+
+    @torch.inference_mode()
+    def _load_kernels(self) -> None:
+        """Compute something: the code of kernels is loaded when they first run, and lies outside the allocator."""
+        self._enqueue(_FIRST_BATCH).result()
+
+    def _measure_share(self) -> str | None:
+        """Measure what the process holds outside its allocator; return by how much it exceeds its share."""
+        if self._share is None:
+            return None
+        held_bytes = self._held_bytes()
+        self._share.measure(held_bytes)
+        beyond_bytes = held_bytes - self._share.allocator_bytes
+        return (
+            f"the process's share of the GPU is exceeded by {format_bytes(beyond_bytes)}" if beyond_bytes > 0 else None
+        )
 
     def _attempt(self, step: Callable[[], None]) -> str | None:
         """Run a step on the stream; return what ran out of memory, None where it worked."""
@@ -249,10 +287,18 @@ class CudaAccelerator:
 
     def memory(self) -> DeviceMemory:
         """Report the figures of the caching allocator; zeros without a GPU."""
-        reserved = torch.cuda.memory_reserved() if self._on_gpu else 0
+        reserved = self._held_bytes()
         allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
         unused = reserved - allocated
         return DeviceMemory(reserved, unused, max(0, unused - self._kept_bytes), self._program.weights_bytes)
+
+    @property
+    def context_bytes(self) -> int | None:
+        """See `Accelerator`."""
+        return None if self._share is None else self._share.measured_bytes
+
+    def _held_bytes(self) -> int:
+        return int(torch.cuda.memory_reserved()) if self._on_gpu else 0
 
     def close(self) -> None:
         """Drop the weights; the context's memory is released with the process."""

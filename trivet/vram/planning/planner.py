@@ -12,6 +12,7 @@ sequences and at most `max_budget_tokens`. `trivet.vram.planning.table` renders 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from trivet.checkpoint.memory import Dtype, ModelFacts
 from trivet.errors import ConfigError
@@ -30,6 +31,8 @@ class Assumptions:
 
     context_bytes: int = CONTEXT_BYTES
     """One CUDA context with its loaded kernels, per process."""
+    context_is_measured: bool = False
+    """Whether a GPU replica has measured it on the GPU that is planned."""
     workspace_bytes: int = 64 * MIB
     """Scratch space of the matrix libraries, per process."""
     driver_bytes: int = 256 * MIB
@@ -40,6 +43,11 @@ class Assumptions:
     """Memory left to other processes, such as a desktop or an LLM server."""
     max_budget_tokens: int = 16_384
     """Larger batches gain nothing."""
+
+    @classmethod
+    def measured(cls, context_bytes: int) -> Self:
+        """Return the assumptions for a GPU on which a context has been measured."""
+        return cls(context_bytes=context_bytes, context_is_measured=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

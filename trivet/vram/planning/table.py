@@ -40,11 +40,12 @@ def rows(plan: Plan) -> tuple[tuple[str, ...], ...]:
 def render(plan: Plan) -> str:
     """Return the plan as an aligned table, followed by its assumptions."""
     context, workspace = map(format_bytes, (plan.assumptions.context_bytes, plan.assumptions.workspace_bytes))
+    known = "measured on this GPU" if plan.assumptions.context_is_measured else "assumed"
     return "\n".join(
         (
             *aligned((HEADER, *rows(plan))),
             "",
-            f"At {_precisions(plan)}. A process holds its CUDA context (assumed: {context}) and its cap.",
+            f"At {_precisions(plan)}. A process holds its CUDA context ({known}: {context}) and its cap.",
             f"A cap covers the weights, the activations of one full token budget and {workspace} of workspace.",
             "Activations are estimates until a replica has measured them at warm-up.",
             *(

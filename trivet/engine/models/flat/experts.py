@@ -83,11 +83,10 @@ def mix_one_by_one(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, 
 def mix_grouped(tokens: Tensor, weights: Tensor, chosen: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
     """Two grouped matrix products over tokens sorted by expert; sizes stay on the device."""
     per_token = chosen.shape[1]
-    experts = chosen.flatten()  # (N·k,)
-    order = experts.argsort(stable=True)  # (N·k,)
-    counts = torch.zeros(w1.shape[0], dtype=torch.int32, device=tokens.device)
-    counts.index_add_(0, experts, torch.ones_like(experts, dtype=torch.int32))
-    ends = counts.cumsum(0, dtype=torch.int32)  # (E,)
+    # In 16 bits: a GPU sorts numbers in passes over their bits.
+    experts, order = chosen.flatten().to(torch.int16).sort(stable=True)  # (N·k,), (N·k,)
+    numbers = torch.arange(w1.shape[0], dtype=torch.int16, device=tokens.device)
+    ends = torch.searchsorted(experts, numbers, right=True, out_int32=True)  # (E,)
     rows = order // per_token  # (N·k,)
     inner = functional.gelu(functional.grouped_mm(tokens[rows], w1.transpose(1, 2), offs=ends))  # (N·k, F)
     answers = functional.grouped_mm(inner, w2, offs=ends)  # (N·k, H)

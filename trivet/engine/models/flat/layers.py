@@ -110,6 +110,14 @@ def turn(x: Tensor, angles: Angles) -> Tensor:
     return turned
 
 
+def add_product(x: Tensor, states: Tensor, linear: nn.Linear) -> Tensor:
+    """Add ``linear(states)`` (N, H) to ``x``, in place, and return it.
+
+    Without a bias the matrix product itself adds to what is there: one pass over the states less, and one rounding.
+    """
+    return x.addmm_(states, linear.weight.T) if linear.bias is None else x.add_(linear(states))
+
+
 class RmsNorm(nn.Module):
     """``x / rms(x) · weight`` over the last dimension. Gemma's weights lie around 0, and 1 is added to them in fp32."""
 
@@ -141,11 +149,15 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H) → (N, H)."""
+        out: Tensor = self.outer(self.gated(x))
+        return out
+
+    def gated(self, x: Tensor) -> Tensor:
+        """(N, H) → (N, F): all but the last product."""
         inner, gate = self.joint(x).chunk(2, dim=-1)  # each (N, F)
         if self.activates_second:
             inner, gate = gate, inner
-        out: Tensor = self.outer(self.activation(inner).mul_(gate))  # in place: the peak of a forward is here
-        return out
+        return self.activation(inner).mul_(gate)  # in place: the peak of a forward is here
 
 
 class FeedForward(nn.Module):

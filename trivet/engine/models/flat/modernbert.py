@@ -11,7 +11,7 @@ from trivet.checkpoint.flat.feed_forward import FeedForwardConfig
 from trivet.checkpoint.flat.modernbert import ModernBertConfig
 from trivet.checkpoint.flat.rotary import RotaryConfig
 from trivet.engine.models.flat.attention import Attend, Reach
-from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary
+from trivet.engine.models.flat.layers import Angles, GatedFeedForward, Projections, Rotary, add_product
 
 
 class ModernBertEncoder(nn.Module):
@@ -55,15 +55,13 @@ class _Layer(nn.Module):
         self.feed_forward = GatedFeedForward(config.hidden_size, config.inner_size, block)
 
     def forward(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
-        x = x + self._attention(self.attention_norm(x), angles, attend)
-        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
-        return out
+        x = add_product(x, self._attention(self.attention_norm(x), angles, attend), self.mix_heads)
+        return add_product(x, self.feed_forward.gated(self.feed_forward_norm(x)), self.feed_forward.outer)
 
     def _attention(self, x: Tensor, angles: Angles, attend: Attend) -> Tensor:
-        """(N, H) → (N, H). Separate, so that nothing of it is in memory beside the feed-forward block."""
+        """(N, H) → (N, H), the heads side by side. Separate, so that nothing else of it is in memory afterwards."""
         query, key, value = self.projections(x, angles)  # each (N, h, D)
-        mixed: Tensor = self.mix_heads(attend(query, key, value, self.reach).flatten(1))
-        return mixed
+        return attend(query, key, value, self.reach).flatten(1)
 
 
 def _norm(config: ModernBertConfig) -> nn.LayerNorm:
