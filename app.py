@@ -48,7 +48,7 @@ def graph(args: AppConfig, models: Sequence[type[ModelReplica]]) -> serve.Applic
     Raises:
         ConfigError: the configuration asks for a GPU that the cluster does not have.
     """
-    cluster_gpus = float(ray.cluster_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
+    cluster_gpus = float(ray.cluster_resources().get("GPU", 0.0))
     lanes = bound_lanes(args, cluster_gpus, torch_without_cuda())
     run_id = uuid.uuid4().hex[:12]
     handles: dict[Task, dict[str, serve.Application]] = {

@@ -12,7 +12,7 @@ def gpu_nodes(config: AppConfig) -> dict[str, str]:
 
     Blocks while it queries the cluster.
     """
-    nodes = cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
+    nodes = cast("list[dict[str, Any]]", ray.nodes())
     alive = [node for node in nodes if node["Alive"]]
     with_gpu = [node for node in alive if node["Resources"].get("GPU")]
     if not with_gpu and config.device == "simulated":
@@ -22,7 +22,7 @@ def gpu_nodes(config: AppConfig) -> dict[str, str]:
 
 def gpus_per_node() -> int:
     """Return the largest number of GPUs of any live node, at least 1. Blocks while it queries the cluster."""
-    nodes = cast("list[dict[str, Any]]", ray.nodes())  # type: ignore[no-untyped-call]
+    nodes = cast("list[dict[str, Any]]", ray.nodes())
     return max((int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]), default=1) or 1
 
 

@@ -212,7 +212,7 @@ def measure_all(bench: Bench, results: Results, cells: list[tuple[Shape, Workloa
 
 def _line(result: dict[str, Any]) -> str:
     if "tokens_per_s" not in result:
-        return next(iter(result.values()))
+        return str(next(iter(result.values())))
     return (
         f"{result['sequences_per_s']} sequences/s, {result['tokens_per_s']} tokens/s, "
         f"{result['useful_gflops']} GFLOP/s; own cores {result['own_cores']}, others {result['other_cores']}"

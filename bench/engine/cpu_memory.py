@@ -19,8 +19,8 @@ from typing import Any, cast
 import numpy as np
 import psutil
 
+from trivet.config import CpuPrecision
 from trivet.engine.batch.token_batch import TokenBatch
-from trivet.engine.openvino.ir_cache import IrPrecision
 
 FLAGSHIPS = ("nomic-v2-moe", "bge-reranker-base", "ModernBERT-large")
 _MIB = 1024**2
@@ -46,7 +46,7 @@ def main() -> None:
     for name in args.shape or FLAGSHIPS:
         shape = SHAPES[name]
         ir_dir = ensure_ir(
-            shape.directory(args.checkpoints), shape.task, cast("IrPrecision", args.precision), args.checkpoints / "ir"
+            shape.directory(args.checkpoints), shape.task, cast("CpuPrecision", args.precision), args.checkpoints / "ir"
         )
         command = [sys.executable, "-m", "bench.engine.cpu_memory", "--precision", args.precision]
         command += ["--checkpoints", str(args.checkpoints), "--ir", str(ir_dir)]

@@ -58,7 +58,8 @@ def in_openvino(hint: str, threads: int | None) -> Callable[[int, int, int], Cal
             settings["INFERENCE_NUM_THREADS"] = threads
         request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
         request.set_input_tensor(openvino.Tensor(np.ones((rows, inner), dtype=np.float32)))
-        return request.infer
+        run: Callable[[], Any] = request.infer
+        return run
 
     return make
 

@@ -13,7 +13,7 @@ import argparse
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import uvicorn
@@ -25,6 +25,9 @@ from trivet.checkpoint.files import read_config
 from trivet.checkpoint.nomic import is_nomic_moe
 from trivet.config import TASKS, Task
 from trivet.engine.models.load import load_torch_model
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+T = TypeVar("T")
 
 
 class EmbedBody(BaseModel):
@@ -53,14 +56,16 @@ def load_embedder(path: Path) -> Callable[[EmbedBody], list[list[float]]]:
         pooled = load_torch_model(path, "embedder")
 
         def vectors(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            return pooled(batch["input_ids"], batch["attention_mask"])
+            found: torch.Tensor = pooled(batch["input_ids"], batch["attention_mask"])
+            return found
     else:
         model = AutoModel.from_pretrained(path).eval()
 
         def vectors(batch: dict[str, torch.Tensor]) -> torch.Tensor:
             hidden = model(**batch).last_hidden_state  # (B, T, H)
             mask = batch["attention_mask"].unsqueeze(-1)  # (B, T, 1)
-            return (hidden * mask).sum(1) / mask.sum(1)
+            mean: torch.Tensor = (hidden * mask).sum(1) / mask.sum(1)
+            return mean
 
     def embed(body: EmbedBody) -> list[list[float]]:
         with torch.inference_mode():
@@ -77,7 +82,8 @@ def load_reranker(path: Path) -> Callable[[RerankBody], list[float]]:
     def rerank(body: RerankBody) -> list[float]:
         with torch.inference_mode():
             batch = padded(tokenizer, [body.query] * len(body.documents), body.documents)
-            return model(**batch).logits[:, 0].sigmoid().tolist()
+            scores: list[float] = model(**batch).logits[:, 0].sigmoid().tolist()
+            return scores
 
     return rerank
 
@@ -93,7 +99,7 @@ def build(task: Task, path: Path) -> FastAPI:
     app = FastAPI()
     lock = asyncio.Lock()
 
-    async def one_at_a_time(work: Callable[[Any], Any], body: BaseModel) -> Any:
+    async def one_at_a_time(work: Callable[[BodyT], T], body: BodyT) -> T:
         async with lock:
             return await asyncio.to_thread(work, body)
 

@@ -269,7 +269,7 @@ def result_of(
         "statuses": {str(status): count for status, count in sorted(statuses.items())},
         "complaints": len(found),
         "first_complaints": found[:10],
-        "latency": {kind: latency(of_class(outcomes, kind)) for kind in ("short", "medium", "long")},  # type: ignore[arg-type]
+        "latency": {kind: latency(of_class(outcomes, kind)) for kind in ("short", "medium", "long")},
         "longest_s": round(max(outcome.answer.took_s for outcome in outcomes), 1),
         "pss_peak_mib": round(watch.peak_mib),
         "pss_growth": round(growth(watch.samples, warm_s), 4),

@@ -42,11 +42,12 @@ class Noise(LocalDispatcher):
         return self._cards
 
     async def call(self, request: Request[ResultT]) -> Routed[ResultT]:
+        checked = request.checked
         assert isinstance(request, EmbedRequest)
         count = len(request.texts)
         vectors = self._rng.standard_normal((count, self._cards[0].dimensions or 1)).astype(np.float32)
         usage = Usage((100,) * count, (1,) * count, (False,) * count)
-        return Routed(request.checked(EmbedResult(vectors, usage, StageTimings(), "cpu")), "cpu")
+        return Routed(checked(EmbedResult(vectors, usage, StageTimings(), "cpu")), "cpu")
 
 
 def chunks(count: int) -> list[str]:

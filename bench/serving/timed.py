@@ -17,13 +17,13 @@ from deployments.open_lane import OpenLane
 from deployments.replica import ModelReplica
 from deployments.reranker import Reranker
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
+from trivet.checkpoint.memory import facts_from_directory
 from trivet.config import AppConfig, Lane
 from trivet.engine.backend import OneStep
 from trivet.engine.batch.layout import PADDED
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.open import open_engine, open_gpu_lane, prepare_model
 from trivet.simulation.accelerator import SimulatedAccelerator
-from trivet.vram.planning.facts import facts_from_directory
 
 FORWARD_S = 0.32
 """Time of a forward: so long that four nodes need little of this machine's processor."""

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from trivet.config import TASKS
+from trivet.config import TASKS, Lane
 from trivet.gpu import GpuId
 from trivet.vram.snapshot import placement_for
 from trivet.vram.types import Decision, Observation, Snapshot
@@ -12,10 +12,10 @@ from trivet.vram.types import Decision, Observation, Snapshot
 ROUNDS = 200_000
 
 
-def snapshot(lane: str) -> Snapshot:
+def snapshot(lane: Lane) -> Snapshot:
     """A snapshot with all models on one lane."""
     now_s = time.monotonic()
-    decisions = {
+    decisions: dict[str, Decision] = {
         task: Decision(
             model=task, lane=lane, cause="room", reason=f"{task}: 6 GiB free", since_s=now_s, free_bytes=6 << 30
         )

@@ -15,7 +15,7 @@ _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers", "num
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores, memory and library versions, but no host or user names."""
-    fields = {}
+    fields: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())

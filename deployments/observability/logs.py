@@ -91,7 +91,7 @@ class RequestLines:
 def _context_of_request() -> dict[str, Any]:
     """Return what Serve adds to a record within a request."""
     context = SimpleNamespace()
-    ServeContextFilter().filter(context)  # type: ignore[no-untyped-call]
+    ServeContextFilter().filter(context)
     return vars(context)
 
 

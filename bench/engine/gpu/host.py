@@ -124,7 +124,8 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
     engine.scheduler.max_queued_tokens = 1 << 40
     given = requests(args.sequences)
     if not args.tokenize:
-        texts = [QUERY, *(text for one in [*given, SHORT] for text in one.request.documents)]  # type: ignore[union-attr]
+        reranks = [one.request for one in (*given, SHORT) if isinstance(one.request, RerankRequest)]
+        texts = [QUERY, *(text for rerank in reranks for text in rerank.documents)]
         engine._tokenizer._tokenizer = LookedUp(engine._tokenizer.raw, texts)  # type: ignore[assignment]
     engine.start()
     await closed_loop(engine, given, args.clients, time.perf_counter() + 1)

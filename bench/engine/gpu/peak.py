@@ -13,7 +13,7 @@ def seconds(run: Callable[[], object], count: int = 20) -> float:
     """Return the seconds of one run, by the GPU's own clock."""
     for _ in range(3):
         run()
-    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     began.record()
     for _ in range(count):
         run()

@@ -144,7 +144,9 @@ def memory(service: Served, stage: str) -> None:
 
 def main() -> None:
     folder, duration_s = Path(sys.argv[1]), float(sys.argv[2])
-    models = {SHAPES[name].task: {"model": str(SHAPES[name].directory(folder)), "gpu_fraction": 0.3} for name in MODELS}
+    models: dict[str, Any] = {
+        SHAPES[name].task: {"model": str(SHAPES[name].directory(folder)), "gpu_fraction": 0.3} for name in MODELS
+    }
     args = {"device": "cuda", **models, "serving": {"cache_dir": str(folder / "cache")}}
     began_s = time.monotonic()
     with served(args) as service:

@@ -130,7 +130,7 @@ def blocked_local_mask(tokens_mask: Tensor, sliding_window: int, heads: int) -> 
     key_at = first + torch.arange(-size, 2 * size, device=device)  # (N, 3S)
     exists = (key_at >= 0) & (key_at < tokens)  # (N, 3S)
     key_index = key_at.clamp(0, tokens - 1).flatten()  # (N·3S,)
-    is_token = tokens_mask.index_select(1, key_index).unflatten(1, key_at.shape) & exists  # type: ignore[no-untyped-call]
+    is_token = tokens_mask.index_select(1, key_index).unflatten(1, key_at.shape) & exists
     distance = (torch.arange(size, device=device)[:, None] + size - torch.arange(3 * size, device=device)).abs()
     attn_mask = _or_itself(is_token[:, :, None, :] & (distance <= size), distance)  # (B, N, S, 3S)
     return BlockedMask(
