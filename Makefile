@@ -104,7 +104,7 @@ bench: setup ## Compare the engine with other libraries (resumable); update docs
 	$(BIN)/python -m bench.engine.compare
 	$(BIN)/python -m bench.engine.report
 
-bench-gpu: setup ## On a machine with an NVIDIA GPU: the engine, sentence-transformers, the service, the squeeze; update docs/benchmarks.md
+bench-gpu: setup ## On a machine with an NVIDIA GPU: the engine, sentence-transformers, the service, the squeeze, one process for all models; update docs/benchmarks.md
 	$(BIN)/python -m bench.engine.gpu
 	$(BIN)/python -m bench.engine.gpu.report
 

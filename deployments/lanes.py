@@ -5,7 +5,7 @@ import os
 
 from deployments.nodes import gpu_nodes, this_node
 from deployments.open_lane import OpenLane
-from deployments.vram.own_memory import keep_measured_context, own_gpu_bytes
+from deployments.vram.own_memory import own_gpu_bytes
 from deployments.vram.simulated_gpu import simulated_gpus, simulated_ledger
 from trivet.config import AppConfig, Lane, Task
 from trivet.engine.cuda.identity import current_gpu_uuid
@@ -76,5 +76,4 @@ def open_lane(config: AppConfig, task: Task, lane: Lane, run_id: str, gpu: str |
         backend, precision = open_cuda_backend(config, prepared, own_gpu_bytes)
         uuid = current_gpu_uuid()
     backend.reload()  # if there is no room yet, it starts without its weights, and the CPU replica serves
-    keep_measured_context(prepared.cache, uuid, backend.context_bytes)
     return OpenLane(open_engine(config, prepared, backend, precision), backend, gpu_uuid=uuid)

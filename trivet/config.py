@@ -96,8 +96,8 @@ class ModelConfig(_Frozen):
     model: FilePath = "starter"
     """`starter`, a hub id such as `BAAI/bge-reranker-base`, or a local directory in Hugging Face layout."""
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Share of the GPU that Ray reserves for the GPU replica. Its allocator may take this share without a CUDA context,
-    for which 450 MiB are assumed."""
+    """Share of the GPU that Ray reserves for the GPU replica. Its allocator may take this share without what the
+    process holds besides (the CUDA context, kernels): as measured, or 450 MiB where the driver does not say it."""
     max_tokens: Annotated[int, Field(ge=8)] | None = None
     """Longest sequence in tokens; longer texts are read in windows. Null: the limit in the model's files. With fewer
     than 8, the marks around a text would leave no room for it."""

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 CONTEXT_BYTES: Final = 450 * 1024 * 1024
 """Memory that a CUDA process holds outside its allocator. An assumption: it varies with the driver, the GPU and the
-loaded kernels (about 250 to 600 MiB), so it is a parameter wherever it is used."""
+loaded kernels (about 250 to 900 MiB), so it is a parameter wherever it is used. GPU replicas measure it."""
 
 
 class GpuId(NamedTuple):

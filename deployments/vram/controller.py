@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 
 from ray import serve
 from ray.exceptions import RayError
@@ -11,14 +12,17 @@ from deployments.nodes import this_node
 from deployments.open_lane import OpenLane
 from deployments.vram.actor import vram_actor
 from deployments.vram.feed import VramFeed
+from deployments.vram.own_memory import keep_measured_context
 from deployments.vram.trimmer import Trimmer
 from trivet.config import AppConfig, Task
 from trivet.metrics import OFFLOADS, MetricsSink
+from trivet.paths import cache_dir
 from trivet.vram.types import Snapshot
 
 logger = logging.getLogger("ray.serve")
 
 _STEP_S = 0.5
+_MEASURE_EVERY_S = 60.0
 
 
 class GpuController:
@@ -33,6 +37,8 @@ class GpuController:
         self._task = task
         self._sink = sink
         self._trimmer = Trimmer(lane.gpu, task, config, sink)
+        self._cache = cache_dir(config.serving.cache_dir)
+        self._measured_s = float("-inf")
         self._actor_args = (this_node(), app_name, config, run_id)
         self._replica = serve.get_replica_context().replica_tag
         self._feed = VramFeed(*self._actor_args)
@@ -56,6 +62,7 @@ class GpuController:
                 await self._apply_decision(snapshot)
                 await self._trimmer.trim(snapshot.observation)
             await self._report()
+            await self._measure_context()
             await asyncio.sleep(_STEP_S)
 
     async def _apply_decision(self, snapshot: Snapshot) -> None:
@@ -68,6 +75,14 @@ class GpuController:
         elif await asyncio.to_thread(self._gpu.reload):
             self._sink.count(OFFLOADS, {"model": self._task, "step": "reload"})
             await asyncio.to_thread(self._lane.warm_up, self._task)
+
+    async def _measure_context(self) -> None:
+        """Measure what lies outside the allocator, which grows as kernels are used for the first time; keep it."""
+        if self._gpu.offloaded or time.monotonic() - self._measured_s < _MEASURE_EVERY_S:
+            return
+        self._measured_s = time.monotonic()
+        context_bytes = await asyncio.to_thread(self._gpu.measure_context)
+        await asyncio.to_thread(keep_measured_context, self._cache, self._lane.gpu_uuid, context_bytes)
 
     async def _report(self) -> None:
         report = self._lane.report(self._task, os.getpid(), self._replica, self._trimmer.can_return_bytes())

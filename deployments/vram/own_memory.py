@@ -21,6 +21,16 @@ _DRIVER: Final = DeadlineThread[Any]("own-gpu-memory")
 T = TypeVar("T")
 
 
+_warned: set[str] = set()
+
+
+def _warn_once(message: str, *arguments: object) -> None:
+    """Log a warning unless it was logged before: the driver is asked again and again."""
+    if (text := message % arguments) not in _warned:
+        _warned.add(text)
+        logger.warning("%s", text)
+
+
 class _NoAnswer(Exception):
     """The driver was asked in vain; the message says why."""
 
@@ -41,12 +51,10 @@ def own_gpu_bytes() -> int | None:
     try:
         found = _ask(lambda: process_bytes(uuid, pid))
     except _NoAnswer as error:
-        logger.warning("the driver does not say what this process holds of %s: %s", uuid, error)
+        _warn_once("the driver does not say what this process holds of %s: %s", uuid, error)
         return None
     if found is None:
-        logger.warning(
-            "the driver does not list this process (%d) on %s: the size of its context is assumed", pid, uuid
-        )
+        _warn_once("the driver does not list this process on %s: the size of its CUDA context is assumed", uuid)
     return found
 
 
@@ -57,4 +65,4 @@ def keep_measured_context(cache: Path, gpu_uuid: str, context_bytes: int | None)
     try:
         keep_context(cache, _ask(lambda: driver_and_gpu(gpu_uuid)), context_bytes)
     except (_NoAnswer, OSError) as error:
-        logger.warning("a CUDA context of %s was measured and is not kept: %s", format_bytes(context_bytes), error)
+        _warn_once("a CUDA context of %s was measured and is not kept: %s", format_bytes(context_bytes), error)

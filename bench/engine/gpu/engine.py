@@ -149,6 +149,10 @@ def _batch(lengths: Sequence[int]) -> TokenBatch:
     return TokenBatch.of([rng.integers(10, 1000, length).astype(np.int32) for length in lengths])
 
 
+def _mib(size_bytes: int | None) -> int | None:
+    return None if size_bytes is None else size_bytes >> 20
+
+
 def planned_mib(directory: Path, dtype: Any, token_budget: int) -> int:
     """Return what `trivet plan` gives the allocator of this model: weights, workspace and one full budget."""
     facts = facts_from_directory(directory)
@@ -184,7 +188,7 @@ async def measure(name: str, folder: Path, duration_s: float) -> None:
         weights_mib=backend.memory().weights_bytes >> 20,
         token_budget=backend.token_budget,
         planned_allocator_mib=planned_mib(directory, dtype, backend.token_budget),
-        measured_context_mib=None if backend.context_bytes is None else backend.context_bytes >> 20,
+        measured_context_mib=_mib(backend.measure_context()),
         **memory.now(),
         transformers_imported="transformers" in sys.modules,
     )

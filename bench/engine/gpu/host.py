@@ -46,7 +46,6 @@ class WaitingDevice:
     device = "waiting"
     fault = None
     layout = FLAT
-    context_bytes = None
 
     def __init__(self, tokens_per_s: float, in_flight: int) -> None:
         self.in_flight = in_flight
@@ -75,6 +74,10 @@ class WaitingDevice:
     def reload(self) -> None: ...
 
     def prepare(self, max_tokens: int) -> None: ...
+
+    def measure_context(self) -> int | None:
+        """There is none."""
+        return None
 
     def memory(self) -> DeviceMemory:
         """Nothing is held."""

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.engine.gpu.engine import Memory, closed_loop, percentiles
+from bench.engine.gpu.engine import Cell, Memory, closed_loop, percentiles
 from bench.engine.gpu.workload import Workload
 from bench.engine.shapes import SHAPES
 from trivet.config import AppConfig
+from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.engine import Engine
 from trivet.engine.open import open_cuda_backend, open_engine, prepare_model
 
@@ -27,7 +28,7 @@ GPU_FRACTION = 0.9
 """No bound: the models of one process share its allocator, and three of its caps would contradict each other."""
 
 
-def open_model(name: str, folder: Path) -> Engine:
+def open_model(name: str, folder: Path) -> tuple[Engine, GpuLaneBackend]:
     """Open one model's GPU lane in this process, as a replica does."""
     shape = SHAPES[name]
     config = AppConfig.model_validate(
@@ -42,26 +43,30 @@ def open_model(name: str, folder: Path) -> Engine:
     assert backend.reload()
     engine = open_engine(config, prepared, backend, dtype)
     engine.warm_up()
-    return engine
+    return engine, backend
 
 
 async def load(names: Sequence[str], folder: Path, seconds: float) -> None:
     """Open models, say so, wait for a line on stdin, and let callers of all of them send for so long."""
     memory = Memory()
-    engines = {name: open_model(name, folder) for name in names}
+    backends = {name: open_model(name, folder) for name in names}
+    engines = {name: engine for name, (engine, _) in backends.items()}
+    requests = {name: Workload.read(folder / f"{name}-mixed.json").requests(4) for name in names}
     for engine in engines.values():
         engine.start()
-    _print(**memory.now())
+
+    async def together(until_s: float) -> list[Cell]:
+        loops = (closed_loop(engines[name], requests[name], CLIENTS, until_s) for name in names)
+        return list(await asyncio.gather(*loops))
+
+    await together(time.perf_counter() + 1.0)
+    _print(**memory.now(), token_budgets={name: backend.token_budget for name, (_, backend) in backends.items()})
     await asyncio.to_thread(sys.stdin.readline)
-    until_s = time.perf_counter() + seconds
-    cells = await asyncio.gather(
-        *(
-            closed_loop(engine, Workload.read(folder / f"{name}-mixed.json").requests(4), CLIENTS, until_s)
-            for name, engine in engines.items()
-        )
-    )
+    began_s = time.perf_counter()
+    cells = await together(began_s + seconds)
+    took_s = time.perf_counter() - began_s
     _print(
-        tokens_per_s={name: round(cell.tokens / seconds) for name, cell in zip(names, cells, strict=True)},
+        tokens_per_s={name: round(cell.tokens / took_s) for name, cell in zip(names, cells, strict=True)},
         latencies={name: percentiles(cell.latencies_s) for name, cell in zip(names, cells, strict=True)},
     )
     for engine in engines.values():
@@ -76,7 +81,7 @@ def arrangement(groups: Sequence[Sequence[str]], folder: str, seconds: str) -> d
         subprocess.Popen([*command, *group], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for group in groups
     ]
-    host_mib = sum(_next(child)["host_pss_mib"] for child in children)
+    ready = [_next(child) for child in children]
     gpu_mib = memory.now()["gpu_mib"]  # of all of them: the driver counts the whole GPU
     for child in children:
         assert child.stdin is not None
@@ -88,7 +93,8 @@ def arrangement(groups: Sequence[Sequence[str]], folder: str, seconds: str) -> d
     return {
         "processes": len(groups),
         "gpu_mib": gpu_mib,
-        "host_pss_mib": host_mib,
+        "host_pss_mib": sum(one["host_pss_mib"] for one in ready),
+        "token_budgets": {name: budget for one in ready for name, budget in one["token_budgets"].items()},
         "tokens_per_s": {name: rate for one in loads for name, rate in one["tokens_per_s"].items()},
         "latencies": {name: figures for one in loads for name, figures in one["latencies"].items()},
     }

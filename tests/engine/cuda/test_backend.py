@@ -27,7 +27,6 @@ class SmallGpu:
     fault = None
     layout = PADDED
     in_flight = 1
-    context_bytes = None
 
     def __init__(self, room_tokens: int, seconds_per_token: float = 0.0) -> None:
         self.room_tokens = room_tokens
@@ -62,6 +61,9 @@ class SmallGpu:
 
     def prepare(self, max_tokens: int) -> None:
         self.calls.append(f"prepare {max_tokens}")
+
+    def measure_context(self) -> int | None:
+        return None
 
     def memory(self) -> DeviceMemory:
         return DeviceMemory(self.held_bytes, self.held_bytes, self.held_bytes, 0)

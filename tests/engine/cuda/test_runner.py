@@ -16,6 +16,7 @@ from trivet.checkpoint.gpu_form import fp16_overflow, gpu_precision
 from trivet.config import Task
 from trivet.engine.backend import BackendOutOfMemory
 from trivet.engine.batch.token_batch import TokenBatch, build_batch, pair_sequence, single_sequence
+from trivet.engine.cuda.backend import GpuLaneBackend
 from trivet.engine.cuda.programs import PADDED_GRAPH_TOKENS, FlatProgram, PaddedProgram
 from trivet.engine.cuda.runner import DTYPES, CudaAccelerator
 from trivet.engine.cuda.share import Share
@@ -118,13 +119,14 @@ class Driver:
 def test_the_context_is_measured_once_kernels_are_loaded_and_after_each_reload() -> None:
     driver = Driver(process_bytes=700 * MIB)
     opened = driver.accelerator()
-    assert opened.context_bytes is None
     opened.reload()
     assert driver.asked_after == [1]
-    assert opened.context_bytes == 700 * MIB
     opened.offload()
     opened.reload()
-    assert driver.asked_after == [1, 2]
+    opened.prepare(512)  # without graphs
+    assert driver.asked_after == [1, 2, 2]
+    driver.process_bytes = 830 * MIB
+    assert opened.measure_context() == 830 * MIB
 
 
 def test_weights_beside_which_nothing_can_run_leave_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +164,44 @@ def test_graphs_beyond_the_share_are_dropped(
     monkeypatch.setattr(opened, "_graph_tokens", 512)
     monkeypatch.setattr(opened, "_held_bytes", lambda: 900 * MIB)  # of a share of 2 GiB
     opened.prepare(4096)
-    assert calls == ["record 512"] if kept else ["record 512", "forget"]
+    assert calls == (["record 512"] if kept else ["record 512", "forget"])
     assert ("share of the GPU is exceeded" in caplog.text) is not kept
+
+
+def test_weights_beyond_the_share_are_refused_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt would read them again, and no batch would fit beside them."""
+    opened = Driver(process_bytes=1900 * MIB).accelerator()
+    monkeypatch.setattr(opened, "_held_bytes", lambda: 1200 * MIB)
+    backend = GpuLaneBackend(opened, model="embedder", token_budget=512, forward_s=None, clock=lambda: 0.0)
+    assert backend.reload()  # 700 MiB and 1,200 are less than 2 GiB
+    backend.offload()
+    opened = Driver(process_bytes=2100 * MIB).accelerator()
+    monkeypatch.setattr(opened, "_held_bytes", lambda: 1200 * MIB)
+    backend = GpuLaneBackend(opened, model="embedder", token_budget=512, forward_s=None, clock=lambda: 0.0)
+    assert not backend.reload()
+    assert backend.unusable is not None
+    assert "gpu_fraction is too small" in backend.unusable
+    assert "exceeded by 52 MiB" in backend.unusable
+
+
+def test_after_graphs_are_dropped_the_context_is_measured_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(process_bytes=1500 * MIB)
+    opened = driver.accelerator()
+    opened.reload()
+
+    class Recording:
+        def record(self, tokens: int) -> None:
+            driver.process_bytes = 2100 * MIB
+
+        def forget(self) -> None:
+            driver.process_bytes = 1600 * MIB
+
+    monkeypatch.setattr(opened, "_graphs", Recording())
+    monkeypatch.setattr(opened, "_graph_tokens", 512)
+    monkeypatch.setattr(opened, "_held_bytes", lambda: 900 * MIB)
+    opened.prepare(4096)
+    assert opened._share is not None
+    assert opened._share.measured_bytes == 700 * MIB
 
 
 class Raising(torch.nn.Module):

@@ -34,7 +34,7 @@ def test_the_allocator_gets_what_the_context_leaves_of_the_share(caplog: pytest.
     share = driver.share()
     assert share.measured_bytes is None
     assert driver.caps == [pytest.approx((2048 * MIB - CONTEXT_BYTES) / TOTAL_BYTES)]
-    share.measure(held_bytes=240 * MIB)
+    share.measure(lambda: 240 * MIB)
     assert share.measured_bytes == 760 * MIB
     assert share.allocator_bytes == 1288 * MIB
     assert driver.caps[-1] == pytest.approx(1288 * MIB / TOTAL_BYTES)
@@ -47,22 +47,47 @@ def test_a_smaller_context_than_assumed_leaves_more() -> None:
     driver = Driver(process_bytes=500 * MIB)
     share = driver.share()
     before = share.allocator_bytes
-    share.measure(held_bytes=200 * MIB)
+    share.measure(lambda: 200 * MIB)
     assert share.allocator_bytes == before + CONTEXT_BYTES - 300 * MIB
 
 
-@pytest.mark.parametrize("process_bytes", [None, 100 * MIB, 240 * MIB])
-def test_what_the_driver_does_not_say_or_cannot_mean_changes_nothing(process_bytes: int | None) -> None:
+@pytest.mark.parametrize("process_bytes", [None, 100 * MIB, 240 * MIB, 20 * GIB])
+def test_what_the_driver_does_not_say_or_cannot_mean_changes_nothing(
+    process_bytes: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a container the number of this process may be that of another one outside."""
     driver = Driver(process_bytes)
     share = driver.share()
-    share.measure(held_bytes=240 * MIB)
+    for _ in range(2):
+        share.measure(lambda: 240 * MIB)
     assert share.measured_bytes is None
     assert len(driver.caps) == 1
+    assert caplog.text.count("not believed") == (0 if process_bytes is None else 1)
+
+
+def test_memory_that_is_taken_meanwhile_is_counted_to_neither() -> None:
+    driver = Driver(process_bytes=1000 * MIB)
+    share = driver.share()
+    held = iter([240 * MIB, 300 * MIB])
+    share.measure(lambda: next(held))
+    assert share.measured_bytes is None
+
+
+def test_a_context_that_has_grown_leaves_less(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    driver = Driver(process_bytes=1000 * MIB)
+    share = driver.share()
+    for process_bytes in (1000 * MIB, 1000 * MIB, 1130 * MIB):
+        driver.process_bytes = process_bytes
+        share.measure(lambda: 240 * MIB)
+    assert share.measured_bytes == 890 * MIB
+    assert len(driver.caps) == 3
+    assert len(caplog.messages) == 2
 
 
 def test_a_share_smaller_than_the_context_leaves_nothing() -> None:
     driver = Driver(process_bytes=700 * MIB)
     share = driver.share(gpu_fraction=0.05)
-    share.measure(held_bytes=0)
+    share.measure(lambda: 0)
     assert share.allocator_bytes == 0
     assert driver.caps[-1] == 0.0

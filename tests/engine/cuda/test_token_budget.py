@@ -17,6 +17,13 @@ def test_a_budget_halves_at_once_and_never_below_its_floor() -> None:
     assert sizes == [8000, 4000, 2000, 1000, 500, 500, 500]
 
 
+def test_a_text_longer_than_the_budget_says_nothing_about_batches() -> None:
+    """It is a batch by itself, and goes to the CPU where it does not fit."""
+    budget = after_oom(CONFIG, full_budget(CONFIG), 2000)
+    assert budget.tokens == 1000
+    assert after_oom(CONFIG, budget, 8192) == budget
+
+
 def test_a_batch_smaller_than_the_budget_says_more_than_the_budget() -> None:
     assert after_oom(CONFIG, full_budget(CONFIG), 3000).tokens == 1500
 

@@ -65,9 +65,11 @@ class Accelerator(Protocol):
     def memory(self) -> DeviceMemory:
         """Report the allocator's memory."""
 
-    @property
-    def context_bytes(self) -> int | None:
-        """What the process holds of the device outside its allocator; None if it was not measured."""
+    def measure_context(self) -> int | None:
+        """Measure what the process holds of the device outside its allocator, and keep to its share; None: unknown.
+
+        Any thread may call it at any time.
+        """
 
     def close(self) -> None:
         """Release the device and its memory."""

@@ -93,10 +93,12 @@ class GpuLaneBackend:
         """Report the allocator's memory."""
         return self._accelerator.memory()
 
-    @property
-    def context_bytes(self) -> int | None:
-        """What the process holds of the GPU outside its allocator; None if it was not measured."""
-        return self._accelerator.context_bytes
+    def measure_context(self) -> int | None:
+        """Measure what the process holds of the GPU outside its allocator, and keep to its share; None: unknown.
+
+        It asks the driver, which may take seconds to answer, and delays no forward.
+        """
+        return self._accelerator.measure_context()
 
     def launch(self, batch: TokenBatch) -> Pending:
         """Begin a forward, in halves where it does not fit.
@@ -218,7 +220,9 @@ class GpuLaneBackend:
         most = self._budget_config.max_tokens
         least = min(LEAST_BUDGET_TOKENS, most)
         tokens = tokens_within(self._forward_s, self._seconds, least=least, most=most)
-        logger.info("%s: a forward of %d tokens takes at most %.0f ms", self._model, tokens, 1e3 * self._forward_s)
+        logger.info(
+            "%s: batches of up to %d tokens, to take at most %.0f ms", self._model, tokens, 1e3 * self._forward_s
+        )
         self._forward_s = None
         self._set_budget(tokens)
 

@@ -78,6 +78,10 @@ def prepare_process(gpu_fraction: float, *, model: str, process_bytes: Callable[
     )
 
 
+class ShareTooSmall(RuntimeError):
+    """The process cannot keep to its share of the GPU with this model."""
+
+
 class CudaAccelerator:
     """An `Accelerator` over one program; see `trivet.engine.cuda.accelerator`.
 
@@ -236,7 +240,11 @@ class CudaAccelerator:
         if reason is not None:
             self.offload()
             raise BackendOutOfMemory(reason)
-        self._measure_share()
+        self.free_cache()  # what remains is the weights' and the libraries'
+        beyond = self._beyond_share()
+        if beyond is not None:
+            self.offload()
+            raise ShareTooSmall(f"gpu_fraction is too small, with the weights alone {beyond}")
 
     def prepare(self, max_tokens: int) -> None:
         """See `Accelerator`. Records CUDA graphs; without memory for them, forwards run without.
@@ -245,6 +253,7 @@ class CudaAccelerator:
         """
         most = min(max_tokens, self._graph_tokens)
         if not most:
+            self.measure_context()
             return
         self.free_cache()  # graphs have memory of their own
         try:
@@ -253,27 +262,34 @@ class CudaAccelerator:
             reason = str(error).partition("\n")[0]
         self.free_cache()  # afterwards it is known what the graphs keep
         if reason is None:
-            reason = self._measure_share()
+            reason = self._beyond_share()
         if reason is not None:
             self._graphs.forget()
             logger.warning("no CUDA graphs, small batches will take longer: %s", reason)
             self.free_cache()
+            self.measure_context()
 
     @torch.inference_mode()
     def _load_kernels(self) -> None:
         """Compute something: the code of kernels is loaded when they first run, and lies outside the allocator."""
         self._enqueue(_FIRST_BATCH).result()
 
-    def _measure_share(self) -> str | None:
-        """Measure what the process holds outside its allocator; return by how much it exceeds its share."""
+    def _beyond_share(self) -> str | None:
+        """Measure what the process holds; return by how much that exceeds its share, None if it does not."""
         if self._share is None:
             return None
-        held_bytes = self._held_bytes()
-        self._share.measure(held_bytes)
-        beyond_bytes = held_bytes - self._share.allocator_bytes
-        return (
-            f"the process's share of the GPU is exceeded by {format_bytes(beyond_bytes)}" if beyond_bytes > 0 else None
-        )
+        self._share.measure(self._held_bytes)
+        beyond_bytes = self._held_bytes() - self._share.allocator_bytes
+        if beyond_bytes <= 0:
+            return None
+        return f"the process's share of the GPU is exceeded by {format_bytes(beyond_bytes)}"
+
+    def measure_context(self) -> int | None:
+        """See `Accelerator`."""
+        if self._share is None:
+            return None
+        self._share.measure(self._held_bytes)
+        return self._share.measured_bytes
 
     def _attempt(self, step: Callable[[], None]) -> str | None:
         """Run a step on the stream; return what ran out of memory, None where it worked."""
@@ -291,11 +307,6 @@ class CudaAccelerator:
         allocated = torch.cuda.memory_allocated() if self._on_gpu else 0
         unused = reserved - allocated
         return DeviceMemory(reserved, unused, max(0, unused - self._kept_bytes), self._program.weights_bytes)
-
-    @property
-    def context_bytes(self) -> int | None:
-        """See `Accelerator`."""
-        return None if self._share is None else self._share.measured_bytes
 
     def _held_bytes(self) -> int:
         return int(torch.cuda.memory_reserved()) if self._on_gpu else 0

@@ -48,8 +48,13 @@ def full_budget(config: BudgetConfig) -> Budget:
 
 
 def after_oom(config: BudgetConfig, budget: Budget, batch_tokens: int) -> Budget:
-    """Return the budget after a batch of `batch_tokens` tokens did not fit: half of it, or the minimum."""
-    tokens = max(config.min_tokens, min(budget.tokens, batch_tokens) // 2)
+    """Return the budget after a batch of `batch_tokens` tokens did not fit: half of it, or the minimum.
+
+    A batch above the budget, which is one long sequence, says nothing about batches within it.
+    """
+    if batch_tokens > budget.tokens:
+        return budget
+    tokens = max(config.min_tokens, batch_tokens // 2)
     return Budget(tokens=tokens, successes=0, patience=min(budget.patience * 2, config.max_grow_after_batches))
 
 

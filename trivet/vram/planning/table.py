@@ -47,7 +47,7 @@ def render(plan: Plan) -> str:
             "",
             f"At {_precisions(plan)}. A process holds its CUDA context ({known}: {context}) and its cap.",
             f"A cap covers the weights, the activations of one full token budget and {workspace} of workspace.",
-            "Activations are estimates until a replica has measured them at warm-up.",
+            "Activations are estimates.",
             *(
                 f"{model.model.split('/')[-1]} is computed in {model.dtype}: {model.dtype_because}."
                 for model in plan.models
