@@ -36,7 +36,7 @@ from trivet.messages import (
     TokenizeResult,
 )
 from trivet.metrics import LAST_RESORTS, REROUTES, MetricsSink
-from trivet.vram.snapshot import Placement, last_resort, next_choice, placement_for
+from trivet.vram.snapshot import Placement, decision_for, last_resort, next_choice, placement_for
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,12 +47,22 @@ _Call = Callable[[Any], Awaitable[Any]]
 _REPLICA_LOST = (RayActorError, DeploymentUnavailableError)
 _HEALTH_TIMEOUT_S = 5.0
 _LOOK_FOR_REPLICAS_S = 0.1
+_LOOK_FOR_STUCK_S = 1.0
+_NO_ANSWER = frozenset({"stuck", "no_reading"})
+"""Causes of decisions that say that a request may wait on this GPU in vain."""
 
 
 class CpuCause(NamedTuple):
     """Why the CPU gets work of a model that has a GPU lane: `cause` for metrics, `reason` human-readable."""
 
     cause: str
+    reason: str
+
+
+class _Stuck(NamedTuple):
+    """GPUs that do not answer, and why."""
+
+    gpus: frozenset[GpuId]
     reason: str
 
 
@@ -147,9 +157,17 @@ class RayDispatcher:
             replicas = tuple(replica for ids in gpus.values() for replica in ids)
             call = partial(self._calls[task]["gpu"].call, replicas=replicas)
             try:
-                reply: EngineResult | TrivetError = await self._reply(task, "gpu", call, request)
+                reply = await self._unless_stuck(task, gpus, self._reply(task, "gpu", call, request))
             except Unavailable as error:
                 return GpuUnavailable("; ".join((*refusals, f"{task}: {error.message}"))), "gpu_lost"
+            if isinstance(reply, _Stuck):
+                logger.warning("not waited for any longer: %s", reply.reason)
+                refusals.append(reply.reason)
+                left = {gpu: ids for gpu, ids in left.items() if gpu not in reply.gpus}
+                if not left:
+                    return GpuUnavailable("; ".join(refusals)), "gpu_stuck"
+                gpus = left
+                continue
             if not isinstance(reply, GpuUnavailable):
                 return reply, ""
             refusals.append(reply.reason)
@@ -157,6 +175,33 @@ class RayDispatcher:
                 return GpuUnavailable("; ".join(refusals)), "gpu_refused"
             logger.warning("asking another GPU: %s", reply.reason)
             gpus = next_choice(left, reply.gpu)
+
+    async def _unless_stuck(
+        self, task: Task, gpus: Mapping[GpuId, tuple[str, ...]], answer: Awaitable[Any]
+    ) -> "EngineResult | TrivetError | _Stuck":
+        """Wait for an answer of one of these GPUs, or until one of them is known not to answer.
+
+        Which of them has the request is not known; it may be computed twice.
+        """
+        answering = asyncio.ensure_future(answer)
+        try:
+            while True:
+                await asyncio.wait({answering}, timeout=_LOOK_FOR_STUCK_S)
+                if answering.done():
+                    reply: EngineResult | TrivetError = answering.result()
+                    return reply
+                if stuck := self._stuck(task, gpus):
+                    return stuck
+        finally:
+            answering.cancel()
+
+    def _stuck(self, task: Task, gpus: Mapping[GpuId, tuple[str, ...]]) -> "_Stuck | None":
+        """Return those of these GPUs that do not answer now, by the latest decisions."""
+        assert self._feed is not None
+        now_s, latest = time.monotonic(), self._feed.latest
+        decisions = {gpu: decision_for(latest.get(gpu), task, now_s, self._grace_s) for gpu in gpus}
+        found = {gpu: decision for gpu, decision in decisions.items() if decision.cause in _NO_ANSWER}
+        return _Stuck(frozenset(found), "; ".join(one.reason for one in found.values())) if found else None
 
     def lane(self, task: Task) -> Lane:
         """Return the lane that a request to this model would be sent to now."""

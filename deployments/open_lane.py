@@ -42,6 +42,7 @@ class OpenLane:
             weights_bytes=memory.weights_bytes,
             offloaded=self.gpu.offloaded,
             unusable=self.gpu.unusable,
+            stuck=self.engine.scheduler.stuck,
         )
 
     def warm_up(self, task: Task) -> None:

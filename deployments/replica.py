@@ -164,9 +164,9 @@ class ModelReplica:
 
     async def _reply(self, admitted: ResultFuture | TrivetError) -> EngineResult | TrivetError:
         """Wait for a result. A bug that a request finds is its error, and does not fail those of the same call."""
-        if isinstance(admitted, TrivetError):
-            return admitted
         try:
+            if isinstance(admitted, TrivetError):
+                raise admitted
             return await admitted
         except GpuUnavailable as error:
             return GpuUnavailable(error.reason, gpu=self._gpu)

@@ -213,6 +213,9 @@ class GpuConfig(_Frozen):
     forward_ms: PositiveFloat = 20.0
     """Longest time of one forward. Under full load a short request takes three of them: two that are in flight when it
     comes, and the one that computes it. A single text that takes longer is a forward by itself."""
+    stuck_after_s: PositiveFloat = 5.0
+    """A forward that runs for longer, and ten times as long as its tokens usually take, is stuck: its requests, and all
+    that come until it ends, go to the CPU."""
     graph_tokens: Annotated[int, Field(ge=0, le=MOST_TOKENS)] = 16384
     """Batches of up to this many tokens are replayed as CUDA graphs, which saves the time of launching them. The graphs
     take as much memory on the GPU as a forward of this size; 0 switches them off."""

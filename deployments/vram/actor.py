@@ -70,7 +70,7 @@ class VramActor:
         send_library_logs_to_serve()
         self._sink = RaySink()
         self._config = config
-        self._registry = Registry()
+        self._registry = Registry(silent_after_s=config.vram.grace_s)
         self._gpus = node_gpus(config, self._registry, run_id)
         self._finder: DeadlineThread[tuple[str, ...]] = DeadlineThread("gpus")
         self._restarted = ray.get_runtime_context().was_current_actor_reconstructed

@@ -42,18 +42,23 @@ class GpuController:
         self._actor_args = (this_node(), app_name, config, run_id)
         self._replica = serve.get_replica_context().replica_tag
         self._feed = VramFeed(*self._actor_args)
-        self._loop_task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
         """Start applying decisions and reporting, on the running event loop."""
         self._feed.start()
-        self._loop_task = asyncio.get_running_loop().create_task(self._run(), name="gpu-controller")
+        loop = asyncio.get_running_loop()
+        # Reports go on while weights move or the driver hangs: without them a replica counts as stuck.
+        self._tasks = (
+            loop.create_task(self._run(), name="gpu-controller"),
+            loop.create_task(self._report_regularly(), name="gpu-reports"),
+        )
 
     def stop(self) -> None:
         """Stop applying decisions and reporting."""
         self._feed.stop()
-        if self._loop_task is not None:
-            self._loop_task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -61,8 +66,12 @@ class GpuController:
             if snapshot is not None:
                 await self._apply_decision(snapshot)
                 await self._trimmer.trim(snapshot.observation)
-            await self._report()
             await self._measure_context()
+            await asyncio.sleep(_STEP_S)
+
+    async def _report_regularly(self) -> None:
+        while True:
+            await self._report()
             await asyncio.sleep(_STEP_S)
 
     async def _apply_decision(self, snapshot: Snapshot) -> None:

@@ -15,7 +15,7 @@ def opened(error: Exception, *, on_gpu: bool) -> OpenLane:
     def warm_up() -> None:
         raise error
 
-    engine: Any = SimpleNamespace(warm_up=warm_up)
+    engine: Any = SimpleNamespace(warm_up=warm_up, scheduler=SimpleNamespace(stuck=None))
     return OpenLane(engine, lane(SmallGpu(room_tokens=100))[0] if on_gpu else None, gpu_uuid="GPU-a")
 
 

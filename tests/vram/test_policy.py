@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -62,6 +63,7 @@ LOW = state_of("cpu", "low_memory", starved_since_s=NOW_S - 30.0)
 OFFLOADED = state_of("cpu", "offloaded", offloaded=True)
 RELOADING = state_of("cpu", "reloading")
 UNUSABLE = replace(seen(8 * GIB, off_gpu=True), unusable={"embedder": "no kernels"})
+STUCK = replace(seen(8 * GIB), stuck={"embedder": "its GPU replica has been silent for 6 s"})
 BLIND_S = NOW_S - CONFIG.grace_s - 0.1
 
 TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
@@ -131,6 +133,17 @@ TABLE: list[tuple[str, PolicyState, Observation, tuple[Lane, Cause, bool]]] = [
         state_of("cpu", "unusable", offloaded=True),
         seen(8 * GIB),
         ("cpu", "reloading", False),
+    ),
+    # the replica does not answer
+    ("gpu, does not answer", GPU, STUCK, ("cpu", "stuck", False)),
+    ("cpu, does not answer", LOW, STUCK, ("cpu", "stuck", False)),
+    ("offloaded, does not answer", OFFLOADED, STUCK, ("cpu", "offloaded", True)),
+    ("it answers again", state_of("cpu", "stuck"), seen(8 * GIB), ("gpu", "room", False)),
+    (
+        "it answers again within the dwell",
+        state_of("cpu", "stuck", switched_s=NOW_S - 1.0),
+        seen(8 * GIB),
+        ("cpu", "dwell", False),
     ),
     # offloading
     (
@@ -296,14 +309,16 @@ def test_a_model_without_a_replica_does_not_block_offloading_of_the_others() -> 
     assert not state.decisions["reranker"].offloaded
 
 
-def test_a_model_that_the_gpu_cannot_compute_blocks_no_reload_of_the_others() -> None:
+@pytest.mark.parametrize(("field_name", "cause"), [("unusable", "unusable"), ("stuck", "offloaded")])
+def test_a_model_that_the_gpu_cannot_compute_blocks_no_reload_of_the_others(field_name: str, cause: Cause) -> None:
     names = ("embedder", "reranker")
     offloaded = OFFLOADED.models["embedder"]
     models = {name: replace(offloaded, decision=replace(offloaded.decision, model=name)) for name in names}
     state = PolicyState(models=models, last_read_s=NOW_S)
-    observation = replace(seen(8 * GIB), offloaded=frozenset(names), unusable={"embedder": "no kernels"})
+    why: Any = {field_name: {"embedder": "no kernels"}}
+    observation = replace(seen(8 * GIB), offloaded=frozenset(names), **why)
     after = decide(CONFIG, state, observation, NOW_S).decisions
-    assert (after["embedder"].cause, after["reranker"].cause) == ("unusable", "reloading")
+    assert (after["embedder"].cause, after["reranker"].cause) == (cause, "reloading")
 
 
 def test_any_room_restarts_the_offload_timer() -> None:
@@ -355,6 +370,7 @@ class Tick:
     applied: bool
     off_gpu: bool
     present: bool
+    stuck: bool
 
 
 TICKS = st.builds(
@@ -366,6 +382,7 @@ TICKS = st.builds(
     applied=st.booleans(),
     off_gpu=st.booleans(),
     present=st.sampled_from([True, True, True, False]),
+    stuck=st.sampled_from([False, False, False, True]),
 )
 HISTORIES = st.lists(TICKS, min_size=1, max_size=40)
 MODELS = ["embedder", "reranker"]
@@ -390,7 +407,7 @@ def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
     reusable = {"embedder": tick.reusable_bytes}
     others = {"embedder": tick.others_bytes}
     present = frozenset(MODELS if tick.present else {"reranker"})
-    return look(
+    seen = look(
         now_s,
         tick.free_bytes,
         weights=WEIGHTS,
@@ -399,6 +416,7 @@ def observe(tick: Tick, state: PolicyState, now_s: float) -> Observation:
         others_returnable=others,
         present=present,
     )
+    return replace(seen, stuck={"embedder": "silent"} if tick.stuck else {})
 
 
 def replay(ticks: Sequence[Tick], config: PolicyConfig = CONFIG) -> Replay:
@@ -437,7 +455,7 @@ def test_no_model_is_on_the_gpu_without_a_reading_or_weights_or_a_replica(ticks:
     for state, observation, now_s in zip(played.states, played.observations, played.times_s, strict=True):
         last_read_s = now_s if observation.known else last_read_s
         for name, decision in state.decisions.items():
-            gone = name in observation.offloaded or not observation.has_replica(name)
+            gone = name in observation.offloaded or not observation.has_replica(name) or name in observation.stuck
             if now_s - last_read_s > CONFIG.grace_s or gone:
                 assert decision.lane == "cpu"
             assert not (decision.offloaded and decision.lane == "gpu")
@@ -494,7 +512,14 @@ def test_offloads_and_reloads_are_requested_one_model_at_a_time_and_a_dwell_apar
 def test_every_model_returns_to_a_gpu_that_stays_empty(ticks: list[Tick]) -> None:
     """No state is a dead end, whatever happened before."""
     calm = Tick(
-        after_s=1.0, free_bytes=8 * GIB, reusable_bytes=0, others_bytes=0, applied=True, off_gpu=False, present=True
+        after_s=1.0,
+        free_bytes=8 * GIB,
+        reusable_bytes=0,
+        others_bytes=0,
+        applied=True,
+        off_gpu=False,
+        present=True,
+        stuck=False,
     )
     played = replay([*ticks, *[calm] * 45])
     assert {decision.lane for decision in played.states[-1].decisions.values()} == {"gpu"}

@@ -130,3 +130,19 @@ def test_a_replica_that_left_the_gpu_for_good_says_why() -> None:
     registry.report(report(1))
     registry.report(replace(report(2, "reranker", offloaded=True), unusable="no kernels"))
     assert registry.view(0.0).unusable() == {"reranker": "no kernels"}
+
+
+def test_a_replica_that_does_not_report_any_more_does_not_answer() -> None:
+    registry = Registry(is_alive=lambda _: True, silent_after_s=5.0)
+    registry.report(report(1, at_s=0.0))
+    registry.report(report(2, "reranker", at_s=3.0))
+    assert registry.view(5.0).stuck() == {}
+    assert registry.view(6.2).stuck() == {"embedder": "its GPU replica has been silent for 6.2 s"}
+    registry.report(report(1, at_s=6.5))
+    assert registry.view(7.0).stuck() == {}
+
+
+def test_a_replica_whose_forward_does_not_end_says_so() -> None:
+    registry = Registry(is_alive=lambda _: True)
+    registry.report(replace(report(1), stuck="a forward has been running for 7 s and does not end"))
+    assert registry.view(0.0).stuck() == {"embedder": "a forward has been running for 7 s and does not end"}

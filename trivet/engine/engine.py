@@ -100,6 +100,7 @@ class Engine:
         max_queued_tokens: int,
         cpu_bytes: int | None = None,
         gpu_bytes: int | None = None,
+        stuck_after_s: float | None = None,
     ) -> None:
         self._files = files
         self._backend = backend
@@ -121,6 +122,7 @@ class Engine:
             self._tokenizer.special.pad_id,
             max_queued_tokens=max_queued_tokens,
             clock=time.monotonic,
+            stuck_after_s=stuck_after_s if backend.falls_back else None,
         )
         self.has_answered = False
         """Whether the warm-up's forward has succeeded."""

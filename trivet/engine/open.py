@@ -116,6 +116,7 @@ def open_engine(config: AppConfig, prepared: PreparedModel, backend: Backend, pr
         max_queued_tokens=config.limits.max_queued_tokens,
         cpu_bytes=cpu_bytes,
         gpu_bytes=gpu_bytes,
+        stuck_after_s=config.gpu.stuck_after_s,
     )
 
 

@@ -340,6 +340,7 @@ class SimulatedProbe:
             weights_bytes=weights,
             offloaded=frozenset(row.model for row in view.rows if row.offloaded),
             unusable=reports.unusable() if reports is not None else {},
+            stuck=reports.stuck() if reports is not None else {},
             present=reports.present() if reports is not None else frozenset(row.model for row in view.rows),
             processes=tuple(ProcessUse(row.pid, row.used_bytes, row.model) for row in view.rows),
         )

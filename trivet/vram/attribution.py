@@ -79,6 +79,7 @@ def attribute(
         weights_bytes=registry.weights_bytes(),
         offloaded=registry.offloaded(),
         unusable=registry.unusable(),
+        stuck=registry.stuck(),
         present=registry.present(),
         processes=tuple(ProcessUse(pid, used, registry.owner(pid)) for pid, used in reading.processes),
         attribution_note=_note(reading.list_error, estimated, unsized),

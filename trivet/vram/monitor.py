@@ -14,7 +14,7 @@ from trivet.vram.types import Snapshot
 
 log = logging.getLogger(__name__)
 
-_WORRYING = frozenset({"low_memory", "no_reading", "offloaded", "unusable"})
+_WORRYING = frozenset({"low_memory", "no_reading", "offloaded", "stuck", "unusable"})
 
 
 class Monitor:

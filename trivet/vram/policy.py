@@ -5,6 +5,7 @@
     any   GPU unreadable for longer                                             cpu no_reading; offloaded is unchanged
     any   no GPU replica of this model is alive                                 cpu absent
     any   its replica cannot compute on the GPU                                 cpu unusable; offloaded
+    any   its replica does not answer now, unless offloaded                     cpu stuck
     gpu   reachable < reroute_below                                             cpu low_memory
     gpu   weights not on the GPU                                                cpu offloaded
     gpu   otherwise (including between the two thresholds)                      gpu room
@@ -200,6 +201,9 @@ def _decide_read(
     if name in observation.unusable:
         verb = "moved to" if was.lane == "gpu" else "stays on"
         return transition("cpu", "unusable", f"{observation.unusable[name]}: {verb} cpu", offloaded=True)
+    if name in observation.stuck and not was.offloaded:
+        verb = "moved to" if was.lane == "gpu" else "stays on"
+        return transition("cpu", "stuck", f"{observation.stuck[name]}: {verb} cpu")
     if was.lane == "gpu":
         reachable_bytes = observation.reachable_bytes(name)
         if reachable_bytes < floor_bytes:
@@ -271,7 +275,7 @@ def _offload_step(config: PolicyConfig, state: PolicyState, observation: Observa
     present = [
         (name, model)
         for name, model in state.models.items()
-        if observation.has_replica(name) and name not in observation.unusable
+        if observation.has_replica(name) and name not in observation.unusable and name not in observation.stuck
     ]
     for name, model in present:  # the first in order is reloaded first
         needed_bytes = resume_bytes + observation.weights_bytes.get(name, 0)

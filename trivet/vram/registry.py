@@ -12,9 +12,10 @@ Thread-safe. Starts no thread and queries no process.
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trivet.config import GpuPlacement
+from trivet.units import format_seconds
 from trivet.vram.assignment import choose_gpu
 
 ReplicaKey = tuple[int, str]
@@ -44,6 +45,8 @@ class ReplicaReport:
     offloaded: bool = False
     unusable: str | None = None
     """Why the replica will not compute on the GPU again; None while it may."""
+    stuck: str | None = None
+    """What the replica waits for in vain now; None while its forwards end."""
 
 
 def process_exists(pid: int) -> bool:
@@ -60,12 +63,19 @@ def process_exists(pid: int) -> bool:
 class Registry:
     """The latest report of every GPU replica on this node, and the GPU that each replica was given.
 
-    `max_age_s`: how long allocator figures count. `is_alive` detects PIDs that are gone, so that reports of killed
-    replicas are removed.
+    `max_age_s`: how long allocator figures count. `silent_after_s`: how old a report is when its replica counts as one
+    that does not answer. `is_alive` detects PIDs that are gone, so that reports of killed replicas are removed.
     """
 
-    def __init__(self, *, max_age_s: float = 10.0, is_alive: Callable[[int], bool] = process_exists) -> None:
+    def __init__(
+        self,
+        *,
+        max_age_s: float = 10.0,
+        silent_after_s: float = 5.0,
+        is_alive: Callable[[int], bool] = process_exists,
+    ) -> None:
         self._max_age_s = max_age_s
+        self._silent_after_s = silent_after_s
         self._is_alive = is_alive
         self._reports: dict[ReplicaKey, ReplicaReport] = {}
         self._assigned: dict[ReplicaKey, str] = {}
@@ -105,8 +115,10 @@ class Registry:
         with self._lock:
             self._drop_dead()
             reports = {key: report for key, report in self._reports.items() if gpu in (None, report.gpu)}
-        fresh = [key for key, report in reports.items() if now_s - report.at_s <= self._max_age_s]
-        return RegistryView(reports=reports, fresh=frozenset(fresh))
+        ages_s = {key: now_s - report.at_s for key, report in reports.items()}
+        fresh = [key for key, age_s in ages_s.items() if age_s <= self._max_age_s]
+        silent_s = {key: age_s for key, age_s in ages_s.items() if age_s > self._silent_after_s}
+        return RegistryView(reports=reports, fresh=frozenset(fresh), silent_s=silent_s)
 
     def _drop_dead(self) -> None:
         dead = {pid for pid, _ in (*self._reports, *self._assigned) if not self._is_alive(pid)}
@@ -120,6 +132,8 @@ class RegistryView:
 
     reports: Mapping[ReplicaKey, ReplicaReport]
     fresh: frozenset[ReplicaKey]
+    silent_s: Mapping[ReplicaKey, float] = field(default_factory=dict)
+    """For how long replicas have been silent, of those that should have reported again."""
 
     def owner(self, pid: int) -> str | None:
         """Return the models that run in process `pid`, or None if the process is external."""
@@ -167,6 +181,13 @@ class RegistryView:
     def unusable(self) -> dict[str, str]:
         """Return the models that have left the GPU for good, and why."""
         return {report.model: report.unusable for report in self.reports.values() if report.unusable is not None}
+
+    def stuck(self) -> dict[str, str]:
+        """Return the models of which a replica does not answer now, and what is known of it."""
+        found = {report.model: report.stuck for report in self.reports.values() if report.stuck is not None}
+        for key, silent_s in self.silent_s.items():
+            found[self.reports[key].model] = f"its GPU replica has been silent for {format_seconds(silent_s)}"
+        return found
 
     def present(self) -> frozenset[str]:
         """Return the models that have a live replica."""

@@ -24,6 +24,7 @@ Cause = Literal[
     "dwell",  # cpu: there is memory again, but the lane changed too recently
     "offloaded",  # cpu: the weights are off the GPU, or their offload was requested
     "unusable",  # cpu: the GPU cannot compute this model, or computes it wrong
+    "stuck",  # cpu: its GPU replica does not answer, or a forward on the GPU does not end
     "reloading",  # cpu: a reload was requested, and the weights are not on the GPU yet
 ]
 """Why a model is on its lane; also a metric label, so it has few values and no numbers."""
@@ -66,6 +67,8 @@ class Observation:
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Models whose replica has left this GPU for good, and why: their numbers are wrong there, or it cannot compute
     them."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Models whose replica on this GPU does not answer now, and what is known of it."""
     present: frozenset[str] | None = None
     """Models that have a live GPU replica; None if the probe does not know, which counts as all of them."""
     processes: tuple[ProcessUse, ...] = ()

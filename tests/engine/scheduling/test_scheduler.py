@@ -187,6 +187,89 @@ async def test_a_gpu_that_refuses_is_not_failing() -> None:
         assert scheduler.failing is None
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@asynccontextmanager
+async def watched(backend: SummingBackend) -> AsyncIterator[tuple[Scheduler, Clock]]:
+    """A scheduler whose time stands still; the tests look for forwards that do not end."""
+    clock = Clock()
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=10_000, clock=clock, stuck_after_s=1e9)
+    scheduler.start()
+    try:
+        yield scheduler, clock
+    finally:
+        await scheduler.close()
+
+
+async def test_work_on_a_gpu_that_hangs_is_handed_back_until_it_answers_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = PipelinedBackend(token_budget=1)
+    backend.falls_back = True
+    async with watched(backend) as (scheduler, clock):
+        first = scheduler.submit(job(sequence(1)))
+        await until(lambda: len(backend.launched) == 1)
+        clock.now_s += 1.0
+        backend.finish()
+        assert vectors(await first) == [[1, 1]]  # from now on it is known how long forwards take
+        running, behind, waiting = (scheduler.submit(job(sequence(value))) for value in (2, 3, 4))
+        await until(lambda: len(backend.launched) == 3)
+        clock.now_s += 9.9
+        scheduler.look_for_stuck(5.0)
+        assert scheduler.stuck is None, "ten times as long as such a forward has taken"
+        clock.now_s += 0.2
+        scheduler.look_for_stuck(5.0)
+        assert scheduler.stuck == "a forward has been running for 10 s and does not end"
+        for future in (running, behind, waiting):
+            with pytest.raises(GpuUnavailable, match="running for 10 s"):
+                await future
+        with pytest.raises(GpuUnavailable, match="running for 10 s"):
+            scheduler.submit(job(sequence(5)))
+        assert scheduler.waiting_tokens == 0
+        scheduler.look_for_stuck(5.0)
+        assert caplog.text.count("handed back") == 1
+        backend.finish(2)
+        await until(lambda: scheduler.forward_started_s is None)
+        scheduler.look_for_stuck(5.0)
+        assert scheduler.stuck is None
+        assert "the device is used again" in caplog.text
+        again = scheduler.submit(job(sequence(6)))
+        backend.finish()
+        assert vectors(await again) == [[6, 1]]
+
+
+async def test_the_first_forward_may_take_longer() -> None:
+    backend = GatedBackend()
+    async with watched(backend) as (scheduler, clock):
+        first = scheduler.submit(job(sequence(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        clock.now_s += 29.0
+        scheduler.look_for_stuck(5.0)
+        assert not first.done()
+        clock.now_s += 2.0
+        scheduler.look_for_stuck(5.0)
+        with pytest.raises(GpuUnavailable):
+            await first
+        backend.gate.set()
+
+
+async def test_forwards_are_looked_at_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.engine.scheduling.scheduler._WATCH_S", 0.01)
+    backend = GatedBackend()
+    scheduler = Scheduler(backend, pad_id=0, max_queued_tokens=100, clock=time.monotonic, stuck_after_s=0.01)
+    scheduler.start()
+    with pytest.raises(GpuUnavailable):
+        await scheduler.submit(job(sequence(1)))
+    backend.gate.set()
+    await scheduler.close()
+
+
 async def test_sequences_of_a_cancelled_job_are_never_run() -> None:
     backend = GatedBackend(token_budget=1)
     async with running(backend) as scheduler:

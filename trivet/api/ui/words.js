@@ -98,6 +98,11 @@ export function why(model, status) {
       );
     case "unusable":
       return `The ${device} cannot compute this model right, so requests go to the CPU. The log and /readyz say why.`;
+    case "stuck":
+      return (
+        `The process of this model on the ${device} does not answer at the moment, so requests go to the CPU ` +
+        "until it does."
+      );
     case "reloading":
       return `There is enough memory again, and the weights are being reloaded to the ${device}. Requests go to the CPU until they are loaded.`;
     default:

@@ -10,6 +10,10 @@ launches its forward and waits for the outputs. Where there are two workers, one
 computes the other's. A batch is chosen only when a worker is free, so new work never waits for more than the forwards
 in flight and the turns of other flows.
 
+A GPU can hang: its driver does not return, or the laptop has slept. Where another device can answer instead
+(`Backend.falls_back`), a forward that runs far too long ends its jobs in `GpuUnavailable`, and so do all that wait and
+all that come, until it has returned.
+
 Some backends cut a long forward into steps. Between two steps much shorter batches run, for a bounded share of the long
 forward's time, and a forward whose callers have all left ends there.
 """
@@ -47,6 +51,15 @@ never interrupt each other."""
 
 INTERRUPTED_SHARE = 0.14
 """The share of its time that a long forward may lose to shorter batches. Further ones wait until it ends."""
+
+_WATCH_S = 0.5
+"""How often forwards are looked at."""
+
+STUCK_AT = 10
+"""A forward that takes so many times as long as its tokens usually do counts as stuck, after `stuck_after_s`."""
+
+STUCK_UNMEASURED_AT = 6
+"""Before any forward has ended: so many times `stuck_after_s`, since the first one loads kernels."""
 
 _CLOSED = "the engine was closed"
 
@@ -99,6 +112,7 @@ class Scheduler:
         *,
         max_queued_tokens: int,
         clock: Callable[[], float],
+        stuck_after_s: float | None = None,
     ) -> None:
         """Create a stopped scheduler; `start` needs a running event loop.
 
@@ -108,8 +122,12 @@ class Scheduler:
             pad_id: token id that fills up padded sequences.
             max_queued_tokens: refuse work beyond this many waiting tokens.
             clock: monotonic seconds.
+            stuck_after_s: shortest time after which a forward can count as stuck; None: none does.
         """
         self._backend = backend
+        self._stuck_after_s = stuck_after_s
+        self.stuck: str | None = None
+        """Which forward does not end; None while all do."""
         self._error: type[TrivetError] = GpuUnavailable if backend.falls_back else EngineError
         self._pad_id = pad_id
         self.max_queued_tokens = max_queued_tokens
@@ -134,6 +152,8 @@ class Scheduler:
         """Start the workers."""
         names = (f"scheduler {number}" for number in range(self._backend.in_flight))
         self._workers = [asyncio.create_task(self._work(), name=name) for name in names]
+        if self._stuck_after_s is not None:
+            self._workers.append(asyncio.create_task(self._watch(self._stuck_after_s), name="scheduler watch"))
 
     @property
     def is_alive(self) -> bool:
@@ -174,9 +194,12 @@ class Scheduler:
         """Queue all sequences of a job; the returned future will hold its result.
 
         Raises:
+            GpuUnavailable: a forward is stuck.
             Overloaded: the queue is full; nothing of the job was queued. A job larger than the whole queue is accepted
                 when nothing waits, so that it is slow instead of impossible.
         """
+        if self.stuck is not None:
+            raise GpuUnavailable(self.stuck)
         waiting = self._queue.waiting_tokens
         if self._some_left and waiting + job.tokens > self.max_queued_tokens:
             self._some_left = False
@@ -214,6 +237,40 @@ class Scheduler:
                 await self._run(entries)
             self._arrived.clear()  # only while nothing waits, or another worker would miss its wake-up
             await self._arrived.wait()
+
+    async def _watch(self, stuck_after_s: float) -> None:
+        """Look for forwards that do not end."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self.look_for_stuck(stuck_after_s)
+
+    def look_for_stuck(self, stuck_after_s: float) -> None:
+        """Hand the work of a stuck forward back, and all that waits behind it."""
+        now_s = self._clock()
+        took_s = {forward: now_s - began_s for forward, began_s in self._steps_began_s.items()}
+        longest_s = max(
+            (age_s for forward, age_s in took_s.items() if age_s > self._stuck_s(forward, stuck_after_s)), default=None
+        )
+        if longest_s is None:
+            if self.stuck is not None:
+                logger.warning("the forward that was stuck has ended: the device is used again")
+            self.stuck = None
+            return
+        if self.stuck is None:
+            self.stuck = f"a forward has been running for {longest_s:.0f} s and does not end"
+            logger.error("%s: what waits for it is handed back", self.stuck)
+        error = GpuUnavailable(self.stuck)
+        for forward in took_s:
+            _fail(forward.entries, error)
+        while entries := self._queue.next_batch(1 << 40):
+            _fail(entries, error)
+
+    def _stuck_s(self, forward: _Forward, stuck_after_s: float) -> float:
+        """Return how long a forward may run."""
+        if not self._tokens_per_s:
+            return STUCK_UNMEASURED_AT * stuck_after_s
+        tokens = sum(job.sequences[index].tokens for job, index in forward.entries)
+        return max(stuck_after_s, STUCK_AT * tokens / self._tokens_per_s)
 
     async def _run(self, entries: list[Entry]) -> None:
         """Compute one batch; deliver its outputs, or end its jobs with the error."""
