@@ -26,8 +26,11 @@ def test_the_vram_actor_is_killed(service: Served, record: Record) -> None:
 
 
 def test_a_gpu_replica_freezes_for_20_s(service: Served, record: Record) -> None:
-    row = record("embedder on the GPU frozen for 20 s", frozen_under_load(service, "embedder"))
+    """Requests that wait for it, and those that come, go to the CPU before it answers again."""
+    report = frozen_under_load(service, "embedder")
+    row = record("embedder on the GPU frozen for 20 s", report)
     assert row["failed"] == 0, row["failures"]
+    assert any("silent" in (answer.reroute_reason or "") for answer in report.answers), "nothing was rerouted"
 
 
 def test_the_driver_hangs(service: Served, record: Record) -> None:
