@@ -40,6 +40,14 @@ def test_a_gpu_that_lacks_memory_for_its_first_forward_is_kept() -> None:
     assert not replica.gpu.offloaded
 
 
+def test_a_report_says_that_a_forward_does_not_end() -> None:
+    replica = opened(EngineError(NOT_FINITE), on_gpu=True)
+    replica.engine.scheduler.stuck = "a forward has been running for 7 s"
+    report = replica.report("embedder", 1, "replica-1", 0)
+    assert report is not None
+    assert report.stuck == "a forward has been running for 7 s"
+
+
 def test_the_cpu_has_nothing_behind_it() -> None:
     with pytest.raises(EngineError, match="not finite"):
         opened(EngineError(NOT_FINITE), on_gpu=False).warm_up("embedder")

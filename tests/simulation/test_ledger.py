@@ -212,6 +212,9 @@ def test_a_replica_that_has_not_reported_is_not_there_yet(ledger: Ledger, clock:
     assert not probe.read().has_replica("embedder")  # its id is unknown, so a request could not be sent to it alone
     registry.report(ReplicaReport(model="embedder", pid=os.getpid(), gpu=GPU.name, replica="a", at_s=clock()))
     assert probe.read().has_replica("embedder")
+    assert probe.read().stuck == {}
+    clock.now_s += 6.0
+    assert probe.read().stuck == {"embedder": "its GPU replica has been silent for 6 s"}
 
 
 def test_a_ledger_that_cannot_be_read_is_an_unknown_observation(tmp_path: Path, clock: Clock) -> None:

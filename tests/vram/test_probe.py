@@ -99,6 +99,12 @@ def test_without_permission_for_the_process_list_the_replicas_reports_count(play
     assert "embedder" in seen["attribution_note"]
 
 
+def test_replicas_that_do_not_answer_are_observed(play: Play) -> None:
+    report = {"model": "embedder", "pid": 11, "held_bytes": GIB, "stuck": "a forward does not end"}
+    (seen,) = play({"scenario": HEALTHY}, reports=[report])["steps"]
+    assert seen["stuck"] == {"embedder": "a forward does not end"}
+
+
 def test_external_use_is_none_when_a_replica_is_neither_listed_nor_sized(play: Play) -> None:
     silent = [{"model": "embedder", "pid": 11}]
     hidden, unsized = play(
