@@ -66,6 +66,11 @@ class _Stuck(NamedTuple):
     reason: str
 
 
+def _ids(gpus: Mapping[GpuId, tuple[str, ...]]) -> tuple[str, ...]:
+    """The replicas on any of these GPUs."""
+    return tuple(replica for ids in gpus.values() for replica in ids)
+
+
 class RayDispatcher:
     """A `trivet.dispatch.protocol.ModelServer` over Serve handles."""
 
@@ -151,19 +156,21 @@ class RayDispatcher:
         self, task: Task, request: EngineRequest, gpus: Mapping[GpuId, tuple[str, ...]]
     ) -> tuple[EngineResult | TrivetError, str]:
         """Ask these GPUs until one does not refuse; return its answer, or why all refused and the last cause."""
+
+        def ask(replicas: tuple[str, ...]) -> Awaitable[EngineResult | TrivetError]:
+            return self._reply(task, "gpu", partial(self._calls[task]["gpu"].call, replicas=replicas), request)
+
         refusals: list[str] = []
         left = dict(gpus)
         while True:
-            replicas = tuple(replica for ids in gpus.values() for replica in ids)
-            call = partial(self._calls[task]["gpu"].call, replicas=replicas)
             try:
-                reply = await self._unless_stuck(task, gpus, self._reply(task, "gpu", call, request))
+                reply = await self._unless_stuck(task, gpus, ask)
             except Unavailable as error:
                 return GpuUnavailable("; ".join((*refusals, f"{task}: {error.message}"))), "gpu_lost"
             if isinstance(reply, _Stuck):
                 logger.warning("not waited for any longer: %s", reply.reason)
                 refusals.append(reply.reason)
-                left = {gpu: ids for gpu, ids in left.items() if gpu not in reply.gpus}
+                left = {gpu: ids for gpu, ids in left.items() if gpu not in gpus}
                 if not left:
                     return GpuUnavailable("; ".join(refusals)), "gpu_stuck"
                 gpus = left
@@ -177,29 +184,43 @@ class RayDispatcher:
             gpus = next_choice(left, reply.gpu)
 
     async def _unless_stuck(
-        self, task: Task, gpus: Mapping[GpuId, tuple[str, ...]], answer: Awaitable[Any]
+        self, task: Task, gpus: Mapping[GpuId, tuple[str, ...]], ask: Callable[[tuple[str, ...]], Awaitable[Any]]
     ) -> "EngineResult | TrivetError | _Stuck":
-        """Wait for an answer of one of these GPUs, or until one of them is known not to answer.
+        """Wait for an answer of one of these GPUs, or until none of them answers any more.
 
-        Which of them has the request is not known; it may be computed twice.
+        Which of several has the request is not known. While only some do not answer, the others are asked too, and the
+        first answer counts.
+
+        Args:
+            task: the model's.
+            gpus: those that are asked first, with the model's replicas on each.
+            ask: sends the request to one of some replicas.
         """
-        answering = asyncio.ensure_future(answer)
+        answering = {asyncio.ensure_future(ask(_ids(gpus)))}
         try:
             while True:
-                await asyncio.wait({answering}, timeout=_LOOK_FOR_STUCK_S)
-                if answering.done():
-                    reply: EngineResult | TrivetError = answering.result()
+                done, _ = await asyncio.wait(answering, timeout=_LOOK_FOR_STUCK_S, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    reply: EngineResult | TrivetError = done.pop().result()
                     return reply
                 if stuck := self._stuck(task, gpus):
-                    return stuck
+                    gpus = {gpu: ids for gpu, ids in gpus.items() if gpu not in stuck.gpus}
+                    if not gpus:
+                        return stuck
+                    logger.warning("asking another GPU as well: %s", stuck.reason)
+                    answering.add(asyncio.ensure_future(ask(_ids(gpus))))
         finally:
-            answering.cancel()
+            for one in answering:
+                one.cancel()
+            await asyncio.gather(*answering, return_exceptions=True)
 
     def _stuck(self, task: Task, gpus: Mapping[GpuId, tuple[str, ...]]) -> "_Stuck | None":
         """Return those of these GPUs that do not answer now, by the latest decisions."""
         assert self._feed is not None
         now_s, latest = time.monotonic(), self._feed.latest
-        decisions = {gpu: decision_for(latest.get(gpu), task, now_s, self._grace_s) for gpu in gpus}
+        # Right after the VRAM actor was restarted there is no snapshot, which says nothing.
+        known = {gpu: snapshot for gpu in gpus if (snapshot := latest.get(gpu)) is not None}
+        decisions = {gpu: decision_for(snapshot, task, now_s, self._grace_s) for gpu, snapshot in known.items()}
         found = {gpu: decision for gpu, decision in decisions.items() if decision.cause in _NO_ANSWER}
         return _Stuck(frozenset(found), "; ".join(one.reason for one in found.values())) if found else None
 

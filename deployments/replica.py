@@ -194,10 +194,13 @@ class ModelReplica:
         resting = self._lane.resting is not None and self._lane.resting.resting
         broken = self._engine.fault or self._engine.scheduler.failing or (self._rest.fault if self._rest else None)
         state = "rests until a GPU has no room" if resting else "answers"
+        stuck = self._engine.scheduler.stuck
+        if stuck is not None:
+            state = stuck
         if gpu is not None and offloaded:
             state = gpu.unusable or "its weights are off the GPU"
         return Health(
-            ready=self._engine.has_answered and not offloaded and broken is None,
+            ready=self._engine.has_answered and not offloaded and broken is None and stuck is None,
             device=self._engine.device,
             detail=broken or state,
             failing=broken is not None,

@@ -71,7 +71,11 @@ class GpuController:
 
     async def _report_regularly(self) -> None:
         while True:
-            await self._report()
+            try:
+                await self._report()
+            except Exception:
+                # Without reports the model would stay away from the GPU for good.
+                logger.exception("%s: a report to the VRAM actor failed", self._task)
             await asyncio.sleep(_STEP_S)
 
     async def _apply_decision(self, snapshot: Snapshot) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.served import Served
-from tests.chaos.conftest import AFTER_S, BEFORE_S, Record, frozen_under_load, killed_under_load, one, until
+from tests.chaos.conftest import AFTER_S, BEFORE_S, FROZEN_S, Record, frozen_under_load, killed_under_load, one, until
 from tests.chaos.steady import steady_load
 
 pytestmark = pytest.mark.chaos
@@ -31,6 +31,7 @@ def test_a_gpu_replica_freezes_for_20_s(service: Served, record: Record) -> None
     row = record("embedder on the GPU frozen for 20 s", report)
     assert row["failed"] == 0, row["failures"]
     assert any("silent" in (answer.reroute_reason or "") for answer in report.answers), "nothing was rerouted"
+    assert row["slowest_s"] < FROZEN_S, "what waited for it was left waiting"
 
 
 def test_the_driver_hangs(service: Served, record: Record) -> None:

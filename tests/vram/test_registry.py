@@ -146,3 +146,12 @@ def test_a_replica_whose_forward_does_not_end_says_so() -> None:
     registry = Registry(is_alive=lambda _: True)
     registry.report(replace(report(1), stuck="a forward has been running for 7 s and does not end"))
     assert registry.view(0.0).stuck() == {"embedder": "a forward has been running for 7 s and does not end"}
+
+
+def test_a_process_that_outlives_its_replacement_does_not_count() -> None:
+    """A process that hangs in the driver does not end when it is killed."""
+    registry = Registry(is_alive=lambda _: True, silent_after_s=5.0)
+    registry.report(report(1, at_s=0.0))
+    registry.report(report(2, at_s=300.0))
+    assert registry.view(300.0).stuck() == {}
+    assert registry.view(306.0).stuck() == {"embedder": "its GPU replica has been silent for 6 s"}

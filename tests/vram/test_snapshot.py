@@ -59,6 +59,7 @@ def test_the_last_resort_are_the_gpus_that_hold_the_weights_whether_they_have_ro
         "no replica": replace(full, observation=replace(seen, present=frozenset())),
         "lost": replace(full, observation=Observation.unknown(at_s=100.0, device="shown:0", reason="GPU is lost")),
         "another model's": replace(full, decisions={}),
+        "does not answer": replace(full, observation=replace(seen, stuck={"embedder": "silent for 6 s"})),
         "silent": None,
     }
     for why, other in without.items():

@@ -30,7 +30,8 @@ Three properties, each verified by a test:
 2. One switch per dwell. A switch to the GPU is the only optional one, and it waits until the model's lane has been
    unchanged for `dwell_s`. Any half-open window of `dwell_s` thus contains at most one switch to the GPU. A second
    switch in that window is always forced, and goes to the CPU: the model fell below the floor, the GPU became
-   unreadable, or the weights or the replica are gone. A model that left the GPU stays away for at least `dwell_s`.
+   unreadable, the replica does not answer, or the weights or the replica are gone. A model that left the GPU stays away
+   for at least `dwell_s`.
 3. Monotone in free memory. From the same state at the same time, more free memory never turns a GPU decision into a
    CPU decision. (Over whole histories no policy with a dwell can be monotone: a model that left the GPU earlier, for
    lack of memory, may also return earlier.)

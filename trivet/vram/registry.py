@@ -184,9 +184,15 @@ class RegistryView:
 
     def stuck(self) -> dict[str, str]:
         """Return the models of which a replica does not answer now, and what is known of it."""
-        found = {report.model: report.stuck for report in self.reports.values() if report.stuck is not None}
-        for key, silent_s in self.silent_s.items():
-            found[self.reports[key].model] = f"its GPU replica has been silent for {format_seconds(silent_s)}"
+        found: dict[str, str] = {}
+        # The newest report of a model counts: a process that hangs in the driver outlives its replacement.
+        for key in sorted(self.reports, key=lambda key: self.reports[key].at_s):
+            report, silent_s = self.reports[key], self.silent_s.get(key)
+            silence = None if silent_s is None else f"its GPU replica has been silent for {format_seconds(silent_s)}"
+            why = silence or report.stuck
+            found.pop(report.model, None)
+            if why is not None:
+                found[report.model] = why
         return found
 
     def present(self) -> frozenset[str]:

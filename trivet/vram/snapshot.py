@@ -95,7 +95,7 @@ def last_resort(
         if latest is None or now_s - latest.at_s > grace_s or model not in latest.decisions:
             continue
         seen = latest.observation
-        loaded = seen.known and seen.has_replica(model) and model not in seen.offloaded
+        loaded = seen.known and seen.has_replica(model) and model not in seen.offloaded and model not in seen.stuck
         if loaded and not latest.decisions[model].offloaded:
             found[gpu] = latest.replicas.get(model, ())
     return found

@@ -59,7 +59,10 @@ STUCK_AT = 10
 """A forward that takes so many times as long as its tokens usually do counts as stuck, after `stuck_after_s`."""
 
 STUCK_UNMEASURED_AT = 6
-"""Before any forward has ended: so many times `stuck_after_s`, since the first one loads kernels."""
+"""Where it is not known yet how long forwards take: so many times `stuck_after_s`. The first one loads kernels."""
+
+LARGE_TOKENS = 512
+"""Forwards of so many tokens tell how fast the device computes. Smaller ones tell how fast it is reached."""
 
 _CLOSED = "the engine was closed"
 
@@ -147,6 +150,7 @@ class Scheduler:
         self._last_failure = ""
         self._steps_began_s: dict[_Forward, float] = {}
         self._last_step_ended_s = float("-inf")
+        self._large_tokens = self._large_s = 0.0  # of large forwards, the older the less
 
     def start(self) -> None:
         """Start the workers."""
@@ -240,37 +244,42 @@ class Scheduler:
 
     async def _watch(self, stuck_after_s: float) -> None:
         """Look for forwards that do not end."""
+        looked_s = self._clock()
         while True:
             await asyncio.sleep(_WATCH_S)
-            self.look_for_stuck(stuck_after_s)
+            # After a pause of the whole process, what the device has computed meanwhile must first be handed out.
+            paused, looked_s = self._clock() - looked_s > 3 * _WATCH_S, self._clock()
+            if not paused:
+                self.look_for_stuck(stuck_after_s)
 
     def look_for_stuck(self, stuck_after_s: float) -> None:
         """Hand the work of a stuck forward back, and all that waits behind it."""
-        now_s = self._clock()
-        took_s = {forward: now_s - began_s for forward, began_s in self._steps_began_s.items()}
-        longest_s = max(
-            (age_s for forward, age_s in took_s.items() if age_s > self._stuck_s(forward, stuck_after_s)), default=None
-        )
-        if longest_s is None:
+        forwards = list(self._steps_began_s)
+        # The device computes one forward after the other: the oldest one began when the one before it ended.
+        began_s = max(min(self._steps_began_s.values(), default=0.0), self._last_step_ended_s)
+        took_s = self._clock() - began_s
+        if not forwards or took_s <= self._stuck_s(forwards, stuck_after_s):
             if self.stuck is not None:
                 logger.warning("the forward that was stuck has ended: the device is used again")
             self.stuck = None
             return
         if self.stuck is None:
-            self.stuck = f"a forward has been running for {longest_s:.0f} s and does not end"
+            self.stuck = f"a forward has been running for {took_s:.0f} s and does not end"
             logger.error("%s: what waits for it is handed back", self.stuck)
         error = GpuUnavailable(self.stuck)
-        for forward in took_s:
+        for forward in forwards:
             _fail(forward.entries, error)
         while entries := self._queue.next_batch(1 << 40):
             _fail(entries, error)
 
-    def _stuck_s(self, forward: _Forward, stuck_after_s: float) -> float:
-        """Return how long a forward may run."""
-        if not self._tokens_per_s:
+    def _stuck_s(self, forwards: list[_Forward], stuck_after_s: float) -> float:
+        """Return how long the first of these forwards may run, since it is not known which one that is."""
+        tokens = sum(job.sequences[index].tokens for forward in forwards for job, index in forward.entries)
+        is_measured = self._tokens_per_s if tokens < LARGE_TOKENS else self._large_s
+        if not is_measured:
             return STUCK_UNMEASURED_AT * stuck_after_s
-        tokens = sum(job.sequences[index].tokens for job, index in forward.entries)
-        return max(stuck_after_s, STUCK_AT * tokens / self._tokens_per_s)
+        usual_s = tokens * self._large_s / self._large_tokens if self._large_tokens else 0.0
+        return max(stuck_after_s, STUCK_AT * usual_s)
 
     async def _run(self, entries: list[Entry]) -> None:
         """Compute one batch; deliver its outputs, or end its jobs with the error."""
@@ -358,6 +367,9 @@ class Scheduler:
         self.metrics.forwarded(forward.batch, self._cost(forward.batch), forward.own_s)
         rate = forward.batch.tokens / max(forward.own_s, 1e-6)
         self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
+        if forward.batch.tokens >= LARGE_TOKENS:
+            self._large_tokens += forward.batch.tokens - _RATE_SMOOTHING * self._large_tokens
+            self._large_s += forward.own_s - _RATE_SMOOTHING * self._large_s
 
     def _cost(self, batch: TokenBatch) -> int:
         return self._backend.layout.cost(batch.lengths)
