@@ -243,7 +243,6 @@ class CudaAccelerator:
         self.free_cache()  # what remains is the weights' and the libraries'
         beyond = self._beyond_share()
         if beyond is not None:
-            self.offload()
             raise ShareTooSmall(f"gpu_fraction is too small, with the weights alone {beyond}")
 
     def prepare(self, max_tokens: int) -> None:
