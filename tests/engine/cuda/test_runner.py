@@ -184,6 +184,23 @@ def test_weights_beyond_the_share_are_refused_for_good(monkeypatch: pytest.Monke
     assert "exceeded by 52 MiB" in backend.unusable
 
 
+def test_weights_that_can_never_fit_are_not_read_again_and_again() -> None:
+    driver = Driver(process_bytes=700 * MIB)
+    driver.module.register_buffer("weights", torch.zeros(3 * MIB, dtype=torch.uint8))
+    share = Share(
+        2 * MIB / (8 * GIB), 8 * GIB, model="embedder", process_bytes=lambda: None, cap_allocator=lambda _: None
+    )
+    opened = CudaAccelerator(
+        lambda device: PaddedProgram(lambda: driver.module, device), graph_tokens=0, device="cpu", share=share
+    )
+    backend = GpuLaneBackend(opened, model="embedder", token_budget=512, forward_s=None, clock=lambda: 0.0)
+    assert not backend.reload()
+    assert backend.unusable == (
+        "ShareTooSmall: gpu_fraction is too small: the weights take 3 MiB, the process may take 2 MiB"
+    )
+    assert driver.forwards == 0
+
+
 def test_after_graphs_are_dropped_the_context_is_measured_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(process_bytes=1500 * MIB)
     opened = driver.accelerator()

@@ -233,7 +233,10 @@ class CudaAccelerator:
         self.free_cache()
 
     def reload(self) -> None:
-        """See `Accelerator`."""
+        """See `Accelerator`. Raises `ShareTooSmall` where the weights can never fit."""
+        if self._share is not None and self._program.weights_bytes > self._share.all_bytes:
+            weights, room = format_bytes(self._program.weights_bytes), format_bytes(self._share.all_bytes)
+            raise ShareTooSmall(f"gpu_fraction is too small: the weights take {weights}, the process may take {room}")
         reason = self._attempt(self._program.load)
         if reason is None and self._share is not None:
             reason = self._attempt(self._load_kernels)

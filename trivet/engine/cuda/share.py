@@ -33,7 +33,7 @@ class Share:
         process_bytes: Callable[[], int | None],
         cap_allocator: Callable[[float], None],
     ) -> None:
-        """Cap the allocator by an assumed context; `measure` corrects it.
+        """Let the allocator take the whole share until the first `measure`.
 
         Args:
             gpu_fraction: largest share of the GPU's memory that this process may take.
@@ -50,23 +50,30 @@ class Share:
         self._disbelieved = False
         self.measured_bytes: int | None = None
         """What the process holds outside its allocator; None while it is not measured."""
-        self._apply()
+        cap_allocator(gpu_fraction)
+
+    @property
+    def all_bytes(self) -> int:
+        """What the process may take."""
+        return int(self._gpu_fraction * self._total_bytes)
 
     @property
     def allocator_bytes(self) -> int:
-        """What the allocator may take."""
+        """What the allocator may take, by the measured context or the assumed one."""
         context_bytes = CONTEXT_BYTES if self.measured_bytes is None else self.measured_bytes
         return allocator_bytes(self._gpu_fraction, self._total_bytes, context_bytes)
 
     def measure(self, held_bytes: Callable[[], int]) -> None:
         """Ask the driver, and cap the allocator accordingly.
 
-        Nothing changes where the driver does not say, where the allocator took or returned memory meanwhile, and where
-        the figure cannot be that of this process: in a container, its number may be another one's outside.
+        The last measurement holds, or the assumption, where the driver does not say, where the allocator took or
+        returned memory meanwhile, and where the figure cannot be that of this process: in a container, its number may
+        be another one's outside.
 
         Args:
             held_bytes: returns what the allocator has taken of the GPU.
         """
+        self._apply()
         before_bytes = held_bytes()
         process_bytes = self._process_bytes()
         if process_bytes is None or held_bytes() != before_bytes:
