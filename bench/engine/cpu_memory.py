@@ -86,6 +86,10 @@ def measured(ir_dir: Path, precision: str) -> dict[str, Any]:
     result["used"] = memory()
     give_back()
     result["used, trimmed"] = memory()
+    backend.release_scratch()
+    result["idle for a minute"] = memory()
+    with timed(result, "forward_after_idle_s"):
+        backend.launch(batches[0]).result()
     backend.rest()
     result["resting"] = memory()
     with timed(result, "wake_s"):

@@ -49,6 +49,8 @@ class NoopBackend:
     def launch(self, batch: TokenBatch) -> OneStep:
         return OneStep(lambda: np.zeros((len(batch.lengths), DIMENSIONS), dtype=np.float32))
 
+    def release_scratch(self) -> None: ...
+
     def close(self) -> None: ...
 
 

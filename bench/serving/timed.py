@@ -51,6 +51,9 @@ class TimedBackend:
 
         return OneStep(wait)
 
+    def release_scratch(self) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 

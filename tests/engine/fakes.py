@@ -26,6 +26,10 @@ class SummingBackend:
         self.token_budget = token_budget
         self.batches: list[TokenBatch] = []
         self.closed = False
+        self.tidied = 0
+
+    def release_scratch(self) -> None:
+        self.tidied += 1
 
     def launch(self, batch: TokenBatch) -> Pending:
         return OneStep(partial(self.forward, batch))

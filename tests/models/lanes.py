@@ -57,6 +57,9 @@ class TorchBackend:
     def launch(self, batch: TokenBatch) -> Pending:
         return OneStep(partial(self.forward, batch))
 
+    def release_scratch(self) -> None:
+        pass
+
     def close(self) -> None:
         self._program.unload()
 

@@ -73,6 +73,9 @@ class Backend(Protocol):
             GpuUnavailable, EngineError: as `Pending.step`.
         """
 
+    def release_scratch(self) -> None:
+        """Return the host memory that forwards leave behind; the next one takes it again. Never while one runs."""
+
     def close(self) -> None:
         """Release the device and its memory."""
 

@@ -24,6 +24,7 @@ class Graph:
     fault = None
     opened = 0
     closed = False
+    released = 0
 
     def __init__(self) -> None:
         Graph.opened += 1
@@ -32,13 +33,16 @@ class Graph:
     def launch(self, batch: TokenBatch) -> OneStep:
         return OneStep(lambda: np.full((len(batch.lengths), 1), self.number, dtype=np.float32))
 
+    def release_scratch(self) -> None:
+        Graph.released += 1
+
     def close(self) -> None:
         self.closed = True
 
 
 @pytest.fixture(autouse=True)
 def count() -> None:
-    Graph.opened = 0
+    Graph.opened = Graph.released = 0
 
 
 ONE = TokenBatch.of([np.array([1, 2], dtype=np.int32)])
@@ -52,6 +56,15 @@ def resting(clock: list[float] | None = None) -> RestingBackend:
 def ask(backend: RestingBackend) -> float:
     outputs: Floats = backend.launch(ONE).result()
     return float(outputs[0, 0])
+
+
+def test_buffers_are_returned_unless_it_rests() -> None:
+    backend = resting()
+    backend.release_scratch()
+    assert Graph.released == 1
+    backend.rest()
+    backend.release_scratch()
+    assert (Graph.released, backend.resting) == (1, True)
 
 
 def test_it_opens_at_once_rests_and_wakes_at_the_next_forward() -> None:

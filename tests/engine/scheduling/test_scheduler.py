@@ -18,7 +18,7 @@ from trivet.engine.batch.layout import BINNED, PADDED, Layout
 from trivet.engine.batch.token_batch import TokenBatch, TokenSequence
 from trivet.engine.scheduling.jobs import Job, Kept, usage
 from trivet.engine.scheduling.metrics import EngineMetrics
-from trivet.engine.scheduling.scheduler import FAILING_AFTER, INTERRUPTED_SHARE, Scheduler
+from trivet.engine.scheduling.scheduler import FAILING_AFTER, IDLE_S, INTERRUPTED_SHARE, Scheduler
 from trivet.errors import EngineError, GpuUnavailable, Overloaded
 from trivet.messages import EmbedResult, EngineResult, Floats, Priority, StageTimings
 from trivet.metrics import ABANDONED_TOKENS, FORWARD_FAILURES, INTERRUPTIONS, PADDED_TOKENS
@@ -281,6 +281,50 @@ async def test_a_large_forward_may_take_ten_times_as_long_as_others_with_what_is
         assert scheduler.stuck is not None
         backend.finish(2)
         assert {type(error) for error in await asyncio.gather(*two, return_exceptions=True)} == {GpuUnavailable}
+
+
+async def test_an_idle_backend_returns_what_forwards_left_behind_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.engine.scheduling.scheduler._TIDY_S", 0.001)
+    backend = SummingBackend()
+    async with watched(backend) as (scheduler, clock):
+        await scheduler.submit(job(sequence(1)))
+        for passed_s, tidied in ((IDLE_S - 1, 0), (2.0, 1), (1e6, 1)):
+            clock.now_s += passed_s
+            await asyncio.sleep(0.05)
+            assert backend.tidied == tidied
+        await scheduler.submit(job(sequence(2)))
+        clock.now_s += IDLE_S + 1
+        await until(lambda: backend.tidied == 2)
+
+
+async def test_nothing_is_returned_while_a_forward_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivet.engine.scheduling.scheduler._TIDY_S", 0.001)
+    backend = GatedBackend()
+    async with watched(backend) as (scheduler, clock):
+        running = scheduler.submit(job(sequence(1)))
+        await asyncio.to_thread(backend.entered.wait)
+        clock.now_s += IDLE_S + 1
+        await asyncio.sleep(0.05)
+        assert backend.tidied == 0
+        backend.gate.set()
+        await running
+
+
+async def test_a_backend_that_cannot_return_it_keeps_answering(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trivet.engine.scheduling.scheduler._TIDY_S", 0.001)
+
+    class Keeping(SummingBackend):
+        def release_scratch(self) -> None:
+            raise RuntimeError("not while a request is busy")
+
+    async with watched(Keeping()) as (scheduler, clock):
+        await scheduler.submit(job(sequence(1)))
+        clock.now_s += IDLE_S + 1
+        await until(lambda: "not while a request is busy" in caplog.text)
+        assert vectors(await scheduler.submit(job(sequence(2)))) == [[2, 1]]
+        assert scheduler.is_alive
 
 
 async def test_the_first_forward_may_take_longer() -> None:

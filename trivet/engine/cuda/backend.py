@@ -237,6 +237,9 @@ class GpuLaneBackend:
             took_s.append(self._clock() - began_s)
         return min(took_s[1:])
 
+    def release_scratch(self) -> None:
+        """Do nothing: a forward leaves nothing on the host, and `trim` is for the GPU's memory."""
+
     def close(self) -> None:
         """Release the GPU."""
         self._accelerator.close()

@@ -14,6 +14,7 @@ from trivet.engine.batch.token_batch import TokenBatch
 from trivet.engine.openvino.ir_cache import HEAD_FILE, INT8_GROUP_SIZE, MODEL_FILE
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.telemetry import forbid_telemetry
+from trivet.engine.text.memory import give_back
 from trivet.messages import Floats
 
 forbid_telemetry()
@@ -105,6 +106,13 @@ class OpenVinoBackend:
             return outputs.astype(np.float32, copy=False)
         outputs = np.array(last.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
+
+    def release_scratch(self) -> None:
+        """Return the buffers of the graphs to the system; what was packed stays."""
+        for request in (self._request, self._head):
+            if request is not None:
+                request.get_compiled_model().release_memory()
+        give_back()
 
     def close(self) -> None:
         """Drop the graphs and their buffers."""

@@ -77,6 +77,13 @@ class RestingBackend:
                 logger.info("%s: the CPU replica rests; its weights are in the IR cache", self._model)
         give_back()
 
+    def release_scratch(self) -> None:
+        """Return the buffers of the graph, unless it rests."""
+        with self._lock:
+            inner = self._inner
+        if inner is not None:
+            inner.release_scratch()
+
     def close(self) -> None:
         """Drop the graph for good."""
         with self._lock:

@@ -24,6 +24,7 @@ from trivet.engine.openvino.backend import settings_for, warmup_batch
 from trivet.engine.openvino.mapped import drop_resident_pages
 from trivet.engine.openvino.sections_meta import ATTENTION, HEAD, LOCAL, SectionsMeta, read_rotary, section_name
 from trivet.engine.openvino.telemetry import forbid_telemetry
+from trivet.engine.text.memory import give_back
 from trivet.messages import Floats
 
 forbid_telemetry()
@@ -67,6 +68,10 @@ class _Graph:
         self.run({name: array for name, array in arrays.items() if name in self.inputs})
         outputs: Floats = np.array(self._request.get_output_tensor(0).data, dtype=np.float32, copy=True)
         return outputs
+
+    def release_scratch(self) -> None:
+        """Return its buffers."""
+        self._request.get_compiled_model().release_memory()
 
     def _tensor(self, name: str, array: Array) -> openvino.Tensor:
         if name in _HELD and self._held_as == openvino.Type.bf16:
@@ -167,6 +172,12 @@ class SectionedBackend:
                 "attention_mask": padded.attention_mask,
             }
         )
+
+    def release_scratch(self) -> None:
+        """Return the buffers of the graphs to the system; what was packed stays."""
+        for graph in (*self._sections, self._attention, self._head):
+            graph.release_scratch()
+        give_back()
 
     def close(self) -> None:
         """Drop the graphs and their buffers."""

@@ -64,6 +64,12 @@ STUCK_UNMEASURED_AT = 6
 LARGE_TOKENS = 512
 """Forwards of so many tokens tell how fast the device computes. Smaller ones tell how fast it is reached."""
 
+IDLE_S = 60.0
+"""After this long without a forward the backend returns what the last ones have left behind."""
+
+_TIDY_S = 10.0
+"""How often that is looked at."""
+
 _CLOSED = "the engine was closed"
 
 Entry = tuple[Job, int]
@@ -158,6 +164,7 @@ class Scheduler:
         self._workers = [asyncio.create_task(self._work(), name=name) for name in names]
         if self._stuck_after_s is not None:
             self._workers.append(asyncio.create_task(self._watch(self._stuck_after_s), name="scheduler watch"))
+        self._workers.append(asyncio.create_task(self._tidy(), name="scheduler tidy"))
 
     @property
     def is_alive(self) -> bool:
@@ -241,6 +248,20 @@ class Scheduler:
                 await self._run(entries)
             self._arrived.clear()  # only while nothing waits, or another worker would miss its wake-up
             await self._arrived.wait()
+
+    async def _tidy(self) -> None:
+        """Let an idle backend return memory, once after each time that it has computed."""
+        used_s, tidied_s = self._clock(), float("-inf")
+        while True:
+            await asyncio.sleep(_TIDY_S)
+            used_s = max(used_s, self._last_step_ended_s)
+            if self._steps_began_s or used_s <= tidied_s or self._clock() - used_s < IDLE_S:
+                continue
+            tidied_s = used_s
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._backend.release_scratch)
+            except RuntimeError as error:
+                logger.warning("an idle model keeps the memory of its last forwards: %s", error)
 
     async def _watch(self, stuck_after_s: float) -> None:
         """Look for forwards that do not end."""
