@@ -19,6 +19,7 @@ FREE_CACHE_ALLOWED = {
     ("trivet/engine/cuda/backend.py", "trim"),  # while nothing waits and nothing runs
     ("trivet/engine/cuda/runner.py", "offload"),
     ("trivet/engine/cuda/runner.py", "prepare"),  # before the replica is ready, and after a reload
+    ("trivet/engine/cuda/runner.py", "reload"),  # the weights have just come, and no request can be there yet
 }
 
 
