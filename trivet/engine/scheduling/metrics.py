@@ -1,4 +1,6 @@
-"""Reports the metrics of one engine: each forward as it ends, and the queue whenever it is sampled."""
+"""What is measured of forwards: for metrics, and how fast the device computes, which says what is too long."""
+
+from typing import Final
 
 from trivet.engine.batch.token_batch import TokenBatch
 from trivet.metrics import (
@@ -16,6 +18,18 @@ from trivet.metrics import (
     TOKENS,
     MetricsSink,
 )
+
+_SMOOTHING: Final = 0.1
+"""Weight of the newest forward."""
+
+_LARGE_TOKENS: Final = 512
+"""Forwards of so many tokens tell how fast the device computes. Smaller ones tell how fast it is reached."""
+
+_STUCK_AT: Final = 10
+"""Forwards that take so many times as long as their tokens usually do are stuck."""
+
+_STUCK_UNMEASURED_AT: Final = 6
+"""Where it is not known how long they usually take: so many times the shortest limit. The first one loads kernels."""
 
 
 class EngineMetrics:
@@ -53,3 +67,33 @@ class EngineMetrics:
 
 
 UNMEASURED = EngineMetrics(NO_METRICS, model="", lane="")
+
+
+class Pace:
+    """The measured pace of one device."""
+
+    def __init__(self) -> None:
+        self._tokens_per_s = 0.0
+        self._large_tokens = self._large_s = 0.0  # of large forwards, the older the less
+
+    def forward_ended(self, tokens: int, took_s: float) -> None:
+        """Count one forward."""
+        rate = tokens / max(took_s, 1e-6)
+        self._tokens_per_s += _SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
+        if tokens >= _LARGE_TOKENS:
+            self._large_tokens += tokens - _SMOOTHING * self._large_tokens
+            self._large_s += took_s - _SMOOTHING * self._large_s
+
+    def drain_s(self, waiting_tokens: int) -> float:
+        """Seconds until half of the waiting tokens are done, at least 1; 1 before the first forward has ended."""
+        if not self._tokens_per_s:
+            return 1.0
+        return max(1.0, 0.5 * waiting_tokens / self._tokens_per_s)
+
+    def stuck_after_s(self, tokens: int, least_s: float) -> float:
+        """Return how long forwards of so many tokens together may run, at least `least_s`."""
+        is_measured = self._tokens_per_s if tokens < _LARGE_TOKENS else self._large_s
+        if not is_measured:
+            return _STUCK_UNMEASURED_AT * least_s
+        usual_s = tokens * self._large_s / self._large_tokens if self._large_tokens else 0.0
+        return max(least_s, _STUCK_AT * usual_s)

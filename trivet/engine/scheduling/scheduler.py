@@ -33,14 +33,11 @@ from trivet.engine.batch.token_batch import TokenBatch, build_batch
 from trivet.engine.scheduling.fair_queue import FairQueue
 from trivet.engine.scheduling.finite import NOT_FINITE, broken_rows
 from trivet.engine.scheduling.jobs import Job
-from trivet.engine.scheduling.metrics import UNMEASURED
+from trivet.engine.scheduling.metrics import UNMEASURED, Pace
 from trivet.errors import EngineError, GpuUnavailable, Overloaded, TrivetError
 from trivet.messages import EngineResult, Floats
 
 logger = logging.getLogger(__name__)
-
-_RATE_SMOOTHING = 0.1
-"""Weight of the newest forward in the measured drain rate."""
 
 FAILING_AFTER = 3
 """Failed forwards in a row after which the backend counts as broken. One or two may be due to their inputs."""
@@ -54,15 +51,6 @@ INTERRUPTED_SHARE = 0.14
 
 _WATCH_S = 0.5
 """How often forwards are looked at."""
-
-STUCK_AT = 10
-"""A forward that takes so many times as long as its tokens usually do counts as stuck, after `stuck_after_s`."""
-
-STUCK_UNMEASURED_AT = 6
-"""Where it is not known yet how long forwards take: so many times `stuck_after_s`. The first one loads kernels."""
-
-LARGE_TOKENS = 512
-"""Forwards of so many tokens tell how fast the device computes. Smaller ones tell how fast it is reached."""
 
 IDLE_S = 60.0
 """After this long without a forward the backend returns what the last ones have left behind."""
@@ -147,7 +135,7 @@ class Scheduler:
         self._threads = ThreadPoolExecutor(backend.in_flight, thread_name_prefix="forward")
         self._launching = threading.Lock()
         self._workers: list[asyncio.Task[None]] = []
-        self._tokens_per_s = 0.0
+        self._pace = Pace()
         self._some_left = False
         """Whether sequences of jobs that ended early may still be waiting."""
         self.metrics = UNMEASURED
@@ -156,7 +144,6 @@ class Scheduler:
         self._last_failure = ""
         self._steps_began_s: dict[_Forward, float] = {}
         self._last_step_ended_s = float("-inf")
-        self._large_tokens = self._large_s = 0.0  # of large forwards, the older the less
 
     def start(self) -> None:
         """Start the workers."""
@@ -219,7 +206,7 @@ class Scheduler:
         if waiting and waiting + job.tokens > self.max_queued_tokens:
             raise Overloaded(
                 f"{waiting} tokens wait already; {job.tokens} more exceed the limit of {self.max_queued_tokens}",
-                retry_after_s=self._drain_s(waiting),
+                retry_after_s=self._pace.drain_s(waiting),
             )
         job.future = asyncio.get_running_loop().create_future()
         job.future.add_done_callback(self._note_leaving)
@@ -279,7 +266,9 @@ class Scheduler:
         # The device computes one forward after the other: the oldest one began when the one before it ended.
         began_s = max(min(self._steps_began_s.values(), default=0.0), self._last_step_ended_s)
         took_s = self._clock() - began_s
-        if not forwards or took_s <= self._stuck_s(forwards, stuck_after_s):
+        # Which of them the device computes is not known.
+        tokens = sum(job.sequences[index].tokens for forward in forwards for job, index in forward.entries)
+        if not forwards or took_s <= self._pace.stuck_after_s(tokens, stuck_after_s):
             if self.stuck is not None:
                 logger.warning("the forward that was stuck has ended: the device is used again")
             self.stuck = None
@@ -292,15 +281,6 @@ class Scheduler:
             _fail(forward.entries, error)
         while entries := self._queue.next_batch(1 << 40):
             _fail(entries, error)
-
-    def _stuck_s(self, forwards: list[_Forward], stuck_after_s: float) -> float:
-        """Return how long the first of these forwards may run, since it is not known which one that is."""
-        tokens = sum(job.sequences[index].tokens for forward in forwards for job, index in forward.entries)
-        is_measured = self._tokens_per_s if tokens < LARGE_TOKENS else self._large_s
-        if not is_measured:
-            return STUCK_UNMEASURED_AT * stuck_after_s
-        usual_s = tokens * self._large_s / self._large_tokens if self._large_tokens else 0.0
-        return max(stuck_after_s, STUCK_AT * usual_s)
 
     async def _run(self, entries: list[Entry]) -> None:
         """Compute one batch; deliver its outputs, or end its jobs with the error."""
@@ -386,20 +366,10 @@ class Scheduler:
             job.started_s = began_s if job.started_s is None else min(job.started_s, began_s)
             job.forward_s += forward.own_s
         self.metrics.forwarded(forward.batch, self._cost(forward.batch), forward.own_s)
-        rate = forward.batch.tokens / max(forward.own_s, 1e-6)
-        self._tokens_per_s += _RATE_SMOOTHING * (rate - self._tokens_per_s) if self._tokens_per_s else rate
-        if forward.batch.tokens >= LARGE_TOKENS:
-            self._large_tokens += forward.batch.tokens - _RATE_SMOOTHING * self._large_tokens
-            self._large_s += forward.own_s - _RATE_SMOOTHING * self._large_s
+        self._pace.forward_ended(forward.batch.tokens, forward.own_s)
 
     def _cost(self, batch: TokenBatch) -> int:
         return self._backend.layout.cost(batch.lengths)
-
-    def _drain_s(self, waiting_tokens: int) -> float:
-        """Seconds until half of the waiting tokens are done at the measured rate; 1 s before the first measurement."""
-        if not self._tokens_per_s:
-            return 1.0
-        return max(1.0, 0.5 * waiting_tokens / self._tokens_per_s)
 
 
 def may_lose_time(own_s: float, others_s: float) -> bool:
